@@ -33,7 +33,7 @@ class CacheSettings:
     fence_s: float = 60.0
     breaker_failures: int = 3
     breaker_reset_s: float = 1.0
-    pool_size: int = 16
+    pool_size: int = 32
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,172 @@
+"""CardService: cards in PostgreSQL, one statement a request, the JSON document made by the database."""
+
+from __future__ import annotations
+
+import datetime as dt
+import uuid
+from typing import Any, LiteralString
+
+import msgspec
+from msgspec import UNSET
+
+from archzero_lab.cards.faults import translated
+from archzero_lab.cards.graph import GraphService
+from archzero_lab.cards.model import (
+    CardDraft,
+    CardFilter,
+    CardPatch,
+    CardRow,
+    Document,
+    NotFound,
+    VersionMismatch,
+)
+from archzero_lab.cards.relationships import RelationshipService
+from archzero_lab.cards.search import CARD_COLUMNS, list_statement
+from archzero_lab.postgres.pool import Database, fetch_row
+
+_DOCUMENT: LiteralString = (
+    "convert_to(row_to_json((SELECT d FROM (SELECT " + CARD_COLUMNS + ") d))::text, 'UTF8'), c.version"
+)
+_COLUMN: dict[str, LiteralString] = {
+    "name": "name",
+    "type": "type",
+    "lifecycle_phase": "lifecycle_phase",
+    "quality_score": "quality_score",
+    "description": "description",
+    "owner_id": "owner_id",
+    "tags": "tags",
+    "attributes": "attributes",
+    "status": "status",
+}
+
+
+class CardService(RelationshipService, GraphService):
+    """The card contract on PostgreSQL alone; implements cards.protocol.Cards."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    async def card(self, card_id: uuid.UUID) -> Document:
+        """One card. Raises NotFound."""
+        with translated():
+            row = await self._database.row("SELECT " + _DOCUMENT + " FROM cards c WHERE c.id = %(id)s", {"id": card_id})
+        if row is None:
+            raise NotFound(f"no card with id {card_id}")
+        return card_document(row)
+
+    async def cards(self, question: CardFilter) -> Document:
+        """A page of cards, newest first, with the exact total."""
+        sql, params = list_statement(question)
+        with translated():
+            row = await self._database.row(sql, params, prepare=False)
+        if row is None:
+            raise AssertionError("an aggregate without GROUP BY always gives a row")
+        return Document(row[0], row[1])
+
+    async def create_card(self, draft: CardDraft) -> tuple[uuid.UUID, Document]:
+        """Create a card. Raises Conflict where one of its type and name exists."""
+        with translated():
+            row = await self._database.row(
+                "INSERT INTO cards AS c (name, type, lifecycle_phase, quality_score, description, owner_id, tags,"
+                " attributes, status) VALUES (%(name)s, %(type)s, %(lifecycle_phase)s, %(quality_score)s,"
+                " %(description)s, %(owner_id)s, %(tags)s::jsonb, %(attributes)s::jsonb, %(status)s)"
+                " RETURNING " + _DOCUMENT + ", c.id",
+                column_values(draft),
+            )
+        assert row is not None
+        return row[2], card_document(row)
+
+    async def update_card(self, card_id: uuid.UUID, patch: CardPatch, if_version: int | None = None) -> Document:
+        """Change the fields that the patch names. Raises NotFound, Conflict, VersionMismatch."""
+        values = column_values(patch)
+        assignments: LiteralString = ""
+        for name in values:
+            cast: LiteralString = "::jsonb" if name in ("tags", "attributes") else ""
+            assignments += _COLUMN[name] + " = %(" + _COLUMN[name] + ")s" + cast + ", "
+        with translated():
+            row = await self._database.row(
+                "UPDATE cards AS c SET " + assignments + "version = c.version + 1, updated_at = now()"
+                " WHERE c.id = %(id)s AND (%(if_version)s::int IS NULL OR c.version = %(if_version)s::int)"
+                " RETURNING " + _DOCUMENT,
+                {**values, "id": card_id, "if_version": if_version},
+            )
+        if row is None:
+            raise await self._missing(card_id, if_version)
+        return card_document(row)
+
+    async def delete_card(self, card_id: uuid.UUID, if_version: int | None = None) -> None:
+        """Delete a card and, by its foreign keys, its relationships. Raises NotFound, VersionMismatch."""
+        with translated():
+            row = await self._database.row(
+                "DELETE FROM cards c WHERE c.id = %(id)s"
+                " AND (%(if_version)s::int IS NULL OR c.version = %(if_version)s::int) RETURNING c.version",
+                {"id": card_id, "if_version": if_version},
+            )
+        if row is None:
+            raise await self._missing(card_id, if_version)
+
+    async def import_cards(self, rows: list[CardRow]) -> int:
+        """Create all the cards or none, through COPY, and return how many. Raises Conflict, InvalidValue."""
+        now = dt.datetime.now(dt.UTC)
+        with translated():
+            async with self._database.transaction() as connection:
+                await fetch_row(connection, "SET LOCAL statement_timeout = '10min'")
+                async with (
+                    connection.cursor() as cursor,
+                    cursor.copy(
+                        "COPY cards (id, name, type, lifecycle_phase, quality_score, description, owner_id, created_at,"
+                        " updated_at, attributes, tags, status) FROM STDIN"
+                    ) as copy,
+                ):
+                    for card in rows:
+                        created = card.created_at or now
+                        await copy.write_row(
+                            (
+                                card.id or uuid.uuid4(),
+                                card.name,
+                                card.type.value,
+                                card.lifecycle_phase.value,
+                                card.quality_score,
+                                card.description,
+                                card.owner_id,
+                                created,
+                                card.updated_at or created,
+                                json_text(card.attributes),
+                                json_text(card.tags),
+                                card.status.value,
+                            )
+                        )
+        return len(rows)
+
+    async def _missing(self, card_id: uuid.UUID, if_version: int | None) -> NotFound | VersionMismatch:
+        if if_version is not None:
+            with translated():
+                row = await self._database.row("SELECT version FROM cards WHERE id = %(id)s", {"id": card_id})
+            if row is not None:
+                return VersionMismatch(f"the card is at version {row[0]} now, not {if_version}; read it again")
+        return NotFound(f"no card with id {card_id}")
+
+
+def card_document(row: tuple[Any, ...]) -> Document:
+    """A Document of a row that begins with the JSON bytes and the version."""
+    return Document(row[0], str(row[1]), row[1])
+
+
+def json_text(value: object) -> str:
+    """Compact JSON; raw parts of a request pass through as they came."""
+    return msgspec.json.encode(value).decode()
+
+
+def column_values(shape: msgspec.Struct) -> dict[str, Any]:
+    """The fields of a draft or patch that are set, as statement parameters (JSON columns as text)."""
+    values: dict[str, Any] = {}
+    for name in shape.__struct_fields__:
+        value = getattr(shape, name)
+        if value is UNSET:
+            continue
+        if name in ("tags", "attributes"):
+            value = json_text(value)
+        elif isinstance(value, str):
+            value = str(value)
+        values[name] = value
+    return values

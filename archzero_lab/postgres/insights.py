@@ -1,0 +1,102 @@
+"""What PostgreSQL itself tells: the analysis queries of sql/analysis, index sizes, counters of a database."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import psycopg
+
+from archzero_lab.errors import DatabaseError
+from archzero_lab.postgres.migrations import Connection
+from archzero_lab.settings import ROOT
+
+ANALYSIS = ROOT / "sql" / "analysis"
+
+
+@dataclass(frozen=True)
+class AnalysisTable:
+    """The answer of one analysis query: its title is the query's first comment line."""
+
+    name: str
+    title: str
+    columns: tuple[str, ...]
+    rows: tuple[tuple[Any, ...], ...]
+
+
+def analyze(connection: Connection, folder: Path = ANALYSIS) -> list[AnalysisTable]:
+    """Run every analysis query in a read-only transaction that gives up rather than hurt.
+
+    Raises DatabaseError naming the query where one fails for another reason than a missing
+    pg_stat_statements, whose table then says how to get it.
+    """
+    tables = []
+    for path in sorted(folder.glob("*.sql")):
+        text = path.read_text()
+        title = text.splitlines()[0].removeprefix("--").strip()
+        try:
+            with connection.transaction(), connection.cursor() as cursor:
+                cursor.execute("SET LOCAL TRANSACTION READ ONLY")
+                cursor.execute("SET LOCAL statement_timeout = '30s'; SET LOCAL lock_timeout = '2s'")
+                cursor.execute(text.encode())
+                columns = tuple(column.name for column in cursor.description or ())
+                tables.append(AnalysisTable(path.stem, title, columns, tuple(cursor.fetchall())))
+        except (psycopg.errors.UndefinedTable, psycopg.errors.ObjectNotInPrerequisiteState):
+            advice = "not available: add pg_stat_statements to shared_preload_libraries and CREATE EXTENSION it"
+            tables.append(AnalysisTable(path.stem, title, ("note",), ((advice,),)))
+        except psycopg.Error as error:
+            raise DatabaseError(f"analysis {path.name} failed: {error.diag.message_primary or error}") from None
+    return tables
+
+
+@dataclass(frozen=True)
+class IndexSize:
+    """One index of a database: its size, scans so far, and whether a constraint needs it."""
+
+    table: str
+    name: str
+    bytes: int
+    scans: int
+    constraint: bool
+
+
+def index_sizes(connection: Connection) -> list[IndexSize]:
+    """All indexes of the user's tables, the largest first."""
+    rows = connection.execute(
+        "SELECT s.relname, s.indexrelname, pg_relation_size(s.indexrelid), s.idx_scan,"
+        " EXISTS (SELECT FROM pg_constraint c WHERE c.conindid = s.indexrelid)"
+        " FROM pg_stat_user_indexes s WHERE s.relname NOT LIKE '%yoyo%' ORDER BY 3 DESC"
+    ).fetchall()
+    return [IndexSize(*row) for row in rows]
+
+
+@dataclass(frozen=True)
+class DatabaseCounters:
+    """Totals since the statistics began, of one database (from pg_stat_statements)."""
+
+    statements: int
+    execution_s: float
+    blocks_hit: int
+    blocks_read: int
+
+    def minus(self, earlier: DatabaseCounters) -> DatabaseCounters:
+        """What was added since `earlier`."""
+        return DatabaseCounters(
+            self.statements - earlier.statements,
+            self.execution_s - earlier.execution_s,
+            self.blocks_hit - earlier.blocks_hit,
+            self.blocks_read - earlier.blocks_read,
+        )
+
+
+def database_counters(connection: Connection) -> DatabaseCounters:
+    """Counters of the connection's database over statements on the card tables; needs pg_stat_statements."""
+    row = connection.execute(
+        "SELECT coalesce(sum(calls), 0)::bigint, coalesce(sum(total_exec_time), 0) / 1000,"
+        " coalesce(sum(shared_blks_hit), 0)::bigint, coalesce(sum(shared_blks_read), 0)::bigint"
+        " FROM pg_stat_statements WHERE dbid = (SELECT oid FROM pg_database WHERE datname = current_database())"
+        " AND (query ILIKE '%FROM cards c%' OR query ILIKE '%relationships r%' OR query ILIKE '%cards AS c%')"
+    ).fetchone()
+    assert row is not None
+    return DatabaseCounters(int(row[0]), float(row[1]), int(row[2]), int(row[3]))

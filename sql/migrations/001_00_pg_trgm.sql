@@ -1,0 +1,3 @@
+-- Phase 5, 001: the extension first, since the trigram indexes need its operator class.
+SET LOCAL lock_timeout = '5s';
+CREATE EXTENSION IF NOT EXISTS pg_trgm;
