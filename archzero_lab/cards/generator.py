@@ -15,11 +15,24 @@ _GOLDEN = np.uint64(0x9E3779B97F4A7C15)
 _EPOCH_US = 1_609_459_200_000_000  # 2021-01-01
 _SPAN_US = 5 * 365 * 86_400_000_000
 
-_ONSETS = ["b", "br", "c", "ch", "cl", "cr", "d", "dr", "f", "fl", "g", "gr", "h", "j", "k", "l", "m", "n", "p", "pl", "pr", "qu", "r", "s", "sc", "sh", "sl", "st", "t", "tr", "v", "w", "z"]
-_VOWELS = ["a", "e", "i", "o", "u", "ai", "ea", "io", "ou"]
-_CODAS = ["n", "r", "s", "t", "l", "m", "x", "nd", "rt", "ck", "ng", "th", "st"]
-_KNOWN = ["service", "platform", "data", "customer", "payment", "order", "account", "billing", "gateway", "analytics", "portal", "risk", "policy", "report", "identity", "access", "cloud", "storage", "network", "mobile", "core", "legacy", "partner", "product", "catalog", "inventory", "shipping", "claims", "audit", "compliance", "security", "messaging", "event", "stream", "batch", "archive", "document", "workflow", "case", "contract", "supplier", "finance", "ledger", "tax", "payroll", "people", "talent", "learning", "campaign", "pricing", "quote", "sales", "marketing", "support", "ticket", "asset", "license", "vendor", "capacity", "monitoring", "backup", "recovery", "integration", "interface", "adapter", "broker", "registry", "directory", "search", "index", "cache", "queue", "scheduler", "engine", "rules", "model", "forecast", "planning", "budget", "procurement", "treasury", "trading", "settlement", "clearing", "card", "loan", "deposit", "mortgage", "fraud", "screening", "onboarding", "consent", "privacy", "retention", "region"]
-_TAGS = ["cloud", "onprem", "saas", "critical", "legacy", "pci", "gdpr", "sox", "java", "python", "dotnet", "go", "node", "postgres", "oracle", "kafka", "kubernetes", "internal", "external", "customer-facing", "batch", "realtime", "mobile", "web", "api", "vendor", "deprecated", "strategic", "tolerate", "invest", "migrate", "eliminate", "emea", "apac", "amer", "finance", "hr", "sales", "ops", "security", "data", "ml"]
+_ONSETS = "b br c ch cl cr d dr f fl g gr h j k l m n p pl pr qu r s sc sh sl st t tr v w z".split()
+_VOWELS = "a e i o u ai ea io ou".split()
+_CODAS = "n r s t l m x nd rt ck ng th st".split()
+_KNOWN = (
+    "service platform data customer payment order account billing gateway analytics portal risk policy report "
+    "identity access cloud storage network mobile core legacy partner product catalog inventory shipping claims "
+    "audit compliance security messaging event stream batch archive document workflow case contract supplier "
+    "finance ledger tax payroll people talent learning campaign pricing quote sales marketing support ticket "
+    "asset license vendor capacity monitoring backup recovery integration interface adapter broker registry "
+    "directory search index cache queue scheduler engine rules model forecast planning budget procurement "
+    "treasury trading settlement clearing card loan deposit mortgage fraud screening onboarding consent privacy "
+    "retention region"
+).split()
+_TAGS = (
+    "cloud onprem saas critical legacy pci gdpr sox java python dotnet go node postgres oracle kafka kubernetes "
+    "internal external customer-facing batch realtime mobile web api vendor deprecated strategic tolerate invest "
+    "migrate eliminate emea apac amer finance hr sales ops security data ml"
+).split()
 _TYPE_WEIGHTS = [10, 4, 24, 10, 22, 4, 2, 4, 2, 2, 4, 5, 3, 1, 1, 2]
 _PHASE_WEIGHTS = [6, 5, 8, 10, 8, 48, 8, 7]
 _RELATION_WEIGHTS = [24, 28, 5, 6, 8, 4, 8, 6, 3, 4, 3, 1]

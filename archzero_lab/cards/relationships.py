@@ -64,7 +64,8 @@ class RelationshipService:
                 "SELECT document, md5(document) FROM (SELECT convert_to(row_to_json(answer)::text, 'UTF8') AS document"
                 " FROM (SELECT coalesce(json_agg(p), '[]') AS data, (SELECT count(*) FROM relationships r"
                 + condition
-                + ") AS total, 'eq' AS \"totalRelation\", %(page)s::int AS page, %(limit)s::int AS page_size FROM (SELECT "
+                + ") AS total, 'eq' AS \"totalRelation\", %(page)s::int AS page, %(limit)s::int AS page_size"
+                " FROM (SELECT "
                 + RELATIONSHIP_COLUMNS
                 + " FROM relationships r"
                 + condition
@@ -149,8 +150,8 @@ class RelationshipService:
                 async with (
                     connection.cursor() as cursor,
                     cursor.copy(
-                        "COPY relationships (id, source_card_id, target_card_id, relationship_type, valid_from, valid_to,"
-                        " attributes, confidence, created_at) FROM STDIN"
+                        "COPY relationships (id, source_card_id, target_card_id, relationship_type, valid_from,"
+                        " valid_to, attributes, confidence, created_at) FROM STDIN"
                     ) as copy,
                 ):
                     for row in rows:

@@ -103,19 +103,18 @@ class ReplicatedInventory:
         """COPY lines of the relationships of every copy whose two cards are both loaded."""
         place = {value: i for i, value in enumerate(self._ids)}
         rng = random.Random(self.seed + 2)
-        fixed = []
-        for row in self.relationship_rows:
-            fixed.append(
-                (
-                    (row.id or uuid.UUID(int=rng.getrandbits(128), version=4)).int,
-                    row.from_card_id.int,
-                    row.to_card_id.int,
-                    max(place[row.from_card_id.int], place[row.to_card_id.int]),
-                    f"\t{row.relationship_type.value}\t{row.valid_from or _NULL}\t{row.valid_to or _NULL}\t"
-                    f"{_escape(msgspec.json.encode(row.attributes).decode())}\t{row.confidence}\t",
-                    (row.created_at or _START).isoformat(),
-                )
+        fixed = [
+            (
+                (row.id or uuid.UUID(int=rng.getrandbits(128), version=4)).int,
+                row.from_card_id.int,
+                row.to_card_id.int,
+                max(place[row.from_card_id.int], place[row.to_card_id.int]),
+                f"\t{row.relationship_type.value}\t{row.valid_from or _NULL}\t{row.valid_to or _NULL}\t"
+                f"{_escape(msgspec.json.encode(row.attributes).decode())}\t{row.confidence}\t",
+                (row.created_at or _START).isoformat(),
             )
+            for row in self.relationship_rows
+        ]
         copies = -(-self.cards // len(self.card_rows))
         lines: list[str] = []
         for copy in range(copies):
@@ -123,9 +122,8 @@ class ReplicatedInventory:
             for own, source, target, last, middle, created in fixed:
                 if last >= loaded:
                     continue
-                lines.append(
-                    f"{_fresh(own, copy):032x}\t{_fresh(source, copy):032x}\t{_fresh(target, copy):032x}{middle}{created}\n"
-                )
+                ends = f"{_fresh(source, copy):032x}\t{_fresh(target, copy):032x}"
+                lines.append(f"{_fresh(own, copy):032x}\t{ends}{middle}{created}\n")
                 if len(lines) == _CHUNK:
                     yield "".join(lines).encode()
                     lines = []

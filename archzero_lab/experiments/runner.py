@@ -1,0 +1,76 @@
+"""Runs the slots of a schedule: reset, warm_up, timed requests; every arm of a block under the same requests."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+from archzero_lab.cards.catalog import Catalog
+from archzero_lab.experiments.claims import Claim
+from archzero_lab.experiments.measurements import Measurements, Sample, SlotRecord
+from archzero_lab.experiments.schedule import schedule
+from archzero_lab.experiments.spec import Arm, SlotSize
+from archzero_lab.workload.traffic import slot_operations
+
+
+def run_claim(
+    claim: Claim,
+    arms: Mapping[str, Arm],
+    catalog: Catalog,
+    size: SlotSize,
+    blocks: int,
+    seed: int,
+    into: Measurements,
+    progress: Callable[[], None] = lambda: None,
+) -> None:
+    """Measure one claim over `blocks` paired blocks, adding to `into`. `progress` is called after each slot.
+
+    Raises MeasurementError at the first wrong answer: a fast wrong answer is no measurement.
+    """
+    for slot in schedule([claim.control, claim.treatment], blocks, seed):
+        arm = arms[slot.arm]
+        operations = slot_operations(
+            claim.operations, catalog, distinct=size.distinct, requests=size.requests, seed=seed, block=slot.block
+        )
+        arm.reset()
+        for operation in operations.warm_up:
+            arm.ask(operation)
+        load_1m = os.getloadavg()[0]
+        before, cpu_before, began = arm.counters(), cpu_ticks(), time.perf_counter()
+        for operation in operations.timed:
+            elapsed_s, size_bytes = arm.ask(operation)
+            into.samples.append(
+                Sample(claim.id, slot.block, slot.order, slot.arm, operation.variant, elapsed_s, size_bytes)
+            )
+        seconds = time.perf_counter() - began
+        into.slots.append(
+            SlotRecord(
+                claim=claim.id,
+                block=slot.block,
+                order=slot.order,
+                arm=slot.arm,
+                requests=len(operations.timed),
+                seconds=seconds,
+                counters=arm.counters().since(before),
+                load_1m=load_1m,
+                steal=steal_share(cpu_before, cpu_ticks()),
+            )
+        )
+        progress()
+
+
+def cpu_ticks() -> tuple[int, int]:
+    """(steal, all) CPU ticks since boot, from /proc/stat; zeros where there is none."""
+    try:
+        fields = [int(word) for word in Path("/proc/stat").read_text().splitlines()[0].split()[1:9]]
+    except OSError:
+        return 0, 0
+    return fields[7], sum(fields)
+
+
+def steal_share(before: tuple[int, int], after: tuple[int, int]) -> float:
+    """The share of CPU time between two readings that the host gave to others."""
+    total = after[1] - before[1]
+    return (after[0] - before[0]) / total if total else 0.0

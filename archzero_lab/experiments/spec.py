@@ -1,0 +1,116 @@
+"""What an experiment is made of: arms that can be asked, blocks of slots, and the profile that sets their size."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass, replace
+from typing import Any, Protocol
+
+from archzero_lab.errors import unknown_name
+from archzero_lab.workload.traffic import Operation
+
+
+@dataclass(frozen=True)
+class Counters:
+    """Totals of an arm that only grow; the difference over a slot is the mechanism behind its times.
+
+    PostgreSQL's are None where pg_stat_statements is not to be had.
+    """
+
+    hits: int
+    misses: int
+    statements: int | None
+    database_s: float | None
+    blocks: int | None
+
+    def since(self, earlier: Counters) -> Counters:
+        """What was added since `earlier`."""
+
+        def less(now: Any, then: Any) -> Any:
+            return None if now is None or then is None else now - then
+
+        return Counters(
+            self.hits - earlier.hits,
+            self.misses - earlier.misses,
+            less(self.statements, earlier.statements),
+            less(self.database_s, earlier.database_s),
+            less(self.blocks, earlier.blocks),
+        )
+
+
+class Arm(Protocol):
+    """One side of a comparison, up and running."""
+
+    @property
+    def name(self) -> str:
+        """control, treatment, …"""
+
+    def reset(self) -> None:
+        """Put the cache into the state that every slot begins with: empty."""
+
+    def ask(self, operation: Operation) -> tuple[float, int]:
+        """Send one request and wait: (service_time_s, bytes). Raises MeasurementError for a wrong answer."""
+
+    def counters(self) -> Counters:
+        """Totals so far."""
+
+
+@dataclass(frozen=True)
+class SlotSize:
+    """Requests a slot: each of `distinct` operations once as warm_up, then `requests` timed ones."""
+
+    distinct: int
+    requests: int
+
+
+@dataclass(frozen=True)
+class Profile:
+    """How much is measured. Times are for two slow shared cores; `limit_s` is the promise of the whole report."""
+
+    name: str
+    cards: int
+    blocks: int
+    list: SlotSize
+    detail: SlotSize
+    search: SlotSize
+    filter: SlotSize
+    load_blocks: int
+    load_slot_s: float
+    load_warm_up_s: float
+    load_users: int
+    limit_s: int
+
+    def slot(self, operations: str) -> SlotSize:
+        """The slot size of a kind of operation."""
+        size: SlotSize = getattr(self, operations)
+        return size
+
+    def as_dict(self) -> dict[str, Any]:
+        """For the run's parameters."""
+        return asdict(self)
+
+
+PROFILES = {
+    profile.name: profile
+    for profile in (
+        Profile(
+            "smoke", 20_000, 12, SlotSize(10, 30), SlotSize(60, 200), SlotSize(8, 16), SlotSize(12, 24),
+            load_blocks=6, load_slot_s=1.5, load_warm_up_s=6, load_users=8, limit_s=90,
+        ),
+        Profile(
+            "standard", 100_000, 20, SlotSize(10, 30), SlotSize(200, 600), SlotSize(8, 12), SlotSize(12, 18),
+            load_blocks=8, load_slot_s=4, load_warm_up_s=20, load_users=8, limit_s=480,
+        ),
+        Profile(
+            "full", 1_000_000, 20, SlotSize(6, 18), SlotSize(200, 600), SlotSize(8, 10), SlotSize(10, 12),
+            load_blocks=8, load_slot_s=8, load_warm_up_s=60, load_users=8, limit_s=1800,
+        ),
+    )
+}  # fmt: skip
+
+
+def choose_profile(name: str, cards: int | None) -> Profile:
+    """A profile, with another number of cards where one is given. Raises UnknownNameError."""
+    if name not in PROFILES:
+        raise unknown_name("profile", name, list(PROFILES))
+    profile = PROFILES[name]
+    return replace(profile, cards=cards) if cards is not None else profile
