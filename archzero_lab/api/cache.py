@@ -12,7 +12,7 @@ from litestar.exceptions import NotAuthorizedException, PermissionDeniedExceptio
 from litestar.handlers.base import BaseRouteHandler
 from litestar.params import Parameter
 
-from archzero_lab.api.service import Service
+from archzero_lab.api.service import GivenService
 
 
 def guard_admin(connection: ASGIConnection[Any, Any, Any, Any], _: BaseRouteHandler) -> None:
@@ -30,7 +30,7 @@ def guard_admin(connection: ASGIConnection[Any, Any, Any, Any], _: BaseRouteHand
 
 
 @get("/health")
-async def cache_health(service: Service) -> dict[str, Any]:
+async def cache_health(service: GivenService) -> dict[str, Any]:
     """healthy, degraded (Redis is away, the service goes on without it) or off; size, memory and latency."""
     if service.cache is None:
         return {"status": "off"}
@@ -40,20 +40,20 @@ async def cache_health(service: Service) -> dict[str, Any]:
 
 
 @get("/stats")
-async def cache_stats(service: Service) -> dict[str, Any]:
+async def cache_stats(service: GivenService) -> dict[str, Any]:
     """Counters since the last reset, over all worker processes, in all and by kind of key."""
     return {"enabled": service.cache is not None, **service.cache_counters()}
 
 
 @post("/stats/reset", status_code=200, guards=[guard_admin])
-async def reset_stats(service: Service) -> dict[str, str]:
+async def reset_stats(service: GivenService) -> dict[str, str]:
     """Begin counting anew."""
     service.reset_cache_counters()
     return {"status": "reset"}
 
 
 @post("/flush", status_code=200, guards=[guard_admin])
-async def flush(service: Service) -> Response[dict[str, str]]:
+async def flush(service: GivenService) -> Response[dict[str, str]]:
     """Make every entry of this service invalid, in constant time; nothing else in Redis is touched."""
     if service.cache is None:
         return Response({"status": "off"})
@@ -63,7 +63,7 @@ async def flush(service: Service) -> Response[dict[str, str]]:
 
 @post("/warm", status_code=200, guards=[guard_admin])
 async def warm(
-    service: Service,
+    service: GivenService,
     request: Request[Any, Any, Any],
     most: Annotated[int, Parameter(query="most", ge=0, le=5_000)] = 500,
 ) -> dict[str, Any]:

@@ -9,13 +9,13 @@ from litestar.params import Parameter
 
 from archzero_lab.api import parameters as p
 from archzero_lab.api.answers import ETAG, document_response, told
+from archzero_lab.api.service import GivenCards
 from archzero_lab.cards.model import CardType, GraphQuery, RelationshipType
-from archzero_lab.cards.protocol import Cards
 
 
 @get("/graph", responses=told(dict[str, Any], 404), response_headers=[ETAG])
 async def get_graph(
-    cards: Cards,
+    cards: GivenCards,
     center_card_id: Annotated[str, Parameter(query="center_card_id")],
     depth: Annotated[int, Parameter(query="depth", ge=1, le=5)] = 1,
     relationship_types: Annotated[list[str] | None, Parameter(query="relationship_types")] = None,
@@ -35,7 +35,7 @@ async def get_graph(
 
 
 @get("/graph/stats", responses=told(dict[str, Any]), response_headers=[ETAG])
-async def get_graph_stats(cards: Cards, if_none_match: p.IfNoneMatch = None) -> Response[bytes]:
+async def get_graph_stats(cards: GivenCards, if_none_match: p.IfNoneMatch = None) -> Response[bytes]:
     """Counts of cards and relationships by type."""
     return document_response(await cards.graph_stats(), if_none_match)
 

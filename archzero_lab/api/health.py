@@ -6,11 +6,11 @@ from typing import Any
 
 from litestar import Response, get
 
-from archzero_lab.api.service import Service
+from archzero_lab.api.service import GivenService
 
 
 @get("/api/v1/health", tags=["health"])
-async def health(service: Service) -> Response[dict[str, Any]]:
+async def health(service: GivenService) -> Response[dict[str, Any]]:
     """ok, degraded (no Redis, full service without it) or down (no database: 503)."""
     database = await service.database_answers()
     cache = "off"
@@ -26,6 +26,6 @@ async def health(service: Service) -> Response[dict[str, Any]]:
 
 
 @get("/metrics", tags=["health"], media_type="text/plain")
-async def metrics(service: Service) -> Response[bytes]:
+async def metrics(service: GivenService) -> Response[bytes]:
     """Counters and histograms in Prometheus' text form, summed over the worker processes."""
     return Response(service.metrics(), media_type="text/plain; version=0.0.4; charset=utf-8")

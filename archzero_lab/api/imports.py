@@ -9,9 +9,9 @@ from litestar.params import Parameter
 
 from archzero_lab.api.answers import told
 from archzero_lab.api.errors import BadParameter, error_response
+from archzero_lab.api.service import GivenCards
 from archzero_lab.cards.inventory import parse_rows
 from archzero_lab.cards.model import CardRow, RelationshipDraft
-from archzero_lab.cards.protocol import Cards
 
 MAX_IMPORT_BYTES = 64 * 1024 * 1024
 
@@ -22,7 +22,7 @@ MAX_IMPORT_BYTES = 64 * 1024 * 1024
     request_max_body_size=MAX_IMPORT_BYTES,
 )
 async def import_rows(
-    cards: Cards,
+    cards: GivenCards,
     request: Request[Any, Any, Any],
     kind: Annotated[Literal["cards", "relationships"], Parameter(query="kind")] = "cards",
 ) -> Response[Any]:

@@ -9,13 +9,13 @@ from litestar.params import Parameter
 
 from archzero_lab.api import parameters as p
 from archzero_lab.api.answers import ETAG, RelationshipPageView, RelationshipView, document_response, told
+from archzero_lab.api.service import GivenCards
 from archzero_lab.cards.model import RelationshipDraft, RelationshipFilter, RelationshipPatch, RelationshipType
-from archzero_lab.cards.protocol import Cards
 
 
 @get("/relationships", responses=told(RelationshipPageView), response_headers=[ETAG])
 async def list_relationships(
-    cards: Cards,
+    cards: GivenCards,
     card_id: Annotated[str | None, Parameter(query="card_id", description="a card at either end")] = None,
     relationship_type: Annotated[str | None, Parameter(query="relationshipType")] = None,
     page: p.Page = 1,
@@ -33,13 +33,15 @@ async def list_relationships(
 
 
 @get("/relationships/{relationship_id:str}", responses=told(RelationshipView, 404), response_headers=[ETAG])
-async def get_relationship(cards: Cards, relationship_id: str, if_none_match: p.IfNoneMatch = None) -> Response[bytes]:
+async def get_relationship(
+    cards: GivenCards, relationship_id: str, if_none_match: p.IfNoneMatch = None
+) -> Response[bytes]:
     """One relationship."""
     return document_response(await cards.relationship(p.identifier(relationship_id, "id")), if_none_match)
 
 
 @post("/relationships", responses=told(RelationshipView, 409, 422, ok=201), response_headers=[ETAG])
-async def create_relationship(cards: Cards, data: RelationshipDraft) -> Response[bytes]:
+async def create_relationship(cards: GivenCards, data: RelationshipDraft) -> Response[bytes]:
     """Create a relationship between two cards."""
     relationship_id, document = await cards.create_relationship(data)
     response = document_response(document, status=201)
@@ -49,7 +51,7 @@ async def create_relationship(cards: Cards, data: RelationshipDraft) -> Response
 
 @put("/relationships/{relationship_id:str}", responses=told(RelationshipView, 404, 412, 422), response_headers=[ETAG])
 async def update_relationship(
-    cards: Cards, relationship_id: str, data: RelationshipPatch, if_match: p.IfMatch = None
+    cards: GivenCards, relationship_id: str, data: RelationshipPatch, if_match: p.IfMatch = None
 ) -> Response[bytes]:
     """Change the fields that the body names."""
     version = p.expected_version(if_match)
@@ -60,7 +62,7 @@ async def update_relationship(
     "/relationships/{relationship_id:str}",
     responses={k: v for k, v in told(None, 404, 412, ok=204).items() if k != 204},
 )
-async def delete_relationship(cards: Cards, relationship_id: str, if_match: p.IfMatch = None) -> None:
+async def delete_relationship(cards: GivenCards, relationship_id: str, if_match: p.IfMatch = None) -> None:
     """Delete a relationship."""
     await cards.delete_relationship(p.identifier(relationship_id, "id"), p.expected_version(if_match))
 

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Annotated, Any, Protocol
+
+from litestar.params import Dependency
 
 from archzero_lab.cards.protocol import Cards
 
@@ -53,3 +55,8 @@ class Service:
     cache_counters: Callable[[], dict[str, Any]]
     reset_cache_counters: Callable[[], None]
     metrics: Callable[[], bytes]
+
+
+# validation of a dependency would ask isinstance of a protocol, on every request
+GivenCards = Annotated[Cards, Dependency(skip_validation=True)]
+GivenService = Annotated[Service, Dependency(skip_validation=True)]

@@ -99,7 +99,7 @@ def analyze_latency(claim: Claim, samples: pd.DataFrame, slots: pd.DataFrame) ->
         verdict = Verdict.INCONCLUSIVE
         warnings.append(f"the gain came without its mechanism ({claim.mechanism} did not move)")
     assert isinstance(claim.claimed.after, float)
-    low, high = comparison.treatment * comparison.ci_low / comparison.effect_size, None
+    low = comparison.treatment * comparison.ci_low / comparison.effect_size
     high = comparison.treatment * comparison.ci_high / comparison.effect_size
     return ClaimResult(
         claim=claim,
@@ -166,7 +166,7 @@ def analyze_range(
         blocks=int(array.size),
         samples=samples,
         detectable=detectable,
-        target_met=floor <= interval.estimate <= ceiling or verdict is Verdict.CONFIRMED,
+        target_met=interval.estimate >= floor if claim.rule == "at_least" else interval.estimate <= ceiling,
         mechanism=mechanism,
         verdict=verdict,
         note=_range_note(claim, interval.estimate, low, high, exact, verdict),

@@ -114,9 +114,19 @@ class ProcessRegistry:
                 with contextlib.suppress(ProcessLookupError):
                     os.killpg(record.pid, signal.SIGKILL)
                 _wait_gone(record, 5.0)
-        with contextlib.suppress(ChildProcessError, OSError):
+        with contextlib.suppress(ChildProcessError):
             os.waitpid(record.pid, os.WNOHANG)
+        if start_ticks(record.pid) is None:
+            # a dead leader may leave children; its pid cannot be another's while its group has members
+            with contextlib.suppress(ProcessLookupError, PermissionError):
+                os.killpg(record.pid, signal.SIGKILL)
         (self.folder / f"{record.name}.{record.pid}.json").unlink(missing_ok=True)
+
+    def stop_own(self, last: Sequence[str] = ()) -> None:
+        """End every process that this one started and that is not kept; those named in `last` at the end."""
+        own = [record for record in self.records() if record.owner_pid == os.getpid() and not record.kept]
+        for record in in_stopping_order(own, last):
+            self.stop(record)
 
     def end_leftovers(self) -> list[ProcessRecord]:
         """End every recorded process whose owner is dead and that nobody asked to keep; return them."""
@@ -129,6 +139,11 @@ class ProcessRegistry:
                 self.stop(record)
                 ended.append(record)
         return ended
+
+
+def in_stopping_order(records: Sequence[ProcessRecord], last: Sequence[str]) -> list[ProcessRecord]:
+    """Users before what they use: the processes named in `last` come last, in that order."""
+    return sorted(records, key=lambda record: last.index(record.name) if record.name in last else -1)
 
 
 def start_ticks(pid: int) -> int | None:

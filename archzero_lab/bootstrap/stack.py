@@ -1,0 +1,241 @@
+"""The running stack: PostgreSQL and Redis, ours or somebody's, for one command or kept up across commands."""
+
+from __future__ import annotations
+
+import fcntl
+import hashlib
+import json
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import redis
+
+from archzero_lab.errors import LabError, ServerError, mask_secrets
+from archzero_lab.postgres.databases import lab_databases
+from archzero_lab.postgres.migrations import connect
+from archzero_lab.servers import postgres_server, redis_server
+from archzero_lab.servers.process import ProcessRecord, ProcessRegistry, in_stopping_order, is_alive, server_home
+from archzero_lab.settings import DATABASE_PREFIX, ROOT, Settings
+
+STATE = ROOT / ".lab"
+SERVERS = ("redis", "postgres")
+"""Stopped after everything that uses them, in this order."""
+TREE = hashlib.sha256(str(ROOT).encode()).hexdigest()[:6]
+"""Part of every name that this checkout makes on a server, so that two checkouts never touch each other's."""
+
+
+@dataclass(frozen=True)
+class Stack:
+    """Where the servers are. A pid is None for a server that is not ours."""
+
+    settings: Settings
+    registry: ProcessRegistry
+    postgres_url: str
+    postgres_pid: int | None
+    redis_url: str
+    redis_pid: int | None
+
+    @property
+    def ours(self) -> bool:
+        """Whether the PostgreSQL server was started by the lab (and may hold data between runs)."""
+        return self.postgres_pid is not None
+
+    def database_name(self, purpose: str) -> str:
+        """The name of this checkout's database for a purpose, such as base or run_control."""
+        return f"{DATABASE_PREFIX}{TREE}_{purpose}"
+
+    def databases(self) -> dict[str, str]:
+        """This checkout's databases and what each holds, by purpose."""
+        prefix = self.database_name("")
+        found = lab_databases(self.postgres_url)
+        return {name.removeprefix(prefix): label for name, label in found.items() if name.startswith(prefix)}
+
+
+def registry() -> ProcessRegistry:
+    """The processes of this checkout."""
+    STATE.mkdir(mode=0o700, exist_ok=True)
+    return ProcessRegistry(STATE / "run")
+
+
+@contextmanager
+def exclusive(what: str) -> Iterator[None]:
+    """Let one command at a time measure or change the stack. Raises LabError naming the other one."""
+    STATE.mkdir(mode=0o700, exist_ok=True)
+    with (STATE / "lock").open("a+") as handle:
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            handle.seek(0)
+            other = handle.read().strip() or "another command"
+            raise LabError(f"{other} is running in this checkout; wait for it or stop it, then run again") from None
+        handle.seek(0)
+        handle.truncate()
+        handle.write(f"./lab {what} (pid {os.getpid()})")
+        handle.flush()
+        try:
+            yield
+        finally:
+            handle.seek(0)
+            handle.truncate()
+
+
+@contextmanager
+def running_stack(settings: Settings) -> Iterator[Stack]:
+    """The stack that `./lab up` keeps, or one of our own that is stopped when the block ends, however it ends."""
+    processes = registry()
+    processes.end_leftovers()
+    kept = kept_stack(settings)
+    if kept is not None:
+        try:
+            yield kept
+        finally:
+            processes.stop_own(last=SERVERS)
+        return
+    try:
+        yield _start(settings, processes, kept=False, started=[])
+    finally:
+        processes.stop_own(last=SERVERS)
+
+
+def bring_up(settings: Settings) -> Stack:
+    """Start what is not running and keep it up after this command ends."""
+    processes = registry()
+    processes.end_leftovers()
+    existing = kept_stack(settings)
+    if existing is not None:
+        return existing
+    started: list[ProcessRecord] = []
+    try:
+        stack = _start(settings, processes, kept=True, started=started)
+        record_state(postgres=_told(stack.postgres_url, started, "postgres"),
+                     redis=_told(stack.redis_url, started, "redis"), service=None)  # fmt: skip
+    except BaseException:
+        for record in reversed(started):
+            processes.stop(record)
+        raise
+    return stack
+
+
+def take_down() -> list[str]:
+    """Stop everything this checkout has running; return the names."""
+    processes = registry()
+    stopped = []
+    for record in in_stopping_order(processes.records(), last=SERVERS):
+        if is_alive(record):
+            stopped.append(record.name)
+        processes.stop(record)
+    (STATE / "state.json").unlink(missing_ok=True)
+    return stopped
+
+
+def kept_stack(settings: Settings) -> Stack | None:
+    """The stack that is kept up, if its processes are still those that were started."""
+    state = read_state()
+    if state is None:
+        return None
+    processes = registry()
+    alive = {record.pid for record in processes.records() if is_alive(record)}
+    for part in ("postgres", "redis"):
+        if state[part]["pid"] is not None and state[part]["pid"] not in alive:
+            return None
+    return Stack(
+        settings, processes, state["postgres"]["url"], state["postgres"]["pid"], state["redis"]["url"],
+        state["redis"]["pid"],
+    )  # fmt: skip
+
+
+def status(settings: Settings) -> dict[str, Any]:
+    """What runs: URLs, pids, databases. The password of a server that is not ours is masked."""
+    stack = kept_stack(settings)
+    if stack is None:
+        return {
+            "postgres": {"url": None, "pid": None},
+            "redis": {"url": None, "pid": None},
+            "service": {"url": None, "pids": []},
+            "databases": {},
+        }
+    state = read_state() or {}
+    service = state.get("service") or {"url": None, "pid": None}
+    alive = {record.pid for record in stack.registry.records() if is_alive(record)}
+    running = service["pid"] in alive
+    return {
+        "postgres": {"url": _shown(stack.postgres_url, stack.postgres_pid), "pid": stack.postgres_pid},
+        "redis": {"url": _shown(stack.redis_url, stack.redis_pid), "pid": stack.redis_pid},
+        "service": {"url": service["url"] if running else None, "pids": _family(service["pid"]) if running else []},
+        "databases": stack.databases(),
+    }
+
+
+def read_state() -> dict[str, Any] | None:
+    """What `./lab up` wrote down, or None."""
+    with suppress(OSError, ValueError):
+        state: dict[str, Any] = json.loads((STATE / "state.json").read_text())
+        return state
+    return None
+
+
+def record_state(**parts: Any) -> None:
+    """Write down parts of the state (mode 0600: the URLs hold passwords)."""
+    path = STATE / "state.json"
+    partial = path.with_suffix(f".{os.getpid()}")
+    partial.touch(mode=0o600)
+    partial.write_text(json.dumps({**(read_state() or {}), **parts}))
+    partial.rename(path)
+
+
+def _start(settings: Settings, processes: ProcessRegistry, *, kept: bool, started: list[ProcessRecord]) -> Stack:
+    home = server_home(ROOT)
+    system = settings.servers == "system"
+    if settings.database_url:
+        postgres_url, postgres_pid = settings.database_url, None
+        with connect(postgres_url) as connection:
+            if connection.info.server_version < postgres_server.MINIMUM_VERSION * 10_000:
+                raise ServerError(
+                    f"PostgreSQL {connection.info.server_version // 10_000} at {postgres_url} is too old; "
+                    f"use {postgres_server.MINIMUM_VERSION} or newer"
+                )
+    else:
+        programs = postgres_server.system_programs() if system else postgres_server.embedded_programs(home)
+        postgres = postgres_server.start_postgres(programs, home, processes, kept=kept)
+        started.append(postgres.record)
+        postgres_url, postgres_pid = postgres.url, postgres.record.pid
+    if settings.redis_url:
+        _check_redis(settings.redis_url)
+        redis_url, redis_pid = settings.redis_url, None
+    else:
+        program = redis_server.system_program() if system else redis_server.embedded_program(home)
+        server = redis_server.start_redis(program, home, processes, kept=kept)
+        started.append(server.record)
+        redis_url, redis_pid = server.url, server.record.pid
+    return Stack(settings, processes, postgres_url, postgres_pid, redis_url, redis_pid)
+
+
+def _check_redis(url: str) -> None:
+    try:
+        client = redis.Redis.from_url(url, socket_connect_timeout=5, socket_timeout=5)
+        version = str(client.info("server")["redis_version"])
+        client.close()
+    except (redis.RedisError, ValueError) as error:
+        raise ServerError(f"cannot use Redis at {mask_secrets(url)}: {error}; check ARCHZERO_REDIS_URL") from None
+    if tuple(int(part) for part in version.split(".")[:2]) < redis_server.MINIMUM_VERSION:
+        raise ServerError(f"Redis {version} at {mask_secrets(url)} is too old; use 6.2 or newer")
+
+
+def _told(url: str, started: list[ProcessRecord], name: str) -> dict[str, Any]:
+    return {"url": url, "pid": next((record.pid for record in started if record.name == name), None)}
+
+
+def _shown(url: str, pid: int | None) -> str:
+    return url if pid is not None else mask_secrets(url)
+
+
+def _family(pid: int) -> list[int]:
+    """A process and its children."""
+    children: list[int] = []
+    with suppress(OSError):
+        children = [int(word) for word in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+    return [pid, *children]
