@@ -39,7 +39,7 @@ def registry() -> CollectorRegistry | None:
     if "PROMETHEUS_MULTIPROC_DIR" not in os.environ:
         return None
     collected = CollectorRegistry()
-    MultiProcessCollector(collected)  # type: ignore[no-untyped-call]  # the library has no types here
+    MultiProcessCollector(collected)
     return collected
 
 

@@ -1,0 +1,331 @@
+"""The commands of ./lab. Each prints what a person needs; an error is one line and exit code 2."""
+
+from __future__ import annotations
+
+import errno
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from archzero_lab.errors import LabError, mask_secrets
+from archzero_lab.settings import ROOT, load_settings
+
+app = typer.Typer(
+    help="archzero-lab: phase 5's claims as experiments, on a cached card service you can run.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+migrate_app = typer.Typer(help="Phase 5's index migrations on a database.", no_args_is_help=True)
+app.add_typer(migrate_app, name="migrate")
+console = Console()
+_debug = False
+
+Cards = Annotated[int | None, typer.Option(min=100, help="How many cards to load.")]
+InventoryFile = Annotated[
+    Path | None, typer.Option(exists=True, dir_okay=False, help="Cards: JSON Lines or CSV, gzip or not.")
+]
+RelationshipsFile = Annotated[
+    Path | None, typer.Option(exists=True, dir_okay=False, help="Relationships of the inventory.")
+]
+Seed = Annotated[int, typer.Option(min=0, help="Same seed, same rows and same order of everything.")]
+ArmName = Literal["control", "indexes", "cache", "treatment"]
+
+
+@app.callback()
+def options(
+    debug: Annotated[bool, typer.Option("--debug", help="Show tracebacks.")] = False,
+) -> None:
+    """Options of every command."""
+    global _debug
+    _debug = debug
+
+
+@app.command()
+def report(
+    profile: Annotated[str, typer.Option(help="smoke (CI), standard or full.")] = "standard",
+    cards: Cards = None,
+    inventory: InventoryFile = None,
+    relationships: RelationshipsFile = None,
+    only: Annotated[list[str] | None, typer.Option(help="A claim to measure; repeat for several.")] = None,
+    seed: Seed = 1,
+) -> None:
+    """Measure phase 5 before and after, write reports/latest/index.html, print the scorecard."""
+    from archzero_lab.bootstrap.stack import exclusive
+    from archzero_lab.pipeline.progress import Reporter
+    from archzero_lab.pipeline.report import ReportRequest, make_report
+    from archzero_lab.reporting.scorecard import print_scorecard
+
+    request = ReportRequest(profile, cards, inventory, relationships, tuple(only or ()), seed)
+    with exclusive("report"):
+        run, summary = make_report(load_settings(), request, Reporter(console))
+    print_scorecard(console, summary)
+    console.print(f"report: {_relative(run.path / 'index.html')} (also reports/latest/index.html)", highlight=False)
+
+
+@app.command("test")
+def run_tests(
+    arguments: Annotated[list[str] | None, typer.Argument(help="Handed to pytest.")] = None,
+) -> None:
+    """Run the tests: ruff, mypy, import-linter, then pytest on real servers."""
+    checks = [
+        [sys.executable, "-m", "ruff", "check", "."],
+        [sys.executable, "-m", "ruff", "format", "--check", "-q", "."],
+        [sys.executable, "-m", "mypy"],
+        ["lint-imports", "--no-cache"],
+    ]
+    if not arguments:
+        for check in checks:
+            if subprocess.run(check, cwd=ROOT).returncode != 0:
+                raise typer.Exit(1)
+    done = subprocess.run([sys.executable, "-m", "pytest", *(arguments or [])], cwd=ROOT)
+    raise typer.Exit(done.returncode)
+
+
+@app.command()
+def up(
+    cards: Annotated[int, typer.Option(min=100, help="How many cards to load.")] = 20_000,
+    inventory: InventoryFile = None,
+    relationships: RelationshipsFile = None,
+    seed: Seed = 1,
+) -> None:
+    """Start PostgreSQL, Redis and the service on loaded cards, and keep them up."""
+    from archzero_lab.bootstrap.portfolios import arm_urls, choose_portfolio, ensure_base, make_arms
+    from archzero_lab.bootstrap.services import start_service
+    from archzero_lab.bootstrap.stack import bring_up, exclusive, kept_stack, record_state, status, take_down
+    from archzero_lab.pipeline.progress import Reporter
+
+    settings = load_settings()
+    reporter = Reporter(console)
+    with exclusive("up"):
+        if kept_stack(settings) is not None and status(settings)["service"]["url"]:
+            console.print(f"already up: {status(settings)['service']['url']} (./lab down ends it)", highlight=False)
+            return
+        portfolio = choose_portfolio(cards, seed, inventory, relationships)
+        try:
+            with reporter.work("servers"):
+                stack = bring_up(settings)
+            with reporter.work("load") as tell:
+                base = ensure_base(stack, portfolio, tell)
+            with reporter.work("migrate") as tell:
+                make_arms(stack, base, "up", lambda name, done, total: tell(done / total))
+            with reporter.work("service"):
+                urls = arm_urls(stack, "up")
+                service = start_service(stack, "treatment", urls["treatment"], cached=True, kept=True)
+                record_state(service={"url": service.url, "pid": service.record.pid})
+        except BaseException:
+            take_down()
+            raise
+    console.print(f"up: {service.url} on {base.cards:,} cards; ./lab status, ./lab down", highlight=False)
+
+
+@app.command()
+def down() -> None:
+    """Stop everything that `up` started. Loaded cards stay for the next time."""
+    from archzero_lab.bootstrap.stack import exclusive, take_down
+
+    with exclusive("down"):
+        stopped = take_down()
+    console.print(f"stopped: {', '.join(stopped)}" if stopped else "nothing was running")
+
+
+@app.command()
+def status(
+    as_json: Annotated[bool, typer.Option("--json", help="As JSON, with URLs that connect.")] = False,
+) -> None:
+    """What is running: URLs, ports, pids and databases."""
+    from archzero_lab.bootstrap import stack
+
+    found = stack.status(load_settings())
+    if as_json:
+        typer.echo(json.dumps(found, indent=2))
+        return
+    if found["postgres"]["url"] is None:
+        console.print("nothing is kept up (./lab up starts it)")
+        return
+    table = Table("", "url", "pid")
+    for name in ("postgres", "redis"):
+        pid = found[name]["pid"]
+        table.add_row(name, mask_secrets(found[name]["url"]), str(pid) if pid else "not ours")
+    service = found["service"]
+    table.add_row("service", service["url"] or "not running", ", ".join(map(str, service["pids"])))
+    console.print(table)
+    for name, label in found["databases"].items():
+        console.print(f"{name}: {label or 'not finished'}", highlight=False)
+
+
+@app.command()
+def serve(
+    arm: Annotated[ArmName, typer.Option(help="control (no index), indexes, cache, treatment (both).")] = "treatment",
+    cache: Annotated[Literal["on", "off"] | None, typer.Option(help="Overrides the arm's.")] = None,
+    cards: Cards = None,
+    inventory: InventoryFile = None,
+    relationships: RelationshipsFile = None,
+    workers: Annotated[int, typer.Option(min=1, max=64)] = 1,
+    host: Annotated[str, typer.Option(help="Loopback unless told otherwise.")] = "127.0.0.1",
+    port: Annotated[int, typer.Option(min=0, max=65535, help="0: any free one.")] = 3000,
+    seed: Seed = 1,
+) -> None:
+    """Run the card service until Ctrl-C; print its URL when it answers."""
+    from archzero_lab.bootstrap.portfolios import choose_portfolio, drop_arms, ensure_base, make_arms
+    from archzero_lab.bootstrap.services import SERVICE_ARMS, start_service
+    from archzero_lab.bootstrap.stack import running_stack
+    from archzero_lab.pipeline.progress import Reporter
+    from archzero_lab.servers.process import is_alive
+
+    database, cached = SERVICE_ARMS[arm]
+    cached = cached if cache is None else cache == "on"
+    reporter = Reporter(console)
+    portfolio = choose_portfolio(cards or 20_000, seed, inventory, relationships)
+    purpose = f"serve{os.getpid()}"
+    with running_stack(load_settings()) as stack:
+        try:
+            with reporter.work("load") as tell:
+                base = ensure_base(stack, portfolio, tell)
+            with reporter.work("migrate") as tell:
+                urls = make_arms(stack, base, purpose, lambda name, done, total: tell(done / total))
+            service = start_service(
+                stack, arm, urls[database], cached=cached, host=host, port=port or None, workers=workers
+            )
+            console.print(
+                f"{service.url}  {base.cards:,} cards, arm {arm}, cache {'on' if cached else 'off'}", highlight=False
+            )
+            while is_alive(service.record):
+                time.sleep(0.5)  # until a signal ends us or the service dies
+            raise LabError("the service ended by itself; see .lab/logs")
+        except KeyboardInterrupt:
+            console.print("stopping")
+        finally:
+            drop_arms(stack, purpose)
+
+
+@migrate_app.command("up")
+def migrate_up(database_url: Annotated[str, typer.Option(envvar="ARCHZERO_MIGRATE_URL")] = "") -> None:
+    """Apply phase 5's indexes, one CONCURRENTLY build after the other."""
+    from archzero_lab.postgres.migrations import Migrations
+
+    migrations = Migrations(_migration_url(database_url))
+    applied = migrations.up(lambda name, done, total: console.print(f"{done + 1}/{total} {name}", highlight=False))
+    console.print(f"applied {len(applied)} migrations" if applied else "nothing to apply")
+
+
+@migrate_app.command("down")
+def migrate_down(database_url: Annotated[str, typer.Option(envvar="ARCHZERO_MIGRATE_URL")] = "") -> None:
+    """Roll phase 5's indexes back."""
+    from archzero_lab.postgres.migrations import Migrations
+
+    rolled_back = Migrations(_migration_url(database_url)).down()
+    console.print(f"rolled back {len(rolled_back)} migrations" if rolled_back else "nothing to roll back")
+
+
+@migrate_app.command("status")
+def migrate_status(database_url: Annotated[str, typer.Option(envvar="ARCHZERO_MIGRATE_URL")] = "") -> None:
+    """Which migrations are applied."""
+    from archzero_lab.postgres.migrations import Migrations
+
+    for state in Migrations(_migration_url(database_url)).status():
+        console.print(f"{'applied' if state.applied else 'pending'}  {state.id}", highlight=False)
+
+
+@app.command()
+def analyze(database_url: Annotated[str, typer.Option(help="Default: what `up` serves.")] = "") -> None:
+    """Index use, sizes, foreign keys without index, slowest statements, sequential scans; read only."""
+    from archzero_lab.postgres.insights import analyze as run_analysis
+    from archzero_lab.postgres.migrations import connect
+
+    with connect(_migration_url(database_url), autocommit=True) as connection:
+        for found in run_analysis(connection):
+            table = Table(*found.columns, title=found.title, title_justify="left")
+            for row in found.rows[:40]:
+                table.add_row(*("" if value is None else str(value) for value in row))
+            console.print(table if found.rows else f"{found.title}\n  none", highlight=False)
+
+
+@app.command()
+def notebook() -> None:
+    """Open JupyterLab on the running stack; without a run to read, a smoke run is measured first."""
+    from archzero_lab.bootstrap.stack import exclusive, kept_stack
+    from archzero_lab.pipeline.progress import Reporter
+    from archzero_lab.pipeline.report import ReportRequest, make_report
+
+    settings = load_settings()
+    if kept_stack(settings) is None:
+        up(cards=20_000, inventory=None, relationships=None, seed=1)
+    if not (ROOT / "reports" / "latest" / "summary.json").exists():
+        console.print("no run to read yet: measuring a smoke run first")
+        with exclusive("notebook"):
+            make_report(settings, ReportRequest("smoke"), Reporter(console))
+    os.chdir(ROOT)
+    arguments = ["--ServerApp.root_dir=.", "--LabApp.default_url=/lab/tree/notebooks"]
+    if os.geteuid() == 0:
+        arguments.append("--allow-root")
+    os.execv(sys.executable, [sys.executable, "-m", "jupyterlab", *arguments])  # noqa: S606  # no shell: a list
+
+
+def main() -> None:
+    """Run a command; turn what a person can mend into one line and exit code 2."""
+    # a terminated lab must stop its servers as an interrupted one does
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, _interrupt)
+    with _told_errors():
+        app()
+
+
+def _interrupt(number: int, _frame: Any) -> None:
+    raise KeyboardInterrupt(f"signal {number}")
+
+
+@contextmanager
+def _told_errors() -> Iterator[None]:
+    try:
+        yield
+    except LabError as error:
+        _fail(str(error))
+    except KeyboardInterrupt:
+        sys.stderr.write("lab: stopped\n")
+        sys.exit(130)
+    except OSError as error:
+        if error.errno == errno.ENOSPC:
+            _fail(f"the disk is full ({error.filename or 'while writing'}); free some space and run again")
+        _fail(f"{error.strerror or error}: {error.filename or ''}")
+    except Exception as error:
+        if type(error).__name__ == "DiskFull":
+            _fail("PostgreSQL's disk is full; free some space and run again")
+        if _debug:
+            raise
+        _fail(f"unexpected {type(error).__name__}: {mask_secrets(str(error))}; run with --debug to see where")
+
+
+def _fail(message: str) -> None:
+    if _debug:
+        raise
+    sys.stderr.write(f"lab: {message}\n")
+    sys.exit(2)
+
+
+def _relative(path: Path) -> str:
+    return str(path.relative_to(Path.cwd())) if path.is_relative_to(Path.cwd()) else str(path)
+
+
+def _migration_url(given: str) -> str:
+    from archzero_lab.bootstrap.portfolios import arm_urls
+    from archzero_lab.bootstrap.stack import kept_stack
+
+    if given:
+        return given
+    stack = kept_stack(load_settings())
+    if stack is None or "treatment" not in arm_urls(stack, "up"):
+        raise LabError("no database: start one with ./lab up, or name one with --database-url")
+    return arm_urls(stack, "up")["treatment"]

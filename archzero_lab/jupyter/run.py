@@ -1,0 +1,199 @@
+"""A finished run, as a notebook reads it: its summary, its frames, its figures."""
+
+from __future__ import annotations
+
+import json
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from archzero_lab.errors import LabError, unknown_name
+from archzero_lab.reporting import figures
+from archzero_lab.settings import ROOT
+
+REPORTS = ROOT / "reports"
+
+
+class Run:
+    """One run's results. `Run(path)` wants the run's folder."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.summary: dict[str, Any] = json.loads((path / "summary.json").read_text())
+
+    def __repr__(self) -> str:
+        s = self.summary
+        return f"run {s['run_id']}: {s['cards']:,} cards, profile {s['profile']}, {len(s['claims'])} claims"
+
+    @cached_property
+    def samples(self) -> pd.DataFrame:
+        """A row a timed request: claim, block, order, arm, variant, service_time_s, bytes."""
+        return pd.read_parquet(self.path / "samples.parquet")
+
+    @cached_property
+    def slots(self) -> pd.DataFrame:
+        """A row a slot: its counters of cache and PostgreSQL, load and steal of the machine."""
+        return pd.read_parquet(self.path / "slots.parquet")
+
+    @cached_property
+    def load(self) -> pd.DataFrame:
+        """A row a request of the Locust mix: block, arm, name, response_ms, ok."""
+        return pd.read_parquet(self.path / "load.parquet")
+
+    @cached_property
+    def load_slots(self) -> pd.DataFrame:
+        """A row a slot of the Locust mix: hits and misses in all and by kind, Redis memory and keys."""
+        return pd.read_parquet(self.path / "load_slots.parquet")
+
+    @cached_property
+    def plans(self) -> list[dict[str, Any]]:
+        """Plans of the workload's statements on both databases, the raw JSON of EXPLAIN among them."""
+        found: list[dict[str, Any]] = json.loads((self.path / "plans.json").read_text())
+        return found
+
+    @cached_property
+    def indexes(self) -> pd.DataFrame:
+        """Every index: arm, table, name, mb, scans, constraint."""
+        found = json.loads((self.path / "indexes.json").read_text())
+        frame = pd.DataFrame([{"arm": arm, **index} for arm, rows in found.items() for index in rows])
+        frame["mb"] = frame.pop("bytes") / 1e6
+        return frame
+
+    def claim(self, claim_id: str) -> dict[str, Any]:
+        """A claim's entry of summary.json. Raises UnknownNameError listing those that this run measured."""
+        for claim in self.summary["claims"]:
+            if claim["id"] == claim_id:
+                found: dict[str, Any] = claim
+                return found
+        raise unknown_name("claim of this run", claim_id, [claim["id"] for claim in self.summary["claims"]])
+
+    def has(self, *claim_ids: str) -> list[str]:
+        """Those of the claims that this run measured (a run may be of some only)."""
+        measured = {claim["id"] for claim in self.summary["claims"]}
+        return [claim_id for claim_id in claim_ids if claim_id in measured]
+
+    @property
+    def claims(self) -> pd.DataFrame:
+        """The scorecard as a frame, a row a claim."""
+        rows = [
+            {
+                "claim": claim["title"],
+                "verdict": claim["verdict"],
+                "before": claim["measured"]["before"],
+                "after": claim["measured"]["after"],
+                "unit": claim["unit"],
+                "improvement": claim["measured"]["improvement"],
+                "ci_low": claim["measured"]["ci_low"],
+                "ci_high": claim["measured"]["ci_high"],
+                "claimed": claim["claimed"]["improvement"] or claim["claimed"]["after"],
+                "blocks": claim["measured"]["blocks"],
+            }
+            for claim in self.summary["claims"]
+        ]
+        return pd.DataFrame(rows).set_index("claim")
+
+    def latencies(self, claim_id: str) -> pd.DataFrame:
+        """Quantiles of service time in ms of a claim's arms, pooled over blocks."""
+        times = self._of(claim_id).groupby("arm")["service_time_s"]
+        frame = pd.DataFrame(
+            {
+                "p50_ms": times.quantile(0.5) * 1000,
+                "p95_ms": times.quantile(0.95) * 1000,
+                "mean_ms": times.mean() * 1000,
+                "requests": times.size(),
+            }
+        )
+        return frame.round(3)
+
+    def mechanism(self, claim_id: str) -> pd.DataFrame:
+        """What moved with a claim's times: hits, statements, database time and blocks an arm."""
+        told = self.claim(claim_id)["mechanism"]
+        return pd.DataFrame({arm: values for arm, values in told.items() if isinstance(values, dict)}).T
+
+    def plan_table(self, part: str = "page") -> pd.DataFrame:
+        """Time, blocks and indexes of every statement's `page` or `count`, control and treatment side by side."""
+        frame = pd.DataFrame([plan for plan in self.plans if plan["part"] == part])
+        table = frame.pivot(index="statement", columns="arm", values=["execution_ms", "blocks"])
+        table = table.reindex(columns=["control", "treatment"], level=1)
+        used = frame[frame["arm"] == "treatment"].set_index("statement")["indexes"]
+        table["indexes used after"] = used.map(lambda names: ", ".join(names) or "none")
+        return table.round(2)
+
+    def plan_nodes(self, statement: str, part: str, arm: str) -> pd.DataFrame:
+        """The nodes of one plan, a row each, indented by depth."""
+        for plan in self.plans:
+            if (plan["statement"], plan["part"], plan["arm"]) == (statement, part, arm):
+                frame = pd.DataFrame(plan["nodes"])
+                frame["node"] = ["\u00a0\u00a0" * node["depth"] + node["node"] for node in plan["nodes"]]
+                return frame.drop(columns="depth")
+        raise unknown_name("statement", statement, sorted({plan["statement"] for plan in self.plans}))
+
+    def curves(self, claim_id: str) -> figures.Picture:
+        """Percentile curves of a claim's arms."""
+        return figures.percentile_curves(self._of(claim_id), self.claim(claim_id)["title"])
+
+    def blocks(self, claim_id: str) -> figures.Picture:
+        """The paired blocks behind a claim's verdict."""
+        claim = self.claim(claim_id)
+        return figures.paired_blocks(self._of(claim_id), f"{claim['title']}: block by block", claim["claimed"]["after"])
+
+    def variants(self, claim_id: str) -> figures.Picture:
+        """Medians by variant of a claim's requests."""
+        return figures.by_variant(self._of(claim_id), self.claim(claim_id)["title"])
+
+    def improvements(self) -> figures.Picture:
+        """Every latency claim: what was claimed and what was measured, with its interval."""
+        return figures.improvements(self.summary["claims"])
+
+    def index_sizes(self) -> figures.Picture:
+        """Sizes of phase 5's indexes."""
+        frame = self.indexes[(self.indexes["arm"] == "treatment") & ~self.indexes["constraint"]]
+        return figures.index_bars(frame, "Phase 5's indexes")
+
+    def hit_rate(self) -> figures.Picture:
+        """Hit rate by block under the mix."""
+        low, high = self.claim("cache_hit_rate")["claimed"]["after"]
+        return figures.hit_rate_by_block(self._load_treatment(), (low, high))
+
+    def memory(self) -> figures.Picture:
+        """Redis memory by block under the mix."""
+        return figures.memory_by_block(self._load_treatment())
+
+    def hit_rate_by_kind(self) -> pd.DataFrame:
+        """Hits, misses and hit rate of each kind of key over the measured slots of the treatment."""
+        slots = self._load_treatment()
+        kinds = [column.removesuffix("_hits") for column in slots.columns if column.endswith("_hits")]
+        frame = pd.DataFrame(
+            {
+                kind: {"hits": int(slots[f"{kind}_hits"].sum()), "misses": int(slots[f"{kind}_misses"].sum())}
+                for kind in kinds
+            }
+        ).T
+        frame["hit_rate"] = (frame["hits"] / (frame["hits"] + frame["misses"])).round(3)
+        return frame
+
+    def load_latencies(self) -> pd.DataFrame:
+        """Median and p95 response time in ms of each action of the mix, an arm a column, and requests a second."""
+        grouped = self.load.groupby(["name", "arm"])["response_ms"]
+        frame = pd.DataFrame({"p50_ms": grouped.median(), "p95_ms": grouped.quantile(0.95), "requests": grouped.size()})
+        return pd.DataFrame(frame.unstack("arm")).round(2)
+
+    def _load_treatment(self) -> pd.DataFrame:
+        slots = self.load_slots
+        return slots[slots["arm"] == "treatment"].sort_values("block")
+
+    def _of(self, claim_id: str) -> pd.DataFrame:
+        self.claim(claim_id)
+        return self.samples[self.samples["claim"] == claim_id]
+
+
+def load_run(run: str = "latest") -> Run:
+    """A run by its id, its folder, or "latest". Raises LabError where there is none."""
+    path = Path(run) if "/" in run else REPORTS / run
+    if not (path / "summary.json").exists():
+        known = sorted(found.parent.name for found in REPORTS.glob("*/summary.json") if found.parent.name != "latest")
+        advice = f"known: {', '.join(known)}" if known else "there is none yet: run ./lab report"
+        raise LabError(f"no run '{run}'; {advice}")
+    return Run(path.resolve())

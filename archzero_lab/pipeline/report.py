@@ -1,0 +1,252 @@
+"""The main job: servers, load, migrate, measure, locust, notebooks, report; one run's folder with everything in it."""
+
+from __future__ import annotations
+
+import os
+import sys
+import time
+from collections.abc import Callable
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from archzero_lab.bootstrap.arms import ServiceArm
+from archzero_lab.bootstrap.portfolios import Loaded, choose_portfolio, drop_arms, ensure_base, make_arms
+from archzero_lab.bootstrap.services import SERVICE_ARMS, start_service
+from archzero_lab.bootstrap.stack import Stack, running_stack
+from archzero_lab.cards.catalog import Catalog, read_catalog
+from archzero_lab.errors import MeasurementError
+from archzero_lab.experiments.analysis import ClaimResult, analyze_latency, analyze_range
+from archzero_lab.experiments.claims import Claim, choose_claims, load_claims
+from archzero_lab.experiments.measurements import Measurements
+from archzero_lab.experiments.runner import run_claim
+from archzero_lab.experiments.spec import Profile, choose_profile
+from archzero_lab.pipeline.environment import describe
+from archzero_lab.pipeline.locust_stage import LoadResult, run_load
+from archzero_lab.pipeline.plans import collect_index_sizes, collect_plans
+from archzero_lab.pipeline.progress import Reporter
+from archzero_lab.pipeline.run_folder import RunFolder, new_run
+from archzero_lab.postgres.migrations import connect
+from archzero_lab.reporting.notebooks import NOTEBOOKS, NotebookPage, run_notebook
+from archzero_lab.reporting.scorecard import index_page
+from archzero_lab.servers.process import free_port
+from archzero_lab.settings import Settings
+from archzero_lab.workload.driver import Driver
+from archzero_lab.workload.traffic import catalog_file
+
+LATENCY = ("list", "detail", "search", "filter")
+_PURPOSE = "run"
+_CLIENT_REQUESTS = 2_000
+
+
+@dataclass(frozen=True)
+class ReportRequest:
+    """What a person asked `./lab report` for."""
+
+    profile: str = "standard"
+    cards: int | None = None
+    inventory: Path | None = None
+    relationships: Path | None = None
+    only: tuple[str, ...] = ()
+    seed: int = 1
+
+
+def make_report(settings: Settings, request: ReportRequest, reporter: Reporter) -> tuple[RunFolder, dict[str, Any]]:
+    """Run everything and return the run's folder and its summary. Whatever was started is stopped, however it ends.
+
+    Raises LabError for what a person can mend; the folder of a run that failed stays, reports/latest does not move.
+    """
+    claims = choose_claims(list(request.only), load_claims())
+    profile = choose_profile(request.profile, request.cards)
+    portfolio = choose_portfolio(profile.cards, request.seed, request.inventory, request.relationships)
+    run = new_run(profile.name)
+    with ExitStack() as cleanup:
+        with run.stage("servers"), reporter.work("servers"):
+            stack = cleanup.enter_context(running_stack(settings))
+        with run.stage("load"), reporter.work("load") as tell:
+            base = ensure_base(stack, portfolio, tell)
+        cleanup.callback(drop_arms, stack, _PURPOSE)
+        with run.stage("migrate"), reporter.work("migrate") as tell:
+            urls = make_arms(stack, base, _PURPOSE, lambda name, done, total: tell(done / total))
+            with connect(urls["control"]) as connection:
+                catalog = read_catalog(connection, request.seed)
+        environment = describe(stack)
+        with run.stage("measure"), reporter.work("measure") as tell:
+            arms = _open_arms(cleanup, stack, urls, settings)
+            client = _client_cost(stack, run.path)
+            measured = _measure(claims, arms, catalog, profile, request.seed, tell)
+            measured.save(run.path)
+        load: LoadResult | None = None
+        with run.stage("locust"), reporter.work("locust") as tell:
+            if any(claim.operations == "mix" for claim in claims):
+                load = _load(run, stack, arms, catalog, profile, request.seed, tell)
+        plans = collect_plans(urls, catalog)
+        run.write_json("plans.json", plans)
+        indexes = collect_index_sizes(urls)
+        run.write_json("indexes.json", indexes)
+        results = [_result(claim, measured, load, indexes) for claim in claims]
+        summary = _summary(run, request, profile, base, environment, client, results)
+        run.write_json("summary.json", summary)
+        with run.stage("notebooks"), reporter.work("notebooks") as tell:
+            pages = _notebooks(run, summary, tell)
+        with run.stage("report"), reporter.work("report"):
+            summary["stages"] = run.stages
+            (run.path / "index.html").write_text(index_page(summary, pages))
+        # once more: the last stage has its time only now
+        summary["stages"] = run.stages
+        run.write_json("summary.json", summary)
+    run.publish()
+    return run, summary
+
+
+def _open_arms(cleanup: ExitStack, stack: Stack, urls: dict[str, str], settings: Settings) -> dict[str, ServiceArm]:
+    arms = {}
+    for name in ("control", "indexes", "treatment"):
+        database, cached = SERVICE_ARMS[name]
+        service = start_service(stack, name, urls[database], cached=cached)
+        arm = ServiceArm(service, urls[database], cached=cached, admin_token=settings.admin_token)
+        cleanup.callback(stack.registry.stop, service.record)
+        cleanup.callback(arm.close)
+        arms[name] = arm
+    return arms
+
+
+def _client_cost(stack: Stack, folder: Path) -> dict[str, float]:
+    """What the client itself costs: the same requests to a server with one constant answer."""
+
+    port = free_port()
+    record = stack.registry.spawn(
+        "constant", [sys.executable, "-m", "archzero_lab.workload.constant_server", str(port)],
+        log=folder / "constant.log", env=dict(os.environ),
+    )  # fmt: skip
+    driver = Driver(f"http://127.0.0.1:{port}", timeout_s=5)
+    try:
+        _first_answer(driver)
+        times = np.array([driver.get("/")[0] for _ in range(_CLIENT_REQUESTS)]) * 1000
+    finally:
+        driver.close()
+        stack.registry.stop(record)
+        (folder / "constant.log").unlink(missing_ok=True)
+    return {"p50_ms": round(float(np.median(times)), 4), "p95_ms": round(float(np.quantile(times, 0.95)), 4)}
+
+
+def _first_answer(driver: Driver) -> None:
+
+    deadline = time.monotonic() + 10
+    while True:
+        try:
+            driver.get("/")
+            return
+        except MeasurementError:
+            if time.monotonic() > deadline:
+                raise
+            time.sleep(0.02)  # polling until the process listens
+
+
+def _measure(
+    claims: list[Claim],
+    arms: dict[str, ServiceArm],
+    catalog: Catalog,
+    profile: Profile,
+    seed: int,
+    tell: Callable[[float], None],
+) -> Measurements:
+    measured = Measurements()
+    timed = [claim for claim in claims if claim.operations in LATENCY]
+    slots = 2 * profile.blocks * len(timed)
+    done = 0
+
+    def step() -> None:
+        nonlocal done
+        done += 1
+        tell(done / slots)
+
+    for claim in timed:
+        run_claim(claim, arms, catalog, profile.slot(claim.operations), profile.blocks, seed, measured, step)
+    return measured
+
+
+def _load(
+    run: RunFolder,
+    stack: Stack,
+    arms: dict[str, ServiceArm],
+    catalog: Catalog,
+    profile: Profile,
+    seed: int,
+    tell: Callable[[float], None],
+) -> LoadResult:
+    catalog_path = run.path / "catalog.json"
+    catalog_path.write_text(catalog_file(catalog))
+    arms["treatment"].reset()
+    hosts = {name: arms[name].url for name in ("control", "treatment")}
+    load = run_load(stack, run.path, hosts, profile, seed, catalog_path, tell)
+    load.requests.to_parquet(run.path / "load.parquet", index=False)
+    load.slots.to_parquet(run.path / "load_slots.parquet", index=False)
+    return load
+
+
+def _result(
+    claim: Claim, measured: Measurements, load: LoadResult | None, indexes: dict[str, list[dict[str, Any]]]
+) -> ClaimResult:
+    if claim.operations in LATENCY:
+        return analyze_latency(claim, measured.samples_frame(), measured.slots_frame())
+    if claim.metric == "index_size":
+        return _index_size(claim, indexes)
+    assert load is not None
+    slots = load.treatment(claim.treatment)
+    hits, misses = int(slots["hits"].sum()), int(slots["misses"].sum())
+    samples = int((load.requests["arm"] == claim.treatment).sum())
+    if claim.metric == "hit_rate":
+        rates = (slots["hits"] / (slots["hits"] + slots["misses"])).tolist()
+        mechanism: dict[str, Any] = {"hits": hits, "misses": misses, "moved": hits > 0}
+        return analyze_range(claim, rates, samples=samples, mechanism=mechanism, moved=hits > 0)
+    keys = int(slots["keys"].iloc[-1])
+    mechanism = {"keys": keys, "evicted_keys": int(slots["evicted_keys"].iloc[-1]), "moved": keys > 0}
+    memory = slots["used_memory_mb"].tolist()
+    return analyze_range(claim, memory, samples=samples, mechanism=mechanism, moved=keys > 0)
+
+
+def _index_size(claim: Claim, indexes: dict[str, list[dict[str, Any]]]) -> ClaimResult:
+    sizes = {arm: sum(int(index["bytes"]) for index in rows) for arm, rows in indexes.items()}
+    added = len(indexes[claim.treatment]) - len(indexes[claim.control])
+    unused = [i["name"] for i in indexes[claim.treatment] if i["scans"] == 0 and not i["constraint"]]
+    mechanism = {"indexes": added, "unused_by_this_run": sorted(unused), "moved": added > 0}
+    overhead = (sizes[claim.treatment] - sizes[claim.control]) / 1e6
+    return analyze_range(claim, [overhead], samples=1, mechanism=mechanism, moved=added > 0)
+
+
+def _summary(
+    run: RunFolder,
+    request: ReportRequest,
+    profile: Profile,
+    base: Loaded,
+    environment: dict[str, Any],
+    client: dict[str, float],
+    results: list[ClaimResult],
+) -> dict[str, Any]:
+    return {
+        "run_id": run.id,
+        "profile": profile.name,
+        "seed": request.seed,
+        "cards": base.cards,
+        "relationships": base.relationships,
+        "inventory": request.inventory.name if request.inventory else None,
+        "portfolio": base.label,
+        "parameters": profile.as_dict(),
+        "environment": environment,
+        "client": client,
+        "claims": [result.as_dict() for result in results],
+        "stages": run.stages,
+    }
+
+
+def _notebooks(run: RunFolder, summary: dict[str, Any], tell: Callable[[float], None]) -> list[NotebookPage]:
+    paths = sorted(NOTEBOOKS.glob("*.ipynb"))
+    pages = []
+    for number, path in enumerate(paths):
+        pages.append(run_notebook(path, run.path, {"run": str(run.path)}))
+        tell((number + 1) / len(paths))
+    return pages

@@ -1,0 +1,108 @@
+"""Runs one notebook in this process: strict about shell commands, marked at its end, then made into a page.
+
+Called by reporting.notebooks as `python -m archzero_lab.reporting.execute JOB`; the last line of stderr says why
+it failed.
+"""
+
+from __future__ import annotations
+
+import json
+import secrets
+import sys
+import warnings
+from pathlib import Path
+from typing import Any
+
+import nbformat
+import papermill
+from nbclient.exceptions import CellTimeoutError, DeadKernelError
+from nbconvert import HTMLExporter
+from papermill.exceptions import PapermillExecutionError
+
+_TAG = "archzero-lab"
+
+# A failing `!command` is no error to IPython; here it is one.
+_STRICT = """
+def _strict(shell):
+    import subprocess
+    def system(command):
+        subprocess.run(shell.var_expand(command, depth=1), shell=True, check=True)
+    def getoutput(command, split=True, depth=0):
+        from IPython.utils.text import SList
+        line = shell.var_expand(command, depth=1)
+        done = subprocess.run(line, shell=True, check=True, capture_output=True, text=True)
+        return SList(done.stdout.splitlines()) if split else done.stdout
+    shell.system, shell.getoutput = system, getoutput
+_strict(get_ipython())
+"""
+
+
+def execute(job: dict[str, Any]) -> None:
+    """Run the notebook of a job and write .ipynb and .html beside it. Raises RuntimeError where it did not end."""
+    source, out = Path(job["source"]), Path(job["out"])
+    marker = secrets.token_hex(16)
+    notebook = nbformat.read(source, as_version=4)
+    notebook.cells.insert(0, _cell(_STRICT))
+    notebook.cells.append(_cell(f"print({marker!r})"))
+    prepared = out.with_name(f".{out.name}")
+    nbformat.write(notebook, prepared)
+    try:
+        papermill.execute_notebook(
+            str(prepared),
+            str(out),
+            parameters=job["parameters"],
+            kernel_name="python3",
+            progress_bar=False,
+            autosave_cell_every=0,
+            execution_timeout=job["timeout_s"],
+            cwd=job["cwd"],
+        )
+    except PapermillExecutionError as error:
+        raise RuntimeError(f"{error.ename}: {error.evalue}") from None
+    except CellTimeoutError:
+        raise RuntimeError(f"a cell ran longer than {job['timeout_s']} s") from None
+    except DeadKernelError:
+        raise RuntimeError("its kernel died") from None
+    finally:
+        prepared.unlink(missing_ok=True)
+    finished = nbformat.read(out, as_version=4)
+    last = finished.cells[-1]
+    printed = "".join(output.get("text", "") for output in last.get("outputs", []))
+    finished.cells = [cell for cell in finished.cells if _TAG not in cell.metadata.get("tags", [])]
+    nbformat.write(finished, out)
+    if marker not in printed:
+        raise RuntimeError("it did not reach its end (sys.exit, or a cell that was not run)")
+    out.with_suffix(".html").write_text(page(finished))
+
+
+def page(notebook: Any) -> str:
+    """A notebook as one self-contained page: code hidden, no address outside it."""
+    exporter = HTMLExporter(
+        template_name="lab",
+        embed_images=True,
+        exclude_input=True,
+        exclude_output_prompt=True,
+        mathjax_url="",
+        require_js_url="",
+        jquery_url="",
+        mermaid_js_url="",
+        widget_renderer_url="",
+        html_manager_semver_range="",
+    )
+    body, _ = exporter.from_notebook_node(notebook)
+    return str(body)
+
+
+def _cell(source: str) -> Any:
+    cell = nbformat.v4.new_code_cell(source)
+    cell.metadata["tags"] = [_TAG]
+    return cell
+
+
+if __name__ == "__main__":
+    warnings.simplefilter("ignore")
+    try:
+        execute(json.loads(sys.argv[1]))
+    except Exception as error:  # whatever it is, the caller names the notebook and this reason
+        sys.stderr.write(f"\n{error}\n")
+        sys.exit(1)

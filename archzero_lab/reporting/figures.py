@@ -1,0 +1,184 @@
+"""Figures: SVG with alternative text, in colours that a colour-blind reader can tell apart, no network."""
+
+from __future__ import annotations
+
+import html
+import io
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import matplotlib as mpl
+
+mpl.use("Agg", force=False)
+import matplotlib.pyplot as plt
+import numpy as np
+import pandas as pd
+from matplotlib.ticker import FuncFormatter
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+# Okabe & Ito's palette: distinct under every common colour blindness
+COLOURS = {"control": "#D55E00", "treatment": "#0072B2", "indexes": "#009E73", "cache": "#CC79A7"}
+NAMES = {
+    "control": "control (no index, no cache)",
+    "treatment": "treatment (indexes and cache)",
+    "indexes": "indexes (no cache)",
+    "cache": "cache (no index)",
+}
+
+plt.rcParams.update(
+    {
+        "svg.fonttype": "none",
+        "font.family": "sans-serif",
+        "font.size": 10,
+        "axes.spines.top": False,
+        "axes.spines.right": False,
+        "axes.grid": True,
+        "grid.alpha": 0.25,
+        "legend.frameon": False,
+    }
+)
+
+
+@dataclass(frozen=True)
+class Picture:
+    """A drawn figure: shows itself in a notebook and in a page, and says in words what it shows."""
+
+    svg: str
+    alt: str
+
+    def _repr_html_(self) -> str:
+        return (
+            f'<figure role="img" aria-label="{html.escape(self.alt)}" '
+            'style="margin:0;background:#fff;color:#111;padding:8px;max-width:900px">'
+            f"{self.svg}</figure>"
+        )
+
+    def __repr__(self) -> str:
+        return f"figure: {self.alt}"
+
+
+def picture(figure: Figure, alt: str) -> Picture:
+    """A figure as inline SVG that scales with its page; the figure is closed."""
+    buffer = io.StringIO()
+    figure.savefig(buffer, format="svg", bbox_inches="tight", metadata={"Date": None, "Creator": None})
+    plt.close(figure)
+    text = buffer.getvalue()
+    svg = text[text.index("<svg") :]
+    head, rest = svg.split(">", 1)
+    kept = " ".join(part for part in head.split(" ") if not part.startswith(("width=", "height=")))
+    return Picture(f'{kept} style="width:100%;height:auto">{rest}', alt)
+
+
+def percentile_curves(samples: pd.DataFrame, title: str) -> Picture:
+    """Service time by share of requests, an arm a line, on a logarithmic scale; `samples` of one claim."""
+    figure, axes = plt.subplots(figsize=(8, 3.6))
+    said = []
+    for arm, group in samples.groupby("arm"):
+        times = np.sort(group["service_time_s"].to_numpy()) * 1000
+        shares = (np.arange(times.size) + 0.5) / times.size * 100
+        axes.plot(shares, times, color=COLOURS[str(arm)], label=NAMES[str(arm)], linewidth=2)
+        said.append(f"{arm} median {np.median(times):.3g} ms")
+    axes.set_yscale("log")
+    axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+    axes.set(
+        xlabel="share of requests answered within that time, %", ylabel="service time, ms", title=title, xlim=(0, 100)
+    )
+    axes.legend(loc="upper left")
+    return picture(figure, f"{title}: {'; '.join(said)}")
+
+
+def paired_blocks(samples: pd.DataFrame, title: str, claimed_ms: float | None = None) -> Picture:
+    """The median of each block for both arms, joined: what the verdict is made of."""
+    medians = samples.groupby(["block", "arm"])["service_time_s"].median().unstack("arm") * 1000
+    figure, axes = plt.subplots(figsize=(8, 3.6))
+    arms = list(medians.columns)
+    axes.vlines(medians.index, medians.min(axis=1), medians.max(axis=1), color="#999999", linewidth=0.8, zorder=1)
+    for arm in arms:
+        axes.scatter(medians.index, medians[arm], color=COLOURS[arm], label=NAMES[arm], zorder=2, s=28)
+    if claimed_ms is not None:
+        axes.axhline(
+            claimed_ms, color="#111111", linestyle="--", linewidth=1, label=f"claimed after: {claimed_ms:g} ms"
+        )
+    axes.set_yscale("log")
+    axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+    axes.set(xlabel="block", ylabel="median of the slot, ms", title=title)
+    axes.legend(loc="center right")
+    return picture(figure, f"{title}: medians of {len(medians)} paired blocks for {' and '.join(arms)}")
+
+
+def improvements(claims: list[dict[str, Any]]) -> Picture:
+    """Every claim of a lower latency: the claimed gain as a mark, the measured one with its interval."""
+    shown = [claim for claim in claims if claim["claimed"]["improvement"] is not None]
+    figure, axes = plt.subplots(figsize=(8, 0.7 * len(shown) + 1.2))
+    said = []
+    for row, claim in enumerate(reversed(shown)):
+        measured = claim["measured"]
+        low, high, value = (measured[key] * 100 for key in ("ci_low", "ci_high", "improvement"))
+        axes.plot([low, high], [row, row], color=COLOURS["treatment"], linewidth=6, alpha=0.35, solid_capstyle="butt")
+        axes.plot([value], [row], "o", color=COLOURS["treatment"])
+        axes.plot(
+            [claim["claimed"]["improvement"] * 100], [row], "|", color="#111111", markersize=22, markeredgewidth=2
+        )
+        said.append(f"{claim['title']} {value:.1f} % of claimed {claim['claimed']['improvement'] * 100:g} %")
+    axes.set_yticks(range(len(shown)), [claim["title"] for claim in reversed(shown)])
+    axes.set(xlabel="less time, % (dot: measured, band: 95 % interval, bar: claimed)")
+    axes.set_ylim(-0.6, len(shown) - 0.4)
+    axes.axvline(0, color="#666666", linewidth=0.8)
+    return picture(figure, "; ".join(said) or "no latency claim measured")
+
+
+def by_variant(samples: pd.DataFrame, title: str) -> Picture:
+    """Median service time of each variant of a kind of request, an arm a bar."""
+    medians = (samples.groupby(["variant", "arm"])["service_time_s"].median().unstack("arm") * 1000).sort_index()
+    figure, axes = plt.subplots(figsize=(8, 0.55 * len(medians) + 1.4))
+    height = 0.38
+    for place, arm in enumerate(medians.columns):
+        positions = np.arange(len(medians)) + (place - 0.5) * height
+        bars = axes.barh(positions, medians[arm], height, color=COLOURS[arm], label=NAMES[arm])
+        axes.bar_label(bars, [f" {value:.3g}" for value in medians[arm]], fontsize=8)
+    axes.set_yticks(np.arange(len(medians)), [str(variant).split(":")[-1] for variant in medians.index])
+    axes.invert_yaxis()
+    axes.set_xscale("log")
+    axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+    axes.set(xlabel="median service time, ms", title=title)
+    axes.legend(loc="upper center", bbox_to_anchor=(0.5, -0.35), ncols=2)
+    return picture(figure, f"{title}: medians of {', '.join(map(str, medians.index))}")
+
+
+def index_bars(sizes: pd.DataFrame, title: str) -> Picture:
+    """Size of each index; hatched where the run's workload never read it. Columns: name, mb, scans."""
+    ordered = sizes.sort_values("mb")
+    figure, axes = plt.subplots(figsize=(8, 0.3 * len(ordered) + 1.2))
+    for row, (_, index) in enumerate(ordered.iterrows()):
+        used = index["scans"] > 0
+        axes.barh(row, index["mb"], color=COLOURS["treatment"] if used else "#ffffff", edgecolor=COLOURS["treatment"],
+                  hatch=None if used else "////")  # fmt: skip
+    axes.set_yticks(range(len(ordered)), ordered["name"])
+    axes.set(xlabel="size, MB (hatched: not read once by this run's workload)", title=title)
+    unused = int((ordered["scans"] == 0).sum())
+    return picture(
+        figure, f"{title}: {ordered['mb'].sum():.1f} MB in {len(ordered)} indexes, {unused} of them not read"
+    )
+
+
+def hit_rate_by_block(slots: pd.DataFrame, claimed: tuple[float, float]) -> Picture:
+    """Hit rate of each measured slot of the treatment, the claimed range as a band."""
+    figure, axes = plt.subplots(figsize=(8, 3.2))
+    rate = slots["hits"] / (slots["hits"] + slots["misses"]) * 100
+    axes.axhspan(claimed[0] * 100, claimed[1] * 100, color="#999999", alpha=0.25, label="claimed")
+    axes.plot(slots["block"], rate, "o-", color=COLOURS["treatment"], label="measured")
+    axes.set(xlabel="block", ylabel="hit rate, %", ylim=(0, 100), title="Cache hit rate under the mix")
+    axes.legend(loc="lower right")
+    return picture(
+        figure, f"hit rate by block, median {rate.median():.1f} %, claimed {claimed[0]:.0%} to {claimed[1]:.0%}"
+    )
+
+
+def memory_by_block(slots: pd.DataFrame) -> Picture:
+    """Redis memory and number of keys at the end of each measured slot of the treatment."""
+    figure, axes = plt.subplots(figsize=(8, 3.2))
+    axes.plot(slots["block"], slots["used_memory_mb"], "o-", color=COLOURS["treatment"])
+    axes.set(xlabel="block", ylabel="used_memory, MB", ylim=(0, None), title="Redis memory under the mix")
+    return picture(figure, f"Redis memory by block, at the end {slots['used_memory_mb'].iloc[-1]:.1f} MB")

@@ -1,0 +1,82 @@
+"""Notebooks run by papermill, one process each, and held to their end: whatever stops one half way is an error."""
+
+from __future__ import annotations
+
+import ast
+import json
+import os
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import nbformat
+
+from archzero_lab.errors import NotebookError, unknown_name
+from archzero_lab.settings import ROOT
+
+NOTEBOOKS = ROOT / "notebooks"
+TIMEOUT_S = 600
+
+
+@dataclass(frozen=True)
+class NotebookPage:
+    """A notebook that ran: its name, title and self-contained page."""
+
+    name: str
+    title: str
+    html: Path
+
+
+def parameters_of(path: Path) -> dict[str, Any]:
+    """Names and defaults in the cell tagged `parameters` (read from its syntax tree: papermill's own reading
+    skips lines that hold two equals signs)."""
+    for cell in nbformat.read(path, as_version=4).cells:
+        if cell.cell_type == "code" and "parameters" in cell.metadata.get("tags", []):
+            return {
+                target.id: ast.literal_eval(statement.value)
+                for statement in ast.parse(cell.source).body
+                if isinstance(statement, ast.Assign)
+                for target in statement.targets
+                if isinstance(target, ast.Name)
+            }
+    return {}
+
+
+def title_of(path: Path) -> str:
+    """The first heading of a notebook."""
+    for cell in nbformat.read(path, as_version=4).cells:
+        if cell.cell_type == "markdown" and cell.source.startswith("# "):
+            return str(cell.source.splitlines()[0][2:].strip())
+    return path.stem
+
+
+def run_notebook(path: Path, folder: Path, parameters: dict[str, Any], timeout_s: int = TIMEOUT_S) -> NotebookPage:
+    """Run a notebook into `folder` as .ipynb and .html.
+
+    Raises UnknownNameError for a parameter that it does not have, and NotebookError naming the notebook when it
+    did not run to its end: an error, sys.exit, a failing !command, a dead kernel, a time-out.
+    """
+    known = parameters_of(path)
+    for name in parameters:
+        if name not in known:
+            raise unknown_name(f"parameter of notebook {path.stem}", name, sorted(known) or ["(none)"])
+    out = folder / path.name
+    job = json.dumps(
+        {"source": str(path), "out": str(out), "parameters": parameters, "timeout_s": timeout_s, "cwd": str(ROOT)}
+    )
+    try:
+        done = subprocess.run(
+            [sys.executable, "-m", "archzero_lab.reporting.execute", job],
+            capture_output=True,
+            text=True,
+            timeout=timeout_s + 60,
+            env={**os.environ, "PYTHONPATH": os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")])},
+        )
+    except subprocess.TimeoutExpired:
+        raise NotebookError(f"notebook {path.stem} did not end within {timeout_s} s") from None
+    if done.returncode != 0:
+        reason = (done.stderr.strip().splitlines() or ["ended without a word"])[-1]
+        raise NotebookError(f"notebook {path.stem} stopped half way: {reason}; see {out.name} in the run's folder")
+    return NotebookPage(path.stem, title_of(path), out.with_suffix(".html"))

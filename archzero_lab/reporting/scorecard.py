@@ -1,0 +1,112 @@
+"""The scorecard: every claim beside what was measured, in the terminal and as the report's first page."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import jinja2
+from rich.console import Console
+from rich.table import Table
+
+from archzero_lab.reporting.figures import improvements
+from archzero_lab.reporting.notebooks import NotebookPage
+
+_STYLE = {"confirmed": "bold green", "refuted": "bold red", "inconclusive": "bold yellow"}
+_MARK = {"confirmed": "✓", "refuted": "✗", "inconclusive": "?"}
+
+_PAGES = jinja2.Environment(
+    loader=jinja2.PackageLoader("archzero_lab.reporting", "templates"), autoescape=True, trim_blocks=True
+)
+
+
+def rows(summary: dict[str, Any]) -> list[dict[str, str]]:
+    """The scorecard as text, a row a claim."""
+    return [
+        {
+            "id": claim["id"],
+            "title": claim["title"],
+            "claimed": _claimed(claim),
+            "measured": _measured(claim),
+            "interval": _interval(claim),
+            "verdict": claim["verdict"],
+            "mark": _MARK[claim["verdict"]],
+            "note": claim["note"],
+            "warnings": "; ".join(claim["warnings"]),
+        }
+        for claim in summary["claims"]
+    ]
+
+
+def headline(summary: dict[str, Any]) -> str:
+    """How many claims held, in a sentence."""
+    counts = dict.fromkeys(_MARK, 0)
+    for claim in summary["claims"]:
+        counts[claim["verdict"]] += 1
+    total = len(summary["claims"])
+    said = f"{counts['confirmed']} of {total} claims confirmed, {counts['refuted']} refuted"
+    return said + (f", {counts['inconclusive']} inconclusive" if counts["inconclusive"] else "")
+
+
+def print_scorecard(console: Console, summary: dict[str, Any]) -> None:
+    """The table of the terminal."""
+    table = Table(
+        title=f"{headline(summary)}  ({summary['cards']:,} cards, {summary['profile']})", title_justify="left"
+    )
+    for column in ("claim", "claimed", "measured", "95 % interval", "verdict"):
+        table.add_column(column, overflow="fold")
+    for row in rows(summary):
+        style = _STYLE[row["verdict"]]
+        verdict = f"[{style}]{row['mark']} {row['verdict']}[/]"
+        table.add_row(row["title"], row["claimed"], row["measured"], row["interval"], verdict)
+    console.print(table)
+    for claim in summary["claims"]:
+        for warning in claim["warnings"]:
+            console.print(f"  {claim['title']}: {warning}", style="yellow")
+
+
+def index_page(summary: dict[str, Any], pages: list[NotebookPage]) -> str:
+    """index.html: the answer first, then each claim, then what it was measured on."""
+    return _PAGES.get_template("index.html").render(
+        headline=headline(summary),
+        summary=summary,
+        rows=rows(summary),
+        figure=improvements(summary["claims"])._repr_html_(),
+        pages=[{"href": page.html.name, "title": page.title} for page in pages],
+        environment={key: value for key, value in summary["environment"].items() if not isinstance(value, dict | list)},
+        settings=summary["environment"].get("postgres_settings", {}),
+    )
+
+
+def _claimed(claim: dict[str, Any]) -> str:
+    claimed = claim["claimed"]
+    if claimed["improvement"] is not None:
+        return f"{claimed['before']:g} → {claimed['after']:g} ms, {claimed['improvement']:.1%} less"
+    low, high = claimed["after"]
+    return f"{low:.0%} to {high:.0%}" if claim["unit"] == "share" else f"{low:g} to {high:g} {claim['unit']}"
+
+
+def _measured(claim: dict[str, Any]) -> str:
+    measured = claim["measured"]
+    if claim["claimed"]["improvement"] is not None:
+        return f"{measured['before']:.3g} → {measured['after']:.3g} ms, {_change(measured['improvement'])}"
+    if claim["unit"] == "share":
+        return f"{measured['after']:.1%}"
+    return f"{measured['after']:.3g} {claim['unit']}"
+
+
+def _interval(claim: dict[str, Any]) -> str:
+    measured = claim["measured"]
+    if claim["claimed"]["improvement"] is not None:
+        if measured["ci_low"] is None or measured["ci_high"] is None:
+            return "none: too few blocks"
+        return f"{measured['ci_low']:.1%} to {measured['ci_high']:.1%}"
+    low, high = measured["after_ci_low"], measured["after_ci_high"]
+    if low is None or high is None:
+        return "none: too few blocks"
+    if low == high:
+        return "counted"
+    return f"{low:.1%} to {high:.1%}" if claim["unit"] == "share" else f"{low:.3g} to {high:.3g} {claim['unit']}"
+
+
+def _change(improvement: float) -> str:
+    return f"{improvement:.1%} less" if improvement >= 0 else f"{-improvement:.1%} more"

@@ -1,0 +1,36 @@
+"""What people do with a portfolio, how often, and to which cards: the weights of all load tests in one place."""
+
+from __future__ import annotations
+
+import bisect
+import random
+from itertools import accumulate
+
+WEIGHTS = {
+    "open card": 38,
+    "browse list": 28,
+    "filter list": 14,
+    "search by typing": 10,
+    "walk graph": 5,
+    "read relationships": 4,
+    "edit card": 1,
+}
+
+ZIPF_EXPONENT = 1.0
+"""Popularity of the r-th card is 1 / r ** ZIPF_EXPONENT, as of pages in most web workloads (Breslau et al. 1999)."""
+
+THINK_TIME_S = 0.04
+"""Mean of the exponential pause after an answer: short, so that few users make a steady load."""
+
+
+class Zipf:
+    """Draws from a sequence, the earlier the more often."""
+
+    def __init__(self, values: list[str], exponent: float = ZIPF_EXPONENT) -> None:
+        self._values = values
+        self._cumulative = list(accumulate(1 / rank**exponent for rank in range(1, len(values) + 1)))
+
+    def draw(self, rng: random.Random) -> str:
+        """One value."""
+        at = bisect.bisect_left(self._cumulative, rng.random() * self._cumulative[-1])
+        return self._values[min(at, len(self._values) - 1)]
