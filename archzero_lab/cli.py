@@ -19,7 +19,7 @@ from rich.console import Console
 from rich.table import Table
 
 from archzero_lab.errors import LabError, mask_secrets
-from archzero_lab.settings import ROOT, load_settings
+from archzero_lab.settings import REPORTS, ROOT, load_settings
 
 app = typer.Typer(
     help="archzero-lab: phase 5's claims as experiments, on a cached card service you can run.",
@@ -263,7 +263,7 @@ def notebook() -> None:
     settings = load_settings()
     if kept_stack(settings) is None:
         up(cards=20_000, inventory=None, relationships=None, seed=1)
-    if not (ROOT / "reports" / "latest" / "summary.json").exists():
+    if not (REPORTS / "latest" / "summary.json").exists():
         console.print("no run to read yet: measuring a smoke run first")
         with exclusive("notebook"):
             make_report(settings, ReportRequest("smoke"), Reporter(console))

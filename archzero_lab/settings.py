@@ -14,6 +14,12 @@ from archzero_lab.errors import SettingsError
 ROOT = Path(__file__).resolve().parent.parent
 """The checkout: where sql/, notebooks/, loadtests/ and reports/ lie."""
 
+STATE = Path(os.environ.get("ARCHZERO_STATE", ROOT / ".lab")).resolve()
+"""What is running, logs and locks. Another folder makes another stack, side by side with the first."""
+
+REPORTS = Path(os.environ.get("ARCHZERO_REPORTS", ROOT / "reports")).resolve()
+"""Where runs are written."""
+
 DATABASE_PREFIX = "archzero_lab_"
 """Every database that the lab creates begins with this; it never drops one that does not."""
 

@@ -12,10 +12,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from archzero_lab.bootstrap.service import VARIABLE, ServiceConfig
-from archzero_lab.bootstrap.stack import STATE, TREE, Stack
+from archzero_lab.bootstrap.stack import TREE, Stack
 from archzero_lab.errors import ServerError
 from archzero_lab.servers.process import ProcessRecord, free_port, is_alive, tail
-from archzero_lab.settings import ROOT
+from archzero_lab.settings import ROOT, STATE
 
 SERVICE_ARMS = {
     "control": ("control", False),

@@ -19,13 +19,12 @@ from archzero_lab.postgres.databases import lab_databases
 from archzero_lab.postgres.migrations import connect
 from archzero_lab.servers import postgres_server, redis_server
 from archzero_lab.servers.process import ProcessRecord, ProcessRegistry, in_stopping_order, is_alive, server_home
-from archzero_lab.settings import DATABASE_PREFIX, ROOT, Settings
+from archzero_lab.settings import DATABASE_PREFIX, STATE, Settings
 
-STATE = ROOT / ".lab"
 SERVERS = ("redis", "postgres")
 """Stopped after everything that uses them, in this order."""
-TREE = hashlib.sha256(str(ROOT).encode()).hexdigest()[:6]
-"""Part of every name that this checkout makes on a server, so that two checkouts never touch each other's."""
+TREE = hashlib.sha256(str(STATE).encode()).hexdigest()[:6]
+"""Part of every name that this stack makes on a server, so that two checkouts never touch each other's."""
 
 
 @dataclass(frozen=True)
@@ -57,14 +56,14 @@ class Stack:
 
 def registry() -> ProcessRegistry:
     """The processes of this checkout."""
-    STATE.mkdir(mode=0o700, exist_ok=True)
+    STATE.mkdir(mode=0o700, parents=True, exist_ok=True)
     return ProcessRegistry(STATE / "run")
 
 
 @contextmanager
 def exclusive(what: str) -> Iterator[None]:
     """Let one command at a time measure or change the stack. Raises LabError naming the other one."""
-    STATE.mkdir(mode=0o700, exist_ok=True)
+    STATE.mkdir(mode=0o700, parents=True, exist_ok=True)
     with (STATE / "lock").open("a+") as handle:
         try:
             fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -188,7 +187,7 @@ def record_state(**parts: Any) -> None:
 
 
 def _start(settings: Settings, processes: ProcessRegistry, *, kept: bool, started: list[ProcessRecord]) -> Stack:
-    home = server_home(ROOT)
+    home = server_home(STATE)
     system = settings.servers == "system"
     if settings.database_url:
         postgres_url, postgres_pid = settings.database_url, None
@@ -199,7 +198,7 @@ def _start(settings: Settings, processes: ProcessRegistry, *, kept: bool, starte
                     f"use {postgres_server.MINIMUM_VERSION} or newer"
                 )
     else:
-        programs = postgres_server.system_programs() if system else postgres_server.embedded_programs(home)
+        programs = postgres_server.system_programs() if system else postgres_server.embedded_programs()
         postgres = postgres_server.start_postgres(programs, home, processes, kept=kept)
         started.append(postgres.record)
         postgres_url, postgres_pid = postgres.url, postgres.record.pid
@@ -207,7 +206,7 @@ def _start(settings: Settings, processes: ProcessRegistry, *, kept: bool, starte
         _check_redis(settings.redis_url)
         redis_url, redis_pid = settings.redis_url, None
     else:
-        program = redis_server.system_program() if system else redis_server.embedded_program(home)
+        program = redis_server.system_program() if system else redis_server.embedded_program()
         server = redis_server.start_redis(program, home, processes, kept=kept)
         started.append(server.record)
         redis_url, redis_pid = server.url, server.record.pid

@@ -6,6 +6,7 @@ import csv
 import gzip
 import io
 import json
+import re
 import zlib
 from collections.abc import Iterator
 from pathlib import Path
@@ -108,4 +109,5 @@ def _csv_value(column: str, value: str) -> Any:
 
 def _named_field(reason: str) -> str:
     """The field that a message such as 'Object missing required field `name`' names."""
-    return reason.split("`")[1] if reason.count("`") >= 2 else ""
+    found = re.search(r"field `([^`]+)`", reason)
+    return found.group(1) if found else ""

@@ -93,16 +93,16 @@ PROFILES = {
     profile.name: profile
     for profile in (
         Profile(
-            "smoke", 20_000, 12, SlotSize(10, 30), SlotSize(60, 200), SlotSize(8, 16), SlotSize(12, 24),
-            load_blocks=6, load_slot_s=1.5, load_warm_up_s=6, load_users=8, limit_s=90,
+            "smoke", 20_000, 12, SlotSize(5, 15), SlotSize(50, 200), SlotSize(5, 10), SlotSize(6, 12),
+            load_blocks=6, load_slot_s=1.2, load_warm_up_s=4, load_users=8, limit_s=90,
         ),
         Profile(
-            "standard", 100_000, 20, SlotSize(10, 30), SlotSize(200, 600), SlotSize(8, 12), SlotSize(12, 18),
-            load_blocks=8, load_slot_s=4, load_warm_up_s=20, load_users=8, limit_s=480,
+            "standard", 100_000, 20, SlotSize(8, 16), SlotSize(200, 600), SlotSize(5, 10), SlotSize(6, 12),
+            load_blocks=8, load_slot_s=4, load_warm_up_s=30, load_users=8, limit_s=480,
         ),
         Profile(
-            "full", 1_000_000, 20, SlotSize(6, 18), SlotSize(200, 600), SlotSize(8, 10), SlotSize(10, 12),
-            load_blocks=8, load_slot_s=8, load_warm_up_s=60, load_users=8, limit_s=1800,
+            "full", 1_000_000, 12, SlotSize(5, 10), SlotSize(200, 600), SlotSize(5, 10), SlotSize(6, 12),
+            load_blocks=8, load_slot_s=10, load_warm_up_s=60, load_users=8, limit_s=1800,
         ),
     )
 }  # fmt: skip

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import html
 import json
+from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -11,9 +13,23 @@ import pandas as pd
 
 from archzero_lab.errors import LabError, unknown_name
 from archzero_lab.reporting import figures
-from archzero_lab.settings import ROOT
+from archzero_lab.settings import REPORTS
 
-REPORTS = ROOT / "reports"
+
+@dataclass(frozen=True)
+class Words:
+    """A result in words: shown as a paragraph in a notebook."""
+
+    head: str
+    text: str
+    warnings: tuple[str, ...] = ()
+
+    def _repr_html_(self) -> str:
+        warnings = "".join(f"<br><em>{html.escape(warning)}</em>" for warning in self.warnings)
+        return f"<p><strong>{html.escape(self.head)}.</strong> {html.escape(self.text)}{warnings}</p>"
+
+    def __repr__(self) -> str:
+        return "; ".join([f"{self.head}: {self.text}", *self.warnings])
 
 
 class Run:
@@ -92,7 +108,13 @@ class Run:
             }
             for claim in self.summary["claims"]
         ]
-        return pd.DataFrame(rows).set_index("claim")
+        frame = pd.DataFrame(rows).set_index("claim")
+        return frame.map(lambda value: float(f"{value:.3g}") if isinstance(value, float) else value)
+
+    def note(self, claim_id: str) -> Words:
+        """A claim's result in a sentence, with its verdict and warnings."""
+        claim = self.claim(claim_id)
+        return Words(f"{claim['title']}: {claim['verdict']}", claim["note"], tuple(claim["warnings"]))
 
     def latencies(self, claim_id: str) -> pd.DataFrame:
         """Quantiles of service time in ms of a claim's arms, pooled over blocks."""

@@ -12,9 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from archzero_lab.settings import ROOT
-
-REPORTS = ROOT / "reports"
+from archzero_lab.settings import REPORTS
 
 
 @dataclass

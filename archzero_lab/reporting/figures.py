@@ -13,7 +13,7 @@ mpl.use("Agg", force=False)
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
-from matplotlib.ticker import FuncFormatter
+from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -71,6 +71,20 @@ def picture(figure: Figure, alt: str) -> Picture:
     return Picture(f'{kept} style="width:100%;height:auto">{rest}', alt)
 
 
+def _log_axis(axis: Any, set_scale: Any) -> None:
+    """A logarithmic axis with plain numbers at 1, 2 and 5 of each decade."""
+    set_scale("log")
+    axis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
+    axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+    axis.set_minor_formatter(NullFormatter())
+
+
+def _legend_above(axes: Any) -> None:
+    """The legend in a line over the plot, where it covers no data, and the title over that."""
+    axes.set_title(axes.get_title(), loc="left", pad=26, fontweight="bold", fontsize=11)
+    axes.legend(loc="lower left", bbox_to_anchor=(0, 1.0), ncols=3, borderaxespad=0.2, fontsize=9)
+
+
 def percentile_curves(samples: pd.DataFrame, title: str) -> Picture:
     """Service time by share of requests, an arm a line, on a logarithmic scale; `samples` of one claim."""
     figure, axes = plt.subplots(figsize=(8, 3.6))
@@ -80,12 +94,11 @@ def percentile_curves(samples: pd.DataFrame, title: str) -> Picture:
         shares = (np.arange(times.size) + 0.5) / times.size * 100
         axes.plot(shares, times, color=COLOURS[str(arm)], label=NAMES[str(arm)], linewidth=2)
         said.append(f"{arm} median {np.median(times):.3g} ms")
-    axes.set_yscale("log")
-    axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+    _log_axis(axes.yaxis, axes.set_yscale)
     axes.set(
         xlabel="share of requests answered within that time, %", ylabel="service time, ms", title=title, xlim=(0, 100)
     )
-    axes.legend(loc="upper left")
+    _legend_above(axes)
     return picture(figure, f"{title}: {'; '.join(said)}")
 
 
@@ -101,10 +114,9 @@ def paired_blocks(samples: pd.DataFrame, title: str, claimed_ms: float | None = 
         axes.axhline(
             claimed_ms, color="#111111", linestyle="--", linewidth=1, label=f"claimed after: {claimed_ms:g} ms"
         )
-    axes.set_yscale("log")
-    axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+    _log_axis(axes.yaxis, axes.set_yscale)
     axes.set(xlabel="block", ylabel="median of the slot, ms", title=title)
-    axes.legend(loc="center right")
+    _legend_above(axes)
     return picture(figure, f"{title}: medians of {len(medians)} paired blocks for {' and '.join(arms)}")
 
 
@@ -140,10 +152,9 @@ def by_variant(samples: pd.DataFrame, title: str) -> Picture:
         axes.bar_label(bars, [f" {value:.3g}" for value in medians[arm]], fontsize=8)
     axes.set_yticks(np.arange(len(medians)), [str(variant).split(":")[-1] for variant in medians.index])
     axes.invert_yaxis()
-    axes.set_xscale("log")
-    axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+    _log_axis(axes.xaxis, axes.set_xscale)
     axes.set(xlabel="median service time, ms", title=title)
-    axes.legend(loc="upper center", bbox_to_anchor=(0.5, -0.35), ncols=2)
+    _legend_above(axes)
     return picture(figure, f"{title}: medians of {', '.join(map(str, medians.index))}")
 
 
@@ -170,7 +181,7 @@ def hit_rate_by_block(slots: pd.DataFrame, claimed: tuple[float, float]) -> Pict
     axes.axhspan(claimed[0] * 100, claimed[1] * 100, color="#999999", alpha=0.25, label="claimed")
     axes.plot(slots["block"], rate, "o-", color=COLOURS["treatment"], label="measured")
     axes.set(xlabel="block", ylabel="hit rate, %", ylim=(0, 100), title="Cache hit rate under the mix")
-    axes.legend(loc="lower right")
+    _legend_above(axes)
     return picture(
         figure, f"hit rate by block, median {rate.median():.1f} %, claimed {claimed[0]:.0%} to {claimed[1]:.0%}"
     )
@@ -180,5 +191,10 @@ def memory_by_block(slots: pd.DataFrame) -> Picture:
     """Redis memory and number of keys at the end of each measured slot of the treatment."""
     figure, axes = plt.subplots(figsize=(8, 3.2))
     axes.plot(slots["block"], slots["used_memory_mb"], "o-", color=COLOURS["treatment"])
-    axes.set(xlabel="block", ylabel="used_memory, MB", ylim=(0, None), title="Redis memory under the mix")
+    axes.set(
+        xlabel="block",
+        ylabel="used_memory, MB",
+        ylim=(0, slots["used_memory_mb"].max() * 1.1),
+        title="Redis memory under the mix",
+    )
     return picture(figure, f"Redis memory by block, at the end {slots['used_memory_mb'].iloc[-1]:.1f} MB")

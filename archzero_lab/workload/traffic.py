@@ -64,7 +64,7 @@ def _detail(rng: random.Random, catalog: Catalog, number: int) -> Operation:
     return Operation(f"/api/v1/cards/{card}", "detail", card.encode())
 
 
-_SEARCHES = ("common", "middling", "rare", "middling", "common", "rare", "middling", "short")
+_SEARCHES = ("middling", "common", "rare", "middling", "short")
 
 
 def _search(rng: random.Random, catalog: Catalog, number: int) -> Operation:

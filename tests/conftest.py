@@ -1,0 +1,56 @@
+"""Servers for the whole suite: started once, in a state folder of the tests' own, stopped at the end."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import tempfile
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+# before archzero_lab is imported: the suite never touches what `./lab up` keeps in this checkout
+_SCRATCH = Path(tempfile.mkdtemp(prefix="archzero-lab-tests-"))
+os.environ["ARCHZERO_STATE"] = str(_SCRATCH / "state")
+os.environ["ARCHZERO_REPORTS"] = str(_SCRATCH / "reports")
+
+from archzero_lab.bootstrap.portfolios import Loaded, ensure_base
+from archzero_lab.bootstrap.stack import Stack, running_stack
+from archzero_lab.cards.generator import GeneratedPortfolio
+from archzero_lab.postgres.databases import create_database, drop_database
+from archzero_lab.servers.process import server_home
+from archzero_lab.settings import STATE, load_settings
+
+CARDS = 2_000
+
+
+@pytest.fixture(scope="session")
+def stack() -> Iterator[Stack]:
+    """Real PostgreSQL and Redis: embedded, or the machine's own under ARCHZERO_SERVERS=system."""
+    with running_stack(load_settings()) as running:
+        yield running
+    home = server_home(STATE)
+    shutil.rmtree(home, ignore_errors=True)
+    shutil.rmtree(_SCRATCH, ignore_errors=True)
+
+
+@pytest.fixture(scope="session")
+def base(stack: Stack) -> Loaded:
+    """A loaded portfolio that tests copy and never change."""
+    return ensure_base(stack, GeneratedPortfolio(7, CARDS), lambda share: None)
+
+
+@pytest.fixture(scope="module")
+def make_database(stack: Stack, base: Loaded) -> Iterator[Callable[[str], str]]:
+    """A copy of the loaded portfolio under a name; dropped after the module. Returns its URL."""
+    made = []
+
+    def make(purpose: str, *, empty: bool = False) -> str:
+        name = stack.database_name(f"test_{purpose}")
+        made.append(name)
+        return create_database(stack.postgres_url, name, template=None if empty else base.name)
+
+    yield make
+    for name in made:
+        drop_database(stack.postgres_url, name)

@@ -1,0 +1,89 @@
+"""Services in this process, and one over HTTP."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+
+import httpx
+import psycopg
+import pytest
+
+from archzero_lab.bootstrap.services import start_service
+from archzero_lab.bootstrap.stack import Stack
+from archzero_lab.cache.cached_service import CachedCardService
+from archzero_lab.cache.keys import Keyspace
+from archzero_lab.cache.store import CacheStore
+from archzero_lab.cache.usage import Usage
+from archzero_lab.cards.protocol import Cards
+from archzero_lab.cards.service import CardService
+from archzero_lab.postgres.pool import Database
+from archzero_lab.settings import CacheSettings, PoolSettings
+
+# a busy machine is no outage: only tests of outages want the short timeout
+PATIENT = CacheSettings(timeout_s=2.0)
+
+
+@dataclass
+class Cached:
+    """A cached service with its parts in reach, and how often the database was asked."""
+
+    cards: CachedCardService
+    plain: CardService
+    store: CacheStore
+    keys: Keyspace
+    usage: Usage
+
+
+@asynccontextmanager
+async def open_cached(
+    database_url: str, redis_url: str, settings: CacheSettings = PATIENT, namespace: str | None = None
+) -> AsyncIterator[Cached]:
+    """A cached service in a namespace of its own."""
+    database = Database(database_url, PoolSettings(min_size=1, max_size=4))
+    await database.open()
+    keys = Keyspace(namespace or f"test:{uuid.uuid4().hex}")
+    store, usage, plain = CacheStore(redis_url, keys, settings), Usage(), CardService(database)
+    try:
+        yield Cached(CachedCardService(plain, store, settings, usage), plain, store, keys, usage)
+    finally:
+        await store.close()
+        await database.close()
+
+
+@pytest.fixture(scope="module")
+def database_url(make_database: Callable[[str], str], request: pytest.FixtureRequest) -> str:
+    """A database of the module's own."""
+    return make_database(request.module.__name__.rpartition(".")[2].removeprefix("test_"))
+
+
+@pytest.fixture
+async def cached(stack: Stack, database_url: str) -> AsyncIterator[Cached]:
+    """A cached service with its parts in reach."""
+    async with open_cached(database_url, stack.redis_url) as made:
+        yield made
+
+
+@pytest.fixture(params=["plain", "cached"])
+async def cards(request: pytest.FixtureRequest, stack: Stack, database_url: str) -> AsyncIterator[Cards]:
+    """Every implementation of the card contract."""
+    async with open_cached(database_url, stack.redis_url) as made:
+        yield made.plain if request.param == "plain" else made.cards
+
+
+@pytest.fixture(scope="module")
+def client(stack: Stack, database_url: str) -> Iterator[httpx.Client]:
+    """A client of a cached service with two worker processes."""
+    service = start_service(stack, "treatment", database_url, cached=True, workers=2)
+    with httpx.Client(base_url=service.url, timeout=30) as made:
+        yield made
+    stack.registry.stop(service.record)
+
+
+@pytest.fixture
+def connection(database_url: str) -> Iterator[psycopg.Connection]:
+    """A plain connection to the module's database, as somebody with psql has it."""
+    with psycopg.connect(database_url, autocommit=True) as made:
+        yield made

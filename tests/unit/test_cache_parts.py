@@ -1,0 +1,174 @@
+"""Keys, entries, breaker and single_flight, each alone."""
+
+from __future__ import annotations
+
+import asyncio
+import uuid
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from archzero_lab.cache.breaker import CircuitBreaker
+from archzero_lab.cache.counters import hit_rate
+from archzero_lab.cache.entries import Miss, decode, encode_value
+from archzero_lab.cache.keys import Keyspace, Kind
+from archzero_lab.cache.single_flight import Flight, SingleFlight
+from archzero_lab.cards.model import CardFilter, CardType, Document
+
+text = st.text(max_size=30)
+filters = st.builds(
+    CardFilter,
+    q=st.none() | text,
+    type=st.none() | st.sampled_from(CardType),
+    owner_id=st.none() | st.uuids(),
+    min_quality=st.none() | st.integers(0, 100),
+    tags=st.lists(text, max_size=3).map(tuple),
+    attributes=st.none() | text,
+    page=st.integers(1, 1000),
+    page_size=st.integers(1, 100),
+)
+
+
+@given(filters, filters)
+def test_two_questions_share_a_key_only_if_they_are_equal(first: CardFilter, second: CardFilter) -> None:
+    keys = Keyspace("n")
+    assert (keys.cards(first) == keys.cards(second)) == (first == second)
+
+
+@given(filters)
+def test_a_users_text_never_stands_in_a_key(question: CardFilter) -> None:
+    slot = Keyspace("n").cards(question).slot
+    kind, digest = slot.removeprefix("n:").split(":")
+    assert kind in ("list", "search")
+    assert len(digest) == 32
+    assert set(digest) <= set("0123456789abcdef")
+
+
+def test_tags_and_attributes_are_part_of_a_list_key() -> None:
+    keys = Keyspace("n")
+    assert keys.cards(CardFilter(tags=("a",))) != keys.cards(CardFilter(tags=("b",)))
+    assert keys.cards(CardFilter(attributes='{"a":1}')) != keys.cards(CardFilter())
+
+
+def test_text_makes_a_list_a_search() -> None:
+    keys = Keyspace("n")
+    assert keys.cards(CardFilter()).kind is Kind.LIST
+    assert keys.cards(CardFilter(q="x")).kind is Kind.SEARCH
+
+
+@given(st.binary(max_size=200), st.text("0123456789abcdef", min_size=1, max_size=32), st.integers(0, 9_999_999_999))
+def test_a_value_comes_back_as_it_was_stored(body: bytes, etag: str, version: int) -> None:
+    generation = "0123456789abcdef"
+    stored = encode_value(generation, Document(body, etag, version))
+    assert decode(stored, generation.encode()) == Document(body, etag, version)
+
+
+def test_a_value_of_an_older_generation_or_of_none_is_a_miss() -> None:
+    stored = encode_value("0" * 16, Document(b"{}", "1", 1))
+    assert decode(stored, b"1" * 16) == Miss("1" * 16)
+    assert decode(stored, None) == Miss("")
+
+
+def test_leases_and_fences_are_misses_that_say_so() -> None:
+    assert decode(b"Ltoken", b"g") == Miss("g", lease="token")
+    assert decode(b"Ftoken", b"g") == Miss("g", fenced=True)
+    assert decode(None, b"g") == Miss("g")
+
+
+def test_the_breaker_opens_after_failures_in_a_row_and_lets_one_probe() -> None:
+    now = [0.0]
+    told: list[str] = []
+    breaker = CircuitBreaker(3, 1.0, told.append, lambda: now[0])
+    for _ in range(2):
+        breaker.failure()
+    breaker.success()
+    for _ in range(3):
+        assert breaker.allows()
+        breaker.failure()
+    assert told == ["open"]
+    assert not breaker.allows()
+    now[0] = 1.5
+    assert breaker.allows()
+    assert not breaker.allows()
+    breaker.failure()
+    assert told == ["open"], "still open: nothing new to tell"
+    now[0] = 3.0
+    assert breaker.allows()
+    breaker.abandoned()
+    assert breaker.allows(), "a cancelled probe leaves the turn to another"
+    breaker.success()
+    assert told == ["open", "closed"]
+
+
+def test_the_hit_rate_of_nothing_is_none() -> None:
+    assert hit_rate(0, 0) is None
+    assert hit_rate(3, 1) == 0.75
+
+
+async def test_concurrent_loads_of_a_slot_are_one_and_cancelling_one_harms_no_other() -> None:
+    flights = SingleFlight()
+    gate = asyncio.Event()
+    loads = 0
+
+    async def load(flight: Flight) -> Document:
+        nonlocal loads
+        loads += 1
+        await gate.wait()
+        return Document(b"x", "1")
+
+    callers = [asyncio.create_task(flights.run("slot", None, load)) for _ in range(20)]
+    await asyncio.sleep(0)
+    callers[0].cancel()
+    callers[7].cancel()
+    await asyncio.sleep(0)
+    gate.set()
+    results = await asyncio.gather(*callers, return_exceptions=True)
+    assert loads == 1
+    assert sum(isinstance(result, asyncio.CancelledError) for result in results) == 2
+    assert sum(result == Document(b"x", "1") for result in results) == 18
+
+
+async def test_a_reader_does_not_join_a_load_that_began_before_it_unless_its_lease_still_stands() -> None:
+    flights = SingleFlight()
+    gate = asyncio.Event()
+    loads = 0
+
+    async def load(flight: Flight) -> Document:
+        nonlocal loads
+        loads += 1
+        number = loads
+        flight.lease, flight.loading = f"lease-{number}", True
+        await gate.wait()
+        return Document(b"%d" % number, "1")
+
+    first = asyncio.create_task(flights.run("slot", None, load))
+    await asyncio.sleep(0)
+    joined = asyncio.create_task(flights.run("slot", "lease-1", load))
+    apart = asyncio.create_task(flights.run("slot", None, load))
+    await asyncio.sleep(0)
+    gate.set()
+    assert [(await task).body for task in (first, joined, apart)] == [b"1", b"1", b"2"]
+
+
+async def test_an_error_of_a_load_reaches_every_caller_and_the_next_one_loads_again() -> None:
+    flights = SingleFlight()
+
+    async def fail(flight: Flight) -> Document:
+        raise LookupError("gone")
+
+    results = await asyncio.gather(*(flights.run("slot", None, fail) for _ in range(3)), return_exceptions=True)
+    assert all(isinstance(result, LookupError) for result in results)
+
+    async def load(flight: Flight) -> Document:
+        return Document(b"y", "1")
+
+    assert (await flights.run("slot", None, load)).body == b"y"
+
+
+def test_card_keys_hold_the_id_in_one_form() -> None:
+    card_id = uuid.uuid4()
+    keys = Keyspace("n")
+    assert keys.card(card_id) == keys.card(uuid.UUID(str(card_id).upper()))
+    with pytest.raises(AttributeError):
+        keys.card("x' OR 1")  # type: ignore[arg-type]  # what a client sends never gets here unparsed

@@ -1,0 +1,192 @@
+"""Claims, schedule, traffic and analysis on made-up measurements whose truth is known."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from archzero_lab.cards.catalog import Catalog
+from archzero_lab.errors import MeasurementError, SettingsError, UnknownNameError
+from archzero_lab.experiments.analysis import analyze_latency, analyze_range
+from archzero_lab.experiments.claims import CLAIMS, Claim, choose_claims, load_claims
+from archzero_lab.experiments.measurements import Measurements, Sample, SlotRecord
+from archzero_lab.experiments.schedule import schedule
+from archzero_lab.experiments.spec import PROFILES, Counters, choose_profile
+from archzero_lab.stats.verdict import Verdict
+from archzero_lab.workload.traffic import slot_operations
+
+CATALOG = Catalog(
+    cards=9,
+    ids=[f"00000000-0000-4000-8000-{i:012d}" for i in range(50)],
+    common=["service"],
+    middling=["a&b=c"],
+    rare=["seldom"],
+    short=["se"],
+    types=["Risk"],
+    phases=["Active"],
+    owners=["3fa85f64-5717-4562-b3fc-2c963f66afa6"],
+    tags=["x y"],
+    attributes=['{"region":"emea"}'],
+)
+
+
+def _claim(name: str) -> Claim:
+    return next(claim for claim in load_claims() if claim.id == name)
+
+
+def _measured(
+    claim: Claim, effect: float, *, hits: bool = True, blocks: int = 12, requests: int = 40, steal: float = 0.0
+) -> Measurements:
+    rng = np.random.default_rng(3)
+    found = Measurements()
+    for slot in schedule([claim.control, claim.treatment], blocks, 1):
+        treated = slot.arm == claim.treatment
+        scale = 0.02 * (effect if treated else 1.0) * np.exp(rng.normal(0, 0.02))
+        for value in scale * np.exp(rng.normal(0, 0.1, requests)):
+            found.samples.append(Sample(claim.id, slot.block, slot.order, slot.arm, "v", float(value), 700))
+        moved = Counters(
+            requests if treated and hits else 0, 0, 0 if treated else requests, 0.1, 10 if treated else 999
+        )
+        found.slots.append(SlotRecord(claim.id, slot.block, slot.order, slot.arm, requests, 1.0, moved, 0.5, steal))
+    return found
+
+
+def _analyzed(claim: Claim, measured: Measurements) -> object:
+    return analyze_latency(claim, measured.samples_frame(), measured.slots_frame())
+
+
+def test_the_claims_file_holds_the_seven_of_the_report() -> None:
+    assert [claim.id for claim in load_claims()] == [
+        "card_list_cached",
+        "card_detail_cached",
+        "search_gin",
+        "filtered_queries",
+        "cache_hit_rate",
+        "redis_memory",
+        "index_overhead",
+    ]
+
+
+def test_an_unknown_claim_and_an_unknown_profile_name_those_there_are() -> None:
+    with pytest.raises(UnknownNameError, match="unknown claim 'speed'; known: card_list_cached"):
+        choose_claims(["speed"], load_claims())
+    with pytest.raises(UnknownNameError, match="unknown profile 'big'; known: smoke, standard, full"):
+        choose_profile("big", None)
+
+
+def test_a_broken_claims_file_names_claim_and_field(tmp_path: Path) -> None:
+    path = tmp_path / "claims.toml"
+    path.write_text(CLAIMS.read_text().replace('rule = "at_most"', 'rule = "perhaps"', 1))
+    with pytest.raises(SettingsError, match=r"claim redis_memory: .*perhaps.*rule"):
+        load_claims(path)
+
+
+def test_a_gain_beyond_the_claim_is_confirmed_and_one_short_of_it_refuted() -> None:
+    claim = _claim("card_list_cached")
+    far, short = _analyzed(claim, _measured(claim, 0.01)), _analyzed(claim, _measured(claim, 0.05))
+    assert far.verdict is Verdict.CONFIRMED  # type: ignore[attr-defined]
+    assert short.verdict is Verdict.REFUTED  # type: ignore[attr-defined]
+    assert short.improvement == pytest.approx(0.95, abs=0.005)  # type: ignore[attr-defined]
+    assert "short by 2.5 points" in short.note  # type: ignore[attr-defined]
+
+
+def test_a_gain_without_its_mechanism_is_not_confirmed() -> None:
+    claim = _claim("card_list_cached")
+    result = _analyzed(claim, _measured(claim, 0.01, hits=False))
+    assert result.verdict is Verdict.INCONCLUSIVE  # type: ignore[attr-defined]
+    assert "without its mechanism" in result.warnings[-1]  # type: ignore[attr-defined]
+
+
+def test_five_blocks_and_nine_requests_a_slot_decide_nothing() -> None:
+    claim = _claim("search_gin")
+    few_blocks = _analyzed(claim, _measured(claim, 0.01, blocks=5))
+    few_requests = _analyzed(claim, _measured(claim, 0.01, requests=9))
+    assert few_blocks.verdict is few_requests.verdict is Verdict.INCONCLUSIVE  # type: ignore[attr-defined]
+    assert "p50 needs 10 requests a slot, had 9" in few_requests.warnings  # type: ignore[attr-defined]
+    assert few_blocks.as_dict()["measured"]["ci_low"] is None  # type: ignore[attr-defined]
+
+
+def test_blocks_under_a_thieving_host_are_named() -> None:
+    claim = _claim("search_gin")
+    result = _analyzed(claim, _measured(claim, 0.01, blocks=6, steal=0.5))
+    assert any("blocks 0, 1, 2, 3, 4, 5" in warning for warning in result.warnings)  # type: ignore[attr-defined]
+
+
+@pytest.mark.parametrize(
+    ("values", "verdict"),
+    [
+        ([0.85, 0.86, 0.84, 0.87, 0.85, 0.86], Verdict.CONFIRMED),
+        ([0.95] * 6, Verdict.CONFIRMED),
+        ([0.5, 0.52, 0.49, 0.51, 0.5, 0.53], Verdict.REFUTED),
+        ([0.78, 0.82, 0.79, 0.81, 0.8, 0.83], Verdict.INCONCLUSIVE),
+        ([0.85, 0.86, 0.84], Verdict.INCONCLUSIVE),
+    ],
+)
+def test_a_hit_rate_is_judged_by_its_interval(values: list[float], verdict: Verdict) -> None:
+    result = analyze_range(_claim("cache_hit_rate"), values, samples=9, mechanism={}, moved=True)
+    assert result.verdict is verdict
+
+
+def test_a_counted_size_has_no_width_and_is_judged_by_its_ceiling() -> None:
+    claim = _claim("index_overhead")
+    small = analyze_range(claim, [12.0], samples=1, mechanism={}, moved=True)
+    large = analyze_range(claim, [584.0], samples=1, mechanism={}, moved=True)
+    assert (small.verdict, large.verdict) == (Verdict.CONFIRMED, Verdict.REFUTED)
+    assert small.after_low == small.after_high == 12.0
+    assert large.target_met is False
+
+
+def test_a_value_that_still_moves_is_said_to() -> None:
+    result = analyze_range(_claim("redis_memory"), [1, 2, 3, 4, 5, 6], samples=1, mechanism={}, moved=True)
+    assert any("still moved" in warning for warning in result.warnings)
+
+
+def test_a_schedule_is_paired_and_balanced_by_its_seed() -> None:
+    slots = schedule(["a", "b"], 200, seed=4)
+    assert slots == schedule(["a", "b"], 200, seed=4)
+    assert slots != schedule(["a", "b"], 200, seed=5)
+    for block in range(200):
+        assert sorted(slot.arm for slot in slots if slot.block == block) == ["a", "b"]
+    first = Counter(slot.arm for slot in slots if slot.order == 0)
+    assert 70 <= first["a"] <= 130
+
+
+@pytest.mark.parametrize("kind", ["list", "detail", "search", "filter"])
+def test_both_arms_of_a_block_get_the_same_requests_evenly(kind: str) -> None:
+    made = slot_operations(kind, CATALOG, distinct=6, requests=12, seed=1, block=3)
+    assert made == slot_operations(kind, CATALOG, distinct=6, requests=12, seed=1, block=3)
+    assert len(made.timed) == 12
+    assert set(made.timed) <= set(made.warm_up)
+    for operation in made.timed:
+        assert " " not in operation.path
+        assert operation.path.isascii()
+
+
+def test_text_in_a_path_is_escaped() -> None:
+    made = slot_operations("search", CATALOG, distinct=5, requests=10, seed=1, block=0)
+    assert any("a%26b%3Dc" in operation.path for operation in made.warm_up)
+
+
+def test_an_empty_database_is_told_before_anything_is_measured() -> None:
+    with pytest.raises(MeasurementError, match="holds no active card"):
+        slot_operations("detail", replace(CATALOG, ids=[]), distinct=1, requests=1, seed=1, block=0)
+
+
+@pytest.mark.parametrize("profile", PROFILES.values(), ids=str)
+def test_every_profile_can_decide(profile: object) -> None:
+    assert profile.blocks >= 12  # type: ignore[attr-defined]
+    assert profile.load_blocks >= 6  # type: ignore[attr-defined]
+    for kind in ("list", "detail", "search", "filter"):
+        assert profile.slot(kind).requests >= 10  # type: ignore[attr-defined]
+
+
+def test_measurements_come_back_from_parquet_the_same(tmp_path: Path) -> None:
+    measured = _measured(_claim("search_gin"), 0.5, blocks=2, requests=3)
+    measured.save(tmp_path)
+    pd.testing.assert_frame_equal(pd.read_parquet(tmp_path / "samples.parquet"), measured.samples_frame())
+    assert set(pd.read_parquet(tmp_path / "slots.parquet").columns) >= {"hits", "blocks", "steal", "load_1m"}

@@ -1,0 +1,74 @@
+"""EXPLAIN's JSON into nodes: own time and blocks, loops, labels; and what is no plan."""
+
+from __future__ import annotations
+
+import pytest
+
+from archzero_lab.errors import DatabaseError
+from archzero_lab.postgres.plans import parse_plan
+
+DOCUMENT = [
+    {
+        "Plan": {
+            "Node Type": "Nested Loop",
+            "Actual Loops": 1,
+            "Actual Total Time": 10.0,
+            "Actual Rows": 6,
+            "Plan Rows": 5,
+            "Shared Hit Blocks": 30,
+            "Shared Read Blocks": 5,
+            "Plans": [
+                {
+                    "Node Type": "Seq Scan",
+                    "Parallel Aware": True,
+                    "Relation Name": "cards",
+                    "Alias": "c",
+                    "Filter": "(x = 1)",
+                    "Rows Removed by Filter": 94,
+                    "Actual Loops": 1,
+                    "Actual Total Time": 4.0,
+                    "Actual Rows": 3,
+                    "Plan Rows": 3,
+                    "Shared Hit Blocks": 20,
+                },
+                {
+                    "Node Type": "Index Scan",
+                    "Relation Name": "relationships",
+                    "Alias": "relationships",
+                    "Index Name": "i",
+                    "Actual Loops": 3,
+                    "Actual Total Time": 1.0,
+                    "Actual Rows": 2,
+                    "Plan Rows": 2,
+                    "Shared Hit Blocks": 10,
+                },
+            ],
+        },
+        "Planning Time": 0.5,
+        "Execution Time": 10.2,
+        "Settings": {"jit": "off"},
+    }
+]
+
+
+def test_times_and_blocks_of_a_node_leave_its_children_out() -> None:
+    plan = parse_plan(DOCUMENT)
+    top, scan, lookup = plan.root.walk()
+    assert top.exclusive_ms == pytest.approx(10 - 4 - 3)
+    assert top.exclusive_blocks == 35 - 20 - 10
+    assert lookup.total_ms == pytest.approx(3.0), "the time of a loop, three times"
+    assert scan.rows_removed == 94
+    assert plan.shared_blocks == 35
+    assert plan.indexes == ("i",)
+    assert plan.settings == {"jit": "off"}
+
+
+def test_labels_name_type_index_and_table() -> None:
+    labels = [node.label for node in parse_plan(DOCUMENT).root.walk()]
+    assert labels == ["Nested Loop", "Parallel Seq Scan on cards c", "Index Scan using i on relationships"]
+
+
+@pytest.mark.parametrize("document", [[], {}, [{"Plan": {}}], None])
+def test_what_is_no_plan_is_refused(document: object) -> None:
+    with pytest.raises(DatabaseError, match="not a plan"):
+        parse_plan(document)

@@ -1,0 +1,68 @@
+"""Settings from file and environment, and errors that carry no secret."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from archzero_lab.errors import LabError, SettingsError, mask_secrets, unknown_name
+from archzero_lab.settings import load_settings
+
+
+def test_variables_override_the_file_which_overrides_the_defaults(tmp_path: Path) -> None:
+    path = tmp_path / "archzero.toml"
+    path.write_text('redis_url = "redis://a"\n[cache]\ntimeout_s = 1\n[pool]\nmax_size = 7\ncheck_before_use = false\n')
+    settings = load_settings(path, {"ARCHZERO_REDIS_URL": "redis://b", "ARCHZERO_CACHE_TTL_LIST_S": "3"})
+    assert settings.redis_url == "redis://b"
+    assert settings.cache.timeout_s == 1.0
+    assert settings.cache.ttl_list_s == 3.0
+    assert settings.pool.max_size == 7
+    assert settings.pool.check_before_use is False
+    assert settings.cache.ttl_card_s == 3600.0
+
+
+def test_the_pool_defaults_are_those_of_phase_5(tmp_path: Path) -> None:
+    pool = load_settings(tmp_path / "none.toml", {}).pool
+    assert (pool.max_size, pool.min_size, pool.acquire_timeout_s) == (15, 5, 30.0)
+    assert (pool.max_idle_s, pool.max_lifetime_s, pool.check_before_use) == (600.0, 1800.0, True)
+
+
+@pytest.mark.parametrize(
+    ("content", "told"),
+    [
+        ("speed = 9", "speed is unknown; known: servers"),
+        ("[cache]\nttl = 1", r"cache\.ttl is unknown"),
+        ('[pool]\nmax_size = "many"', r"pool\.max_size = 'many' is not a int"),
+        ("servers = 'cloud'", "use 'embedded' or 'system'"),
+        ("= 3", "not valid TOML"),
+        ("cache = 3", r"\[cache\] must be a table"),
+    ],
+)
+def test_a_wrong_setting_is_named(tmp_path: Path, content: str, told: str) -> None:
+    path = tmp_path / "archzero.toml"
+    path.write_text(content)
+    with pytest.raises(SettingsError, match=told):
+        load_settings(path, {})
+
+
+def test_a_wrong_variable_is_named() -> None:
+    with pytest.raises(SettingsError, match="ARCHZERO_CACHE_TIMEOUT_S = 'soon' is not a float"):
+        load_settings(Path("none"), {"ARCHZERO_CACHE_TIMEOUT_S": "soon"})
+
+
+@pytest.mark.parametrize(
+    ("text", "masked"),
+    [
+        ("postgresql://u:p4ss@h/d", "postgresql://u:***@h/d"),
+        ("rediss://:p4ss@h:1/0 and redis://:x@y", "rediss://:***@h:1/0 and redis://:***@y"),
+        ("http://127.0.0.1:80/a:b@c", "http://127.0.0.1:80/a:b@c"),
+    ],
+)
+def test_passwords_in_urls_are_masked(text: str, masked: str) -> None:
+    assert mask_secrets(text) == masked
+    assert str(LabError(text)) == masked
+
+
+def test_an_unknown_name_lists_the_known_ones() -> None:
+    assert str(unknown_name("claim", "x", ["a", "b"])) == "unknown claim 'x'; known: a, b"
