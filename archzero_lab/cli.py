@@ -26,6 +26,7 @@ app = typer.Typer(
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
+    rich_markup_mode=None,  # usage errors as plain lines
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 migrate_app = typer.Typer(help="Phase 5's index migrations on a database.", no_args_is_help=True)

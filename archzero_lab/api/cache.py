@@ -10,7 +10,7 @@ from litestar import Request, Response, Router, get, post
 from litestar.connection import ASGIConnection
 from litestar.exceptions import NotAuthorizedException, PermissionDeniedException
 from litestar.handlers.base import BaseRouteHandler
-from litestar.params import Parameter
+from litestar.params import QueryParameter
 
 from archzero_lab.api.service import GivenService
 
@@ -65,7 +65,7 @@ async def flush(service: GivenService) -> Response[dict[str, str]]:
 async def warm(
     service: GivenService,
     request: Request[Any, Any, Any],
-    most: Annotated[int, Parameter(query="most", ge=0, le=5_000)] = 500,
+    most: Annotated[int, QueryParameter(name="most", ge=0, le=5_000)] = 500,
 ) -> dict[str, Any]:
     """Load what is asked for most and the first pages; tell what was loaded and how long it took."""
     if service.cache is None:

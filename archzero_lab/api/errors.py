@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import re
 from typing import Any
 
 import msgspec
@@ -42,6 +43,15 @@ _CODES = {
     422: "invalid_value",
 }
 RETRY_AFTER_S = 1
+# what a parameter is called in a request, where our own name for it differs
+_SENT_AS = {
+    "page_size": "pageSize",
+    "min_quality": "minQuality",
+    "type_": "type",
+    "phase": "lifecyclePhase",
+    "owner": "ownerId",
+}
+_MISSING = re.compile(r"Missing required \w+ parameter '(\w+)'")
 
 
 class BadParameter(Exception):
@@ -84,10 +94,14 @@ def on_validation(_: Request[Any, Any, Any], error: ValidationException) -> Resp
     """A request that breaks a shape: 422 for the body, 400 for parameters."""
     faults = error.extra if isinstance(error.extra, list) else []
     first = faults[0] if faults and isinstance(faults[0], dict) else {}
-    in_body = first.get("source") == "body" or any(isinstance(f, dict) and f.get("key") == "data" for f in faults)
-    message = str(first.get("message") or error.detail)
+    if any(isinstance(fault, dict) and fault.get("message") == "'data'" for fault in faults):
+        return error_response(400, "bad_request", "the body is missing; send a JSON object")
+    in_body = first.get("source") == "body"
+    message = str(first.get("message") or error.detail).split(" for path")[0]
     message, _sep, at = message.partition(" - at `$")
-    field = at.strip("`.") or str(first.get("key") or "")
+    missing = _MISSING.search(message)
+    field = at.strip("`.") or (missing.group(1) if missing else str(first.get("key") or ""))
+    field = _SENT_AS.get(field, field)
     status = 422 if in_body or at else 400
     return error_response(status, _CODES[status], message, field)
 
@@ -95,7 +109,7 @@ def on_validation(_: Request[Any, Any, Any], error: ValidationException) -> Resp
 def on_http_error(_: Request[Any, Any, Any], error: HTTPException) -> Response[bytes]:
     """Litestar's own errors: no such path, wrong method, body too large, JSON that cannot be read."""
     status = error.status_code
-    message = error.detail.split(" - at `$")[0]
+    message = error.detail.split(" - at `$")[0].split(" for path")[0]
     if status == 500:
         log.error("unexpected", exc_info=error)
         message = "an unexpected error; it has been logged"

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Annotated, Any
 
 from litestar import Response, Router, get
-from litestar.params import Parameter
+from litestar.params import QueryParameter
 
 from archzero_lab.api import parameters as p
 from archzero_lab.api.answers import ETAG, document_response, told
@@ -16,11 +16,11 @@ from archzero_lab.cards.model import CardType, GraphQuery, RelationshipType
 @get("/graph", responses=told(dict[str, Any], 404), response_headers=[ETAG])
 async def get_graph(
     cards: GivenCards,
-    center_card_id: Annotated[str, Parameter(query="center_card_id")],
-    depth: Annotated[int, Parameter(query="depth", ge=1, le=5)] = 1,
-    relationship_types: Annotated[list[str] | None, Parameter(query="relationship_types")] = None,
-    card_types: Annotated[list[str] | None, Parameter(query="card_types")] = None,
-    min_confidence: Annotated[float, Parameter(query="min_confidence", ge=0, le=1)] = 0.0,
+    center_card_id: Annotated[str, QueryParameter(name="center_card_id")],
+    depth: Annotated[int, QueryParameter(name="depth", ge=1, le=5)] = 1,
+    relationship_types: Annotated[list[str] | None, QueryParameter(name="relationship_types")] = None,
+    card_types: Annotated[list[str] | None, QueryParameter(name="card_types")] = None,
+    min_confidence: Annotated[float, QueryParameter(name="min_confidence", ge=0, le=1)] = 0.0,
     if_none_match: p.IfNoneMatch = None,
 ) -> Response[bytes]:
     """The cards within `depth` relationships of a card, and the relationships between them."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Annotated, Any, Literal
 
 from litestar import Request, Response, Router, post
-from litestar.params import Parameter
+from litestar.params import QueryParameter
 
 from archzero_lab.api.answers import told
 from archzero_lab.api.errors import BadParameter, error_response
@@ -24,7 +24,7 @@ MAX_IMPORT_BYTES = 64 * 1024 * 1024
 async def import_rows(
     cards: GivenCards,
     request: Request[Any, Any, Any],
-    kind: Annotated[Literal["cards", "relationships"], Parameter(query="kind")] = "cards",
+    kind: Annotated[Literal["cards", "relationships"], QueryParameter(name="kind")] = "cards",
 ) -> Response[Any]:
     """JSON Lines (application/x-ndjson) or CSV (text/csv) in the card contract, at most 64 MB."""
     media_type = request.headers.get("content-type", "application/x-ndjson").partition(";")[0].strip()

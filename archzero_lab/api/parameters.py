@@ -8,32 +8,32 @@ from enum import StrEnum
 from typing import Annotated, Any, TypeVar
 
 import msgspec
-from litestar.params import Parameter
+from litestar.params import HeaderParameter, QueryParameter
 
 from archzero_lab.api.errors import BadParameter
 from archzero_lab.cards.model import MAX_PAGE, MAX_PAGE_SIZE, CardFilter, CardStatus, CardType, Cursor, LifecyclePhase
 
 E = TypeVar("E", bound=StrEnum)
 
-Page = Annotated[int, Parameter(query="page", ge=1, le=MAX_PAGE, description="page number, from 1")]
-PageSize = Annotated[int, Parameter(query="pageSize", ge=1, le=MAX_PAGE_SIZE, description="cards a page")]
-Search = Annotated[str, Parameter(query="q", max_length=200, description="text in the name or description")]
-TypeParameter = Annotated[str | None, Parameter(query="type", description="one of the card types")]
-Phase = Annotated[str | None, Parameter(query="lifecyclePhase", description="one of the lifecycle phases")]
-Status = Annotated[str | None, Parameter(query="status", description="active (default), draft, …, or any")]
-Owner = Annotated[str | None, Parameter(query="ownerId", description="id of the owner")]
-Quality = Annotated[int | None, Parameter(query="minQuality", ge=0, le=100, description="least quality score")]
+Page = Annotated[int, QueryParameter(name="page", ge=1, le=MAX_PAGE, description="page number, from 1")]
+PageSize = Annotated[int, QueryParameter(name="pageSize", ge=1, le=MAX_PAGE_SIZE, description="cards a page")]
+Search = Annotated[str, QueryParameter(name="q", max_length=200, description="text in the name or description")]
+TypeParameter = Annotated[str | None, QueryParameter(name="type", description="one of the card types")]
+Phase = Annotated[str | None, QueryParameter(name="lifecyclePhase", description="one of the lifecycle phases")]
+Status = Annotated[str | None, QueryParameter(name="status", description="active (default), draft, …, or any")]
+Owner = Annotated[str | None, QueryParameter(name="ownerId", description="id of the owner")]
+Quality = Annotated[int | None, QueryParameter(name="minQuality", ge=0, le=100, description="least quality score")]
 TagsParameter = Annotated[
-    list[str] | None, Parameter(query="tags", description="any of these, repeated or separated by commas")
+    list[str] | None, QueryParameter(name="tags", description="any of these, repeated or separated by commas")
 ]
 Attributes = Annotated[
-    str | None, Parameter(query="attributes", max_length=2000, description="a JSON object that the card's contain")
+    str | None, QueryParameter(name="attributes", max_length=2000, description="a JSON object that the card's contain")
 ]
 CursorParameter = Annotated[
-    str | None, Parameter(query="cursor", max_length=100, description="nextCursor of the page before")
+    str | None, QueryParameter(name="cursor", max_length=100, description="nextCursor of the page before")
 ]
-IfNoneMatch = Annotated[str | None, Parameter(header="If-None-Match", required=False)]
-IfMatch = Annotated[str | None, Parameter(header="If-Match", required=False)]
+IfNoneMatch = Annotated[str | None, HeaderParameter(name="If-None-Match", required=False)]
+IfMatch = Annotated[str | None, HeaderParameter(name="If-Match", required=False)]
 
 
 def card_filter(

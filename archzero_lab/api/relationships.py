@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Annotated
 
 from litestar import Response, Router, delete, get, post, put
-from litestar.params import Parameter
+from litestar.params import QueryParameter
 
 from archzero_lab.api import parameters as p
 from archzero_lab.api.answers import ETAG, RelationshipPageView, RelationshipView, document_response, told
@@ -16,8 +16,8 @@ from archzero_lab.cards.model import RelationshipDraft, RelationshipFilter, Rela
 @get("/relationships", responses=told(RelationshipPageView), response_headers=[ETAG])
 async def list_relationships(
     cards: GivenCards,
-    card_id: Annotated[str | None, Parameter(query="card_id", description="a card at either end")] = None,
-    relationship_type: Annotated[str | None, Parameter(query="relationshipType")] = None,
+    card_id: Annotated[str | None, QueryParameter(name="card_id", description="a card at either end")] = None,
+    relationship_type: Annotated[str | None, QueryParameter(name="relationshipType")] = None,
     page: p.Page = 1,
     page_size: p.PageSize = 20,
     if_none_match: p.IfNoneMatch = None,

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Annotated, Any, Protocol
+from typing import Any, Protocol
 
-from litestar.params import Dependency
+from litestar.params import SkipValidation
 
 from archzero_lab.cards.protocol import Cards
 
@@ -58,5 +58,5 @@ class Service:
 
 
 # validation of a dependency would ask isinstance of a protocol, on every request
-GivenCards = Annotated[Cards, Dependency(skip_validation=True)]
-GivenService = Annotated[Service, Dependency(skip_validation=True)]
+GivenCards = SkipValidation[Cards]
+GivenService = SkipValidation[Service]

@@ -49,13 +49,15 @@ class CachedCardService:
 
     async def card(self, card_id: uuid.UUID) -> Document:
         """One card. Raises NotFound."""
-        self._usage.card(card_id)
-        return await self._read(self._keys.card(card_id), lambda: self._cards.card(card_id))
+        document = await self._read(self._keys.card(card_id), lambda: self._cards.card(card_id))
+        self._usage.card(card_id)  # only what was found: a warm must not ask for what is not there
+        return document
 
     async def cards(self, question: CardFilter) -> Document:
         """A page of cards, newest first, with the total."""
+        document = await self._read(self._keys.cards(question), lambda: self._cards.cards(question))
         self._usage.cards(question)
-        return await self._read(self._keys.cards(question), lambda: self._cards.cards(question))
+        return document
 
     async def relationships(self, question: RelationshipFilter) -> Document:
         """A page of relationships."""

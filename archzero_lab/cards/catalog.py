@@ -63,7 +63,7 @@ def read_catalog(connection: psycopg.Connection[tuple[Any, ...]], seed: int) -> 
     share = {word: count / len(sample) for word, count in documents.items()}
     middling = [word for word in ranked if 0.005 <= share[word] <= 0.02 and len(word) >= 4]
     rare = [word for word in ranked if documents[word] == 1 and len(word) >= 5]
-    common = ranked[:10]
+    common = ranked[:10] or ["a"]  # names of an inventory may hold no word at all
     attributes = Counter(
         f'{{"{key}":"{value}"}}' for row in sample for key, value in row[5].items() if isinstance(value, str) and value
     )
@@ -75,7 +75,7 @@ def read_catalog(connection: psycopg.Connection[tuple[Any, ...]], seed: int) -> 
         ids=ids,
         common=common,
         middling=middling[:200] or ranked[10:40] or common,
-        rare=rare[:200] or ranked[-20:],
+        rare=rare[:200] or ranked[-20:] or common,
         short=sorted({word[:2] for word in common}),
         types=_ranked(row[1] for row in sample),
         phases=_ranked(row[2] for row in sample),

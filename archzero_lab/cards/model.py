@@ -6,7 +6,7 @@ import datetime as dt
 import uuid
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Annotated
+from typing import Annotated, Any
 
 import msgspec
 from msgspec import UNSET, Meta, UnsetType
@@ -81,7 +81,7 @@ Tag = Annotated[str, Meta(min_length=1, max_length=64, pattern=r"^[^\x00]*$")]
 Tags = Annotated[list[Tag], Meta(max_length=50)]
 Quality = Annotated[int, Meta(ge=0, le=100)]
 Confidence = Annotated[float, Meta(ge=0.0, le=1.0)]
-Attributes = dict[str, msgspec.Raw]
+Attributes = dict[str, Any]
 
 MAX_PAGE = 1_000_000
 MAX_PAGE_SIZE = 100

@@ -153,7 +153,7 @@ def card_document(row: tuple[Any, ...]) -> Document:
 
 
 def json_text(value: object) -> str:
-    """Compact JSON; raw parts of a request pass through as they came."""
+    """Compact JSON, as the database takes it."""
     return msgspec.json.encode(value).decode()
 
 

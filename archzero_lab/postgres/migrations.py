@@ -93,7 +93,8 @@ class Migrations:
                         "end the long transactions (pg_stat_activity) and run it again"
                     ) from None
                 time.sleep(attempt)  # backing off is the point: whoever waits behind us gets through meanwhile
-            except psycopg.errors.UndefinedFile as error:
+            except (psycopg.errors.UndefinedFile, psycopg.errors.FeatureNotSupported) as error:
+                # what a missing extension is called before PostgreSQL 18, and since
                 raise DatabaseError(
                     f"migration {migration.id}: {error.diag.message_primary}; install PostgreSQL's contrib extensions "
                     "(Debian: they are in the postgresql package) or use the embedded server"

@@ -25,8 +25,12 @@ _TAG = "archzero-lab"
 _STRICT = """
 def _strict(shell):
     import subprocess
+    plain = shell.system
     def system(command):
-        subprocess.run(shell.var_expand(command, depth=1), shell=True, check=True)
+        plain(command)
+        code = shell.user_ns.get("_exit_code", 0)
+        if code:
+            raise subprocess.CalledProcessError(code, command)
     def getoutput(command, split=True, depth=0):
         from IPython.utils.text import SList
         line = shell.var_expand(command, depth=1)

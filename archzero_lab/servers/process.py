@@ -121,6 +121,10 @@ class ProcessRegistry:
             # a dead leader may leave children; its pid cannot be another's while its group has members
             with contextlib.suppress(ProcessLookupError, PermissionError):
                 os.killpg(record.pid, signal.SIGKILL)
+                deadline = time.monotonic() + 2.0
+                while time.monotonic() < deadline:
+                    os.killpg(record.pid, 0)  # raises when the group is gone
+                    time.sleep(0.01)
         (self.folder / f"{record.name}.{record.pid}.json").unlink(missing_ok=True)
 
     def stop_own(self, last: Sequence[str] = ()) -> None:

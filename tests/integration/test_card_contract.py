@@ -6,7 +6,6 @@ import json
 import uuid
 from typing import Any
 
-import msgspec
 import psycopg
 import pytest
 
@@ -64,7 +63,7 @@ async def test_a_created_card_is_read_back_with_all_its_fields(cards: Cards) -> 
         description="Zwölf Boxkämpfer \\ \" 'x'; DROP TABLE cards; -- %_",
         owner_id=owner,
         tags=["a", "b"],
-        attributes={"k": msgspec.Raw(b'{"deep":[1,2.50,null]}')},
+        attributes={"k": {"deep": [1, 2.50, None]}},
         status=CardStatus.DRAFT,
     )
     read = await _card(cards, card_id)
@@ -226,7 +225,7 @@ async def test_an_import_is_all_or_nothing_and_seen_at_once(cards: Cards) -> Non
 
 async def test_values_that_postgresql_cannot_hold_are_invalid_not_errors(cards: Cards) -> None:
     with pytest.raises(InvalidValue):
-        await _create(cards, attributes={"k": msgspec.Raw(b'"\\u0000"')})
+        await _create(cards, attributes={"k": "\x00"})
     with pytest.raises(InvalidValue):
         await cards.cards(CardFilter(q="a\x00b"))
 

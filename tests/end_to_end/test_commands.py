@@ -1,0 +1,198 @@
+"""./lab as a person calls it: what it prints, its exit codes, what it leaves behind (nothing)."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import signal
+import socket
+import subprocess
+import time
+import urllib.request
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+
+from archzero_lab.settings import ROOT
+
+
+@pytest.fixture(scope="module")
+def environment(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, str]]:
+    """State and reports of these tests' own; whatever runs at the end of them is a failure."""
+    folder = tmp_path_factory.mktemp("lab")
+    made = {**os.environ, "ARCHZERO_STATE": str(folder / "state"), "ARCHZERO_REPORTS": str(folder / "reports")}
+    yield made
+    lab(made, "down")
+
+
+def lab(environment: dict[str, str], *arguments: str, timeout: float = 240) -> subprocess.CompletedProcess[str]:
+    """Run ./lab."""
+    return subprocess.run(
+        [str(ROOT / "lab"), *arguments], capture_output=True, text=True, env={**environment, "COLUMNS": "160"},
+        timeout=timeout,
+    )  # fmt: skip
+
+
+def _recorded(environment: dict[str, str]) -> list[str]:
+    return [path.name for path in (Path(environment["ARCHZERO_STATE"]) / "run").glob("*.json")]
+
+
+def _get(url: str) -> Any:
+    with urllib.request.urlopen(url, timeout=20) as answer:
+        return json.load(answer)
+
+
+def test_help_lists_the_commands_in_well_under_a_second(environment: dict[str, str]) -> None:
+    lab(environment, "--help")
+    began = time.perf_counter()
+    done = lab(environment, "--help")
+    elapsed_s = time.perf_counter() - began
+    assert done.returncode == 0
+    for command in ("report", "test", "up", "down", "status", "serve", "migrate", "analyze", "notebook"):
+        assert re.search(rf"\b{command}\b", done.stdout)
+    bare = time.perf_counter()
+    subprocess.run([str(ROOT / ".venv" / "bin" / "python"), "-c", "import typer"], capture_output=True)
+    # against what the interpreter and typer cost on this machine now, for an absolute time says nothing here
+    assert elapsed_s < 10 * (time.perf_counter() - bare)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [
+        (["report", "--profile", "big"], "unknown profile 'big'; known: smoke, standard, full"),
+        (["report", "--only", "speed"], "unknown claim 'speed'; known: card_list_cached"),
+        (["report", "--cards", "1"], "1 is not in the range"),
+        (["report", "--inventory", "/nowhere.jsonl"], "does not exist"),
+        (["migrate", "up", "--database-url", "postgresql://u:s3cret@127.0.0.1:1/x"], "cannot connect"),
+        (["analyze"], "start one with ./lab up"),
+        (["fly"], "No such command"),
+    ],
+)
+def test_bad_arguments_are_told_in_a_line_with_exit_code_2(
+    environment: dict[str, str], arguments: list[str], told: str
+) -> None:
+    done = lab(environment, *arguments)
+    assert done.returncode == 2
+    assert told in done.stderr
+    assert "Traceback" not in done.stderr
+    assert "s3cret" not in done.stderr + done.stdout
+    assert _recorded(environment) == []
+
+
+def test_a_wrong_inventory_line_is_named_and_nothing_is_loaded(environment: dict[str, str], tmp_path: Path) -> None:
+    path = tmp_path / "cards.jsonl"
+    path.write_text('{"name": "a", "type": "Risk"}\n{"name": "b", "type": "Gadget"}\n')
+    done = lab(environment, "report", "--inventory", str(path))
+    assert done.returncode == 2
+    assert done.stderr.strip().startswith("lab: cards.jsonl line 2: field type: Invalid enum value 'Gadget'")
+    assert _recorded(environment) == []
+
+
+def test_up_status_down(environment: dict[str, str]) -> None:
+    done = lab(environment, "up", "--cards", "500")
+    assert done.returncode == 0, done.stderr
+    status = json.loads(lab(environment, "status", "--json").stdout)
+    assert set(status) == {"postgres", "redis", "service", "databases"}
+    assert all(psutil.pid_exists(pid) for pid in (status["postgres"]["pid"], status["redis"]["pid"]))
+    assert all(psutil.pid_exists(pid) for pid in status["service"]["pids"])
+    assert {"base", "up_control", "up_treatment"} <= set(status["databases"])
+    assert _get(status["service"]["url"] + "/api/v1/cards")["data"]
+    assert "s3cret" not in lab(environment, "status").stdout
+    assert "***" in lab(environment, "status").stdout
+    again = lab(environment, "up", "--cards", "500")
+    assert "already up" in again.stdout
+    listed = lab(environment, "migrate", "status").stdout
+    assert len(re.findall(r"^applied", listed, re.MULTILINE)) == 26
+    tables = lab(environment, "analyze").stdout
+    assert "Indexes by use" in tables
+    assert "idx_cards_name_trgm" in tables
+    down = lab(environment, "down")
+    assert "postgres" in down.stdout
+    assert not any(psutil.pid_exists(pid) for pid in (status["postgres"]["pid"], status["redis"]["pid"]))
+    assert "nothing was running" in lab(environment, "down").stdout
+    assert json.loads(lab(environment, "status", "--json").stdout)["postgres"]["url"] is None
+
+
+def test_serve_prints_its_url_answers_and_leaves_nothing_after_ctrl_c(environment: dict[str, str]) -> None:
+    process = subprocess.Popen(
+        [str(ROOT / "lab"), "serve", "--arm", "control", "--cache", "on", "--cards", "500", "--port", "0"],
+        stdout=subprocess.PIPE, text=True, env=environment,
+    )  # fmt: skip
+    assert process.stdout is not None
+    url = next(match.group() for line in process.stdout if (match := re.search(r"http://127\.0\.0\.1:\d+", line)))
+    assert _get(url + "/api/v1/cards?pageSize=5")["page_size"] == 5
+    assert _get(url + "/api/v1/cache/stats")["enabled"] is True
+    process.send_signal(signal.SIGINT)
+    assert process.wait(60) in (0, 130)
+    assert _recorded(environment) == []
+
+
+def test_a_taken_port_is_told_and_nothing_is_left(environment: dict[str, str]) -> None:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = taken.getsockname()[1]
+        done = lab(environment, "serve", "--cards", "500", "--port", str(port))
+    assert done.returncode == 2
+    assert f"port {port}: Address already in use; choose another --port" in done.stderr
+    assert _recorded(environment) == []
+
+
+def test_a_killed_command_leaves_nothing_that_the_next_one_does_not_end(environment: dict[str, str]) -> None:
+    process = subprocess.Popen(
+        [str(ROOT / "lab"), "serve", "--cards", "500", "--port", "0"],
+        stdout=subprocess.PIPE,
+        text=True,
+        env=environment,
+    )
+    assert process.stdout is not None
+    assert any("http://" in line for line in process.stdout)
+    left = [
+        json.loads(path.read_text())["pid"] for path in (Path(environment["ARCHZERO_STATE"]) / "run").glob("*.json")
+    ]
+    assert len(left) == 3
+    process.kill()
+    process.wait()
+    assert lab(environment, "down").returncode == 0
+    assert _recorded(environment) == []
+    assert not any(psutil.pid_exists(pid) and psutil.Process(pid).status() != "zombie" for pid in left)
+
+
+def test_a_report_measures_writes_its_files_and_refuses_a_second_one_meanwhile(environment: dict[str, str]) -> None:
+    reports = Path(environment["ARCHZERO_REPORTS"])
+    process = subprocess.Popen(
+        [str(ROOT / "lab"), "report", "--profile", "smoke", "--cards", "1000", "--only", "card_detail_cached",
+         "--only", "index_overhead"],
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env={**environment, "COLUMNS": "160"},
+    )  # fmt: skip
+    while not list(reports.glob("*-smoke-*")):
+        assert process.poll() is None
+        time.sleep(0.02)
+    second = lab(environment, "report", "--profile", "smoke")
+    assert second.returncode == 2
+    assert "is running in this checkout" in second.stderr
+    out, err = process.communicate(timeout=200)
+    assert process.returncode == 0, err
+    assert "Card detail, cached" in out
+    latest = reports / "latest"
+    summary = json.loads((latest / "summary.json").read_text())
+    assert [claim["id"] for claim in summary["claims"]] == ["card_detail_cached", "index_overhead"]
+    assert [stage["name"] for stage in summary["stages"]] == [
+        "servers", "load", "migrate", "measure", "locust", "notebooks", "report",
+    ]  # fmt: skip
+    detail, overhead = summary["claims"]
+    assert detail["measured"]["blocks"] == 12
+    assert detail["measured"]["ci_low"] <= detail["measured"]["improvement"] <= detail["measured"]["ci_high"]
+    assert detail["mechanism"]["treatment"]["cache_hits"] == detail["mechanism"]["treatment"]["requests"]
+    assert overhead["measured"]["after"] > 0
+    for name in ("index.html", "samples.parquet", "slots.parquet", "plans.json", "01_cached_reads.html",
+                 "02_index_plans.html", "03_hit_rate_and_memory.html", "04_scorecard.html"):  # fmt: skip
+        assert (latest / name).stat().st_size > 0
+    for page in latest.glob("*.html"):
+        outside = re.findall(r"""(?:src|href|url)\s*[=(]\s*["']?(?:https?:)?//[^"')\s>]+""", page.read_text())
+        assert outside == [], page.name
+    assert _recorded(environment) == []
