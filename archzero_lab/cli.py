@@ -29,7 +29,7 @@ app = typer.Typer(
     rich_markup_mode=None,  # usage errors as plain lines
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-migrate_app = typer.Typer(help="Phase 5's index migrations on a database.", no_args_is_help=True)
+migrate_app = typer.Typer(help="Apply or roll back phase 5's indexes.", no_args_is_help=True)
 app.add_typer(migrate_app, name="migrate")
 console = Console()
 _debug = False
@@ -63,7 +63,10 @@ def report(
     only: Annotated[list[str] | None, typer.Option(help="A claim to measure; repeat for several.")] = None,
     seed: Seed = 1,
 ) -> None:
-    """Measure phase 5 before and after, write reports/latest/index.html, print the scorecard."""
+    """Measure phase 5 before and after; the main job.
+
+    Writes reports/latest/index.html and prints the scorecard.
+    """
     from archzero_lab.bootstrap.stack import exclusive
     from archzero_lab.pipeline.progress import Reporter
     from archzero_lab.pipeline.report import ReportRequest, make_report
@@ -80,7 +83,7 @@ def report(
 def run_tests(
     arguments: Annotated[list[str] | None, typer.Argument(help="Handed to pytest.")] = None,
 ) -> None:
-    """Run the tests: ruff, mypy, import-linter, then pytest on real servers."""
+    """Run the linters, then pytest on real servers."""
     checks = [
         [sys.executable, "-m", "ruff", "check", "."],
         [sys.executable, "-m", "ruff", "format", "--check", "-q", "."],
@@ -102,7 +105,7 @@ def up(
     relationships: RelationshipsFile = None,
     seed: Seed = 1,
 ) -> None:
-    """Start PostgreSQL, Redis and the service on loaded cards, and keep them up."""
+    """Start servers and service, and keep them up."""
     from archzero_lab.bootstrap.portfolios import arm_urls, choose_portfolio, ensure_base, make_arms
     from archzero_lab.bootstrap.services import start_service
     from archzero_lab.bootstrap.stack import bring_up, exclusive, kept_stack, record_state, status, take_down
@@ -134,7 +137,10 @@ def up(
 
 @app.command()
 def down() -> None:
-    """Stop everything that `up` started. Loaded cards stay for the next time."""
+    """Stop everything that `up` started.
+
+    Loaded cards stay for the next time.
+    """
     from archzero_lab.bootstrap.stack import exclusive, take_down
 
     with exclusive("down"):
@@ -146,7 +152,7 @@ def down() -> None:
 def status(
     as_json: Annotated[bool, typer.Option("--json", help="As JSON, with URLs that connect.")] = False,
 ) -> None:
-    """What is running: URLs, ports, pids and databases."""
+    """Show URLs, pids and databases of what is up."""
     from archzero_lab.bootstrap import stack
 
     found = stack.status(load_settings())
@@ -179,7 +185,7 @@ def serve(
     port: Annotated[int, typer.Option(min=0, max=65535, help="0: any free one.")] = 3000,
     seed: Seed = 1,
 ) -> None:
-    """Run the card service until Ctrl-C; print its URL when it answers."""
+    """Run the card service until Ctrl-C."""
     from archzero_lab.bootstrap.portfolios import choose_portfolio, drop_arms, ensure_base, make_arms
     from archzero_lab.bootstrap.services import SERVICE_ARMS, start_service
     from archzero_lab.bootstrap.stack import running_stack
@@ -242,7 +248,7 @@ def migrate_status(database_url: Annotated[str, typer.Option(envvar="ARCHZERO_MI
 
 @app.command()
 def analyze(database_url: Annotated[str, typer.Option(help="Default: what `up` serves.")] = "") -> None:
-    """Index use, sizes, foreign keys without index, slowest statements, sequential scans; read only."""
+    """Show index use, sizes, slow statements; read only."""
     from archzero_lab.postgres.insights import analyze as run_analysis
     from archzero_lab.postgres.migrations import connect
 
@@ -256,7 +262,10 @@ def analyze(database_url: Annotated[str, typer.Option(help="Default: what `up` s
 
 @app.command()
 def notebook() -> None:
-    """Open JupyterLab on the running stack; without a run to read, a smoke run is measured first."""
+    """Open JupyterLab on the running stack.
+
+    Without a run to read, a smoke run is measured first.
+    """
     from archzero_lab.bootstrap.stack import exclusive, kept_stack
     from archzero_lab.pipeline.progress import Reporter
     from archzero_lab.pipeline.report import ReportRequest, make_report
@@ -281,7 +290,7 @@ def main() -> None:
     for number in (signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, _interrupt)
     with _told_errors():
-        app()
+        app(prog_name="./lab")
 
 
 def _interrupt(number: int, _frame: Any) -> None:

@@ -65,7 +65,7 @@ def test_help_lists_the_commands_in_well_under_a_second(environment: dict[str, s
     [
         (["report", "--profile", "big"], "unknown profile 'big'; known: smoke, standard, full"),
         (["report", "--only", "speed"], "unknown claim 'speed'; known: card_list_cached"),
-        (["report", "--cards", "1"], "1 is not in the range"),
+        (["report", "--cards", "1"], "greater than or equal to 100"),
         (["report", "--inventory", "/nowhere.jsonl"], "does not exist"),
         (["migrate", "up", "--database-url", "postgresql://u:s3cret@127.0.0.1:1/x"], "cannot connect"),
         (["analyze"], "start one with ./lab up"),
