@@ -67,6 +67,8 @@ def load_portfolio(
                     progress(min(0.9, 0.5 * done / portfolio.cards))
             relationships = cursor.rowcount
             cursor.execute(_script(sql / "constraints.sql"))
+            # last: a load is no change that a cache must hear of
+            cursor.execute(_script(sql / "outbox.sql"))
     except psycopg.errors.UniqueViolation as error:
         raise DatabaseError(f"the inventory repeats a key: {error.diag.message_detail}; each card once") from None
     except (psycopg.DataError, psycopg.IntegrityError) as error:

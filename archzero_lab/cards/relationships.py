@@ -18,6 +18,7 @@ from archzero_lab.cards.model import (
     RelationshipPatch,
     VersionMismatch,
 )
+from archzero_lab.cards.origin import ORIGIN, WITH_ORIGIN
 from archzero_lab.postgres.pool import Database, fetch_row
 
 RELATIONSHIP_COLUMNS: LiteralString = """r.id, r.source_card_id AS "fromCardId", r.target_card_id AS "toCardId",
@@ -80,9 +81,10 @@ class RelationshipService:
         """Create a relationship. Raises InvalidReference where an end does not exist."""
         with translated():
             row = await self._database.row(
-                "INSERT INTO relationships AS r (id, source_card_id, target_card_id, relationship_type, valid_from,"
-                " valid_to, attributes, confidence, created_at) VALUES (%(id)s, %(source)s, %(target)s, %(type)s,"
-                " %(valid_from)s, %(valid_to)s, %(attributes)s::jsonb, %(confidence)s, coalesce(%(created_at)s, now()))"
+                WITH_ORIGIN + "INSERT INTO relationships AS r (id, source_card_id, target_card_id, relationship_type,"
+                " valid_from, valid_to, attributes, confidence, created_at) SELECT %(id)s, %(source)s::uuid,"
+                " %(target)s::uuid, %(type)s, %(valid_from)s::date, %(valid_to)s::date, %(attributes)s::jsonb,"
+                " %(confidence)s::float8, coalesce(%(created_at)s, now()) FROM o"
                 " RETURNING " + _DOCUMENT + ", r.id",
                 {
                     "id": draft.id or uuid.uuid4(),
@@ -94,6 +96,7 @@ class RelationshipService:
                     "attributes": _json_text(draft.attributes),
                     "confidence": draft.confidence,
                     "created_at": draft.created_at,
+                    "origin": ORIGIN.get(),
                 },
             )
         assert row is not None
@@ -103,7 +106,7 @@ class RelationshipService:
         self, relationship_id: uuid.UUID, patch: RelationshipPatch, if_version: int | None = None
     ) -> Document:
         """Change the fields that the patch names. Raises NotFound, VersionMismatch."""
-        values: dict[str, Any] = {"id": relationship_id, "if_version": if_version}
+        values: dict[str, Any] = {"id": relationship_id, "if_version": if_version, "origin": ORIGIN.get()}
         assignments: LiteralString = ""
         if patch.relationship_type is not UNSET:
             assignments += "relationship_type = %(type)s, "
@@ -122,7 +125,10 @@ class RelationshipService:
             values["confidence"] = patch.confidence
         with translated():
             row = await self._database.row(
-                "UPDATE relationships AS r SET " + assignments + "version = r.version + 1 WHERE r.id = %(id)s"
+                WITH_ORIGIN
+                + "UPDATE relationships AS r SET "
+                + assignments
+                + "version = r.version + 1 FROM o WHERE r.id = %(id)s"
                 " AND (%(if_version)s::int IS NULL OR r.version = %(if_version)s::int) RETURNING " + _DOCUMENT,
                 values,
             )
@@ -134,9 +140,9 @@ class RelationshipService:
         """Delete a relationship. Raises NotFound, VersionMismatch."""
         with translated():
             row = await self._database.row(
-                "DELETE FROM relationships r WHERE r.id = %(id)s"
+                WITH_ORIGIN + "DELETE FROM relationships r USING o WHERE r.id = %(id)s"
                 " AND (%(if_version)s::int IS NULL OR r.version = %(if_version)s::int) RETURNING r.version",
-                {"id": relationship_id, "if_version": if_version},
+                {"id": relationship_id, "if_version": if_version, "origin": ORIGIN.get()},
             )
         if row is None:
             raise await self._missing_relationship(relationship_id, if_version)
@@ -147,6 +153,9 @@ class RelationshipService:
         with translated():
             async with self._database.transaction() as connection:
                 await fetch_row(connection, "SET LOCAL statement_timeout = '10min'")
+                await fetch_row(
+                    connection, "SELECT set_config('archzero.origin', %(origin)s, true)", {"origin": ORIGIN.get()}
+                )
                 async with (
                     connection.cursor() as cursor,
                     cursor.copy(

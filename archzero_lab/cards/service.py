@@ -20,6 +20,7 @@ from archzero_lab.cards.model import (
     NotFound,
     VersionMismatch,
 )
+from archzero_lab.cards.origin import ORIGIN, WITH_ORIGIN
 from archzero_lab.cards.relationships import RelationshipService
 from archzero_lab.cards.search import CARD_COLUMNS, list_statement
 from archzero_lab.postgres.pool import Database, fetch_row
@@ -67,11 +68,12 @@ class CardService(RelationshipService, GraphService):
         """Create a card. Raises Conflict where one of its type and name exists."""
         with translated():
             row = await self._database.row(
-                "INSERT INTO cards AS c (name, type, lifecycle_phase, quality_score, description, owner_id, tags,"
-                " attributes, status) VALUES (%(name)s, %(type)s, %(lifecycle_phase)s, %(quality_score)s,"
-                " %(description)s, %(owner_id)s, %(tags)s::jsonb, %(attributes)s::jsonb, %(status)s)"
+                WITH_ORIGIN
+                + "INSERT INTO cards AS c (name, type, lifecycle_phase, quality_score, description, owner_id,"
+                " tags, attributes, status) SELECT %(name)s, %(type)s, %(lifecycle_phase)s, %(quality_score)s::int,"
+                " %(description)s, %(owner_id)s::uuid, %(tags)s::jsonb, %(attributes)s::jsonb, %(status)s FROM o"
                 " RETURNING " + _DOCUMENT + ", c.id",
-                column_values(draft),
+                {**column_values(draft), "origin": ORIGIN.get()},
             )
         assert row is not None
         return row[2], card_document(row)
@@ -85,10 +87,10 @@ class CardService(RelationshipService, GraphService):
             assignments += _COLUMN[name] + " = %(" + _COLUMN[name] + ")s" + cast + ", "
         with translated():
             row = await self._database.row(
-                "UPDATE cards AS c SET " + assignments + "version = c.version + 1, updated_at = now()"
-                " WHERE c.id = %(id)s AND (%(if_version)s::int IS NULL OR c.version = %(if_version)s::int)"
+                WITH_ORIGIN + "UPDATE cards AS c SET " + assignments + "version = c.version + 1, updated_at = now()"
+                " FROM o WHERE c.id = %(id)s AND (%(if_version)s::int IS NULL OR c.version = %(if_version)s::int)"
                 " RETURNING " + _DOCUMENT,
-                {**values, "id": card_id, "if_version": if_version},
+                {**values, "id": card_id, "if_version": if_version, "origin": ORIGIN.get()},
             )
         if row is None:
             raise await self._missing(card_id, if_version)
@@ -98,9 +100,9 @@ class CardService(RelationshipService, GraphService):
         """Delete a card and, by its foreign keys, its relationships. Raises NotFound, VersionMismatch."""
         with translated():
             row = await self._database.row(
-                "DELETE FROM cards c WHERE c.id = %(id)s"
+                WITH_ORIGIN + "DELETE FROM cards c USING o WHERE c.id = %(id)s"
                 " AND (%(if_version)s::int IS NULL OR c.version = %(if_version)s::int) RETURNING c.version",
-                {"id": card_id, "if_version": if_version},
+                {"id": card_id, "if_version": if_version, "origin": ORIGIN.get()},
             )
         if row is None:
             raise await self._missing(card_id, if_version)
@@ -111,6 +113,9 @@ class CardService(RelationshipService, GraphService):
         with translated():
             async with self._database.transaction() as connection:
                 await fetch_row(connection, "SET LOCAL statement_timeout = '10min'")
+                await fetch_row(
+                    connection, "SELECT set_config('archzero.origin', %(origin)s, true)", {"origin": ORIGIN.get()}
+                )
                 async with (
                     connection.cursor() as cursor,
                     cursor.copy(
