@@ -26,7 +26,12 @@ DATABASE_PREFIX = "archzero_lab_"
 
 @dataclass(frozen=True)
 class CacheSettings:
-    """How the cache behaves. TTLs are phase 5's; jitter takes up to that share off each TTL at random."""
+    """How the cache behaves. TTLs are phase 5's; jitter takes up to that share off each TTL at random.
+
+    `timeout_s` bounds every round trip to Redis. `near_bytes` 0 turns the cache in the process off.
+    `stale_s`: how long after its expiry a list or search is still served while it is loaded anew (never after a write).
+    See cache.link for licence_s.
+    """
 
     ttl_list_s: float = 900.0
     ttl_card_s: float = 3600.0
@@ -37,9 +42,14 @@ class CacheSettings:
     timeout_s: float = 0.05
     lease_s: float = 5.0
     fence_s: float = 60.0
+    ttl_not_found_s: float = 5.0
+    stale_s: float = 300.0
     breaker_failures: int = 3
-    breaker_reset_s: float = 1.0
-    pool_size: int = 32
+    heartbeat_s: float = 0.1
+    licence_s: float = 0.5
+    pool_size: int = 8
+    near_bytes: int = 32 * 1024 * 1024
+    near_ttl_s: float = 30.0
 
 
 @dataclass(frozen=True)

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from typing import Any
 
-from litestar import Litestar
+from litestar import Litestar, Request
 from litestar.di import Provide
 from litestar.openapi.config import OpenAPIConfig
 from litestar.openapi.plugins import JsonRenderPlugin
@@ -14,6 +15,7 @@ from archzero_lab.api import cache, cards, graph, health, imports, relationships
 from archzero_lab.api.errors import HANDLERS
 from archzero_lab.api.service import Service
 from archzero_lab.cards.protocol import Cards
+from archzero_lab.cards.request_context import STRICT
 
 MAX_BODY_BYTES = 1024 * 1024
 
@@ -34,6 +36,9 @@ def create_app(open_service: Callable[[], AbstractAsyncContextManager[Service]])
     def provide_cards() -> Cards:
         return provide_service().cards
 
+    async def note_strictness(request: Request[Any, Any, Any]) -> None:
+        STRICT.set("no-cache" in request.headers.get("cache-control", ""))
+
     app = Litestar(
         route_handlers=[
             cards.router,
@@ -49,6 +54,7 @@ def create_app(open_service: Callable[[], AbstractAsyncContextManager[Service]])
             "cards": Provide(provide_cards, sync_to_thread=False),
         },
         lifespan=[lifespan],
+        before_request=note_strictness,
         exception_handlers=HANDLERS,
         request_max_body_size=MAX_BODY_BYTES,
         openapi_config=OpenAPIConfig(

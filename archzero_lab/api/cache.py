@@ -35,7 +35,7 @@ async def cache_health(service: GivenService) -> dict[str, Any]:
     if service.cache is None:
         return {"status": "off"}
     found = await service.cache.store.health()
-    breaker = "open" if service.cache.store.breaker.is_open else "closed"
+    breaker = "open" if service.cache.store.link.breaker.is_open else "closed"
     return {"status": "healthy" if found["connected"] else "degraded", "breaker": breaker, **found}
 
 

@@ -19,12 +19,20 @@ class Breaker(Protocol):
         """Whether Redis is taken to be away."""
 
 
+class RedisLink(Protocol):
+    """The way to Redis."""
+
+    @property
+    def breaker(self) -> Breaker:
+        """The breaker around it."""
+
+
 class Store(Protocol):
     """What the cache endpoints need of the store."""
 
     @property
-    def breaker(self) -> Breaker:
-        """The breaker around Redis."""
+    def link(self) -> RedisLink:
+        """The way to Redis."""
 
     async def health(self) -> dict[str, Any]:
         """Size, memory and latency, or {"connected": False}."""

@@ -6,19 +6,25 @@ import asyncio
 import logging
 import os
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager, suppress
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
 import msgspec
+import psycopg
 from litestar import Litestar
 from prometheus_client import REGISTRY, generate_latest
+from redis.exceptions import RedisError
 
 from archzero_lab.api.app import create_app
 from archzero_lab.api.service import Service
 from archzero_lab.cache import counters
 from archzero_lab.cache.cached_service import CachedCardService
-from archzero_lab.cache.keys import Keyspace
+from archzero_lab.cache.clients import is_cluster
+from archzero_lab.cache.invalidation import Outbox
+from archzero_lab.cache.keys import CLUSTER_SHARDS, Keyspace
+from archzero_lab.cache.link import Link
+from archzero_lab.cache.near import NearCache
 from archzero_lab.cache.store import CacheStore
 from archzero_lab.cache.usage import Usage
 from archzero_lab.cache.warm import warm
@@ -57,7 +63,7 @@ class CacheHandle:
     """The cache behind a service, as the API sees it."""
 
     store: CacheStore
-    cards: Cards
+    cards: CachedCardService
     usage: Usage
 
     async def warm(self, most: int) -> dict[str, Any]:
@@ -66,18 +72,61 @@ class CacheHandle:
 
 
 @asynccontextmanager
+async def open_cache(
+    config: ServiceConfig, cards: Cards, without: frozenset[str] = frozenset()
+) -> AsyncIterator[CacheHandle]:
+    """A cached service over `cards`, its heartbeat, outbox and near cache running for as long as the block runs.
+
+    `without` takes guards of the protocol out, for the tests that show each is needed.
+    """
+    assert config.redis_url is not None
+    settings, url = config.cache, config.redis_url
+    clustered = is_cluster(url)
+    keys = Keyspace(config.namespace, CLUSTER_SHARDS if clustered else 1)
+    link = Link(url, settings)
+    near = NearCache(url, keys, settings) if settings.near_bytes and not clustered else None
+    store = CacheStore(link, keys, settings, near, without)
+    outbox = Outbox(config.database_url, store, link, settings.licence_s)
+    usage = Usage()
+
+    async def validate(probe: Any) -> bool:
+        try:
+            if "breaker-drain" in without:
+                return True
+            return await store.check_epoch(probe) and await outbox.drain(everything=True)
+        except (psycopg.Error, RedisError, OSError):
+            return False  # without licence the service answers from the database, which is right
+
+    link.validate = validate
+    if near is not None:
+        link.on_revoked = near.clear
+    await link.start()
+    if near is not None:
+        await near.start()
+    if "outbox" not in without:
+        await outbox.start()
+    try:
+        yield CacheHandle(store, CachedCardService(cards, store, settings, usage, outbox), usage)
+    finally:
+        await outbox.close()
+        if near is not None:
+            await near.close()
+        await link.close()
+
+
+@asynccontextmanager
 async def open_service(config: ServiceConfig) -> AsyncIterator[Service]:
     """A service for as long as the block runs."""
     database = Database(config.database_url, config.pool, application_name="archzero-lab service")
     await database.open()
+    closing = AsyncExitStack()
     cards: Cards = CardService(database)
     cache: CacheHandle | None = None
     sharing: asyncio.Task[None] | None = None
     if config.redis_url is not None:
-        store, usage = CacheStore(config.redis_url, Keyspace(config.namespace), config.cache), Usage()
-        cards = CachedCardService(cards, store, config.cache, usage)
-        cache = CacheHandle(store, cards, usage)
-        sharing = asyncio.create_task(usage.share_every(store, _USAGE_PERIOD_S))
+        parts = await closing.enter_async_context(open_cache(config, cards))
+        cards, cache = parts.cards, parts
+        sharing = asyncio.create_task(parts.usage.share_every(parts.store, _USAGE_PERIOD_S))
 
     async def database_answers() -> bool:
         try:
@@ -102,8 +151,7 @@ async def open_service(config: ServiceConfig) -> AsyncIterator[Service]:
             sharing.cancel()
             with suppress(asyncio.CancelledError):
                 await sharing
-        if cache is not None:
-            await cache.store.close()
+        await closing.aclose()
         await database.close()
 
 

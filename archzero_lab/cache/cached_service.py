@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import random
+import secrets
 import time
 import uuid
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Protocol, TypeVar
 
-from archzero_lab.cache.entries import Miss
+from archzero_lab.cache.counters import count
+from archzero_lab.cache.entries import NOT_FOUND, Hit, Miss
 from archzero_lab.cache.keys import Key, Kind
 from archzero_lab.cache.single_flight import Flight, SingleFlight
 from archzero_lab.cache.store import CacheStore
@@ -18,19 +21,36 @@ from archzero_lab.cards.model import (
     CardFilter,
     CardPatch,
     CardRow,
+    CardsError,
     Document,
     GraphQuery,
+    NotFound,
     RelationshipDraft,
     RelationshipFilter,
     RelationshipPatch,
+    Unavailable,
 )
 from archzero_lab.cards.protocol import Cards
+from archzero_lab.cards.request_context import ORIGIN, STRICT
 from archzero_lab.settings import CacheSettings
+
+T = TypeVar("T")
 
 # what a write of a card can be seen in: lists and searches by its fields, graphs by its name and type
 _CARD_GROUPS = (Kind.LIST, Kind.SEARCH, Kind.GRAPH)
 _RELATIONSHIP_GROUPS = (Kind.RELATIONSHIPS, Kind.GRAPH)
 _POLL_S = 0.01
+_MOST_NAMED_IDS = 1_000
+
+
+class TellsOutbox(Protocol):
+    """What a writer tells the outbox."""
+
+    def done(self, origin: str) -> None:
+        """Redis knows; the row may go."""
+
+    async def settle(self, origin: str) -> None:
+        """Redis could not be told: wait until it is safe to acknowledge."""
 
 
 class CachedCardService:
@@ -39,17 +59,26 @@ class CachedCardService:
     Without Redis it answers as `cards` does; nothing fails and nothing waits for it.
     """
 
-    def __init__(self, cards: Cards, store: CacheStore, settings: CacheSettings, usage: Usage) -> None:
+    def __init__(
+        self, cards: Cards, store: CacheStore, settings: CacheSettings, usage: Usage, outbox: TellsOutbox
+    ) -> None:
         self._cards = cards
         self._store = store
         self._keys = store.keys
         self._lease_s = settings.lease_s
         self._usage = usage
+        self._outbox = outbox
         self._flights = SingleFlight()
+        self._tasks: set[asyncio.Task[object]] = set()
+
+    # -- reads ---------------------------------------------------------------------------------------------
 
     async def card(self, card_id: uuid.UUID) -> Document:
         """One card. Raises NotFound."""
-        document = await self._read(self._keys.card(card_id), lambda: self._cards.card(card_id))
+        key = self._keys.card(card_id)
+        document = await self._read(key, lambda: self._cards.card(card_id))
+        if document.etag == NOT_FOUND.etag:
+            raise NotFound(f"no card with id {card_id}")
         self._usage.card(card_id)  # only what was found: a warm must not ask for what is not there
         return document
 
@@ -61,7 +90,8 @@ class CachedCardService:
 
     async def relationships(self, question: RelationshipFilter) -> Document:
         """A page of relationships."""
-        return await self._read(self._keys.relationships(question), lambda: self._cards.relationships(question))
+        key = self._keys.relationships(question)
+        return await self._read(key, lambda: self._cards.relationships(question))
 
     async def graph(self, query: GraphQuery) -> Document:
         """The neighbourhood of a card. Raises NotFound."""
@@ -75,70 +105,115 @@ class CachedCardService:
         """One relationship, never cached: nobody reads them one by one. Raises NotFound."""
         return await self._cards.relationship(relationship_id)
 
+    # -- writes --------------------------------------------------------------------------------------------
+
     async def create_card(self, draft: CardDraft) -> tuple[uuid.UUID, Document]:
         """Create a card. Raises Conflict."""
-        card_id, document = await self._cards.create_card(draft)
-        await self._store.written(None, "", None, _CARD_GROUPS)
-        return card_id, document
+        return await self._write(
+            None, _CARD_GROUPS, lambda: self._cards.create_card(draft), also=lambda made: [self._keys.card(made[0])]
+        )
 
     async def update_card(self, card_id: uuid.UUID, patch: CardPatch, if_version: int | None = None) -> Document:
         """Change a card. Raises NotFound, Conflict, VersionMismatch."""
-        key = self._keys.card(card_id)
-        token = await self._store.fence(key)
-        try:
-            document = await self._cards.update_card(card_id, patch, if_version)
-        except BaseException:
-            await self._store.unfence(key, token)
-            raise
-        await self._store.written(key, token, document, _CARD_GROUPS)
-        return document
+        return await self._write(
+            self._keys.card(card_id), _CARD_GROUPS, lambda: self._cards.update_card(card_id, patch, if_version)
+        )
 
     async def delete_card(self, card_id: uuid.UUID, if_version: int | None = None) -> None:
         """Delete a card and its relationships. Raises NotFound, VersionMismatch."""
-        key = self._keys.card(card_id)
-        token = await self._store.fence(key)
-        try:
-            await self._cards.delete_card(card_id, if_version)
-        except BaseException:
-            await self._store.unfence(key, token)
-            raise
-        await self._store.written(key, token, None, (*_CARD_GROUPS, Kind.RELATIONSHIPS))
+        await self._write(
+            self._keys.card(card_id),
+            (*_CARD_GROUPS, Kind.RELATIONSHIPS),
+            lambda: self._cards.delete_card(card_id, if_version),
+        )
 
     async def import_cards(self, rows: list[CardRow]) -> int:
         """Create all the cards or none."""
-        count = await self._cards.import_cards(rows)
-        await self._store.written(None, "", None, _CARD_GROUPS)
-        return count
+        ids = [row.id for row in rows if row.id is not None]
+        named = [self._keys.card(card_id) for card_id in ids] if len(ids) <= _MOST_NAMED_IDS else []
+        kinds = _CARD_GROUPS if len(ids) <= _MOST_NAMED_IDS else (*_CARD_GROUPS, Kind.CARD)
+        return await self._write(None, kinds, lambda: self._cards.import_cards(rows), also=lambda _: named)
 
     async def create_relationship(self, draft: RelationshipDraft) -> tuple[uuid.UUID, Document]:
         """Create a relationship. Raises InvalidReference."""
-        relationship_id, document = await self._cards.create_relationship(draft)
-        await self._store.written(None, "", None, _RELATIONSHIP_GROUPS)
-        return relationship_id, document
+        return await self._write(None, _RELATIONSHIP_GROUPS, lambda: self._cards.create_relationship(draft))
 
     async def update_relationship(
         self, relationship_id: uuid.UUID, patch: RelationshipPatch, if_version: int | None = None
     ) -> Document:
         """Change a relationship. Raises NotFound, VersionMismatch."""
-        document = await self._cards.update_relationship(relationship_id, patch, if_version)
-        await self._store.written(None, "", None, _RELATIONSHIP_GROUPS)
-        return document
+        return await self._write(
+            None,
+            _RELATIONSHIP_GROUPS,
+            lambda: self._cards.update_relationship(relationship_id, patch, if_version),
+        )
 
     async def delete_relationship(self, relationship_id: uuid.UUID, if_version: int | None = None) -> None:
         """Delete a relationship. Raises NotFound, VersionMismatch."""
-        await self._cards.delete_relationship(relationship_id, if_version)
-        await self._store.written(None, "", None, _RELATIONSHIP_GROUPS)
+        await self._write(
+            None, _RELATIONSHIP_GROUPS, lambda: self._cards.delete_relationship(relationship_id, if_version)
+        )
 
     async def import_relationships(self, rows: list[RelationshipDraft]) -> int:
         """Create all the relationships or none."""
-        count = await self._cards.import_relationships(rows)
-        await self._store.written(None, "", None, _RELATIONSHIP_GROUPS)
-        return count
+        return await self._write(None, _RELATIONSHIP_GROUPS, lambda: self._cards.import_relationships(rows))
+
+    async def _write(
+        self,
+        key: Key | None,
+        kinds: Sequence[Kind],
+        write: Callable[[], Awaitable[T]],
+        also: Callable[[T], Sequence[Key]] = lambda made: (),
+    ) -> T:
+        """Fence, write, tell Redis, acknowledge. As a task of its own: a caller that goes away stops none of it."""
+        task = asyncio.ensure_future(self._write_whole(key, kinds, write, also))
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+        return await asyncio.shield(task)
+
+    async def _write_whole(
+        self,
+        key: Key | None,
+        kinds: Sequence[Kind],
+        write: Callable[[], Awaitable[T]],
+        also: Callable[[T], Sequence[Key]],
+    ) -> T:
+        token = secrets.token_hex(8)
+        await self._store.fence(key, kinds, token)
+        ORIGIN.set(token)
+        try:
+            result = await write()
+        except CardsError as error:
+            if isinstance(error, Unavailable):
+                # it may have been committed before the connection was lost
+                await self._store.written(key, token, None, kinds)
+            else:
+                await self._store.unfence(key, kinds, token)
+            raise
+        except BaseException:
+            await self._store.written(key, token, None, kinds)
+            raise
+        document = result if isinstance(result, Document) and key is not None else None
+        if await self._store.written(key, token, document, kinds, also(result)):
+            self._outbox.done(token)
+        else:
+            await self._outbox.settle(token)
+        return result
+
+    # -- the read path -------------------------------------------------------------------------------------
 
     async def _read(self, key: Key, load: Callable[[], Awaitable[Document]]) -> Document:
+        near = self._store.near
+        if near is not None and not STRICT.get() and self._store.link.licensed:
+            document = near.get(key)
+            if document is not None:
+                count(key.kind, "near_hit")
+                return document
         found = await self._store.read(key)
-        if isinstance(found, Document):
-            return found
+        if isinstance(found, Hit):
+            if found.document.etag != NOT_FOUND.etag and found.wants_refresh():
+                self._refresh(key, found, load)
+            return found.document
         seen = found.lease if isinstance(found, Miss) else None
         away = found is None
 
@@ -153,24 +228,49 @@ class CachedCardService:
     async def _load(self, key: Key, flight: Flight, load: Callable[[], Awaitable[Document]]) -> Document:
         """Load under a lease and fill; while another process holds the lease, wait for its value."""
         deadline = time.monotonic() + self._lease_s
+        wait_s = _POLL_S
         while True:
             lease = await self._store.lease(key)
             if lease is None or lease.state == "fenced":
                 flight.loading = True
                 return await load()
             if lease.value is not None:
-                return lease.value
+                return lease.value.document
             if lease.state == "granted":
                 flight.lease = lease.token
                 flight.loading = True
+                began = time.perf_counter()
                 try:
                     document = await load()
+                except NotFound:
+                    if key.kind is Kind.CARD:
+                        await self._store.fill(key, lease, NOT_FOUND, 0.0)
+                    else:
+                        await self._store.release(key, lease)
+                    raise
                 except BaseException:
                     await asyncio.shield(self._store.release(key, lease))
                     raise
-                await self._store.fill(key, lease, document)
+                await self._store.fill(key, lease, document, time.perf_counter() - began)
                 return document
             if time.monotonic() >= deadline:
                 flight.loading = True
                 return await load()
-            await asyncio.sleep(_POLL_S * (0.5 + random.random()))
+            await asyncio.sleep(wait_s * (0.5 + random.random()))
+            wait_s = min(wait_s * 1.5, 0.1)
+
+    def _refresh(self, key: Key, seen: Hit, load: Callable[[], Awaitable[Document]]) -> None:
+        """Load a value anew in the background, once over all processes, while it is still served."""
+        task = asyncio.ensure_future(self._refresh_once(key, seen, load))
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    async def _refresh_once(self, key: Key, seen: Hit, load: Callable[[], Awaitable[Document]]) -> None:
+        if not await self._store.claim_refresh(key):
+            return
+        began = time.perf_counter()
+        try:
+            document = await load()
+        except CardsError:
+            return  # the value in the cache expires by itself; the next miss tells the reader
+        await self._store.refill(key, seen, document, time.perf_counter() - began)

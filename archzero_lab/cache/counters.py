@@ -13,7 +13,7 @@ from prometheus_client.multiprocess import MultiProcessCollector
 
 from archzero_lab.cache.keys import Kind
 
-OUTCOMES = ("hit", "miss", "set", "delete", "error")
+OUTCOMES = ("hit", "near_hit", "miss", "set", "delete", "error")
 
 _OPERATIONS = Counter("archzero_cache_operations_total", "Cache operations", ["kind", "outcome"])
 CALL_TIME = Histogram(
@@ -69,24 +69,19 @@ def summary() -> dict[str, Any]:
     """The counters as the stats endpoint tells them."""
     by_kind = totals()
     whole = {outcome: sum(counts[outcome] for counts in by_kind.values()) for outcome in OUTCOMES}
+    return {**_told(whole), "by_kind": {kind: _told(counts) for kind, counts in by_kind.items()}}
+
+
+def _told(counts: dict[str, int]) -> dict[str, Any]:
+    hits = counts["hit"] + counts["near_hit"]
     return {
-        "hits": whole["hit"],
-        "misses": whole["miss"],
-        "sets": whole["set"],
-        "deletes": whole["delete"],
-        "errors": whole["error"],
-        "hit_rate": hit_rate(whole["hit"], whole["miss"]),
-        "by_kind": {
-            kind: {
-                "hits": counts["hit"],
-                "misses": counts["miss"],
-                "sets": counts["set"],
-                "deletes": counts["delete"],
-                "errors": counts["error"],
-                "hit_rate": hit_rate(counts["hit"], counts["miss"]),
-            }
-            for kind, counts in by_kind.items()
-        },
+        "hits": hits,
+        "near_hits": counts["near_hit"],
+        "misses": counts["miss"],
+        "sets": counts["set"],
+        "deletes": counts["delete"],
+        "errors": counts["error"],
+        "hit_rate": hit_rate(hits, counts["miss"]),
     }
 
 

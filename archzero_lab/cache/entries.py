@@ -2,11 +2,25 @@
 
 from __future__ import annotations
 
+import math
+import random
+import time
+import zlib
 from dataclasses import dataclass
 
 from archzero_lab.cards.model import Document
 
-_HEADER = 1 + 16 + 10 + 2
+# V generation(16) version(10) soft expiry in ms(13) load time in ms(6) compressed(1) length of the ETag(2), then ETag
+# and body; fixed widths, so that the scripts in Redis can compare versions without parsing JSON
+_HEADER = 1 + 16 + 10 + 13 + 6 + 1 + 2
+IDENTITY = _HEADER - 3
+"""So many first bytes tell one stored value from the next: a refresh replaces only the very value that it saw."""
+
+COMPRESS_FROM_BYTES = 16_384
+"""Below, zlib costs a hit more time than the bytes it saves are worth (benchmarks/compression.py)."""
+
+NOT_FOUND = Document(b"", "-", 0)
+"""Stored for a short time where there is no such card."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,26 +35,63 @@ class Miss:
     fenced: bool = False
 
 
-def encode_value(generation: str, document: Document) -> bytes:
-    """V, generation (16), version (10 digits), length of the ETag (2 digits), ETag, document.
+@dataclass(frozen=True, slots=True)
+class Hit:
+    """A valid value. Past `soft_expiry_ms` (epoch) it may still be served while it is loaded anew."""
 
-    Fixed widths, so that the scripts in Redis can compare versions without parsing JSON.
+    document: Document
+    soft_expiry_ms: int
+    load_ms: int
+    identity: bytes
+
+    def wants_refresh(self, beta: float = 1.0) -> bool:
+        """Whether this reader should load it anew, now or a little before the expiry (XFetch).
+
+        Vattani, Chierichetti & Lowenstein, Optimal Probabilistic Cache Stampede Prevention, VLDB 2015: the dearer the
+        load and the nearer the expiry, the likelier; so one of many readers does it early, not all of them late.
+        """
+        early_ms = self.load_ms * beta * -math.log(1 - random.random())
+        return time.time() * 1000 + early_ms >= self.soft_expiry_ms
+
+
+def encode_rest(document: Document, soft_expiry_ms: int, load_ms: int) -> bytes:
+    """A value without its first 17 bytes (V and generation), which a script may have to put before it."""
+    body, compressed = document.body, 0
+    if len(body) >= COMPRESS_FROM_BYTES:
+        packed = zlib.compress(body, 1)
+        if len(packed) < 0.8 * len(body):
+            body, compressed = packed, 1
+    etag = document.etag
+    load_ms = min(max(load_ms, 0), 999_999)
+    return f"{document.version:010d}{soft_expiry_ms:013d}{load_ms:06d}{compressed}{len(etag):02d}{etag}".encode() + body
+
+
+def encode_value(generation: str, document: Document, soft_expiry_ms: int, load_ms: int) -> bytes:
+    """A whole value under a generation."""
+    return b"V" + generation.encode() + encode_rest(document, soft_expiry_ms, load_ms)
+
+
+def decode(slot: bytes | None, generation: bytes | None) -> Hit | Miss:
+    """The value of a slot where it carries the current generation, else a Miss.
+
+    A generation that begins with F is one that somebody is about to change: nothing under it is valid.
     """
-    header = f"V{generation}{document.version:010d}{len(document.etag):02d}{document.etag}"
-    return header.encode() + document.body
-
-
-def decode(slot: bytes | None, generation: bytes | None) -> Document | Miss:
-    """The document of a slot whose value carries the current generation, else a Miss."""
-    current = generation.decode() if generation is not None else ""
-    if slot is None or generation is None:
-        return Miss(current)
+    if generation is None:
+        return Miss("")
+    if generation[:1] == b"F":
+        return Miss("", fenced=True)
+    if slot is None:
+        return Miss(generation.decode())
     kind = slot[:1]
     if kind == b"V":
         if slot[1:17] != generation:
-            return Miss(current)
-        end = _HEADER + int(slot[27:29])
-        return Document(slot[end:], slot[_HEADER:end].decode(), int(slot[17:27]))
+            return Miss(generation.decode())
+        end = _HEADER + int(slot[47:49])
+        body = slot[end:]
+        if slot[46:47] == b"1":
+            body = zlib.decompress(body)
+        document = Document(body, slot[_HEADER:end].decode(), int(slot[17:27]))
+        return Hit(document, int(slot[27:40]), int(slot[40:46]), slot[:IDENTITY])
     if kind == b"L":
-        return Miss(current, lease=slot[1:].decode())
-    return Miss(current, fenced=kind == b"F")
+        return Miss(generation.decode(), lease=slot[1:].decode())
+    return Miss(generation.decode(), fenced=True)

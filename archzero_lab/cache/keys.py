@@ -11,6 +11,9 @@ import msgspec
 
 from archzero_lab.cards.model import CardFilter, GraphQuery, RelationshipFilter
 
+CLUSTER_SHARDS = 16
+"""In a Cluster each kind is spread over so many hash tags: an entry and its generation share one, no tag has it all."""
+
 
 class Kind(StrEnum):
     """What an entry holds; each kind has its TTL, its counters and its generation."""
@@ -38,20 +41,25 @@ class Keyspace:
     'azl:card:00000000000000000000000000000001'
     """
 
-    def __init__(self, namespace: str) -> None:
+    def __init__(self, namespace: str, shards: int = 1) -> None:
         self.namespace = namespace
         self.usage = f"{namespace}:usage"
-        self._generations = {kind: f"{namespace}:generation:{kind.value}" for kind in Kind}
-        self._card_prefix = f"{namespace}:card:"
+        self.epoch = f"{namespace}:epoch"
+        if shards == 1:
+            self._tags = {kind: [f"{namespace}:{kind.value}"] for kind in Kind}
+        else:
+            self._tags = {kind: [f"{{{namespace}:{kind.value}:{i}}}" for i in range(shards)] for kind in Kind}
+        self._generations = {kind: [tag + ":generation" for tag in tags] for kind, tags in self._tags.items()}
+        self._kind_of = {name: kind for kind, names in self._generations.items() for name in names}
+        self._shards = shards
 
     def card(self, card_id: uuid.UUID) -> Key:
         """The key of one card."""
-        return Key(Kind.CARD, self._card_prefix + card_id.hex, self._generations[Kind.CARD])
+        return self._key(Kind.CARD, card_id.hex)
 
     def cards(self, question: CardFilter) -> Key:
         """The key of a list, or of a search where the question has text in it. Every field counts."""
-        kind = Kind.LIST if question.q is None else Kind.SEARCH
-        return self._hashed(kind, astuple(question))
+        return self._hashed(Kind.LIST if question.q is None else Kind.SEARCH, astuple(question))
 
     def graph(self, query: GraphQuery) -> Key:
         """The key of a neighbourhood."""
@@ -59,16 +67,27 @@ class Keyspace:
 
     def graph_stats(self) -> Key:
         """The key of the counts over the whole graph."""
-        return Key(Kind.GRAPH, f"{self.namespace}:graph:stats", self._generations[Kind.GRAPH])
+        return self._hashed(Kind.GRAPH, ("stats",))
 
     def relationships(self, question: RelationshipFilter) -> Key:
         """The key of a list of relationships."""
         return self._hashed(Kind.RELATIONSHIPS, astuple(question))
 
-    def generation(self, kind: Kind) -> str:
-        """The key that holds the generation of a kind."""
+    def generations(self, kind: Kind) -> list[str]:
+        """The keys that hold the generations of a kind: one, or in a Cluster one a shard."""
         return self._generations[kind]
 
+    def kind_of_generation(self, name: str) -> Kind | None:
+        """The kind whose generation a key holds, None for another key."""
+        return self._kind_of.get(name)
+
+    def prefix(self, kind: Kind) -> str:
+        """What all slots of a kind begin with (outside a Cluster)."""
+        return self._tags[kind][0] + ":"
+
     def _hashed(self, kind: Kind, values: tuple[object, ...]) -> Key:
-        digest = hashlib.blake2b(msgspec.json.encode(values), digest_size=16).hexdigest()
-        return Key(kind, f"{self.namespace}:{kind.value}:{digest}", self._generations[kind])
+        return self._key(kind, hashlib.blake2b(msgspec.json.encode(values), digest_size=16).hexdigest())
+
+    def _key(self, kind: Kind, name: str) -> Key:
+        shard = int(name[-2:], 16) % self._shards if self._shards > 1 else 0
+        return Key(kind, f"{self._tags[kind][shard]}:{name}", self._generations[kind][shard])

@@ -1,4 +1,8 @@
-"""The Lua scripts of the cache protocol: each changes a slot only if nobody else's turn has come since."""
+"""The Lua scripts of the cache protocol: each changes a slot only if nobody else's turn has come since.
+
+A slot holds V… a value, L<token> a lease, F<token> a fence. A generation key holds 16 characters: hexadecimal digits,
+or F and 15 digits of a token while a write that will change it is under way.
+"""
 
 # Take the right to fill a slot. KEYS: slot, generation. ARGV: token, lease in ms, a generation for when there is none.
 # Answers {state, generation, value or token}: L granted, B busy (another's token), F fenced, V a valid value.
@@ -8,6 +12,7 @@ if not generation then
   generation = ARGV[3]
   redis.call('SET', KEYS[2], generation)
 end
+if string.sub(generation, 1, 1) == 'F' then return {'F', '', ''} end
 local held = redis.call('GET', KEYS[1])
 if held then
   local kind = string.sub(held, 1, 1)
@@ -31,13 +36,32 @@ redis.call('SET', KEYS[1], ARGV[3], 'PX', ARGV[4])
 return 1
 """
 
+# Store a value loaded anew, if the slot still holds the very one that it replaces, under its generation.
+# KEYS: slot, generation. ARGV: first bytes of the value seen, value, TTL in ms.
+REFILL = """
+local held = redis.call('GET', KEYS[1])
+if not held or string.sub(held, 1, #ARGV[1]) ~= ARGV[1] then return 0 end
+if redis.call('GET', KEYS[2]) ~= string.sub(held, 2, 17) then return 0 end
+redis.call('SET', KEYS[1], ARGV[2], 'PX', ARGV[3])
+return 1
+"""
+
 # Give a lease or a fence back if it is still ours. KEYS: slot. ARGV: L or F and the token.
 RELEASE = """
 if redis.call('GET', KEYS[1]) == ARGV[1] then return redis.call('DEL', KEYS[1]) end
 return 0
 """
 
-# After a committed write. KEYS: slot, generation of the slot. ARGV: token, version, value without header, its ETag,
+# End a write's claim on a generation with a new one, unless another writer has claimed it since: that one will.
+# KEYS: generation. ARGV: our fence (F and 15 digits), the new generation.
+BUMP = """
+local held = redis.call('GET', KEYS[1])
+if held and string.sub(held, 1, 1) == 'F' and held ~= ARGV[1] then return 0 end
+redis.call('SET', KEYS[1], ARGV[2])
+return 1
+"""
+
+# After a committed write. KEYS: slot, generation of the slot. ARGV: token, version, value without its first 17 bytes,
 # TTL in ms. The value is stored over our own fence or an older version; a lease taken meanwhile is voided; another
 # writer's fence stands; an empty slot stays empty, for a delete may have come after us.
 PUT = """
@@ -48,13 +72,13 @@ if kind == 'L' then return redis.call('DEL', KEYS[1]) end
 if kind == 'F' and held ~= 'F' .. ARGV[1] then return 0 end
 if kind == 'V' and tonumber(string.sub(held, 18, 27)) >= tonumber(ARGV[2]) then return 0 end
 local generation = redis.call('GET', KEYS[2])
-if not generation then return redis.call('DEL', KEYS[1]) end
-local header = 'V' .. generation .. string.format('%010d', ARGV[2]) .. string.format('%02d', #ARGV[4]) .. ARGV[4]
-redis.call('SET', KEYS[1], header .. ARGV[3], 'PX', ARGV[5])
+if not generation or string.sub(generation, 1, 1) == 'F' then return redis.call('DEL', KEYS[1]) end
+redis.call('SET', KEYS[1], 'V' .. generation .. ARGV[3], 'PX', ARGV[4])
 return 1
 """
 
-# After a committed delete. KEYS: slot. ARGV: token. Only another writer's fence stays.
+# After a committed delete, or for a row that somebody else changed. KEYS: slot. ARGV: token, or empty.
+# Only another writer's fence stays: that writer will tell what comes of it.
 REMOVE = """
 local held = redis.call('GET', KEYS[1])
 if held and string.sub(held, 1, 1) == 'F' and held ~= 'F' .. ARGV[1] then return 0 end

@@ -1,36 +1,29 @@
-"""CacheStore: the cache protocol on one Redis, within a hard timeout and behind a circuit breaker.
-
-Every method answers None or False where Redis is away: no request waits longer than the timeout for it, and
-none fails for it.
-"""
+"""CacheStore: the cache protocol on Redis. Every method says None or False where Redis is away; none fails for it."""
 
 from __future__ import annotations
 
 import asyncio
-import logging
-import random
 import secrets
 import time
-from collections.abc import Awaitable, Callable, Iterable
+import uuid
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any, TypeVar, cast
+from typing import Any, cast
 
-import redis.asyncio as redis
-from redis.asyncio.retry import Retry
-from redis.backoff import NoBackoff
-from redis.exceptions import RedisError
+from redis.exceptions import ResponseError
 
 from archzero_lab.cache import scripts
-from archzero_lab.cache.breaker import CircuitBreaker
-from archzero_lab.cache.counters import CALL_TIME, count
-from archzero_lab.cache.entries import Miss, decode, encode_value
+from archzero_lab.cache.counters import count
+from archzero_lab.cache.entries import NOT_FOUND, Hit, Miss, decode, encode_rest, encode_value
 from archzero_lab.cache.keys import Key, Keyspace, Kind
+from archzero_lab.cache.link import Link
+from archzero_lab.cache.near import NearCache
 from archzero_lab.cards.model import Document
-from archzero_lab.errors import mask_secrets
 from archzero_lab.settings import CacheSettings
 
-log = logging.getLogger(__name__)
-T = TypeVar("T")
+Call = Callable[[Any], Awaitable[Any]]
+"""A command, to be sent by the client or put into the pipeline that it is given."""
+
 _MAX_BATCH = 64
 _MAX_BATCHES = 4
 """Reads beyond this many MGETs under way wait for the next one, and so travel together."""
@@ -43,48 +36,51 @@ class Lease:
     state: str
     generation: str
     token: str
-    value: Document | None = None
+    value: Hit | None = None
 
 
 class CacheStore:
-    """One service's entries in Redis, reads that wait at the same moment joined into one MGET."""
+    """One service's entries in Redis, reads that wait at the same moment joined into one MGET.
 
-    def __init__(self, url: str, keys: Keyspace, settings: CacheSettings) -> None:
+    `without` takes guards out (lease, fence, generation), so that tests can show that each is needed.
+    """
+
+    def __init__(
+        self,
+        link: Link,
+        keys: Keyspace,
+        settings: CacheSettings,
+        near: NearCache | None = None,
+        without: frozenset[str] = frozenset(),
+    ) -> None:
+        self.link = link
         self.keys = keys
+        self.near = near
         self._settings = settings
-        pool = redis.BlockingConnectionPool.from_url(
-            url,
-            max_connections=settings.pool_size,
-            timeout=settings.timeout_s,
-            socket_timeout=settings.timeout_s,
-            socket_connect_timeout=settings.timeout_s,
-            # the default retries turned one GET on a closed port into 4 s of waiting
-            retry=Retry(NoBackoff(), 0),
-            protocol=2,
-        )
-        self._client = redis.Redis.from_pool(pool)
-        self._lease = self._client.register_script(scripts.LEASE)
-        self._fill = self._client.register_script(scripts.FILL)
-        self._release = self._client.register_script(scripts.RELEASE)
-        self._put = self._client.register_script(scripts.PUT)
-        self._remove = self._client.register_script(scripts.REMOVE)
-        self.breaker = CircuitBreaker(settings.breaker_failures, settings.breaker_reset_s, self._told)
-        self._owes_flush = False
-        self._last_error = ""
-        self._waiting: list[tuple[Key, asyncio.Future[Document | Miss | None]]] = []
+        self._without = without
+        client = link.client
+        self._client = client
+        self._lease = client.register_script(scripts.LEASE)
+        self._fill = client.register_script(scripts.FILL)
+        self._refill = client.register_script(scripts.REFILL)
+        self._release = client.register_script(scripts.RELEASE)
+        self._bump = client.register_script(scripts.BUMP)
+        self._put = client.register_script(scripts.PUT)
+        self._remove = client.register_script(scripts.REMOVE)
+        self._one_server = not hasattr(client, "mget_nonatomic")
+        self._waiting: list[tuple[Key, asyncio.Future[Hit | Miss | None]]] = []
         self._scheduled = False
         self._batches: set[asyncio.Task[None]] = set()
 
-    async def close(self) -> None:
-        """Close every connection."""
-        await self._client.aclose()
-
     # -- reads ---------------------------------------------------------------------------------------------
 
-    def read(self, key: Key) -> asyncio.Future[Document | Miss | None]:
-        """The document, or a Miss, or None where Redis is away. Joins the reads of this turn of the event loop."""
+    def read(self, key: Key) -> asyncio.Future[Hit | Miss | None]:
+        """The value, or a Miss, or None where Redis is away. Joins the reads of this turn of the event loop."""
         loop = asyncio.get_running_loop()
-        future: asyncio.Future[Document | Miss | None] = loop.create_future()
+        future: asyncio.Future[Hit | Miss | None] = loop.create_future()
+        if not self.link.licensed:
+            future.set_result(None)
+            return future
         self._waiting.append((key, future))
         if not self._scheduled and len(self._batches) < _MAX_BATCHES:
             self._scheduled = True
@@ -103,18 +99,29 @@ class CacheStore:
         self._batches.discard(task)
         self._send_waiting()
 
-    async def _read_batch(self, batch: list[tuple[Key, asyncio.Future[Document | Miss | None]]]) -> None:
+    async def _read_batch(self, batch: list[tuple[Key, asyncio.Future[Hit | Miss | None]]]) -> None:
         names = list(dict.fromkeys(name for key, _ in batch for name in (key.generation, key.slot)))
-        answers = await self._guarded(batch[0][0].kind, lambda: self._client.mget(names))
-        found = cast("dict[str, bytes | None]", dict(zip(names, answers or (), strict=answers is not None)))
+        mget = self._client.mget if self._one_server else self._client.mget_nonatomic
+        ticket = self.near.ticket() if self.near is not None else 0
+        answers: Sequence[bytes | None] | None = await self.link.read(batch[0][0].kind, lambda: mget(names))
+        found = dict(zip(names, answers, strict=True)) if answers is not None else {}
         for key, future in batch:
             if future.done():  # its reader was cancelled
                 continue
             if answers is None:
                 future.set_result(None)
                 continue
-            value = decode(found[key.slot], found[key.generation])
-            count(key.kind, "miss" if isinstance(value, Miss) else "hit")
+            generation = found[key.generation]
+            slot = found[key.slot]
+            if "generation" in self._without and slot is not None and slot[:1] == b"V":
+                generation = slot[1:17]
+            value = decode(slot, generation)
+            if isinstance(value, Hit):
+                count(key.kind, "hit")
+                if self.near is not None:
+                    self.near.put(key, value.document, ticket)
+            else:
+                count(key.kind, "miss")
             future.set_result(value)
 
     # -- loads ---------------------------------------------------------------------------------------------
@@ -122,11 +129,11 @@ class CacheStore:
     async def lease(self, key: Key) -> Lease | None:
         """Ask for the right to fill. The token is new for each fill, so that an old one can never serve."""
         token = secrets.token_hex(8)
-        answer = await self._guarded(
+        answer = await self.link.read(
             key.kind,
             lambda: self._lease(
                 keys=[key.slot, key.generation],
-                args=[token, int(self._settings.lease_s * 1000), secrets.token_hex(8)],
+                args=[token, int(self._settings.lease_s * 1000), _new_generation()],
             ),
         )
         if answer is None:
@@ -138,91 +145,146 @@ class CacheStore:
             return Lease("busy", generation, rest.decode())
         if state == b"V":
             value = decode(rest, generation.encode())
-            if isinstance(value, Document):
+            if isinstance(value, Hit):
                 return Lease("value", generation, "", value)
         return Lease("fenced", generation, "")
 
-    async def fill(self, key: Key, lease: Lease, document: Document) -> bool:
+    async def fill(self, key: Key, lease: Lease, document: Document, load_s: float) -> bool:
         """Store a load under its lease; False where a write or a flush has voided it."""
-        stored = await self._guarded(
-            key.kind,
-            lambda: self._fill(
-                keys=[key.slot, key.generation],
-                args=[lease.token, lease.generation, encode_value(lease.generation, document), self.ttl_ms(key.kind)],
-            ),
-        )
+        soft_ms, ttl_ms = self._expiries(key.kind, document)
+        value = encode_value(lease.generation, document, soft_ms, int(load_s * 1000))
+
+        async def send() -> Any:
+            if "lease" in self._without:
+                return await self._client.set(key.slot, value, px=ttl_ms)
+            return await self._fill(
+                keys=[key.slot, key.generation], args=[lease.token, lease.generation, value, ttl_ms]
+            )
+
+        stored = await self.link.read(key.kind, send)
         if stored:
             count(key.kind, "set")
         return bool(stored)
 
     async def release(self, key: Key, lease: Lease) -> None:
         """Give a lease back after a load that failed."""
-        await self._guarded(key.kind, lambda: self._release(keys=[key.slot], args=["L" + lease.token]))
+        await self.link.write(key.kind, lambda: self._release(keys=[key.slot], args=["L" + lease.token]))
+
+    async def claim_refresh(self, key: Key) -> bool:
+        """Whether this process may load a value anew; one does at a time, over all processes."""
+        name, px = key.slot + ":refresh", int(self._settings.lease_s * 1000)
+        return bool(await self.link.read(key.kind, lambda: self._client.set(name, "1", nx=True, px=px)))
+
+    async def refill(self, key: Key, seen: Hit, document: Document, load_s: float) -> bool:
+        """Store a value loaded anew, where the slot still holds the very one that was seen; ends the claim."""
+        soft_ms, ttl_ms = self._expiries(key.kind, document)
+        value = encode_value(seen.identity[1:17].decode(), document, soft_ms, int(load_s * 1000))
+
+        async def send() -> Any:
+            stored = await self._refill(keys=[key.slot, key.generation], args=[seen.identity, value, ttl_ms])
+            await self._client.delete(key.slot + ":refresh")
+            return stored
+
+        stored = await self.link.read(key.kind, send)
+        if stored:
+            count(key.kind, "set")
+        return bool(stored)
 
     # -- writes --------------------------------------------------------------------------------------------
 
-    async def fence(self, key: Key) -> str:
-        """Before a write: keep readers from filling the slot until the write has ended or fence_s have passed."""
-        token = secrets.token_hex(8)
-        done = await self._guarded(
-            key.kind,
-            lambda: self._client.set(key.slot, "F" + token, px=int(self._settings.fence_s * 1000)),
+    async def fence(self, key: Key | None, kinds: Iterable[Kind], token: str) -> bool:
+        """Before a write: nobody fills the slot, or any slot of the kinds, until written() or fence_s from now.
+
+        Where memory is full the slot is deleted instead: what is there before the write is gone, and written()
+        removes what comes meanwhile.
+        """
+        if "fence" in self._without:
+            return True
+        px = int(self._settings.fence_s * 1000)
+        fences = {name: _fence(token) for kind in kinds for name in self.keys.generations(kind)}
+        if key is not None:
+            fences[key.slot] = "F" + token
+        done = await self._all(
+            key.kind if key else Kind.LIST,
+            [_set(name, value, px) for name, value in fences.items()],
+            instead=list(fences),
         )
-        if done is None:
-            self._owes_flush = True
-        return token
+        self._forget_near(key, kinds)
+        return done
 
-    async def unfence(self, key: Key, token: str) -> None:
-        """After a write that was rolled back: remove our own fence only."""
-        await self._guarded(key.kind, lambda: self._release(keys=[key.slot], args=["F" + token]))
+    async def unfence(self, key: Key | None, kinds: Iterable[Kind], token: str) -> None:
+        """After a write that was rolled back: remove our own fences only."""
+        calls = self._bumps(kinds, token)
+        if key is not None:
+            calls.append(_script(self._release, [key.slot], ["F" + token]))
+        await self._all(key.kind if key else Kind.LIST, calls, instead=[])
 
-    async def written(self, key: Key | None, token: str, document: Document | None, kinds: Iterable[Kind]) -> None:
+    async def written(
+        self, key: Key | None, token: str, document: Document | None, kinds: Iterable[Kind], also: Iterable[Key] = ()
+    ) -> bool:
         """After a commit, before its acknowledgement: the new document (None: deleted) and new generations.
 
-        Where Redis is away this is owed: the whole namespace gets new generations before it is read again.
+        `also` are slots to be emptied. False where Redis could not be told; the outbox holds the change then.
         """
-        kinds = list(kinds)
-
-        async def send() -> bool:
-            async with self._client.pipeline(transaction=False) as pipe:
-                if kinds:
-                    await pipe.mset({self.keys.generation(kind): secrets.token_hex(8) for kind in kinds})
-                if key is not None and document is not None:
-                    await self._put(
-                        keys=[key.slot, key.generation],
-                        args=[token, document.version, document.body, document.etag, self.ttl_ms(key.kind)],
-                        client=pipe,
-                    )
-                elif key is not None:
-                    await self._remove(keys=[key.slot], args=[token], client=pipe)
-                await pipe.execute()
-            return True
-
-        done = await self._guarded(key.kind if key else kinds[0], send)
-        if done is None:
-            self._owes_flush = True
-            return
-        for kind in kinds:
-            count(kind, "delete")
+        kinds = [] if "generation" in self._without else list(kinds)
+        calls = self._bumps(kinds, token)
+        slots = [other.slot for other in also]
+        if key is not None and document is not None:
+            soft_ms, ttl_ms = self._expiries(key.kind, document)
+            args = [token, document.version, encode_rest(document, soft_ms, 1), ttl_ms]
+            if "fence" not in self._without:
+                calls.append(_script(self._put, [key.slot, key.generation], args))
+            else:
+                slots.append(key.slot)
+        elif key is not None:
+            slots.append(key.slot)
+        calls += [_script(self._remove, [name], [token]) for name in slots]
+        instead = [*(name for kind in kinds for name in self.keys.generations(kind)), *slots]
         if key is not None:
-            count(key.kind, "set" if document is not None else "delete")
+            instead.append(key.slot)
+        self._forget_near(key, kinds)
+        done = await self._all(key.kind if key else Kind.LIST, calls, instead=instead)
+        if done:
+            for kind in kinds:
+                count(kind, "delete")
+            if key is not None:
+                count(key.kind, "set" if document is not None else "delete")
+        return done
+
+    async def invalidate(self, card_ids: Sequence[uuid.UUID] | None, kinds: Iterable[Kind]) -> bool:
+        """What somebody else changed: the cards (None: all of them) and the kinds. False where Redis is away."""
+        kinds = [*kinds, *([Kind.CARD] if card_ids is None else [])]
+        keys = [self.keys.card(card_id) for card_id in card_ids or ()]
+        for key in keys:
+            self._forget_near(key, ())
+        return await self.written(None, "", None, kinds, also=keys)
 
     # -- the whole -----------------------------------------------------------------------------------------
 
     async def flush(self) -> bool:
         """Make every entry of the namespace invalid, in constant time; False where Redis is away."""
-        done = await self._guarded(Kind.CARD, self._new_generations)
-        if done:
-            for kind in Kind:
-                count(kind, "delete")
-        else:
-            self._owes_flush = True
-        return bool(done)
+        return await self.written(None, "", None, list(Kind))
+
+    async def check_epoch(self, probe: Any) -> bool:
+        """Make every generation anew where this Redis is not the one that they were made in.
+
+        A restart, even with its old data, and a failover have another run id. True when that is settled.
+        """
+        info = await probe.info("server")
+        servers = info if "run_id" not in info else {"": info}
+        run_id = ",".join(sorted(str(server["run_id"]) for server in servers.values()))
+        if await probe.get(self.keys.epoch) == run_id.encode():
+            return True
+        for kind in Kind:
+            for name in self.keys.generations(kind):
+                await probe.set(name, _new_generation())
+        await probe.set(self.keys.epoch, run_id)
+        return True
 
     async def health(self) -> dict[str, Any]:
         """Size, memory and latency as Redis tells them, or {"connected": False}."""
         began = time.perf_counter()
-        answer = await self._guarded(Kind.CARD, lambda: self._info())
+        answer = await self.link.write(Kind.CARD, self._info)
         if answer is None:
             return {"connected": False}
         info, keys = answer
@@ -238,65 +300,83 @@ class CacheStore:
 
     async def add_usage(self, counts: dict[str, int], keep: int) -> None:
         """Add to the shared table of what is asked for most, and keep its `keep` greatest."""
-
-        async def send() -> bool:
-            async with self._client.pipeline(transaction=False) as pipe:
-                for member, amount in counts.items():
-                    await pipe.zincrby(self.keys.usage, amount, member)
-                await pipe.zremrangebyrank(self.keys.usage, 0, -keep - 1)
-                await pipe.execute()
-            return True
-
-        await self._guarded(Kind.CARD, send)
+        calls = [_add(self.keys.usage, member, amount) for member, amount in counts.items()]
+        calls.append(lambda c: c.zremrangebyrank(self.keys.usage, 0, -keep - 1))
+        await self._all(Kind.CARD, calls, instead=[])
 
     async def top_usage(self, most: int) -> list[str]:
         """What is asked for most, the commonest first."""
-        found = await self._guarded(Kind.CARD, lambda: self._client.zrevrange(self.keys.usage, 0, most - 1))
+        found = await self.link.read(Kind.CARD, lambda: self._client.zrevrange(self.keys.usage, 0, most - 1))
         return [member.decode() for member in cast("list[bytes]", found or [])]
 
-    def ttl_ms(self, kind: Kind) -> int:
-        """The kind's TTL less a random part, so that what was stored together does not expire together."""
-        ttl_s: float = getattr(self._settings, f"ttl_{kind.value}_s")
-        return max(1, int(ttl_s * 1000 * (1 - self._settings.ttl_jitter * random.random())))
+    def _bumps(self, kinds: Iterable[Kind], token: str) -> list[Call]:
+        names = [name for kind in kinds for name in self.keys.generations(kind)]
+        return [_script(self._bump, [name], [_fence(token), _new_generation()]) for name in names]
 
-    async def _new_generations(self) -> bool:
-        await cast(
-            "Awaitable[Any]",
-            self._client.mset({self.keys.generation(kind): secrets.token_hex(8) for kind in Kind}),
-        )
-        return True
+    async def _all(self, kind: Kind, calls: list[Call], *, instead: list[str]) -> bool:
+        """Send all calls in one round trip; where Redis refuses one (memory full), delete `instead`."""
+        if not calls:
+            return True
+
+        async def send() -> bool:
+            try:
+                if self._one_server:
+                    async with self._client.pipeline(transaction=False) as pipe:
+                        for call in calls:
+                            await call(pipe)
+                        await pipe.execute()
+                else:
+                    await asyncio.gather(*(call(self._client) for call in calls))
+            except ResponseError:
+                for name in instead:  # DEL is never refused for want of memory
+                    await self._client.delete(name)
+            return True
+
+        return bool(await self.link.write(kind, send))
+
+    def _forget_near(self, key: Key | None, kinds: Iterable[Kind]) -> None:
+        if self.near is not None:
+            self.near.forget([key.slot] if key is not None else [], kinds)
+
+    def _expiries(self, kind: Kind, document: Document) -> tuple[int, int]:
+        """(soft expiry, epoch ms; TTL of the key, ms), less a random part: what was stored together expires apart.
+
+        Lists and searches outlive their soft expiry by stale_s: served while one reader loads them anew. A write's
+        invalidation does not wait for that: their generation is void.
+        """
+        if document is NOT_FOUND:
+            ttl_ms = self._settings.ttl_not_found_s * 1000
+        else:
+            ttl_s: float = getattr(self._settings, f"ttl_{kind.value}_s")
+            ttl_ms = ttl_s * 1000 * (1 - self._settings.ttl_jitter * secrets.randbelow(1000) / 1000)
+        stale_ms = self._settings.stale_s * 1000 if kind in (Kind.LIST, Kind.SEARCH) else 0
+        return int(time.time() * 1000 + ttl_ms), max(1, int(ttl_ms + stale_ms))
 
     async def _info(self) -> tuple[dict[str, Any], int]:
-        return await self._client.info(), await self._client.dbsize()
+        info = await self._client.info()
+        if "redis_version" not in info:  # a Cluster answers by node
+            nodes = list(info.values())
+            summed = ("used_memory", "maxmemory", "evicted_keys")
+            info = {**nodes[0], **{name: sum(int(node.get(name, 0)) for node in nodes) for name in summed}}
+        return info, await self._client.dbsize()
 
-    async def _guarded(self, kind: Kind, call: Callable[[], Awaitable[T]]) -> T | None:
-        """Run a call within the timeout and behind the breaker; None where it failed or was not tried.
 
-        After an outage the invalidations that could not be told are made good first.
-        """
-        if not self.breaker.allows():
-            return None
-        began = time.perf_counter()
-        try:
-            async with asyncio.timeout(self._settings.timeout_s):
-                if self._owes_flush:
-                    await self._new_generations()
-                    self._owes_flush = False
-                result = await call()
-        except (RedisError, OSError, TimeoutError) as error:
-            count(kind, "error")
-            self._last_error = mask_secrets(f"{type(error).__name__}: {error}")
-            self.breaker.failure()
-            return None
-        except asyncio.CancelledError:
-            self.breaker.abandoned()
-            raise
-        CALL_TIME.observe(time.perf_counter() - began)
-        self.breaker.success()
-        return result
+def _new_generation() -> str:
+    return secrets.token_hex(8)
 
-    def _told(self, state: str) -> None:
-        if state == "open":
-            log.warning("Redis is away (%s); reads go to the database until it is back", self._last_error)
-        else:
-            log.warning("Redis is back; the cache is in use again")
+
+def _fence(token: str) -> str:
+    """A writer's claim on a generation: F and as many of its token's digits as there is room for."""
+    return ("F" + token)[:16].ljust(16, "0")
+
+
+def _set(name: str, value: str, px: int) -> Call:
+    return lambda client: client.set(name, value, px=px)
+
+
+def _add(name: str, member: str, amount: int) -> Call:
+    return lambda client: client.zincrby(name, amount, member)
+
+
+def _script(script: Any, keys: list[str], args: list[Any]) -> Call:
+    return lambda client: script(keys=keys, args=args, client=client)

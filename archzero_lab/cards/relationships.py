@@ -18,7 +18,7 @@ from archzero_lab.cards.model import (
     RelationshipPatch,
     VersionMismatch,
 )
-from archzero_lab.cards.origin import ORIGIN, WITH_ORIGIN
+from archzero_lab.cards.request_context import ORIGIN, WITH_ORIGIN
 from archzero_lab.postgres.pool import Database, fetch_row
 
 RELATIONSHIP_COLUMNS: LiteralString = """r.id, r.source_card_id AS "fromCardId", r.target_card_id AS "toCardId",

@@ -20,8 +20,8 @@ from archzero_lab.cards.model import (
     NotFound,
     VersionMismatch,
 )
-from archzero_lab.cards.origin import ORIGIN, WITH_ORIGIN
 from archzero_lab.cards.relationships import RelationshipService
+from archzero_lab.cards.request_context import ORIGIN, WITH_ORIGIN
 from archzero_lab.cards.search import CARD_COLUMNS, list_statement
 from archzero_lab.postgres.pool import Database, fetch_row
 

@@ -11,45 +11,49 @@ import httpx
 import psycopg
 import pytest
 
+from archzero_lab.bootstrap.service import ServiceConfig, open_cache
 from archzero_lab.bootstrap.services import start_service
 from archzero_lab.bootstrap.stack import Stack
 from archzero_lab.cache.cached_service import CachedCardService
 from archzero_lab.cache.keys import Keyspace
 from archzero_lab.cache.store import CacheStore
-from archzero_lab.cache.usage import Usage
 from archzero_lab.cards.protocol import Cards
 from archzero_lab.cards.service import CardService
 from archzero_lab.postgres.pool import Database
 from archzero_lab.settings import CacheSettings, PoolSettings
 
 # a busy machine is no outage: only tests of outages want the short timeout
-PATIENT = CacheSettings(timeout_s=2.0)
+# the near cache has tests of its own: elsewhere it would hide what Redis does
+PATIENT = CacheSettings(timeout_s=2.0, near_bytes=0)
 
 
 @dataclass
 class Cached:
-    """A cached service with its parts in reach, and how often the database was asked."""
+    """A cached service with its parts in reach."""
 
     cards: CachedCardService
     plain: CardService
     store: CacheStore
     keys: Keyspace
-    usage: Usage
 
 
 @asynccontextmanager
 async def open_cached(
-    database_url: str, redis_url: str, settings: CacheSettings = PATIENT, namespace: str | None = None
+    database_url: str,
+    redis_url: str,
+    settings: CacheSettings = PATIENT,
+    namespace: str | None = None,
+    without: frozenset[str] = frozenset(),
 ) -> AsyncIterator[Cached]:
-    """A cached service in a namespace of its own."""
+    """A cached service, as a worker process has it, in a namespace of its own."""
+    config = ServiceConfig(database_url, redis_url, namespace or f"test:{uuid.uuid4().hex}", cache=settings)
     database = Database(database_url, PoolSettings(min_size=1, max_size=4))
     await database.open()
-    keys = Keyspace(namespace or f"test:{uuid.uuid4().hex}")
-    store, usage, plain = CacheStore(redis_url, keys, settings), Usage(), CardService(database)
+    plain = CardService(database)
     try:
-        yield Cached(CachedCardService(plain, store, settings, usage), plain, store, keys, usage)
+        async with open_cache(config, plain, without) as handle:
+            yield Cached(handle.cards, plain, handle.store, handle.store.keys)
     finally:
-        await store.close()
         await database.close()
 
 

@@ -21,7 +21,7 @@ from archzero_lab.servers.process import free_port
 from archzero_lab.settings import CacheSettings
 from tests.integration.conftest import open_cached
 
-SHORT = replace(CacheSettings(), timeout_s=0.1, breaker_reset_s=0.2)
+SHORT = replace(CacheSettings(), timeout_s=0.1, near_bytes=0)
 
 
 @pytest.fixture
@@ -49,7 +49,7 @@ async def test_everything_works_with_nothing_behind_the_url(
             assert json.loads((await service.cards.cards(CardFilter())).body)["total"] > 0
             await service.cards.delete_card(card_id)
             assert await service.store.health() == {"connected": False}
-            assert service.store.breaker.is_open
+            assert service.store.link.breaker.is_open
     told = [record.message for record in caplog.records if "Redis is away" in record.message]
     assert len(told) == 1, "said once, not per request"
     assert "s3cret" not in caplog.text
@@ -68,7 +68,7 @@ async def test_a_hung_redis_costs_a_read_its_timeout_at_most_then_nothing(
                 began = time.perf_counter()
                 assert (await service.cards.card(card_id)).version == 1
                 slowest = max(slowest, time.perf_counter() - began)
-            assert service.store.breaker.is_open
+            assert service.store.link.breaker.is_open
             # a miss of the read and one of the lease, each within the timeout, and room for a busy machine
             assert slowest < 2 * SHORT.timeout_s + 0.5
         finally:
@@ -90,9 +90,9 @@ async def test_what_was_written_while_redis_hung_is_not_read_stale_when_it_is_ba
         finally:
             os.kill(own_redis.record.pid, signal.SIGCONT)
         deadline = time.monotonic() + 5
-        while service.store.breaker.is_open and time.monotonic() < deadline:
+        while service.store.link.breaker.is_open and time.monotonic() < deadline:
             assert json.loads((await service.cards.card(card_id)).body)["qualityScore"] == 2
-        assert not service.store.breaker.is_open, "back within a few probes"
+        assert not service.store.link.breaker.is_open, "back within a few probes"
         assert json.loads((await service.cards.card(card_id)).body)["qualityScore"] == 2
         listed = json.loads((await service.cards.cards(CardFilter(q=word))).body)["data"]
         assert listed[0]["qualityScore"] == 2

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 import uuid
 
 import pytest
@@ -11,7 +12,7 @@ from hypothesis import strategies as st
 
 from archzero_lab.cache.breaker import CircuitBreaker
 from archzero_lab.cache.counters import hit_rate
-from archzero_lab.cache.entries import Miss, decode, encode_value
+from archzero_lab.cache.entries import Hit, Miss, decode, encode_value
 from archzero_lab.cache.keys import Keyspace, Kind
 from archzero_lab.cache.single_flight import Flight, SingleFlight
 from archzero_lab.cards.model import CardFilter, CardType, Document
@@ -57,17 +58,53 @@ def test_text_makes_a_list_a_search() -> None:
     assert keys.cards(CardFilter(q="x")).kind is Kind.SEARCH
 
 
-@given(st.binary(max_size=200), st.text("0123456789abcdef", min_size=1, max_size=32), st.integers(0, 9_999_999_999))
-def test_a_value_comes_back_as_it_was_stored(body: bytes, etag: str, version: int) -> None:
-    generation = "0123456789abcdef"
-    stored = encode_value(generation, Document(body, etag, version))
-    assert decode(stored, generation.encode()) == Document(body, etag, version)
+GENERATION = "0123456789abcdef"
 
 
-def test_a_value_of_an_older_generation_or_of_none_is_a_miss() -> None:
-    stored = encode_value("0" * 16, Document(b"{}", "1", 1))
+@given(
+    st.binary(max_size=200) | st.binary(min_size=1, max_size=8).map(lambda part: part * 6_000),
+    st.text("0123456789abcdef", min_size=1, max_size=32),
+    st.integers(0, 9_999_999_999),
+    st.integers(0, 9_999_999_999_999),
+)
+def test_a_value_comes_back_as_it_was_stored(body: bytes, etag: str, version: int, soft_ms: int) -> None:
+    document = Document(body, etag, version)
+    found = decode(encode_value(GENERATION, document, soft_ms, 12), GENERATION.encode())
+    assert isinstance(found, Hit)
+    assert (found.document, found.soft_expiry_ms, found.load_ms) == (document, soft_ms, 12)
+
+
+def test_large_documents_are_stored_smaller_and_small_ones_as_they_are() -> None:
+    large = Document(b'{"name":"card"}' * 5_000, "1", 1)
+    assert len(encode_value(GENERATION, large, 0, 0)) < len(large.body) / 4
+    small = Document(b'{"name":"card"}' * 50, "1", 1)
+    assert encode_value(GENERATION, small, 0, 0).endswith(small.body)
+
+
+def test_a_value_of_an_older_generation_or_of_none_or_of_one_being_changed_is_a_miss() -> None:
+    stored = encode_value("0" * 16, Document(b"{}", "1", 1), 0, 0)
     assert decode(stored, b"1" * 16) == Miss("1" * 16)
     assert decode(stored, None) == Miss("")
+    assert decode(stored, b"F" + b"0" * 15) == Miss("", fenced=True)
+
+
+def test_two_values_of_a_slot_have_two_identities() -> None:
+    stored = [
+        decode(encode_value(GENERATION, Document(b"{}", "1", v), e, 1), GENERATION.encode())
+        for v, e in ((1, 5), (2, 5), (1, 6))
+    ]
+    assert len({found.identity for found in stored if isinstance(found, Hit)}) == 3
+
+
+def test_a_value_is_refreshed_after_its_soft_expiry_and_the_dearer_it_is_the_earlier() -> None:
+    now_ms = int(time.time() * 1000)
+    document = Document(b"{}", "1", 1)
+    assert Hit(document, now_ms - 1, 0, b"").wants_refresh()
+    assert not Hit(document, now_ms + 60_000, 1, b"").wants_refresh()
+    cheap = sum(Hit(document, now_ms + 1_000, 10, b"").wants_refresh() for _ in range(2_000))
+    dear = sum(Hit(document, now_ms + 1_000, 1_000, b"").wants_refresh() for _ in range(2_000))
+    assert cheap == 0
+    assert 500 < dear < 1_000, "about 1/e of readers, one mean load before the expiry"
 
 
 def test_leases_and_fences_are_misses_that_say_so() -> None:
@@ -76,29 +113,24 @@ def test_leases_and_fences_are_misses_that_say_so() -> None:
     assert decode(None, b"g") == Miss("g")
 
 
-def test_the_breaker_opens_after_failures_in_a_row_and_lets_one_probe() -> None:
-    now = [0.0]
+def test_the_breaker_opens_after_failures_in_a_row_and_closes_when_a_heartbeat_says_so() -> None:
     told: list[str] = []
-    breaker = CircuitBreaker(3, 1.0, told.append, lambda: now[0])
+    breaker = CircuitBreaker(3, told.append)
     for _ in range(2):
         breaker.failure()
     breaker.success()
     for _ in range(3):
-        assert breaker.allows()
+        assert not breaker.is_open
         breaker.failure()
-    assert told == ["open"]
-    assert not breaker.allows()
-    now[0] = 1.5
-    assert breaker.allows()
-    assert not breaker.allows()
+    assert breaker.is_open
     breaker.failure()
-    assert told == ["open"], "still open: nothing new to tell"
-    now[0] = 3.0
-    assert breaker.allows()
-    breaker.abandoned()
-    assert breaker.allows(), "a cancelled probe leaves the turn to another"
     breaker.success()
+    assert breaker.is_open, "a command that was under way closes nothing"
+    assert told == ["open"]
+    breaker.recovered()
+    breaker.recovered()
     assert told == ["open", "closed"]
+    assert not breaker.is_open
 
 
 def test_the_hit_rate_of_nothing_is_none() -> None:

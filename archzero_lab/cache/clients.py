@@ -1,0 +1,75 @@
+"""Redis clients by URL: one server (redis, rediss), Sentinel (redis+sentinel) or Cluster (redis+cluster)."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from typing import Any
+from urllib.parse import parse_qs, unquote, urlsplit
+
+import redis.asyncio as redis
+from redis.asyncio.cluster import ClusterNode, RedisCluster
+from redis.asyncio.retry import Retry
+from redis.asyncio.sentinel import Sentinel, SentinelConnectionPool
+from redis.backoff import NoBackoff
+
+from archzero_lab.errors import SettingsError, mask_secrets
+from archzero_lab.settings import CacheSettings
+
+OnConnect = Callable[[Any], Awaitable[None]]
+
+
+def is_cluster(url: str) -> bool:
+    """Whether the URL is of a Cluster, where keys of one command must share a slot."""
+    return urlsplit(url).scheme in ("redis+cluster", "rediss+cluster")
+
+
+def open_client(url: str, settings: CacheSettings, connections: int, on_connect: OnConnect, protocol: int = 2) -> Any:
+    """A client for the URL. `on_connect` is called with each new connection and must call its on_connect().
+
+    redis://, rediss:// (TLS; ?ssl_ca_certs=FILE), redis+sentinel://[:password@]host:port[,host:port…]/name[/db],
+    redis+cluster://[:password@]host:port[,…]; with an s after redis, over TLS. Raises SettingsError for anything else.
+    """
+    options: dict[str, Any] = {
+        "socket_timeout": settings.timeout_s,
+        "socket_connect_timeout": settings.timeout_s,
+        # the default retries turned one GET on a closed port into 4 s of waiting
+        "retry": Retry(NoBackoff(), 0),
+        "protocol": protocol,
+        "redis_connect_func": on_connect,
+    }
+    parts = urlsplit(url)
+    if parts.scheme in ("redis", "rediss", "unix"):
+        try:
+            pool = redis.BlockingConnectionPool.from_url(
+                url, max_connections=connections, timeout=settings.timeout_s, **options
+            )
+        except ValueError as error:
+            raise SettingsError(f"redis_url {mask_secrets(url)}: {error}") from None
+        return redis.Redis.from_pool(pool)
+    if parts.scheme not in ("redis+sentinel", "rediss+sentinel", "redis+cluster", "rediss+cluster"):
+        raise SettingsError(
+            f"redis_url {mask_secrets(url)}: unknown scheme; use redis, rediss, redis+sentinel or redis+cluster"
+        )
+    credentials, _, places = parts.netloc.rpartition("@")
+    username, _, password = credentials.partition(":")
+    nodes = [
+        (host or "127.0.0.1", int(port or 6379)) for host, _, port in (p.rpartition(":") for p in places.split(","))
+    ]
+    if parts.scheme.startswith("rediss"):
+        options |= {"ssl": True} | {name: values[0] for name, values in parse_qs(parts.query).items()}
+    options |= {"username": unquote(username) or None, "password": unquote(password) or None}
+    if parts.scheme.endswith("cluster"):
+        del options["redis_connect_func"]  # it has one of its own for each node; the heartbeat sees lost nodes
+        options["retry"] = Retry(NoBackoff(), 1)  # MOVED after a failover is answered by asking again
+        return RedisCluster(startup_nodes=[ClusterNode(*node) for node in nodes], **options)
+    name, _, db = parts.path.strip("/").partition("/")
+    sentinel = Sentinel(nodes, sentinel_kwargs={"socket_timeout": settings.timeout_s, "password": options["password"]})
+    by_sentinel = SentinelConnectionPool(name, sentinel, max_connections=connections, db=int(db or 0), **options)
+    return redis.Redis.from_pool(by_sentinel)
+
+
+async def close_client(client: Any) -> None:
+    """Close a client with its pool."""
+    await client.aclose()
+    if hasattr(client, "connection_pool"):
+        await client.connection_pool.aclose()
