@@ -6,7 +6,7 @@ import asyncio
 import logging
 import os
 from collections.abc import AsyncIterator
-from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
@@ -26,6 +26,7 @@ from archzero_lab.cache.keys import CLUSTER_SHARDS, Keyspace
 from archzero_lab.cache.link import Link
 from archzero_lab.cache.near import NearCache
 from archzero_lab.cache.store import CacheStore
+from archzero_lab.cache.tasks import end_task
 from archzero_lab.cache.usage import Usage
 from archzero_lab.cache.warm import warm
 from archzero_lab.cards.faults import translated
@@ -147,10 +148,7 @@ async def open_service(config: ServiceConfig) -> AsyncIterator[Service]:
             metrics=lambda: generate_latest(counters.registry() or REGISTRY),
         )
     finally:
-        if sharing is not None:
-            sharing.cancel()
-            with suppress(asyncio.CancelledError):
-                await sharing
+        await end_task(sharing)
         await closing.aclose()
         await database.close()
 

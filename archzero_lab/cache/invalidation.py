@@ -18,6 +18,7 @@ from psycopg.rows import TupleRow
 
 from archzero_lab.cache.keys import Kind
 from archzero_lab.cache.link import Link
+from archzero_lab.cache.tasks import end_task
 
 log = logging.getLogger(__name__)
 _GRACE_S = 2.0
@@ -52,9 +53,7 @@ class Outbox:
 
     async def close(self) -> None:
         """Stop; rows of finished writes that are not cleared yet are left to the next drain."""
-        if self._task is not None:
-            self._task.cancel()
-            await asyncio.gather(self._task, return_exceptions=True)
+        await end_task(self._task)
         if self._connection is not None:
             with suppress(psycopg.Error):
                 await self._clear_done()

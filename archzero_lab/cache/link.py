@@ -22,6 +22,7 @@ from archzero_lab.cache.breaker import CircuitBreaker
 from archzero_lab.cache.clients import close_client, open_client
 from archzero_lab.cache.counters import CALL_TIME, count
 from archzero_lab.cache.keys import Kind
+from archzero_lab.cache.tasks import end_task
 from archzero_lab.errors import mask_secrets
 from archzero_lab.settings import CacheSettings
 
@@ -60,9 +61,7 @@ class Link:
 
     async def close(self) -> None:
         """End the heartbeat and close every connection."""
-        if self._heart is not None:
-            self._heart.cancel()
-            await asyncio.gather(self._heart, return_exceptions=True)
+        await end_task(self._heart)
         await close_client(self.client)
         await close_client(self._probe)
 

@@ -18,6 +18,7 @@ from redis.exceptions import RedisError
 
 from archzero_lab.cache.clients import open_client
 from archzero_lab.cache.keys import Key, Keyspace, Kind
+from archzero_lab.cache.tasks import end_task
 from archzero_lab.cards.model import Document
 from archzero_lab.errors import mask_secrets
 from archzero_lab.settings import CacheSettings
@@ -52,9 +53,7 @@ class NearCache:
 
     async def close(self) -> None:
         """Stop listening and forget everything."""
-        if self._listener is not None:
-            self._listener.cancel()
-            await asyncio.gather(self._listener, return_exceptions=True)
+        await end_task(self._listener)
         self.clear()
 
     @property

@@ -122,7 +122,14 @@ def analyze_latency(claim: Claim, samples: pd.DataFrame, slots: pd.DataFrame) ->
 
 
 def analyze_range(
-    claim: Claim, values: Sequence[float], *, samples: int, mechanism: dict[str, Any], moved: bool, before: float = 0.0
+    claim: Claim,
+    values: Sequence[float],
+    *,
+    samples: int,
+    mechanism: dict[str, Any],
+    moved: bool,
+    before: float = 0.0,
+    context: str = "",
 ) -> ClaimResult:
     """A claim that a value lies in a range or on its better side, from one value a block, in the claim's unit.
 
@@ -169,7 +176,7 @@ def analyze_range(
         target_met=interval.estimate >= floor if claim.rule == "at_least" else interval.estimate <= ceiling,
         mechanism=mechanism,
         verdict=verdict,
-        note=_range_note(claim, interval.estimate, low, high, exact, verdict),
+        note=_range_note(claim, interval.estimate, low, high, exact) + (f"; {context}" if context else ""),
         warnings=tuple(warnings),
     )
 
@@ -238,7 +245,7 @@ def _latency_note(claim: Claim, c: Comparison, verdict: Verdict) -> str:
     return f"{sentence}; {start}; {end}"
 
 
-def _range_note(claim: Claim, value: float, low: float, high: float, exact: bool, verdict: Verdict) -> str:
+def _range_note(claim: Claim, value: float, low: float, high: float, exact: bool) -> str:
     assert isinstance(claim.claimed.after, tuple)
     floor, ceiling = claim.claimed.after
     if claim.unit == "share":

@@ -102,7 +102,7 @@ PROFILES = {
         ),
         Profile(
             "full", 1_000_000, 12, SlotSize(5, 10), SlotSize(200, 600), SlotSize(5, 10), SlotSize(6, 12),
-            load_blocks=8, load_slot_s=10, load_warm_up_s=60, load_users=8, limit_s=1800,
+            load_blocks=8, load_slot_s=10, load_warm_up_s=60, load_users=4, limit_s=1800,
         ),
     )
 }  # fmt: skip

@@ -21,14 +21,20 @@ from archzero_lab.servers.process import is_alive, tail
 from archzero_lab.settings import ROOT
 
 MB = 1_000_000
+_MIX = "1 edit in 100, cards by Zipf's law with exponent 1"
+"""As loadtests/mix.py has it; tests/unit/test_loadtests.py holds the two together."""
 
 
 @dataclass(frozen=True)
 class LoadResult:
-    """What the load measured. `requests`: block, arm, name, response_ms, ok. `slots`: a row a measured slot."""
+    """What the load measured. `requests`: block, arm, name, response_ms, ok. `slots`: a row a measured slot.
+
+    `described` says in a phrase what mix it was and what could not be answered.
+    """
 
     requests: pd.DataFrame
     slots: pd.DataFrame
+    described: str
 
     def treatment(self, arm: str) -> pd.DataFrame:
         """The measured slots of one arm, in order of blocks."""
@@ -113,10 +119,11 @@ def _read(path: Path) -> LoadResult:
             )
             if not ok:
                 failures.append(f"{name}: {reason}")
-    if failures:
+    unavailable = sum(reason.endswith("status 503") for reason in failures)
+    if len(failures) > unavailable:
         raise MeasurementError(
-            f"{len(failures)} of {len(rows)} requests of the load failed, first: {failures[0]}; a wrong answer is no "
-            "measurement (see locust.log of the run)"
+            f"{len(failures)} of {len(rows)} requests of the load failed, first: {_first_wrong(failures)}; "
+            "a wrong answer is no measurement (see locust.log of the run)"
         )
     for slot in raw["slots"]:
         if slot["measured"]:
@@ -136,4 +143,11 @@ def _read(path: Path) -> LoadResult:
                     row[f"{kind}_{outcome}"] = counts[outcome] - before["by_kind"][kind][outcome]
             slots.append(row)
     path.unlink()
-    return LoadResult(pd.DataFrame(rows), pd.DataFrame(slots))
+    described = f"{len(rows):,} requests, {_MIX}"
+    if unavailable:
+        described += f"; {unavailable} of them were answered 503, too slow for this load"
+    return LoadResult(pd.DataFrame(rows), pd.DataFrame(slots), described)
+
+
+def _first_wrong(failures: list[str]) -> str:
+    return next(reason for reason in failures if not reason.endswith("status 503"))
