@@ -260,6 +260,45 @@ def analyze(database_url: Annotated[str, typer.Option(help="Default: what `up` s
             console.print(table if found.rows else f"{found.title}\n  none", highlight=False)
 
 
+@app.command("verify-consistency")
+def verify(
+    reads: Annotated[int, typer.Option(min=1_000, help="Reads over all processes.")] = 200_000,
+    without: Annotated[
+        list[str] | None, typer.Option(help="Test only: take a guard out; the check must then find violations.")
+    ] = None,
+    seed: Seed = 1,
+) -> None:
+    """Read and write at random while Redis is hurt; check.
+
+    Exits 1 where an older value was read than had been acknowledged.
+    """
+    from archzero_lab.bootstrap.stack import exclusive, running_stack
+    from archzero_lab.pipeline.consistency import verify_consistency
+    from archzero_lab.pipeline.progress import Reporter
+
+    reporter = Reporter(console)
+    with exclusive("verify-consistency"), running_stack(load_settings()) as stack:
+        with reporter.work("redis") as tell:
+            far = verify_consistency(stack, reads=reads, seed=seed, without=tuple(without or ()), progress=tell)
+        console.print(
+            f"{far.verdict.reads:,} reads, {far.verdict.writes:,} writes, {len(far.faults)} faults"
+            f" in {far.seconds:.0f} s: {len(far.verdict.violations)} violations",
+            highlight=False,
+        )
+        for violation in far.verdict.violations[:5]:
+            read = violation.read
+            console.print(f"  {violation.kind}: {read.through} gave version {read.version}, not {violation.expected}")
+        if not without:
+            with reporter.work("near cache") as tell:
+                near = verify_consistency(stack, reads=max(1_000, reads // 5), seed=seed + 1, near=True, progress=tell)
+            told = ", ".join(f"{window} ms: {share:.5%}" for window, share in near.verdict.nines().items())
+            console.print(f"near cache, {near.verdict.reads:,} reads, not staler than {told}", highlight=False)
+            if near.verdict.violations:
+                raise typer.Exit(1)
+    if far.verdict.violations:
+        raise typer.Exit(1)
+
+
 @app.command()
 def notebook() -> None:
     """Open JupyterLab on the running stack.

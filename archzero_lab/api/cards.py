@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from litestar import Response, Router, delete, get, post, put
+from litestar.types import Scope
 
 from archzero_lab.api import parameters as p
 from archzero_lab.api.answers import ETAG, CardPageView, CardView, document_response, told
 from archzero_lab.api.errors import BadParameter
+from archzero_lab.api.fast_path import remember
 from archzero_lab.api.service import GivenCards
 from archzero_lab.cards.model import CardDraft, CardPatch
 
@@ -14,6 +16,7 @@ from archzero_lab.cards.model import CardDraft, CardPatch
 @get("/cards", responses=told(CardPageView), response_headers=[ETAG])
 async def list_cards(
     cards: GivenCards,
+    scope: Scope,
     q: p.Search = "",
     type_: p.TypeParameter = None,
     phase: p.Phase = None,
@@ -41,12 +44,15 @@ async def list_cards(
         page_size=page_size,
         cursor=cursor,
     )
-    return document_response(await cards.cards(question), if_none_match)
+    document = await cards.cards(question)
+    remember(scope, question)
+    return document_response(document, if_none_match)
 
 
 @get("/search", responses=told(CardPageView), response_headers=[ETAG])
 async def search_cards(
     cards: GivenCards,
+    scope: Scope,
     q: p.Search,
     page: p.Page = 1,
     page_size: p.PageSize = 20,
@@ -69,7 +75,9 @@ async def search_cards(
         page_size=page_size,
         cursor=cursor,
     )
-    return document_response(await cards.cards(question), if_none_match)
+    document = await cards.cards(question)
+    remember(scope, question)
+    return document_response(document, if_none_match)
 
 
 @get("/cards/{card_id:str}", responses=told(CardView, 404), response_headers=[ETAG])

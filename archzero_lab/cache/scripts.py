@@ -1,7 +1,9 @@
 """The Lua scripts of the cache protocol: each changes a slot only if nobody else's turn has come since.
 
-A slot holds V… a value, L<token> a lease, F<token> a fence. A generation key holds 16 characters: hexadecimal digits,
-or F and 15 digits of a token while a write that will change it is under way.
+A slot holds V… a value, L<token> a lease, or F<version><token><token>… a fence: the highest version told while it stood
+(10 digits) and the tokens (16) of those who write.
+A generation key holds 16 characters: hexadecimal digits, or F and 15 digits of a token while a write that will change
+it is under way.
 """
 
 # Take the right to fill a slot. KEYS: slot, generation. ARGV: token, lease in ms, a generation for when there is none.
@@ -46,10 +48,42 @@ redis.call('SET', KEYS[1], ARGV[2], 'PX', ARGV[3])
 return 1
 """
 
-# Give a lease or a fence back if it is still ours. KEYS: slot. ARGV: L or F and the token.
+# What comes before a script that must work while Redis' memory is full: fences and new generations are a few bytes, and
+# without them a write could not be announced. Redis 7 and Valkey know it; before, such a write falls back to DEL.
+ALLOW_OOM = "#!lua flags=allow-oom\n"
+
+# Announce a write to a slot: nobody fills it until all who announced one have told, or ARGV[2] ms have passed.
+# KEYS: slot. ARGV: token, ms. Writers of one card are at it together: each adds its token, or the first to tell would
+# store its value while another's newer one is committed and not told yet.
+FENCE = """
+local held = redis.call('GET', KEYS[1])
+if not held or string.sub(held, 1, 1) ~= 'F' or #held > 1000 then held = 'F0000000000' end
+redis.call('SET', KEYS[1], held .. ARGV[1], 'PX', ARGV[2])
+return 1
+"""
+
+# Announce a write to a group. KEYS: generation. ARGV: F and 15 digits of the token, ms.
+CLAIM = """
+redis.call('SET', KEYS[1], ARGV[1], 'PX', ARGV[2])
+return 1
+"""
+
+# Give a lease back if it is still ours. KEYS: slot. ARGV: token.
 RELEASE = """
-if redis.call('GET', KEYS[1]) == ARGV[1] then return redis.call('DEL', KEYS[1]) end
+if redis.call('GET', KEYS[1]) == 'L' .. ARGV[1] then return redis.call('DEL', KEYS[1]) end
 return 0
+"""
+
+# Take our token out of a fence after a write that was rolled back. KEYS: slot. ARGV: token.
+UNFENCE = """
+local held = redis.call('GET', KEYS[1])
+if not held or string.sub(held, 1, 1) ~= 'F' then return 0 end
+local at = string.find(held, ARGV[1], 12, true)
+if not at then return 0 end
+local rest = string.sub(held, 12, at - 1) .. string.sub(held, at + 16)
+if #rest == 0 then return redis.call('DEL', KEYS[1]) end
+redis.call('SET', KEYS[1], string.sub(held, 1, 11) .. rest, 'KEEPTTL')
+return 1
 """
 
 # End a write's claim on a generation with a new one, unless another writer has claimed it since: that one will.
@@ -61,16 +95,28 @@ redis.call('SET', KEYS[1], ARGV[2])
 return 1
 """
 
-# After a committed write. KEYS: slot, generation of the slot. ARGV: token, version, value without its first 17 bytes,
-# TTL in ms. The value is stored over our own fence or an older version; a lease taken meanwhile is voided; another
-# writer's fence stands; an empty slot stays empty, for a delete may have come after us.
+# After a committed write. KEYS: slot, generation of the slot. ARGV: token, version (10 digits), value without its first
+# 17 bytes, TTL in ms. The value is stored over an older one, or by the last writer of a fence if no other told a newer
+# version; a lease taken meanwhile is voided; an empty slot stays empty, for a delete may have come after us.
 PUT = """
 local held = redis.call('GET', KEYS[1])
 if not held then return 0 end
 local kind = string.sub(held, 1, 1)
 if kind == 'L' then return redis.call('DEL', KEYS[1]) end
-if kind == 'F' and held ~= 'F' .. ARGV[1] then return 0 end
-if kind == 'V' and tonumber(string.sub(held, 18, 27)) >= tonumber(ARGV[2]) then return 0 end
+if kind == 'V' and string.sub(held, 18, 27) >= ARGV[2] then return 0 end
+if kind == 'F' then
+  local known = string.sub(held, 2, 11)
+  local newest = known
+  if ARGV[2] > newest then newest = ARGV[2] end
+  local at = string.find(held, ARGV[1], 12, true)
+  local rest = string.sub(held, 12)
+  if at then rest = string.sub(held, 12, at - 1) .. string.sub(held, at + 16) end
+  if #rest > 0 then
+    redis.call('SET', KEYS[1], 'F' .. newest .. rest, 'KEEPTTL')
+    return 0
+  end
+  if known > ARGV[2] then return redis.call('DEL', KEYS[1]) end
+end
 local generation = redis.call('GET', KEYS[2])
 if not generation or string.sub(generation, 1, 1) == 'F' then return redis.call('DEL', KEYS[1]) end
 redis.call('SET', KEYS[1], 'V' .. generation .. ARGV[3], 'PX', ARGV[4])
@@ -78,9 +124,26 @@ return 1
 """
 
 # After a committed delete, or for a row that somebody else changed. KEYS: slot. ARGV: token, or empty.
-# Only another writer's fence stays: that writer will tell what comes of it.
+# The fence of other writers stays, and learns that whatever they have must not be stored.
 REMOVE = """
 local held = redis.call('GET', KEYS[1])
-if held and string.sub(held, 1, 1) == 'F' and held ~= 'F' .. ARGV[1] then return 0 end
+if held and string.sub(held, 1, 1) == 'F' then
+  local at = nil
+  if #ARGV[1] > 0 then at = string.find(held, ARGV[1], 12, true) end
+  local rest = string.sub(held, 12)
+  if at then rest = string.sub(held, 12, at - 1) .. string.sub(held, at + 16) end
+  if #rest > 0 then
+    redis.call('SET', KEYS[1], 'F9999999999' .. rest, 'KEEPTTL')
+    return 0
+  end
+end
 return redis.call('DEL', KEYS[1])
+"""
+
+# PUT without asking what stands there: what tests put in its place to show that the asking is needed.
+OVERWRITE = """
+local generation = redis.call('GET', KEYS[2])
+if not generation then return 0 end
+redis.call('SET', KEYS[1], 'V' .. generation .. ARGV[3], 'PX', ARGV[4])
+return 1
 """

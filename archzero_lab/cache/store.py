@@ -24,6 +24,7 @@ from archzero_lab.settings import CacheSettings
 Call = Callable[[Any], Awaitable[Any]]
 """A command, to be sent by the client or put into the pipeline that it is given."""
 
+_SETTLING_MS = 500
 _MAX_BATCH = 64
 _MAX_BATCHES = 4
 """Reads beyond this many MGETs under way wait for the next one, and so travel together."""
@@ -65,8 +66,14 @@ class CacheStore:
         self._refill = client.register_script(scripts.REFILL)
         self._release = client.register_script(scripts.RELEASE)
         self._bump = client.register_script(scripts.BUMP)
+        self._fence = client.register_script(scripts.FENCE)
+        self._claim = client.register_script(scripts.CLAIM)
+        self._unfence = client.register_script(scripts.UNFENCE)
         self._put = client.register_script(scripts.PUT)
+        self._overwrite = client.register_script(scripts.OVERWRITE)
         self._remove = client.register_script(scripts.REMOVE)
+        self._scripts_allow_oom = False
+        self._seen_epoch = False
         self._one_server = not hasattr(client, "mget_nonatomic")
         self._waiting: list[tuple[Key, asyncio.Future[Hit | Miss | None]]] = []
         self._scheduled = False
@@ -129,6 +136,9 @@ class CacheStore:
     async def lease(self, key: Key) -> Lease | None:
         """Ask for the right to fill. The token is new for each fill, so that an old one can never serve."""
         token = secrets.token_hex(8)
+        if "lease" in self._without:
+            generation = await self.link.read(key.kind, lambda: self._client.get(key.generation))
+            return Lease("granted", generation.decode(), token) if generation is not None else None
         answer = await self.link.read(
             key.kind,
             lambda: self._lease(
@@ -168,7 +178,7 @@ class CacheStore:
 
     async def release(self, key: Key, lease: Lease) -> None:
         """Give a lease back after a load that failed."""
-        await self.link.write(key.kind, lambda: self._release(keys=[key.slot], args=["L" + lease.token]))
+        await self.link.write(key.kind, lambda: self._release(keys=[key.slot], args=[lease.token]))
 
     async def claim_refresh(self, key: Key) -> bool:
         """Whether this process may load a value anew; one does at a time, over all processes."""
@@ -201,14 +211,12 @@ class CacheStore:
         if "fence" in self._without:
             return True
         px = int(self._settings.fence_s * 1000)
-        fences = {name: _fence(token) for kind in kinds for name in self.keys.generations(kind)}
+        names = [name for kind in kinds for name in self.keys.generations(kind)]
+        calls = [_script(self._claim, [name], [_fence(token), px]) for name in names]
         if key is not None:
-            fences[key.slot] = "F" + token
-        done = await self._all(
-            key.kind if key else Kind.LIST,
-            [_set(name, value, px) for name, value in fences.items()],
-            instead=list(fences),
-        )
+            names.append(key.slot)
+            calls.append(_script(self._fence, [key.slot], [token, px]))
+        done = await self._all(key.kind if key else Kind.LIST, calls, instead=names)
         self._forget_near(key, kinds)
         return done
 
@@ -216,7 +224,7 @@ class CacheStore:
         """After a write that was rolled back: remove our own fences only."""
         calls = self._bumps(kinds, token)
         if key is not None:
-            calls.append(_script(self._release, [key.slot], ["F" + token]))
+            calls.append(_script(self._unfence, [key.slot], [token]))
         await self._all(key.kind if key else Kind.LIST, calls, instead=[])
 
     async def written(
@@ -231,11 +239,11 @@ class CacheStore:
         slots = [other.slot for other in also]
         if key is not None and document is not None:
             soft_ms, ttl_ms = self._expiries(key.kind, document)
-            args = [token, document.version, encode_rest(document, soft_ms, 1), ttl_ms]
-            if "fence" not in self._without:
-                calls.append(_script(self._put, [key.slot, key.generation], args))
+            args = [token, f"{document.version:010d}", encode_rest(document, soft_ms, 1), ttl_ms]
+            if "fence" in self._without:
+                calls.append(_script(self._overwrite, [key.slot, key.generation], args))
             else:
-                slots.append(key.slot)
+                calls.append(_script(self._put, [key.slot, key.generation], args))
         elif key is not None:
             slots.append(key.slot)
         calls += [_script(self._remove, [name], [token]) for name in slots]
@@ -266,20 +274,38 @@ class CacheStore:
         return await self.written(None, "", None, list(Kind))
 
     async def check_epoch(self, probe: Any) -> bool:
-        """Make every generation anew where this Redis is not the one that they were made in.
+        """Void every generation where this Redis is not the one that they were made in.
 
         A restart, even with its old data, and a failover have another run id. True when that is settled.
         """
         info = await probe.info("server")
         servers = info if "run_id" not in info else {"": info}
+        self._choose_scripts(servers.values())
         run_id = ",".join(sorted(str(server["run_id"]) for server in servers.values()))
         if await probe.get(self.keys.epoch) == run_id.encode():
+            self._seen_epoch = True
             return True
         for kind in Kind:
             for name in self.keys.generations(kind):
-                await probe.set(name, _new_generation())
+                if self._seen_epoch:
+                    # the fences of writes under way went with the old one: nothing is filled until those have ended
+                    await probe.set(name, _fence(secrets.token_hex(8)), px=_SETTLING_MS)
+                else:
+                    await probe.set(name, _new_generation())
         await probe.set(self.keys.epoch, run_id)
+        self._seen_epoch = True
         return True
+
+    def _choose_scripts(self, servers: Iterable[dict[str, Any]]) -> None:
+        """Scripts that work while memory is full, where every server knows how."""
+        able = all(int(str(server["redis_version"]).split(".")[0]) >= 7 for server in servers)
+        head = scripts.ALLOW_OOM if able else ""
+        if able != self._scripts_allow_oom:
+            self._scripts_allow_oom = able
+            self._bump = self._client.register_script(head + scripts.BUMP)
+            self._fence = self._client.register_script(head + scripts.FENCE)
+            self._claim = self._client.register_script(head + scripts.CLAIM)
+            self._remove = self._client.register_script(head + scripts.REMOVE)
 
     async def health(self) -> dict[str, Any]:
         """Size, memory and latency as Redis tells them, or {"connected": False}."""
@@ -368,10 +394,6 @@ def _new_generation() -> str:
 def _fence(token: str) -> str:
     """A writer's claim on a generation: F and as many of its token's digits as there is room for."""
     return ("F" + token)[:16].ljust(16, "0")
-
-
-def _set(name: str, value: str, px: int) -> Call:
-    return lambda client: client.set(name, value, px=px)
 
 
 def _add(name: str, member: str, amount: int) -> Call:

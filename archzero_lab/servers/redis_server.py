@@ -70,6 +70,7 @@ def start_redis(
     *,
     kept: bool = False,
     port: int | None = None,
+    password: str | None = None,
     maxmemory_mb: int = 512,
     timeout_s: float = 20.0,
 ) -> RedisServer:
@@ -81,7 +82,7 @@ def start_redis(
     user = server_user()
     base = home / "redis"
     base.mkdir(parents=True, exist_ok=True, mode=0o700)
-    password = secrets.token_urlsafe(24)
+    password = password or secrets.token_urlsafe(24)
     port = port or free_port()
     config = base / f"redis-{port}.conf"
     log = base / f"redis-{port}.log"

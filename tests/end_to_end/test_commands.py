@@ -8,6 +8,7 @@ import re
 import signal
 import socket
 import subprocess
+import sys
 import time
 import urllib.request
 from collections.abc import Iterator
@@ -196,3 +197,18 @@ def test_a_report_measures_writes_its_files_and_refuses_a_second_one_meanwhile(e
         outside = re.findall(r"""(?:src|href|url)\s*[=(]\s*["']?(?:https?:)?//[^"')\s>]+""", page.read_text())
         assert outside == [], page.name
     assert _recorded(environment) == []
+
+
+def test_every_notebook_also_runs_by_hand_with_no_parameter_set(environment: dict[str, str], tmp_path: Path) -> None:
+    """On the run of the test before, which holds some claims only."""
+    assert (Path(environment["ARCHZERO_REPORTS"]) / "latest" / "summary.json").exists()
+    code = (
+        "import sys; from pathlib import Path; from archzero_lab.reporting.notebooks import NOTEBOOKS, run_notebook\n"
+        "for path in sorted(NOTEBOOKS.glob('*.ipynb')):\n    print(run_notebook(path, Path(sys.argv[1]), {}).title)"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code, str(tmp_path)], capture_output=True, text=True, timeout=240,
+        env={**environment, "PYTHONPATH": str(ROOT)},
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    assert len(done.stdout.splitlines()) == 4

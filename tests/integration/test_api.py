@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import uuid
 from collections.abc import Iterator
 from dataclasses import replace
@@ -15,6 +16,7 @@ from schemathesis.checks import not_a_server_error
 
 from archzero_lab.bootstrap.services import start_service
 from archzero_lab.bootstrap.stack import Stack
+from archzero_lab.settings import ROOT
 
 CARD = {"type": "Application", "lifecyclePhase": "Active", "qualityScore": 60, "tags": ["a"], "attributes": {"k": 1}}
 
@@ -173,6 +175,29 @@ def test_health_metrics_and_openapi_answer(client: httpx.Client) -> None:
     assert {"/api/v1/cards", "/api/v1/cards/{card_id}", "/api/v1/search", "/api/v1/graph", "/api/v1/import"} <= set(
         paths
     )
+
+
+def test_the_dashboard_asks_only_for_metrics_that_there_are(client: httpx.Client) -> None:
+    text = (ROOT / "docs" / "grafana-dashboard.json").read_text()
+    exposed = {line.split("{")[0].split(" ")[0] for line in client.get("/metrics").text.splitlines()}
+    asked = set(re.findall(r"archzero_[a-z_]+", text))
+    assert len(asked) >= 5
+    assert asked <= exposed
+
+
+def test_a_question_asked_again_is_answered_the_same_by_the_short_way(client: httpx.Client) -> None:
+    for path in (
+        "/api/v1/cards?type=Risk&pageSize=2",
+        "/api/v1/search?q=platform",
+        f"/api/v1/cards/{_create(client)['id']}",
+    ):
+        first = client.get(path)
+        for _ in range(4):
+            again = client.get(path)
+            assert (again.content, again.headers["etag"]) == (first.content, first.headers["etag"])
+            assert again.headers["content-type"] == "application/json"
+            assert client.get(path, headers={"If-None-Match": first.headers["etag"]}).status_code == 304
+            assert client.get(path, headers={"Cache-Control": "no-cache"}).content == first.content
 
 
 def test_warm_loads_what_is_asked_for_most_and_says_so(client: httpx.Client) -> None:
