@@ -11,6 +11,7 @@ import shutil
 import signal
 import subprocess
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -72,6 +73,7 @@ def start_redis(
     port: int | None = None,
     password: str | None = None,
     maxmemory_mb: int = 512,
+    extra_config: Sequence[str] = (),
     timeout_s: float = 20.0,
 ) -> RedisServer:
     """Start the server on loopback with a generated password and nothing saved to disk.
@@ -92,6 +94,7 @@ def start_redis(
     config.write_text(
         f'bind 127.0.0.1\nport {port}\nrequirepass {password}\nsave ""\nappendonly no\ndaemonize no\n'
         f"maxmemory {maxmemory_mb}mb\nmaxmemory-policy allkeys-lru\ndir {base}\n"
+        + "".join(f"{line}\n" for line in extra_config)
     )
     if user:
         os.chown(base, user.pw_uid, user.pw_gid)
