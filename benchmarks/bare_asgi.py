@@ -1,4 +1,4 @@
-"""What the cached service is measured against: an ASGI application that does one Redis GET a request, or not even that."""
+"""What the cached service is measured against: an ASGI application that does one Redis GET a request, or none."""
 
 from __future__ import annotations
 
