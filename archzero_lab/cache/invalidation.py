@@ -66,31 +66,36 @@ class Outbox:
     async def settle(self, origin: str) -> None:
         """A write that Redis could not be told of: wait until it is safe to acknowledge.
 
-        Safe is when somebody has drained its row, or when no process can hold a licence any more: then every reader
-        drains before it believes Redis again.
+        Safe is when another process, asked by NOTIFY, has drained its row, or when no process can hold a licence any
+        more, for then every reader drains before it believes Redis again. Where Redis has been away for longer than
+        that and is so still, nobody waits.
         """
         bound_s = self._licence_s + 0.2
-        if self._link.lost_for_s > bound_s:
-            return  # Redis has been away for longer than any licence lasts
+        if self._link.lost_for_s > bound_s and not await self._link.answers():
+            return
         deadline = time.monotonic() + bound_s
         with suppress(psycopg.Error, OSError):
-            await self._execute("SELECT pg_notify('cache_outbox', '')")
+            await self._execute("SELECT pg_notify('cache_outbox', %s)", [origin])
         while time.monotonic() < deadline:
             await asyncio.sleep(0.02)
             with suppress(psycopg.Error, OSError):
                 if not await self._execute("SELECT 1 FROM cache_outbox WHERE origin = %s", [origin]):
                     return
 
-    async def drain(self, *, everything: bool) -> bool:
+    async def drain(self, *, everything: bool, origins: list[str] | None = None) -> bool:
         """Tell Redis of waiting rows and delete them; True where all that were seen are gone.
 
-        `everything` takes the rows of living writers too, and waits for another process that is draining: what is
-        asked for before Redis is believed again.
+        Rows of living writers are left to them, except those of `origins`, who have asked. `everything` takes all rows,
+        and waits for another process that is draining: what is asked for before Redis is believed again.
         """
         query = "SELECT id, card_ids, kinds FROM cache_outbox WHERE "
-        where = "true" if everything else "origin IS NULL OR created_at < clock_timestamp() - %s * interval '1 second'"
+        where = (
+            "true"
+            if everything
+            else ("origin IS NULL OR origin = ANY(%s) OR created_at < clock_timestamp() - %s * interval '1 second'")
+        )
         lock = "FOR UPDATE" if everything else "FOR UPDATE SKIP LOCKED"
-        params = [] if everything else [_GRACE_S]
+        params = [] if everything else [origins or [], _GRACE_S]
         while True:
             async with self._lock:
                 connection = await self._open()
@@ -116,12 +121,13 @@ class Outbox:
                 )
                 try:
                     await listener.execute("LISTEN cache_outbox")
+                    asked: list[str] = []
                     while True:
                         await self._clear_done()
-                        if not self._link.breaker.is_open:
-                            await self.drain(everything=False)
-                        async for _ in listener.notifies(timeout=_PERIOD_S, stop_after=1):
-                            pass
+                        if not self._link.breaker.is_open and await self.drain(everything=False, origins=asked):
+                            asked = []
+                        async for note in listener.notifies(timeout=_PERIOD_S, stop_after=1):
+                            asked += [note.payload] if note.payload else []
                 finally:
                     await listener.close()
             except (psycopg.Error, OSError) as error:

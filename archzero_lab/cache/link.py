@@ -75,6 +75,15 @@ class Link:
         """How long every heartbeat has failed, 0 where the last one was answered."""
         return 0.0 if self._failing_since is None else time.monotonic() - self._failing_since
 
+    async def answers(self) -> bool:
+        """Whether Redis answers at this moment."""
+        try:
+            async with asyncio.timeout(self._settings.timeout_s):
+                await self._probe.ping()
+        except (RedisError, OSError, TimeoutError):
+            return False
+        return True
+
     async def read(self, kind: Kind, call: Callable[[], Awaitable[T]]) -> T | None:
         """A call whose answer is believed: None without a licence, before or after it, or where it failed."""
         if not self.licensed:
