@@ -62,19 +62,7 @@ async def search_cards(
     """Cards whose name or description holds the text, newest first."""
     if not q:
         raise BadParameter("q", "give the text to search for")
-    question = p.card_filter(
-        q=q,
-        type_=None,
-        phase=None,
-        status=None,
-        owner=None,
-        min_quality=None,
-        tags=None,
-        attributes=None,
-        page=page,
-        page_size=page_size,
-        cursor=cursor,
-    )
+    question = p.card_filter(q=q, page=page, page_size=page_size, cursor=cursor)
     document = await cards.cards(question)
     remember(scope, question)
     return document_response(document, if_none_match)

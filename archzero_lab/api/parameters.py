@@ -38,17 +38,17 @@ IfMatch = Annotated[str | None, HeaderParameter(name="If-Match", required=False)
 
 def card_filter(
     *,
-    q: str | None,
-    type_: str | None,
-    phase: str | None,
-    status: str | None,
-    owner: str | None,
-    min_quality: int | None,
-    tags: list[str] | None,
-    attributes: str | None,
-    page: int,
-    page_size: int,
-    cursor: str | None,
+    q: str | None = None,
+    type_: str | None = None,
+    phase: str | None = None,
+    status: str | None = None,
+    owner: str | None = None,
+    min_quality: int | None = None,
+    tags: list[str] | None = None,
+    attributes: str | None = None,
+    page: int = 1,
+    page_size: int = 20,
+    cursor: str | None = None,
 ) -> CardFilter:
     """A CardFilter of what a client sent. Raises BadParameter."""
     return CardFilter(

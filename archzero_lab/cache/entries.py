@@ -17,9 +17,9 @@ IDENTITY = _HEADER - 3
 """So many first bytes tell one stored value from the next: a refresh replaces only the very value that it saw."""
 
 COMPRESS_FROM_BYTES = 16_384
-"""zlib saves two thirds of the memory and, on loopback, never time: 40 µs more a hit at 29 kB, 140 µs at 72 kB
-(benchmarks/compression.py). So the pages that are read most, 20 cards in 15 kB, stay as they are; what is larger and rarer
-does not crowd them out."""
+"""zlib saves two thirds of the memory and, on loopback, never time: 40 microseconds more a hit at 29 kB, 140 at 72 kB
+(benchmarks/compression.py). So the pages that are read most, 20 cards in 15 kB, stay as they are; what is larger and
+rarer does not crowd them out."""
 
 NOT_FOUND = Document(b"", "-", 0)
 """Stored for a short time where there is no such card."""

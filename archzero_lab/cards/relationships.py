@@ -93,7 +93,7 @@ class RelationshipService:
                     "type": draft.relationship_type.value,
                     "valid_from": draft.valid_from,
                     "valid_to": draft.valid_to,
-                    "attributes": _json_text(draft.attributes),
+                    "attributes": json_text(draft.attributes),
                     "confidence": draft.confidence,
                     "created_at": draft.created_at,
                     "origin": ORIGIN.get(),
@@ -119,7 +119,7 @@ class RelationshipService:
             values["valid_to"] = patch.valid_to
         if patch.attributes is not UNSET:
             assignments += "attributes = %(attributes)s::jsonb, "
-            values["attributes"] = _json_text(patch.attributes)
+            values["attributes"] = json_text(patch.attributes)
         if patch.confidence is not UNSET:
             assignments += "confidence = %(confidence)s, "
             values["confidence"] = patch.confidence
@@ -172,7 +172,7 @@ class RelationshipService:
                                 row.relationship_type.value,
                                 row.valid_from,
                                 row.valid_to,
-                                _json_text(row.attributes),
+                                json_text(row.attributes),
                                 row.confidence,
                                 row.created_at or now,
                             )
@@ -192,5 +192,6 @@ class RelationshipService:
         return NotFound(f"no relationship with id {relationship_id}")
 
 
-def _json_text(value: object) -> str:
+def json_text(value: object) -> str:
+    """Compact JSON, as the database takes it."""
     return msgspec.json.encode(value).decode()

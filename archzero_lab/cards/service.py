@@ -20,7 +20,7 @@ from archzero_lab.cards.model import (
     NotFound,
     VersionMismatch,
 )
-from archzero_lab.cards.relationships import RelationshipService
+from archzero_lab.cards.relationships import RelationshipService, json_text
 from archzero_lab.cards.request_context import ORIGIN, WITH_ORIGIN
 from archzero_lab.cards.search import CARD_COLUMNS, list_statement
 from archzero_lab.postgres.pool import Database, fetch_row
@@ -155,11 +155,6 @@ class CardService(RelationshipService, GraphService):
 def card_document(row: tuple[Any, ...]) -> Document:
     """A Document of a row that begins with the JSON bytes and the version."""
     return Document(row[0], str(row[1]), row[1])
-
-
-def json_text(value: object) -> str:
-    """Compact JSON, as the database takes it."""
-    return msgspec.json.encode(value).decode()
 
 
 def column_values(shape: msgspec.Struct) -> dict[str, Any]:
