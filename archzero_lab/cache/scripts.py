@@ -6,11 +6,19 @@ A generation key holds 16 characters: hexadecimal digits, or F and 15 digits of 
 it is under way.
 """
 
-# Take the right to fill a slot. KEYS: slot, generation. ARGV: token, lease in ms, a generation for when there is none.
+# for when there is none, for how many ms nothing is filled then: whatever took the generation away (FLUSHALL) took the
+# for when there is none, how long in ms nothing is filled then: whatever took the generation away (FLUSHALL) took the
+# fences of writes under way too, and those must have ended first.
 # Answers {state, generation, value or token}: L granted, B busy (another's token), F fenced, V a valid value.
 LEASE = """
 local generation = redis.call('GET', KEYS[2])
 if not generation then
+  local time = redis.call('TIME')
+  local now = time[1] * 1000 + math.floor(time[2] / 1000)
+  local missed = redis.call('GET', KEYS[3])
+  if not missed then redis.call('SET', KEYS[3], now, 'PX', 60000) end
+  if not missed or now - tonumber(missed) < tonumber(ARGV[4]) then return {'F', '', ''} end
+  redis.call('DEL', KEYS[3])
   generation = ARGV[3]
   redis.call('SET', KEYS[2], generation)
 end

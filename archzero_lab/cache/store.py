@@ -142,8 +142,8 @@ class CacheStore:
         answer = await self.link.read(
             key.kind,
             lambda: self._lease(
-                keys=[key.slot, key.generation],
-                args=[token, int(self._settings.lease_s * 1000), _new_generation()],
+                keys=[key.slot, key.generation, key.generation + ":missed"],
+                args=[token, int(self._settings.lease_s * 1000), _new_generation(), _SETTLING_MS],
             ),
         )
         if answer is None:
