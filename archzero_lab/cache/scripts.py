@@ -6,8 +6,8 @@ A generation key holds 16 characters: hexadecimal digits, or F and 15 digits of 
 it is under way.
 """
 
-# Take the right to fill a slot. KEYS: slot, generation, when it was missed first. ARGV: token, lease in ms, a generation
-# for when there is none, for how many ms nothing is filled then: whatever took the generation away (FLUSHALL) took the
+# Take the right to fill a slot. KEYS: slot, generation, when it was missed first. ARGV: token, lease in ms, generation
+# for when there is none, how many ms nothing is filled then: whatever took the generation away (FLUSHALL) took the
 # fences of writes under way too, and those must have ended first.
 # Answers {state, generation, value or token}: L granted, B busy (another's token), F fenced, V a valid value.
 LEASE = """
