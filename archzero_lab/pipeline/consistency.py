@@ -183,7 +183,8 @@ def _run(
     try:
         time.sleep(1.5)  # the processes' imports; a fault before the first read would be none
         began = time.monotonic()
-        while any(is_alive(process) for process in processes):
+        limit_s = 120 + reads / 500
+        while any(is_alive(process) for process in processes) and time.monotonic() - began < limit_s:
             faults.one()
             time.sleep(faults.rng.uniform(0.05, 0.4))  # the processes work undisturbed for a while
             done = sum(out.exists() for out in outs)
