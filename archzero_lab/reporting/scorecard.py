@@ -88,7 +88,7 @@ def _claimed(claim: dict[str, Any]) -> str:
 def _measured(claim: dict[str, Any]) -> str:
     measured = claim["measured"]
     if claim["claimed"]["improvement"] is not None:
-        return f"{measured['before']:.3g} → {measured['after']:.3g} ms, {_change(measured['improvement'])}"
+        return f"{_ms(measured['before'])} → {_ms(measured['after'])} ms, {_change(measured['improvement'])}"
     if claim["unit"] == "share":
         return f"{measured['after']:.1%}"
     return f"{measured['after']:.3g} {claim['unit']}"
@@ -106,6 +106,11 @@ def _interval(claim: dict[str, Any]) -> str:
     if low == high:
         return "counted"
     return f"{low:.1%} to {high:.1%}" if claim["unit"] == "share" else f"{low:.3g} to {high:.3g} {claim['unit']}"
+
+
+def _ms(value: float) -> str:
+    """Three digits, without an exponent for what took seconds."""
+    return f"{value:.3g}" if value < 1_000 else f"{value:,.0f}"
 
 
 def _change(improvement: float) -> str:
