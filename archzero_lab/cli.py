@@ -79,7 +79,7 @@ def report(
     console.print(f"report: {_relative(run.path / 'index.html')} (also reports/latest/index.html)", highlight=False)
 
 
-@app.command("test")
+@app.command("test", context_settings={"ignore_unknown_options": True})
 def run_tests(
     arguments: Annotated[list[str] | None, typer.Argument(help="Handed to pytest.")] = None,
 ) -> None:

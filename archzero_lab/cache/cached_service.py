@@ -214,7 +214,7 @@ class CachedCardService:
             if found.document.etag != NOT_FOUND.etag and found.wants_refresh():
                 self._refresh(key, found, load)
             return found.document
-        seen = found.lease if isinstance(found, Miss) else None
+        seen = found.right if isinstance(found, Miss) else None
         away = found is None
 
         async def fly(flight: Flight) -> Document:
@@ -237,7 +237,7 @@ class CachedCardService:
             if lease.value is not None:
                 return lease.value.document
             if lease.state == "granted":
-                flight.lease = lease.token
+                flight.right = lease.generation + lease.token
                 flight.loading = True
                 began = time.perf_counter()
                 try:

@@ -36,6 +36,14 @@ class Miss:
     lease: str | None = None
     fenced: bool = False
 
+    @property
+    def right(self) -> str | None:
+        """What a load's result is good for: its lease under its generation, None where nobody loads.
+
+        The token alone would not do: a new generation voids a group's leases without touching their slots.
+        """
+        return None if self.lease is None else self.generation + self.lease
+
 
 @dataclass(frozen=True, slots=True)
 class Hit:

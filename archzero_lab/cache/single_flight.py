@@ -11,23 +11,24 @@ from archzero_lab.cards.model import Document
 class Flight:
     """One load in progress.
 
-    `loading` is set just before the database is asked; `lease` is the token the load holds in Redis, if any.
+    `loading` is set just before the database is asked; `right` is the lease that it holds in Redis, with the generation
+    that it was given under, if any.
     """
 
-    __slots__ = ("lease", "loading", "task")
+    __slots__ = ("loading", "right", "task")
 
     def __init__(self) -> None:
         self.loading = False
-        self.lease: str | None = None
+        self.right: str | None = None
         self.task: asyncio.Task[Document] | None = None
 
-    def serves(self, seen_lease: str | None) -> bool:
-        """Whether a reader that has just seen `seen_lease` in the slot may take this load's result.
+    def serves(self, seen: str | None) -> bool:
+        """Whether a reader that has just seen this right in the slot may take this load's result.
 
         It may if the database has not been asked yet (the answer will be newer than the reader's start), or if
-        the load's own lease still stood when the reader looked: a write in between would have voided it.
+        the load's own right still stood when the reader looked: a write in between would have voided it.
         """
-        return not self.loading or (self.lease is not None and seen_lease == self.lease)
+        return not self.loading or (self.right is not None and seen == self.right)
 
 
 class SingleFlight:
@@ -36,13 +37,13 @@ class SingleFlight:
     def __init__(self) -> None:
         self._flights: dict[str, Flight] = {}
 
-    async def run(self, slot: str, seen_lease: str | None, load: Callable[[Flight], Awaitable[Document]]) -> Document:
+    async def run(self, slot: str, seen: str | None, load: Callable[[Flight], Awaitable[Document]]) -> Document:
         """The result of a load of `slot`: one that is under way and serves this reader, or a new one.
 
         The load is a task of its own: cancelling a caller, the first included, harms no other.
         """
         flight = self._flights.get(slot)
-        if flight is None or not flight.serves(seen_lease):
+        if flight is None or not flight.serves(seen):
             flight = Flight()
             flight.task = asyncio.ensure_future(self._fly(slot, flight, load))
             self._flights[slot] = flight

@@ -16,6 +16,19 @@ import redis
 from archzero_lab.consistency.history import Write
 
 SQL_SEEN_S = 2.0
+_FILLED_S = 1.5
+"""After the last fault, until validation is over and the hot set cached again."""
+FAULTS = (
+    "pause short",
+    "pause",
+    "kill empty",
+    "kill old data",
+    "flush",
+    "clients killed",
+    "memory full",
+    "sql",
+    "sql",
+)
 
 
 @dataclass
@@ -33,24 +46,28 @@ class Faults:
     hot: list[str]
     rng: random.Random
     done: list[tuple[float, str]] = field(default_factory=list)
+    deck: list[str] = field(default_factory=list)
     writes: list[Write] = field(default_factory=list)
     began: float = field(default_factory=time.monotonic)
 
+    @property
+    def every_kind_done(self) -> bool:
+        """Whether each fault has been committed once at least."""
+        return {name for _, name in self.done} == set(FAULTS)
+
     def one(self) -> None:
-        """Commit one fault, drawn at random, and undo what lasts."""
-        name = self.rng.choice(
-            (
-                "pause short",
-                "pause",
-                "kill empty",
-                "kill old data",
-                "flush",
-                "clients killed",
-                "memory full",
-                "sql",
-                "sql",
-            )
-        )
+        """Commit one fault and undo what lasts. Drawn from a shuffled deck: each comes once before any comes again."""
+        if not self.deck:
+            self.deck = self.rng.sample(FAULTS, len(FAULTS))
+        self._commit(self.deck.pop())
+
+    def last(self) -> None:
+        """Change a row by plain SQL in a cache that is filled and left alone until the change must have been seen."""
+        time.sleep(_FILLED_S)
+        self._commit("sql")
+        time.sleep(SQL_SEEN_S * 1.25)  # undisturbed: whatever still holds the older version is read
+
+    def _commit(self, name: str) -> None:
         self.done.append((round(time.monotonic() - self.began, 2), name))
         {
             "pause short": lambda: self._pause(self.rng.uniform(0.01, 0.08)),

@@ -125,7 +125,9 @@ def save(path: Path, writes: list[Write], reads: list[Read]) -> None:
         "writes": [[w.key, w.version, w.began_ns, w.ended_ns] for w in writes],
         "reads": [[r.key, r.version, r.began_ns, r.ended_ns, r.session, r.through] for r in reads],
     }
-    path.write_text(json.dumps(rows))
+    whole = path.with_suffix(".part")
+    whole.write_text(json.dumps(rows))
+    whole.rename(path)  # who sees the file sees all of it
 
 
 def load(paths: Iterable[Path]) -> tuple[list[Write], list[Read]]:

@@ -2,7 +2,8 @@
 
     python -m archzero_lab.consistency.worker JOB
 
-JOB is JSON: {"service", "without", "hot", "written", "owner", "seed", "reads", "readers", "writers", "out", "stop"}.
+JOB is JSON: {"service", "without", "hot", "written", "owner", "seed", "reads", "readers", "writers", "out", "done", "may_end",
+"stop"}. `done` is touched when its share of reads is read; it reads on until `may_end` exists.
 """
 
 from __future__ import annotations
@@ -25,6 +26,9 @@ from archzero_lab.cards.protocol import Cards
 from archzero_lab.consistency.history import Read, Write, save
 
 _PAUSE_S = 0.02
+_BUSY_NS = 250_000_000
+"""Writers write in every other such span, on the clock that all processes share: lists and searches, which each write
+invalidates, are cached in the quiet ones and written to in the others."""
 
 
 class _Seen(msgspec.Struct):
@@ -47,10 +51,17 @@ class Recorder:
     writes: list[Write] = field(default_factory=list)
     reads: list[Read] = field(default_factory=list)
     errors: int = 0
+    told: bool = False
+
+    def share_read(self, done: Path) -> None:
+        """Tell, once, that this process has read its share."""
+        if not self.told:
+            self.told = True
+            done.touch()
 
 
 async def run_worker(cards: Cards, job: dict[str, Any]) -> Recorder:
-    """Read until this process's share of reads is done, write beside it; stop early where the stop file appears."""
+    """Read until this process's share is read and it may end, write beside it; stop early where the stop file appears."""
     recorder = Recorder()
     hot = [uuid.UUID(text) for text in job["hot"]]
     written = [uuid.UUID(text) for text in job["written"]]
@@ -79,7 +90,11 @@ async def _read(
         "search": CardFilter(q="hot set", owner_id=owner, status=None, page_size=100),
     }
     hot_texts = {str(card_id) for card_id in hot}
-    while len(into.reads) < job["reads"] and not os.path.exists(job["stop"]):  # noqa: ASYNC240  # a stat, no more
+    while not os.path.exists(job["stop"]):  # noqa: ASYNC240  # a stat, no more
+        if len(into.reads) >= job["reads"]:
+            into.share_read(Path(job["done"]))
+            if os.path.exists(job["may_end"]):  # noqa: ASYNC240  # a stat, no more
+                return
         through = rng.choices(("card", "list", "search"), (20, 1, 1))[0]
         card_id = rng.choice(hot)
         began = time.monotonic_ns()
@@ -104,6 +119,9 @@ async def _read(
 async def _write(cards: Cards, hot: list[uuid.UUID], name: str, into: Recorder, done: asyncio.Event) -> None:
     rng = random.Random(name)
     while not done.is_set():
+        if time.monotonic_ns() // _BUSY_NS % 2:
+            await asyncio.sleep(_PAUSE_S)
+            continue
         card_id = rng.choice(hot)
         began = time.monotonic_ns()
         try:

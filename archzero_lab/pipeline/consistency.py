@@ -153,9 +153,11 @@ def _run(
     progress: Callable[[float], None],
 ) -> list[Path]:
     stop = folder / "stop"
-    processes, outs = [], []
+    may_end = folder / "may-end"
+    processes, outs, shares_read = [], [], []
     for number in range(_PROCESSES):
         outs.append(folder / f"out-{number}.json")
+        shares_read.append(folder / f"done-{number}")
         job = {
             "service": config.encode(),
             "without": list(without),
@@ -167,6 +169,8 @@ def _run(
             "readers": _READERS,
             "writers": _WRITERS,
             "out": str(outs[-1]),
+            "done": str(shares_read[-1]),
+            "may_end": str(may_end),
             "stop": str(stop),
         }
         path = folder / f"job-{number}.json"
@@ -184,11 +188,20 @@ def _run(
         time.sleep(1.5)  # the processes' imports; a fault before the first read would be none
         began = time.monotonic()
         limit_s = 120 + reads / 500
-        while any(is_alive(process) for process in processes) and time.monotonic() - began < limit_s:
+
+        def running() -> list[bool]:
+            late = time.monotonic() - began > limit_s
+            return [not late and is_alive(process) for process in processes]
+
+        while all(running()) and not (faults.every_kind_done and all(done.exists() for done in shares_read)):
             faults.one()
             time.sleep(faults.rng.uniform(0.05, 0.4))  # the processes work undisturbed for a while
-            done = sum(out.exists() for out in outs)
-            progress(max(done / len(outs), 1 - 1 / (1 + (time.monotonic() - began) / max(5.0, reads / 6_000))) * 0.99)
+            progress(1 - 1 / (1 + (time.monotonic() - began) / max(5.0, reads / 6_000)))
+        if all(running()):
+            faults.last()
+        may_end.touch()
+        while any(running()):
+            time.sleep(0.05)
     finally:
         stop.touch()
         for process in processes:

@@ -97,6 +97,21 @@ async def test_a_list_loaded_before_a_write_cannot_be_stored_after_it(
         assert json.loads((await cached.cards.cards(CardFilter(q=word))).body)["total"] == 1
 
 
+async def test_a_reader_after_a_write_does_not_join_a_list_load_from_before_it(cached: Cached, held: Held) -> None:
+    word = uuid.uuid4().hex
+    answered: list[Document] = []
+
+    async def write_and_read() -> None:
+        # the slot still holds the lease of the load that stands here: only its generation tells that it is void
+        held.after_read = None
+        await cached.cards.create_card(CardDraft(f"Card {word}", CardType.Risk))
+        answered.append(await asyncio.wait_for(cached.cards.cards(CardFilter(q=word)), 5))
+
+    held.after_read = write_and_read
+    await cached.cards.cards(CardFilter(q=word))
+    assert json.loads(answered[0].body)["total"] == 1
+
+
 async def test_readers_during_a_write_read_the_database_and_store_nothing(cached: Cached, held: Held) -> None:
     card_id = await _card(cached, quality_score=1)
     seen: list[int] = []

@@ -5,24 +5,25 @@ from __future__ import annotations
 import pytest
 
 from archzero_lab.bootstrap.stack import Stack
+from archzero_lab.consistency.faults import FAULTS
 from archzero_lab.errors import UnknownNameError
 from archzero_lab.pipeline.consistency import GUARDS, verify_consistency
 
 
 def test_no_read_is_older_than_what_was_acknowledged_whatever_happens_to_redis(stack: Stack) -> None:
     result = verify_consistency(stack, reads=50_000, seed=11)
-    assert result.verdict.reads >= 50_000 - 100
+    assert result.verdict.reads >= 50_000
     assert result.verdict.writes > 100
-    assert len({what for _, what in result.faults}) >= 3
+    assert {what for _, what in result.faults} == set(FAULTS)
     assert result.verdict.violations == []
 
 
 @pytest.mark.parametrize("guard", GUARDS)
 def test_without_a_guard_the_harness_finds_violations(stack: Stack, guard: str) -> None:
-    for seed in range(1, 6):
+    for seed in range(1, 9):
         if verify_consistency(stack, reads=30_000, seed=seed, without=(guard,)).verdict.violations:
             return
-    pytest.fail(f"five rounds without {guard} and not one violation: the harness does not test it")
+    pytest.fail(f"eight rounds without {guard} and not one violation: the harness does not test it")
 
 
 def test_the_near_cache_lags_by_milliseconds_at_most_mostly(stack: Stack) -> None:

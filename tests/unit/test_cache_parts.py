@@ -170,7 +170,7 @@ async def test_a_reader_does_not_join_a_load_that_began_before_it_unless_its_lea
         nonlocal loads
         loads += 1
         number = loads
-        flight.lease, flight.loading = f"lease-{number}", True
+        flight.right, flight.loading = f"lease-{number}", True
         await gate.wait()
         return Document(b"%d" % number, "1")
 
