@@ -266,6 +266,7 @@ def verify(
     without: Annotated[
         list[str] | None, typer.Option(help="Test only: take a guard out; the check must then find violations.")
     ] = None,
+    of: Annotated[str | None, typer.Option(help="Another cache library in our place.")] = None,
     seed: Seed = 1,
 ) -> None:
     """Read and write at random while Redis is hurt; check.
@@ -279,7 +280,7 @@ def verify(
     reporter = Reporter(console)
     with exclusive("verify-consistency"), running_stack(load_settings()) as stack:
         with reporter.work("redis") as tell:
-            far = verify_consistency(stack, reads=reads, seed=seed, without=tuple(without or ()), progress=tell)
+            far = verify_consistency(stack, reads=reads, seed=seed, without=tuple(without or ()), of=of, progress=tell)
         console.print(
             f"{far.verdict.reads:,} reads, {far.verdict.writes:,} writes, {len(far.faults)} faults"
             f" in {far.seconds:.0f} s: {len(far.verdict.violations)} violations",
@@ -288,7 +289,7 @@ def verify(
         for violation in far.verdict.violations[:5]:
             read = violation.read
             console.print(f"  {violation.kind}: {read.through} gave version {read.version}, not {violation.expected}")
-        if not without:
+        if not without and of is None:
             with reporter.work("near cache") as tell:
                 near = verify_consistency(stack, reads=max(1_000, reads // 5), seed=seed + 1, near=True, progress=tell)
             told = ", ".join(f"{window} ms: {share:.5%}" for window, share in near.verdict.nines().items())

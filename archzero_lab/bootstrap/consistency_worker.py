@@ -10,10 +10,10 @@ from typing import Any, LiteralString
 
 import msgspec
 
+from archzero_lab.bootstrap.peers import open_peer
 from archzero_lab.bootstrap.service import ServiceConfig, open_cache
-from archzero_lab.cards.protocol import Cards
 from archzero_lab.cards.service import CardService
-from archzero_lab.consistency.worker import main
+from archzero_lab.consistency.worker import HotCards, main
 from archzero_lab.postgres.pool import Database
 
 _STALLED = 0.05
@@ -35,14 +35,20 @@ class StallingDatabase(Database):
 
 
 @asynccontextmanager
-async def open_cards(job: dict[str, Any]) -> AsyncIterator[Cards]:
-    """The cached service of the job's configuration."""
+async def open_cards(job: dict[str, Any]) -> AsyncIterator[HotCards]:
+    """The cached service of the job's configuration, or a peer's over the same database and Redis."""
     config = msgspec.json.decode(job["service"], type=ServiceConfig)
     database = StallingDatabase(config.database_url, config.pool, application_name="archzero-lab consistency")
     await database.open()
+    cards = CardService(database)
     try:
-        async with open_cache(config, CardService(database), frozenset(job["without"])) as handle:
-            yield handle.cards
+        if job.get("of") is None:
+            async with open_cache(config, cards, frozenset(job["without"])) as handle:
+                yield handle.cards
+        else:
+            assert config.redis_url is not None
+            async with open_peer(job["of"], config.redis_url, config.namespace, cards, config.cache) as peer:
+                yield peer
     finally:
         await database.close()
 

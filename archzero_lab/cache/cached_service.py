@@ -11,7 +11,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from typing import Protocol, TypeVar
 
 from archzero_lab.cache.counters import count
-from archzero_lab.cache.entries import NOT_FOUND, Hit, Miss
+from archzero_lab.cache.entries import NOT_FOUND, Hit
 from archzero_lab.cache.keys import Key, Kind
 from archzero_lab.cache.single_flight import Flight, SingleFlight
 from archzero_lab.cache.store import CacheStore
@@ -49,8 +49,8 @@ class TellsOutbox(Protocol):
     def done(self, origin: str) -> None:
         """Redis knows; the row may go."""
 
-    async def settle(self, origin: str) -> None:
-        """Redis could not be told: wait until it is safe to acknowledge."""
+    async def settle(self, origin: str, tell: Callable[[], Awaitable[bool]]) -> bool:
+        """Redis could not be told: wait until it is safe to acknowledge; False where it is not."""
 
 
 class CachedCardService:
@@ -196,8 +196,14 @@ class CachedCardService:
         document = result if isinstance(result, Document) and key is not None else None
         if await self._store.written(key, token, document, kinds, also(result)):
             self._outbox.done(token)
-        else:
-            await self._outbox.settle(token)
+            return result
+
+        # what it holds is not told a second time, only that it is void: another write may have come meanwhile
+        def tell() -> Awaitable[bool]:
+            return self._store.written(key, token, None, kinds, also(result))
+
+        if not await self._outbox.settle(token, tell):
+            raise Unavailable("it was written, but who reads from the cache may not see it yet; ask again in a moment")
         return result
 
     # -- the read path -------------------------------------------------------------------------------------
@@ -209,21 +215,14 @@ class CachedCardService:
             if document is not None:
                 count(key.kind, "near_hit")
                 return document
-        found = await self._store.read(key)
+        found = await self._store.read(key) if self._store.link.licensed else None
+        if found is None:
+            return await load()  # Redis is away: nothing to share with anybody, and no time to lose
         if isinstance(found, Hit):
             if found.document.etag != NOT_FOUND.etag and found.wants_refresh():
                 self._refresh(key, found, load)
             return found.document
-        seen = found.right if isinstance(found, Miss) else None
-        away = found is None
-
-        async def fly(flight: Flight) -> Document:
-            if away:
-                flight.loading = True
-                return await load()
-            return await self._load(key, flight, load)
-
-        return await self._flights.run(key.slot, seen, fly)
+        return await self._flights.run(key.slot, found.lease, lambda flight: self._load(key, flight, load))
 
     async def _load(self, key: Key, flight: Flight, load: Callable[[], Awaitable[Document]]) -> Document:
         """Load under a lease and fill; while another process holds the lease, wait for its value."""
@@ -237,7 +236,7 @@ class CachedCardService:
             if lease.value is not None:
                 return lease.value.document
             if lease.state == "granted":
-                flight.right = lease.generation + lease.token
+                flight.right = lease.token + lease.generation
                 flight.loading = True
                 began = time.perf_counter()
                 try:

@@ -59,7 +59,7 @@ def open_client(url: str, settings: CacheSettings, connections: int, on_connect:
         options |= {"ssl": True} | {name: values[0] for name, values in parse_qs(parts.query).items()}
     options |= {"username": unquote(username) or None, "password": unquote(password) or None}
     if parts.scheme.endswith("cluster"):
-        del options["redis_connect_func"]  # it has one of its own for each node; the heartbeat sees lost nodes
+        del options["redis_connect_func"]  # connections of its own making; the heartbeat asks each node who it is
         options["retry"] = Retry(NoBackoff(), 1)  # MOVED after a failover is answered by asking again
         return RedisCluster(startup_nodes=[ClusterNode(*node) for node in nodes], **options)
     name, _, db = parts.path.strip("/").partition("/")

@@ -29,20 +29,12 @@ NOT_FOUND = Document(b"", "-", 0)
 class Miss:
     """No valid value. `generation` is what was read beside the slot ("" where there is none yet).
 
-    `lease` is the token of whoever loads it now; `fenced` says that a write is under way.
+    `lease` is the token and the generation of whoever loads it now; `fenced` says that a write is under way.
     """
 
     generation: str
     lease: str | None = None
     fenced: bool = False
-
-    @property
-    def right(self) -> str | None:
-        """What a load's result is good for: its lease under its generation, None where nobody loads.
-
-        The token alone would not do: a new generation voids a group's leases without touching their slots.
-        """
-        return None if self.lease is None else self.generation + self.lease
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,5 +95,6 @@ def decode(slot: bytes | None, generation: bytes | None) -> Hit | Miss:
         document = Document(body, slot[_HEADER:end].decode(), int(slot[17:27]))
         return Hit(document, int(slot[27:40]), int(slot[40:46]), slot[:IDENTITY])
     if kind == b"L":
-        return Miss(generation.decode(), lease=slot[1:].decode())
+        # a new generation voids a group's leases without touching their slots
+        return Miss(generation.decode(), lease=slot[1:].decode() if slot[17:] == generation else None)
     return Miss(generation.decode(), fenced=True)

@@ -10,6 +10,7 @@ import asyncio
 import logging
 import time
 import uuid
+from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from typing import Any, Protocol
 
@@ -63,24 +64,31 @@ class Outbox:
         """A write whose invalidation Redis has acknowledged: its row may go."""
         self._done.append(origin)
 
-    async def settle(self, origin: str) -> None:
-        """A write that Redis could not be told of: wait until it is safe to acknowledge.
+    async def settle(self, origin: str, tell: Callable[[], Awaitable[bool]]) -> bool:
+        """A write that Redis could not be told of: wait until it is safe to acknowledge, False where it never was.
 
-        Safe is when another process, asked by NOTIFY, has drained its row, or when no process can hold a licence any
-        more, for then every reader drains before it believes Redis again. Where Redis has been away for longer than
-        that and is so still, nobody waits.
+        Safe is when Redis could be told after all (`tell`), when another process, asked by NOTIFY, has drained its row,
+        or when no process can hold a licence any more, for then every reader drains before it believes Redis again.
+        Where Redis has been away for longer than that and is so still, nobody waits. Not safe is a PostgreSQL that
+        could not be asked in all that time: a process that has Redis, but not the row, may go on reading the old value.
         """
         bound_s = self._licence_s + 0.2
         if self._link.lost_for_s > bound_s and not await self._link.answers():
-            return
+            return True
         deadline = time.monotonic() + bound_s
         with suppress(psycopg.Error, OSError):
             await self._execute("SELECT pg_notify('cache_outbox', %s)", [origin])
+        asked = False
         while time.monotonic() < deadline:
             await asyncio.sleep(0.02)
             with suppress(psycopg.Error, OSError):
                 if not await self._execute("SELECT 1 FROM cache_outbox WHERE origin = %s", [origin]):
-                    return
+                    return True
+                asked = True
+            if await tell():
+                self.done(origin)
+                return True
+        return asked
 
     async def drain(self, *, everything: bool, origins: list[str] | None = None) -> bool:
         """Tell Redis of waiting rows and delete them; True where all that were seen are gone.

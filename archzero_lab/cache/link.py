@@ -1,10 +1,11 @@
 """The way to Redis: a hard timeout, a circuit breaker, and a licence to believe what it says.
 
 A licence is what a process needs to read from Redis. It lasts a moment (licence_s) from the sending of a heartbeat that
-was answered, and is revoked by anything that may mean lost invalidations: a new connection, a failed command, a breaker
-that opened. It is given again only after validation: has this Redis been restarted (its run id), and has the outbox
-been drained. So a writer who could not tell Redis waits that long at most, and may then be sure that nobody reads an
-old value from it.
+was answered, and is revoked by anything that may mean lost invalidations: a lost connection, a connection to another
+Redis than the one that was validated (each tells its run id first), a breaker that opened. A command that was merely
+late revokes nothing: the licence runs out unless a heartbeat is answered in time. It is given again only after
+validation: has this Redis been restarted, and has the outbox been drained. So a writer who could not tell Redis waits
+that long at most, and may then be sure that nobody reads an old value from it.
 """
 
 from __future__ import annotations
@@ -17,9 +18,10 @@ from typing import Any, TypeVar
 
 from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import RedisError, ResponseError
+from redis.exceptions import TimeoutError as RedisTimeoutError
 
 from archzero_lab.cache.breaker import CircuitBreaker
-from archzero_lab.cache.clients import close_client, open_client
+from archzero_lab.cache.clients import close_client, is_cluster, open_client
 from archzero_lab.cache.counters import CALL_TIME, count
 from archzero_lab.cache.keys import Kind
 from archzero_lab.cache.tasks import end_task
@@ -27,6 +29,7 @@ from archzero_lab.errors import mask_secrets
 from archzero_lab.settings import CacheSettings
 
 log = logging.getLogger(__name__)
+_LATE = (TimeoutError, RedisTimeoutError)
 T = TypeVar("T")
 
 
@@ -39,12 +42,15 @@ class Link:
     def __init__(self, url: str, settings: CacheSettings) -> None:
         self._settings = settings
         self.client: Any = open_client(url, settings, settings.pool_size, self._connected)
-        self._probe: Any = open_client(url, settings, 1, self._probe_connected)
+        self._probe: Any = open_client(url, settings, 1, self._connected)
+        self._clustered = is_cluster(url)
         self._slots = asyncio.Semaphore(settings.pool_size)
         self.breaker = CircuitBreaker(settings.breaker_failures, self._told)
         self.validate: Callable[[Any], Awaitable[bool]] = _always
         self.on_revoked: Callable[[], None] = lambda: None
         self._suspect = True
+        self._run_ids: set[str] = set()
+        """Of the Redis that was validated last; of a Cluster, each node's."""
         self._validating = False
         self._licensed_until = 0.0
         self._revocations = 0
@@ -116,10 +122,11 @@ class Link:
                 count(kind, "error")
                 self._last_error = mask_secrets(str(error))
                 return None
-            except (RedisError, OSError, TimeoutError) as error:
+            except Exception as error:  # redis-py's own too: an AttributeError for a connection closed while it opens
                 count(kind, "error")
                 self._failed(error)
-                if isinstance(error, RedisConnectionError | OSError) and not isinstance(error, TimeoutError):
+                # not done (RedisError) or late is no lost connection
+                if isinstance(error, RedisConnectionError) or not isinstance(error, (RedisError, *_LATE)):
                     self.revoke()
                 return None
             CALL_TIME.observe(time.perf_counter() - began)
@@ -161,10 +168,12 @@ class Link:
             if self._failing_since is None:
                 self._failing_since = sent
             self._failed(error)
-            if not self._suspect:
+            if not self._suspect and not isinstance(error, _LATE):
                 self.revoke()
             return
         self._failing_since = None
+        if self._clustered and not self._suspect and await self._told_run_ids() != self._run_ids:
+            self.revoke()
         if self._suspect:
             self._validating = True
             try:
@@ -173,22 +182,35 @@ class Link:
                 await asyncio.gather(*pings, return_exceptions=True)
                 # what follows comes after answered pings: whatever was sent to Redis before has been done by it
                 revocations, sent = self._revocations, time.monotonic()
+                run_ids = await self._told_run_ids()
                 if not await self.validate(self._probe) or self._revocations != revocations:
                     return
             finally:
                 self._validating = False
+            self._run_ids = run_ids
             self._suspect = False
         self._licensed_until = sent + self._settings.licence_s
         self.breaker.recovered()
 
+    async def _told_run_ids(self) -> set[str]:
+        try:
+            async with asyncio.timeout(self._settings.timeout_s):
+                info = await self._probe.info("server")
+        except (RedisError, OSError, TimeoutError):
+            return set()
+        return {str(server["run_id"]) for server in ([info] if "run_id" in info else info.values())}
+
     async def _connected(self, connection: Any) -> None:
         await connection.on_connect()
-        self.revoke()
-
-    async def _probe_connected(self, connection: Any) -> None:
-        await connection.on_connect()
-        if not self._suspect:
+        if self._suspect or not await self._is_the_same(connection):
             self.revoke()
+
+    async def _is_the_same(self, connection: Any) -> bool:
+        """Whether a new connection leads to the Redis that was validated: then nothing can have been missed."""
+        await connection.send_command("INFO", "server")
+        told = await connection.read_response()
+        text = told.decode() if isinstance(told, bytes) else str(told)
+        return any(line.removeprefix("run_id:") in self._run_ids for line in text.splitlines() if "run_id:" in line)
 
     def _told(self, state: str) -> None:
         if state == "open":

@@ -1,7 +1,7 @@
 """The Lua scripts of the cache protocol: each changes a slot only if nobody else's turn has come since.
 
-A slot holds V… a value, L<token> a lease, or F<version><token><token>… a fence: the highest version told while it stood
-(10 digits) and the tokens (16) of those who write.
+A slot holds V… a value, L<token><generation> a lease (16 each), or F<version><token><token>… a fence: the highest
+version told while it stood (10 digits) and the tokens (16) of those who write.
 A generation key holds 16 characters: hexadecimal digits, or F and 15 digits of a token while a write that will change
 it is under way.
 """
@@ -26,18 +26,18 @@ if string.sub(generation, 1, 1) == 'F' then return {'F', '', ''} end
 local held = redis.call('GET', KEYS[1])
 if held then
   local kind = string.sub(held, 1, 1)
-  if kind == 'L' then return {'B', generation, string.sub(held, 2)} end
+  if kind == 'L' and string.sub(held, 18) == generation then return {'B', generation, string.sub(held, 2)} end
   if kind == 'F' then return {'F', generation, ''} end
   if kind == 'V' and string.sub(held, 2, 17) == generation then return {'V', generation, held} end
 end
-redis.call('SET', KEYS[1], 'L' .. ARGV[1], 'PX', ARGV[2])
+redis.call('SET', KEYS[1], 'L' .. ARGV[1] .. generation, 'PX', ARGV[2])
 return {'L', generation, ''}
 """
 
 # Store what was loaded if the lease still stands and the generation is the one read before the load.
 # KEYS: slot, generation. ARGV: token, generation, value, TTL in ms.
 FILL = """
-if redis.call('GET', KEYS[1]) ~= 'L' .. ARGV[1] then return 0 end
+if redis.call('GET', KEYS[1]) ~= 'L' .. ARGV[1] .. ARGV[2] then return 0 end
 if redis.call('GET', KEYS[2]) ~= ARGV[2] then
   redis.call('DEL', KEYS[1])
   return 0
@@ -76,9 +76,9 @@ redis.call('SET', KEYS[1], ARGV[1], 'PX', ARGV[2])
 return 1
 """
 
-# Give a lease back if it is still ours. KEYS: slot. ARGV: token.
+# Give a lease back if it is still ours. KEYS: slot. ARGV: token, generation.
 RELEASE = """
-if redis.call('GET', KEYS[1]) == 'L' .. ARGV[1] then return redis.call('DEL', KEYS[1]) end
+if redis.call('GET', KEYS[1]) == 'L' .. ARGV[1] .. ARGV[2] then return redis.call('DEL', KEYS[1]) end
 return 0
 """
 

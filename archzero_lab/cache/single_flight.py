@@ -11,8 +11,8 @@ from archzero_lab.cards.model import Document
 class Flight:
     """One load in progress.
 
-    `loading` is set just before the database is asked; `right` is the lease that it holds in Redis, with the generation
-    that it was given under, if any.
+    `loading` is set just before the database is asked; `right` is the lease that it holds in Redis (token and
+    generation), if any.
     """
 
     __slots__ = ("loading", "right", "task")

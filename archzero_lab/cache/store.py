@@ -178,7 +178,7 @@ class CacheStore:
 
     async def release(self, key: Key, lease: Lease) -> None:
         """Give a lease back after a load that failed."""
-        await self.link.write(key.kind, lambda: self._release(keys=[key.slot], args=[lease.token]))
+        await self.link.write(key.kind, lambda: self._release(keys=[key.slot], args=[lease.token, lease.generation]))
 
     async def claim_refresh(self, key: Key) -> bool:
         """Whether this process may load a value anew; one does at a time, over all processes."""

@@ -25,7 +25,9 @@ def translated() -> Iterator[None]:
         raise InvalidReference("fromCardId or toCardId is not the id of a card") from None
     except (errors.StatementTooComplex, errors.ProgramLimitExceeded) as error:
         raise InvalidValue(f"too large for the database: {error.diag.message_primary}") from None
-    except (PoolTimeout, TooManyRequests, PoolClosed):
+    except PoolClosed:
+        raise Unavailable("the database cannot be reached; try again in a moment") from None
+    except (PoolTimeout, TooManyRequests):
         raise Unavailable("all database connections are busy; try again in a moment") from None
     except errors.QueryCanceled:
         raise Unavailable("the database took too long for this question; narrow it or try again") from None

@@ -2,8 +2,8 @@
 
     python -m archzero_lab.consistency.worker JOB
 
-JOB is JSON: {"service", "without", "hot", "written", "owner", "seed", "reads", "readers", "writers", "out", "done", "may_end",
-"stop"}. `done` is touched when its share of reads is read; it reads on until `may_end` exists.
+JOB is JSON: {"of", "service", "without", "hot", "written", "owner", "seed", "reads", "readers", "writers", "out",
+"done", "may_end", "stop"}. `done` is touched when its share of reads is read; it reads on until `may_end` exists.
 """
 
 from __future__ import annotations
@@ -17,12 +17,11 @@ import time
 import uuid
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import msgspec
 
 from archzero_lab.cards.model import CardFilter, CardPatch, CardsError, Document
-from archzero_lab.cards.protocol import Cards
 from archzero_lab.consistency.history import Read, Write, save
 
 _PAUSE_S = 0.02
@@ -60,8 +59,21 @@ class Recorder:
             done.touch()
 
 
-async def run_worker(cards: Cards, job: dict[str, Any]) -> Recorder:
-    """Read until this process's share is read and it may end, write beside it; stop early where the stop file appears."""
+class HotCards(Protocol):
+    """What the harness does to a card service."""
+
+    async def card(self, card_id: uuid.UUID) -> Document:
+        """One card."""
+
+    async def cards(self, question: CardFilter) -> Document:
+        """A page of cards."""
+
+    async def update_card(self, card_id: uuid.UUID, patch: CardPatch) -> Document:
+        """Change a card."""
+
+
+async def run_worker(cards: HotCards, job: dict[str, Any]) -> Recorder:
+    """Read until this process's share is read and it may end, write beside it; stop early when told to."""
     recorder = Recorder()
     hot = [uuid.UUID(text) for text in job["hot"]]
     written = [uuid.UUID(text) for text in job["written"]]
@@ -81,7 +93,7 @@ async def run_worker(cards: Cards, job: dict[str, Any]) -> Recorder:
 
 
 async def _read(
-    cards: Cards, job: dict[str, Any], hot: list[uuid.UUID], session: str, into: Recorder, done: asyncio.Event
+    cards: HotCards, job: dict[str, Any], hot: list[uuid.UUID], session: str, into: Recorder, done: asyncio.Event
 ) -> None:
     rng = random.Random(session)
     owner = uuid.UUID(job["owner"])
@@ -116,7 +128,7 @@ async def _read(
         await asyncio.sleep(0)
 
 
-async def _write(cards: Cards, hot: list[uuid.UUID], name: str, into: Recorder, done: asyncio.Event) -> None:
+async def _write(cards: HotCards, hot: list[uuid.UUID], name: str, into: Recorder, done: asyncio.Event) -> None:
     rng = random.Random(name)
     while not done.is_set():
         if time.monotonic_ns() // _BUSY_NS % 2:

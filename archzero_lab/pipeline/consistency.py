@@ -6,7 +6,6 @@ import json
 import os
 import random
 import shutil
-import signal
 import sys
 import tempfile
 import time
@@ -15,6 +14,8 @@ from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
+from archzero_lab.bootstrap.hurt import HurtRedis
+from archzero_lab.bootstrap.peers import PEERS
 from archzero_lab.bootstrap.portfolios import choose_portfolio, ensure_base
 from archzero_lab.bootstrap.service import ServiceConfig
 from archzero_lab.bootstrap.stack import Stack
@@ -23,9 +24,8 @@ from archzero_lab.consistency.history import Verdict, check, load
 from archzero_lab.errors import MeasurementError, unknown_name
 from archzero_lab.postgres.databases import create_database, drop_database
 from archzero_lab.postgres.migrations import connect
-from archzero_lab.servers import redis_server
-from archzero_lab.servers.process import free_port, is_alive, server_home, tail
-from archzero_lab.settings import ROOT, STATE, PoolSettings
+from archzero_lab.servers.process import is_alive, tail
+from archzero_lab.settings import ROOT, PoolSettings
 
 GUARDS = ("lease", "fence", "outbox", "generation", "breaker-drain")
 _PROCESSES = 3
@@ -46,37 +46,6 @@ class ConsistencyResult:
     seconds: float = 0.0
 
 
-class HurtRedis:
-    """A Redis of the harness' own, on one port and password through every restart."""
-
-    def __init__(self, stack: Stack) -> None:
-        system = stack.settings.servers == "system"
-        self._program = redis_server.system_program() if system else redis_server.embedded_program()
-        self._registry = stack.registry
-        self._home = server_home(STATE) / f"hurt-{uuid.uuid4().hex[:8]}"
-        self._home.mkdir(mode=0o755)
-        self._port, self._password = free_port(), uuid.uuid4().hex
-        self.server = self._start()
-
-    def _start(self) -> redis_server.RedisServer:
-        return redis_server.start_redis(
-            self._program, self._home, self._registry, port=self._port, password=self._password, maxmemory_mb=256
-        )
-
-    def restart(self, keep_data: bool) -> None:
-        """Kill it and start it again, with the data it last saved or with none."""
-        os.kill(self.server.record.pid, signal.SIGKILL)
-        self._registry.stop(self.server.record)
-        if not keep_data:
-            (self._home / "redis" / "dump.rdb").unlink(missing_ok=True)
-        self.server = self._start()
-
-    def close(self) -> None:
-        """Stop it and remove what it kept."""
-        self._registry.stop(self.server.record)
-        shutil.rmtree(self._home, ignore_errors=True)
-
-
 def verify_consistency(
     stack: Stack,
     *,
@@ -84,13 +53,17 @@ def verify_consistency(
     seed: int = 1,
     without: tuple[str, ...] = (),
     near: bool = False,
+    of: str | None = None,
     progress: Callable[[float], None] = lambda share: None,
 ) -> ConsistencyResult:
     """One round: `reads` reads over several processes under faults, then the check.
 
-    `near` reads through the near cache, whose staleness is measured and not a violation. Raises UnknownNameError for
-    a guard that does not exist, MeasurementError for a process that died.
+    `near` reads through the near cache, whose staleness is measured and not a violation. `of` checks another cache
+    library of bootstrap.peers in our place. Raises UnknownNameError for a guard or library that is not known,
+    MeasurementError for a process that died.
     """
+    if of is not None and of not in PEERS:
+        raise unknown_name("cache", of, list(PEERS))
     for guard in without:
         if guard not in GUARDS:
             raise unknown_name("guard", guard, list(GUARDS))
@@ -117,7 +90,7 @@ def verify_consistency(
             hot=hot[-_SQL_ONLY:],
             rng=random.Random(f"faults {seed}"),
         )
-        outs = _run(stack, folder, config, hot, owner, reads, seed, without, faults, progress)
+        outs = _run(stack, folder, config, hot, owner, reads, seed, of, without, faults, progress)
         writes, found = load(outs)
         verdict = check([*writes, *faults.writes], found, strict=not near)
         return ConsistencyResult(verdict, faults.done, time.monotonic() - began)
@@ -148,6 +121,7 @@ def _run(
     owner: str,
     reads: int,
     seed: int,
+    of: str | None,
     without: tuple[str, ...],
     faults: Faults,
     progress: Callable[[float], None],
@@ -159,6 +133,7 @@ def _run(
         outs.append(folder / f"out-{number}.json")
         shares_read.append(folder / f"done-{number}")
         job = {
+            "of": of,
             "service": config.encode(),
             "without": list(without),
             "hot": hot,

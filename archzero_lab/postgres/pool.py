@@ -1,16 +1,18 @@
-"""The connection pool: phase 5's settings, waits and holds measured, an exhausted pool said so at once."""
+"""The connection pool: phase 5's settings, waits and holds measured, a database that is away said so at once."""
 
 from __future__ import annotations
 
+import asyncio
+import logging
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from typing import Any, LiteralString
+from typing import Any, LiteralString, Self
 
 import psycopg
 from prometheus_client import Counter, Histogram
 from psycopg.rows import TupleRow
-from psycopg_pool import AsyncConnectionPool
+from psycopg_pool import AsyncConnectionPool, PoolClosed
 
 from archzero_lab.settings import PoolSettings
 
@@ -22,32 +24,36 @@ HELD = Histogram("archzero_pool_held_seconds", "Time a connection was held", buc
 STATEMENTS = Counter("archzero_database_statements_total", "Statements sent to PostgreSQL")
 STATEMENT_TIME = Histogram("archzero_database_statement_seconds", "Time of a statement, rows fetched", buckets=_BUCKETS)
 
+Pool = AsyncConnectionPool[psycopg.AsyncConnection[TupleRow]]
+log = logging.getLogger(__name__)
+_RETRY_S = 0.25
+_NO_SLOT = ("too many clients", "too many connections", "remaining connection slots")
+
 
 class Database:
     """Statements on a pool of autocommitting connections.
 
     A single statement is its own transaction, so a read costs one round trip (and one more where the pool
     checks connections before use). `transaction()` groups several.
+
+    A connection attempt that fails means that the server is away: whoever waits for a connection, and whoever asks
+    for one from then on, gets psycopg_pool.PoolClosed at once, until an attempt (one each _RETRY_S) succeeds. The
+    pool alone would let each of them wait for its whole time-out.
     """
 
     def __init__(self, url: str, settings: PoolSettings, application_name: str = "archzero-lab") -> None:
+        self._url = url
         self._settings = settings
-        self._pool: AsyncConnectionPool[psycopg.AsyncConnection[TupleRow]] = AsyncConnectionPool(
-            url,
-            kwargs={
-                "autocommit": True,
-                "application_name": application_name,
-                "connect_timeout": 5,
-                "options": "-c statement_timeout=30s -c timezone=UTC",
-            },
-            min_size=settings.min_size,
-            max_size=settings.max_size,
-            timeout=settings.acquire_timeout_s,
-            max_idle=settings.max_idle_s,
-            max_lifetime=settings.max_lifetime_s,
-            check=AsyncConnectionPool.check_connection if settings.check_before_use else None,
-            open=False,
-        )
+        self._kwargs: dict[str, Any] = {
+            "autocommit": True,
+            "application_name": application_name,
+            "connect_timeout": 5,
+            "options": "-c statement_timeout=30s -c timezone=UTC",
+        }
+        self._pool = self._new_pool()
+        self._returning: asyncio.Task[None] | None = None
+        self._asking: set[asyncio.Timeout] = set()
+        self._closed = False
 
     async def open(self) -> None:
         """Open the pool in the background: a service starts, and says 503, while PostgreSQL is away."""
@@ -55,19 +61,93 @@ class Database:
 
     async def close(self) -> None:
         """Close every connection."""
+        self._closed = True
+        if self._returning is not None:
+            self._returning.cancel()
+            await asyncio.gather(self._returning, return_exceptions=True)
         await self._pool.close()
+
+    def _new_pool(self) -> Pool:
+        database = self
+
+        class Watched(psycopg.AsyncConnection[TupleRow]):
+            """A connection whose failed attempts are seen."""
+
+            @classmethod
+            async def connect(cls, *arguments: Any, **options: Any) -> Self:
+                try:
+                    return await super().connect(*arguments, **options)
+                except psycopg.OperationalError as error:
+                    database._attempt_failed(error)
+                    raise
+
+        return AsyncConnectionPool(
+            self._url,
+            connection_class=Watched,
+            kwargs=self._kwargs,
+            min_size=self._settings.min_size,
+            max_size=self._settings.max_size,
+            timeout=self._settings.acquire_timeout_s,
+            max_idle=self._settings.max_idle_s,
+            max_lifetime=self._settings.max_lifetime_s,
+            check=AsyncConnectionPool.check_connection if self._settings.check_before_use else None,
+            open=False,
+        )
+
+    def _attempt_failed(self, error: psycopg.OperationalError) -> None:
+        if any(text in str(error) for text in _NO_SLOT):
+            return  # it is there and busy: what connections there are go on working
+        if self._returning is None and not self._closed:
+            log.warning("PostgreSQL is away; asking again every %s s", _RETRY_S)
+            self._returning = asyncio.create_task(self._until_back())
+
+    async def _until_back(self) -> None:
+        """Close the pool, which tells all who wait; make a new one once the server takes connections again."""
+        for told in self._asking:
+            told.reschedule(asyncio.get_running_loop().time())
+        await self._pool.close(timeout=0)
+        while True:
+            try:
+                await (await psycopg.AsyncConnection.connect(self._url, **self._kwargs)).close()
+                break
+            except psycopg.OperationalError:
+                await asyncio.sleep(_RETRY_S)
+        self._pool = self._new_pool()
+        self._returning = None
+        await self._pool.open(wait=False)
+        log.warning("PostgreSQL is back")
 
     @asynccontextmanager
     async def connection(self) -> AsyncIterator[psycopg.AsyncConnection[TupleRow]]:
-        """A connection for as long as the block runs. Raises psycopg_pool.PoolTimeout when none comes free."""
+        """A connection for as long as the block runs.
+
+        Raises psycopg_pool.PoolTimeout when none comes free, PoolClosed while PostgreSQL is away.
+        """
         asked = time.perf_counter()
-        async with self._pool.connection() as connection:
-            got = time.perf_counter()
-            ACQUIRE_WAIT.observe(got - asked)
-            try:
+        pool = self._pool
+        connection = await self._acquire(pool)
+        got = time.perf_counter()
+        ACQUIRE_WAIT.observe(got - asked)
+        try:
+            async with connection:  # commits or rolls back what was begun; the pool's connections stay open
                 yield connection
-            finally:
-                HELD.observe(time.perf_counter() - got)
+        finally:
+            HELD.observe(time.perf_counter() - got)
+            await pool.putconn(connection)
+
+    async def _acquire(self, pool: Pool) -> psycopg.AsyncConnection[TupleRow]:
+        # closing a pool fails those who wait in it, except one that is just checking a connection: so we tell them too
+        told = asyncio.timeout(None)
+        try:
+            async with told:
+                self._asking.add(told)
+                return await pool.getconn()
+        except TimeoutError:
+            if not told.expired():
+                raise
+            raise PoolClosed("PostgreSQL is away") from None
+        finally:
+            self._asking.discard(told)
 
     async def row(
         self, sql: LiteralString, params: dict[str, Any] | None = None, *, prepare: bool | None = None

@@ -73,9 +73,15 @@ def system_programs() -> Path:
 
 
 def start_postgres(
-    programs: Path, home: Path, registry: ProcessRegistry, *, kept: bool = False, timeout_s: float = 60.0
+    programs: Path,
+    home: Path,
+    registry: ProcessRegistry,
+    *,
+    kept: bool = False,
+    port: int | None = None,
+    timeout_s: float = 60.0,
 ) -> PostgresServer:
-    """Start PostgreSQL on a free loopback port with its cluster under `home`, made on first use.
+    """Start PostgreSQL on a loopback port (a free one unless given) with its cluster under `home`, made on first use.
 
     Raises ServerError, with the last line of the server's log, where it does not come up.
     """
@@ -87,7 +93,7 @@ def start_postgres(
     if not (data / "PG_VERSION").exists() or not password_file.exists():
         _make_cluster(programs, base, user.pw_uid if user else None, user.pw_gid if user else None)
     password = password_file.read_text().strip()
-    port = free_port()
+    port = port or free_port()
     argv = [str(programs / "postgres"), "-D", str(data), *_options(port)]
     log.unlink(missing_ok=True)
     record = registry.spawn(

@@ -26,6 +26,8 @@ class Driver:
         self._timeout_s = timeout_s
         self._socket: socket.socket | None = None
         self._last_used = 0.0
+        self.head = b""
+        """The status line and headers of the last answer, in lower case."""
         self._tail = f" HTTP/1.1\r\nHost: {parts.netloc}\r\nAccept: application/json\r\n\r\n".encode()
 
     def get(self, path: str) -> tuple[float, int, bytes]:
@@ -74,7 +76,7 @@ class Driver:
             if not more:
                 raise ConnectionResetError("connection closed")
             received += more
-        head = received[:end].lower()
+        head = self.head = received[:end].lower()
         status = int(head[9:12])
         at = head.find(b"\r\ncontent-length:")
         if at < 0:

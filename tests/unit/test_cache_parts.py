@@ -108,7 +108,10 @@ def test_a_value_is_refreshed_after_its_soft_expiry_and_the_dearer_it_is_the_ear
 
 
 def test_leases_and_fences_are_misses_that_say_so() -> None:
-    assert decode(b"Ltoken", b"g") == Miss("g", lease="token")
+    token, generation = "t" * 16, "0123456789abcdef"
+    lease = f"L{token}{generation}".encode()
+    assert decode(lease, generation.encode()) == Miss(generation, lease=token + generation)
+    assert decode(lease, b"fedcba9876543210").lease is None, "a new generation voids it"
     assert decode(b"Ftoken", b"g") == Miss("g", fenced=True)
     assert decode(None, b"g") == Miss("g")
 

@@ -28,7 +28,11 @@ def _locked() -> dict[str, set[str]]:
 
 def test_the_lock_satisfies_every_range_of_pyproject() -> None:
     locked = _locked()
-    for text in [*PROJECT["dependencies"], *PROJECT["optional-dependencies"]["test"]]:
+    for text in [
+        *PROJECT["dependencies"],
+        *PROJECT["optional-dependencies"]["test"],
+        *PROJECT["optional-dependencies"]["peers"],
+    ]:
         requirement = Requirement(text)
         versions = locked.get(canonicalize_name(requirement.name), set())
         assert versions, f"{requirement.name} is not in requirements.lock"
