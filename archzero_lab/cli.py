@@ -62,6 +62,9 @@ def report(
     relationships: RelationshipsFile = None,
     only: Annotated[list[str] | None, typer.Option(help="A claim to measure; repeat for several.")] = None,
     seed: Seed = 1,
+    notebook: Annotated[
+        list[str] | None, typer.Option(help="Only run this notebook, such as staleness; repeat for several.")
+    ] = None,
 ) -> None:
     """Measure phase 5 before and after; the main job.
 
@@ -69,9 +72,16 @@ def report(
     """
     from archzero_lab.bootstrap.stack import exclusive
     from archzero_lab.pipeline.progress import Reporter
+    from archzero_lab.pipeline.question import ask
     from archzero_lab.pipeline.report import ReportRequest, make_report
     from archzero_lab.reporting.scorecard import print_scorecard
 
+    if notebook:
+        with exclusive("report"):
+            pages = ask(notebook, Reporter(console))
+        for page in pages:
+            console.print(f"{page.title}: {_relative(page.html)}", highlight=False)
+        return
     request = ReportRequest(profile, cards, inventory, relationships, tuple(only or ()), seed)
     with exclusive("report"):
         run, summary = make_report(load_settings(), request, Reporter(console))

@@ -1,11 +1,11 @@
 """The way to Redis: a hard timeout, a circuit breaker, and a licence to believe what it says.
 
 A licence is what a process needs to read from Redis. It lasts a moment (licence_s) from the sending of a heartbeat that
-was answered, and is revoked by anything that may mean lost invalidations: a lost connection, a connection to another
-Redis than the one that was validated (each tells its run id first), a breaker that opened. A command that was merely
-late revokes nothing: the licence runs out unless a heartbeat is answered in time. It is given again only after
-validation: has this Redis been restarted, and has the outbox been drained. So a writer who could not tell Redis waits
-that long at most, and may then be sure that nobody reads an old value from it.
+was answered, and is revoked by what may mean lost invalidations: a connection to another Redis than the one that was
+validated (each tells its run id first; of a Cluster, a lost connection), a breaker that opened. A command that failed
+or was late revokes nothing by itself: the licence runs out unless a heartbeat is answered in time. It is given again
+only after validation: has this Redis been restarted, and has the outbox been drained. So a writer who could not tell
+Redis waits that long at most, and may then be sure that nobody reads an old value from it.
 """
 
 from __future__ import annotations
@@ -16,7 +16,6 @@ import time
 from collections.abc import Awaitable, Callable
 from typing import Any, TypeVar
 
-from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import RedisError, ResponseError
 from redis.exceptions import TimeoutError as RedisTimeoutError
 
@@ -125,9 +124,8 @@ class Link:
             except Exception as error:  # redis-py's own too: an AttributeError for a connection closed while it opens
                 count(kind, "error")
                 self._failed(error)
-                # not done (RedisError) or late is no lost connection
-                if isinstance(error, RedisConnectionError) or not isinstance(error, (RedisError, *_LATE)):
-                    self.revoke()
+                if self._clustered and not isinstance(error, _LATE):
+                    self.revoke()  # its new connections do not say whom they lead to
                 return None
             CALL_TIME.observe(time.perf_counter() - began)
             self.breaker.success()
@@ -168,7 +166,7 @@ class Link:
             if self._failing_since is None:
                 self._failing_since = sent
             self._failed(error)
-            if not self._suspect and not isinstance(error, _LATE):
+            if self._clustered and not self._suspect and not isinstance(error, _LATE):
                 self.revoke()
             return
         self._failing_since = None

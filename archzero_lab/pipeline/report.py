@@ -29,6 +29,7 @@ from archzero_lab.pipeline.environment import describe
 from archzero_lab.pipeline.locust_stage import LoadResult, run_load
 from archzero_lab.pipeline.plans import collect_index_sizes, collect_plans
 from archzero_lab.pipeline.progress import Reporter
+from archzero_lab.pipeline.question import reads_a_run
 from archzero_lab.pipeline.run_folder import RunFolder, new_run
 from archzero_lab.postgres.migrations import connect
 from archzero_lab.reporting.notebooks import NOTEBOOKS, NotebookPage, run_notebook
@@ -247,7 +248,7 @@ def _summary(
 
 
 def _notebooks(run: RunFolder, tell: Callable[[float], None]) -> list[NotebookPage]:
-    paths = sorted(NOTEBOOKS.glob("*.ipynb"))
+    paths = [path for path in sorted(NOTEBOOKS.glob("*.ipynb")) if reads_a_run(path.stem)]
     done = 0
 
     def one(path: Path) -> NotebookPage:

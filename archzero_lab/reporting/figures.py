@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
 # Okabe & Ito's palette: distinct under every common colour blindness
 COLOURS = {"control": "#D55E00", "treatment": "#0072B2", "indexes": "#009E73", "cache": "#CC79A7"}
+PALETTE = ("#0072B2", "#56B4E9", "#D55E00", "#E69F00", "#CC79A7", "#009E73")
 NAMES = {
     "control": "control (no index, no cache)",
     "treatment": "treatment (indexes and cache)",
@@ -79,10 +80,15 @@ def _log_axis(axis: Any, set_scale: Any) -> None:
     axis.set_minor_formatter(NullFormatter())
 
 
-def _legend_above(axes: Any) -> None:
+def _legend_above(axes: Any, columns: int = 3, markerscale: float = 1.0) -> None:
     """The legend in a line over the plot, where it covers no data, and the title over that."""
-    axes.set_title(axes.get_title(), loc="left", pad=26, fontweight="bold", fontsize=11)
-    axes.legend(loc="lower left", bbox_to_anchor=(0, 1.0), ncols=3, borderaxespad=0.2, fontsize=9)
+    legend = axes.legend(
+        loc="lower left", bbox_to_anchor=(0, 1.0), ncols=columns, borderaxespad=0.2, fontsize=9, markerscale=markerscale
+    )
+    lines = -(-len(legend.get_texts()) // columns)
+    title = axes.get_title()
+    axes.set_title("")  # the one in the middle
+    axes.set_title(title, loc="left", pad=12 + 14 * lines, fontweight="bold", fontsize=11)
 
 
 def percentile_curves(samples: pd.DataFrame, title: str) -> Picture:
@@ -198,3 +204,56 @@ def memory_by_block(slots: pd.DataFrame) -> Picture:
         title="Redis memory under the mix",
     )
     return picture(figure, f"Redis memory by block, at the end {slots['used_memory_mb'].iloc[-1]:.1f} MB")
+
+
+def staleness(late: dict[str, tuple[list[float], int]]) -> Picture:
+    """Of each cache (its stale reads' lateness in ms, all its reads): the share of reads staler than a time."""
+    figure, axes = plt.subplots(figsize=(8, 3.8))
+    said = []
+    styles = zip(PALETTE, ("-", "--", "-.", ":", (0, (5, 1, 1, 1))), strict=False)
+    for (name, (times, reads)), (colour, style) in zip(late.items(), styles, strict=False):
+        ordered = np.sort(np.maximum(np.asarray(times, dtype=float), 0.1))
+        share = len(times) / reads
+        said.append(f"{name} {share:.3%} stale")
+        label = f"{name}: {share:.3%}" if times else f"{name}: none"
+        left = (len(ordered) - np.arange(len(ordered))) / reads * 100
+        axes.step(ordered, left, color=colour, linestyle=style, linewidth=2, label=label, where="post")
+    axes.set_xscale("log")
+    axes.set_yscale("log")
+    axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+    axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+    title = "How stale reads get"
+    axes.set(xlabel="read so many ms after the write was acknowledged", ylabel="older, % of reads", title=title)
+    _legend_above(axes)
+    return picture(figure, f"{title}: {'; '.join(said)}")
+
+
+def time_line(reads: pd.DataFrame, hits: pd.DataFrame, phases: list[tuple[float, float, str | None]]) -> Picture:
+    """Latency of each read over time by reader, failures as crosses, the hit rate below, faults shaded and named."""
+    figure, (above, below) = plt.subplots(
+        2, 1, figsize=(10, 5.4), sharex=True, height_ratios=(3, 1), layout="constrained"
+    )
+    marks = {"uncached": ("#999999", "no cache"), "cold": ("#009E73", "cold, through the cache")}
+    marks["cached"] = ("#0072B2", "hot, through the cache")
+    good = reads[reads["status"] == 200]
+    failed = reads[(reads["status"] != 200) & reads["reader"].isin(list(marks))]
+    above.scatter(
+        failed["t_s"], failed["ms"], s=14, marker="x", color="#D55E00", label="refused (503)", rasterized=True
+    )
+    for reader, (colour, label) in marks.items():
+        seen = good[good["reader"] == reader]
+        above.scatter(seen["t_s"], seen["ms"], s=3, color=colour, alpha=0.5, label=label, rasterized=True)
+    _log_axis(above.yaxis, above.set_yscale)
+    above.set(ylabel="ms", title="A service loses Redis, then PostgreSQL")
+    for began, ended, fault in phases:
+        if fault is not None:
+            for axes in (above, below):
+                axes.axvspan(began, ended, color="#000000", alpha=0.07, linewidth=0)
+            name = fault.replace(", ", ",\n").replace(" ", "\n", 1)
+            above.text((began + ended) / 2, 0.98, name, transform=above.get_xaxis_transform(), ha="center", va="top",
+                       fontsize=8)  # fmt: skip
+    below.plot(hits["t_s"], hits["hit_rate"] * 100, color="#0072B2", linewidth=1.2)
+    below.set(xlabel="seconds", ylabel="hot reads\nfrom Redis, %", ylim=(-5, 105))
+    _legend_above(above, columns=4, markerscale=3)
+    faults = [fault for _, _, fault in phases if fault]
+    return picture(figure, f"reads over {reads['t_s'].max():.0f} s through {', '.join(faults)}; {len(failed)} refused")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from archzero_lab.bootstrap.peers import PEERS
 from archzero_lab.bootstrap.stack import Stack
 from archzero_lab.consistency.faults import FAULTS
 from archzero_lab.errors import UnknownNameError
@@ -35,3 +36,16 @@ def test_the_near_cache_lags_by_milliseconds_at_most_mostly(stack: Stack) -> Non
 def test_an_unknown_guard_is_named_with_the_known_ones(stack: Stack) -> None:
     with pytest.raises(UnknownNameError, match="unknown guard 'luck'; known: lease, fence"):
         verify_consistency(stack, reads=1_000, without=("luck",))
+
+
+@pytest.mark.parametrize("peer", PEERS)
+def test_the_harness_finds_the_stale_reads_of_other_caches(stack: Stack, peer: str) -> None:
+    verdict = verify_consistency(stack, reads=10_000, of=peer).verdict
+    assert verdict.writes > 50, "it works: it reads and writes"
+    assert verdict.late_ms, "these caches are known to store what was read before a write"
+    assert {violation.kind for violation in verdict.violations} <= {"stale", "back"}
+
+
+def test_an_unknown_cache_is_named_with_the_known_ones(stack: Stack) -> None:
+    with pytest.raises(UnknownNameError, match="unknown cache 'memcached'; known: cashews"):
+        verify_consistency(stack, reads=1_000, of="memcached")
