@@ -115,7 +115,9 @@ async def measure(stack: Stack, database_url: str) -> dict[str, object]:
             config = ServiceConfig(database_url, stack.redis_url, f"bench:{count}", cache=settings)
             cards = CardService(database)
             handles[count] = await closing.enter_async_context(open_cache(config, cards))
-        rows = await database.row("SELECT array_agg(id) FROM (SELECT id FROM cards ORDER BY id LIMIT 100) AS first_cards")
+        rows = await database.row(
+            "SELECT array_agg(id) FROM (SELECT id FROM cards ORDER BY id LIMIT 100) AS first_cards"
+        )
         assert rows is not None
         rng = random.Random(1)
         found: dict[int, list[float]] = {FEW: [], MANY: []}

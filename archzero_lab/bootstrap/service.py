@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import logging
 import os
 from collections.abc import AsyncIterator
@@ -157,4 +158,10 @@ def create() -> FastPath:
     """The application factory that Granian's workers call."""
     logging.basicConfig(level=logging.WARNING, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
     config = msgspec.json.decode(os.environ[VARIABLE], type=ServiceConfig)
-    return FastPath(create_app(lambda: open_service(config)))
+    app = FastPath(create_app(lambda: open_service(config)))
+    # The objects of modules and routes, tens of thousands, live for ever; walked again and again by the collector,
+    # they stopped everything for tens of milliseconds (p99 of cached reads 36 ms, 3 ms without, a fifth more reads).
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(50_000, 20, 100)
+    return app
