@@ -18,6 +18,7 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
+from archzero_lab import run_commands
 from archzero_lab.errors import LabError, mask_secrets
 from archzero_lab.settings import REPORTS, ROOT, load_settings
 
@@ -31,6 +32,9 @@ app = typer.Typer(
 )
 migrate_app = typer.Typer(help="Apply or roll back phase 5's indexes.", no_args_is_help=True)
 app.add_typer(migrate_app, name="migrate")
+app.command()(run_commands.compare)
+app.command()(run_commands.gate)
+app.command()(run_commands.history)
 console = Console()
 _debug = False
 
@@ -307,6 +311,38 @@ def verify(
             if near.verdict.violations:
                 raise typer.Exit(1)
     if far.verdict.violations:
+        raise typer.Exit(1)
+
+
+@app.command("self-check")
+def self_check(
+    small: Annotated[bool, typer.Option("--small", help="12 blocks instead of 20: for CI.")] = False,
+    seed: Seed = 1,
+) -> None:
+    """Can this machine be trusted? Same arms, known delays.
+
+    Exits 1 where two identical arms came out different or a delay of known size was not found.
+    """
+    from archzero_lab.bootstrap.stack import exclusive, running_stack
+    from archzero_lab.pipeline.progress import Reporter
+    from archzero_lab.pipeline.self_check import run_self_check
+
+    with exclusive("self-check"), running_stack(load_settings()) as stack, Reporter(console).work("self-check") as tell:
+        found = run_self_check(stack, blocks=12 if small else 20, seed=seed, progress=tell)
+    same = Table("two identical arms", "ratio", "95 % interval", "found", "margin here", title_justify="left")
+    for item in found.same:
+        c = item.comparison
+        interval = f"{c.ci_low:.3f} to {c.ci_high:.3f}"
+        name = f"{item.operation} {item.metric}"
+        same.add_row(name, f"{c.effect_size:.3f}", interval, item.found.value, f"{item.margin:.1%}")
+    console.print(same)
+    delays = Table("delay put in", "found", "95 % interval", "within 20 %", title_justify="left")
+    for delay in found.delays:
+        interval = f"{delay.ci_low_ms:.2f} to {delay.ci_high_ms:.2f} ms"
+        right = "yes" if delay.right else "no"
+        delays.add_row(f"{delay.added_ms:g} ms to {delay.where}", f"{delay.found_ms:.2f} ms", interval, right)
+    console.print(delays)
+    if not found.trustworthy:
         raise typer.Exit(1)
 
 

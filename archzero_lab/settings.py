@@ -104,6 +104,8 @@ def _from_table(table: dict[str, Any], where: str) -> Settings:
     sections: dict[str, Any] = {"cache": CacheSettings(), "pool": PoolSettings()}
     values: dict[str, Any] = {}
     for name, value in table.items():
+        if name == "gate":
+            continue  # its rules are read by ./lab gate
         if name in sections:
             if not isinstance(value, dict):
                 raise SettingsError(f"{where}: [{name}] must be a table")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import platform
 import subprocess
@@ -42,6 +43,7 @@ def describe(stack: Stack) -> dict[str, Any]:
     memory: Any = client.config_get("maxmemory*") if stack.redis_pid else {}
     client.close()
     return {
+        "machine": machine_fingerprint(),
         "cpu": _cpu(),
         "cores": os.cpu_count(),
         "memory_gb": round(psutil.virtual_memory().total / 2**30, 1),
@@ -57,6 +59,12 @@ def describe(stack: Stack) -> dict[str, Any]:
         "redis_server": info.get("server_name", "redis"),
         "redis_settings": memory,
     }
+
+
+def machine_fingerprint() -> str:
+    """Eight hexadecimal digits of what makes a machine of another speed: its CPU, cores and memory."""
+    memory_gb = round(psutil.virtual_memory().total / 2**30)
+    return hashlib.sha256(f"{_cpu()} {os.cpu_count()} {memory_gb}".encode()).hexdigest()[:8]
 
 
 def _cpu() -> str:

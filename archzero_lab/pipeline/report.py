@@ -32,7 +32,9 @@ from archzero_lab.pipeline.progress import Reporter
 from archzero_lab.pipeline.question import reads_a_run
 from archzero_lab.pipeline.run_folder import RunFolder, new_run
 from archzero_lab.postgres.migrations import connect
+from archzero_lab.reporting.history import append as append_history
 from archzero_lab.reporting.notebooks import NOTEBOOKS, NotebookPage, run_notebook
+from archzero_lab.reporting.run_series import read_run
 from archzero_lab.reporting.scorecard import index_page
 from archzero_lab.servers.process import free_port
 from archzero_lab.settings import Settings
@@ -101,6 +103,7 @@ def make_report(settings: Settings, request: ReportRequest, reporter: Reporter) 
         summary["stages"] = run.stages
         run.write_json("summary.json", summary)
     run.publish()
+    append_history(read_run(str(run.path)), {claim.id: (claim.control, claim.treatment) for claim in claims})
     return run, summary
 
 

@@ -16,7 +16,11 @@ import pandas as pd
 from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from matplotlib.figure import Figure
+
+    from archzero_lab.reporting.history import ChangePoint
 
 # Okabe & Ito's palette: distinct under every common colour blindness
 COLOURS = {"control": "#D55E00", "treatment": "#0072B2", "indexes": "#009E73", "cache": "#CC79A7"}
@@ -257,3 +261,27 @@ def time_line(reads: pd.DataFrame, hits: pd.DataFrame, phases: list[tuple[float,
     _legend_above(above, columns=4, markerscale=3)
     faults = [fault for _, _, fault in phases if fault]
     return picture(figure, f"reads over {reads['t_s'].max():.0f} s through {', '.join(faults)}; {len(failed)} refused")
+
+
+def over_time(rows: pd.DataFrame, title: str, points: Sequence[ChangePoint] = ()) -> Picture:
+    """A claim's series over its runs, oldest first: the arms in ms above, the ratio below, change points as lines."""
+    runs = list(dict.fromkeys(rows["run_id"]))
+    place = {run: number for number, run in enumerate(runs)}
+    figure, (above, below) = plt.subplots(2, 1, figsize=(8, 4.6), sharex=True, layout="constrained")
+    for (arm, machine), group in rows.groupby(["arm", "machine"]):
+        axes = below if arm not in COLOURS else above
+        x = group["run_id"].map(place)
+        colour = COLOURS.get(str(arm), "#111111")
+        label = f"{arm}, machine {machine}"
+        axes.plot(x, group["value"], "o-", color=colour, label=label, markersize=4, linewidth=1)
+        axes.fill_between(x, group["ci_low"], group["ci_high"], color=colour, alpha=0.15, linewidth=0)
+    for point in points:
+        if point.claim == title and point.run_id in place:
+            axes = below if "code" in point.what else above
+            axes.axvline(place[point.run_id] - 0.5, color="#111111", linestyle=":", linewidth=1.5)
+    _log_axis(above.yaxis, above.set_yscale)
+    above.set(ylabel="ms", title=title)
+    below.set(ylabel="treatment / control", xlabel="run, oldest first")
+    below.set_xticks(range(len(runs)), [str(number + 1) for number in range(len(runs))])
+    _legend_above(above, columns=2)
+    return picture(figure, f"{title} over {len(runs)} runs")

@@ -10,10 +10,13 @@ from __future__ import annotations
 import asyncio
 import socket
 import sys
+import time
 from collections import deque
 from typing import cast
 
 import uvloop
+
+_TIMER_S = 0.001
 
 
 class _Network:
@@ -29,7 +32,7 @@ class _End(asyncio.Protocol):
     def __init__(self, network: _Network, loop: asyncio.AbstractEventLoop) -> None:
         self._network = network
         self._loop = loop
-        self._waiting: deque[bytes] = deque()
+        self._waiting: deque[tuple[float, bytes]] = deque()
         self._due = 0.0
         self.transport: asyncio.Transport | None = None
         self.other: _End | None = None
@@ -44,17 +47,20 @@ class _End(asyncio.Protocol):
         if not self._network.delay_s and not self._waiting:
             self._pass_on(data)
             return
-        self._waiting.append(data)
         # never before what was sent earlier, whatever the delay is set to meanwhile
         self._due = max(self._due, self._loop.time() + self._network.delay_s / 2)
-        self._loop.call_at(self._due, self._pass_next)
+        self._waiting.append((self._due, data))
+        self._loop.call_at(self._due - _TIMER_S, self._pass_next)
 
     def connection_lost(self, error: Exception | None) -> None:
         if self.other is not None and self.other.transport is not None:
             self.other.transport.close()
 
     def _pass_next(self) -> None:
-        self._pass_on(self._waiting.popleft())
+        due, data = self._waiting.popleft()
+        # the loop's timers are a millisecond wide: 5 ms would be 6.6; the rest is slept to the point
+        time.sleep(max(0.0, due - self._loop.time()))
+        self._pass_on(data)
 
     def _pass_on(self, data: bytes) -> None:
         assert self.other is not None
@@ -63,29 +69,37 @@ class _End(asyncio.Protocol):
 
 
 class _Accepted(_End):
-    """The end that connected to us; connects to the target first and reads nothing before that."""
+    """The end that connected to us; what it sends before the target is reached waits for that."""
 
     def __init__(self, network: _Network, loop: asyncio.AbstractEventLoop, target_port: int) -> None:
         super().__init__(network, loop)
         self._target_port = target_port
         self._connecting: asyncio.Task[None] | None = None
+        self._early: list[bytes] = []
+
+    def data_received(self, data: bytes) -> None:
+        if self.other is None:
+            self._early.append(data)
+        else:
+            super().data_received(data)
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         super().connection_made(transport)
-        assert self.transport is not None
-        self.transport.pause_reading()
         self._connecting = self._loop.create_task(self._connect())
 
     async def _connect(self) -> None:
         assert self.transport is not None
         other = _End(self._network, self._loop)
-        other.other, self.other = self, other
+        other.other = self
         try:
             await self._loop.create_connection(lambda: other, "127.0.0.1", self._target_port)
         except OSError:
             self.transport.abort()  # nobody is there: the one who asks is told so
             return
-        self.transport.resume_reading()
+        self.other = other
+        for data in self._early:
+            super().data_received(data)
+        self._early.clear()
 
 
 async def _control(network: _Network, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:

@@ -1,4 +1,4 @@
-"""From intervals to verdicts: confirmed, refuted or inconclusive, by one rule a kind of claim."""
+"""From intervals to verdicts: of a claim by one rule a kind, of a comparison by a margin."""
 
 from __future__ import annotations
 
@@ -11,6 +11,33 @@ class Verdict(StrEnum):
     CONFIRMED = "confirmed"
     REFUTED = "refuted"
     INCONCLUSIVE = "inconclusive"
+
+
+class Change(StrEnum):
+    """What can be said of a comparison of two runs or arms, lower being better."""
+
+    IMPROVED = "improved"
+    REGRESSED = "regressed"
+    EQUIVALENT = "equivalent"
+    INCONCLUSIVE = "inconclusive"
+
+
+def change(low: float, high: float, margin: float) -> Change:
+    """A ratio after / before by its interval and a margin below which a difference is none (0.05: 5 %).
+
+    Equivalent when the whole interval lies within the margin (two one-sided tests), a change when all of it lies
+    beyond.
+
+    >>> change(1.1, 1.3, 0.05).value, change(0.99, 1.02, 0.05).value, change(0.9, 1.2, 0.05).value
+    ('regressed', 'equivalent', 'inconclusive')
+    """
+    if low > 1 + margin:
+        return Change.REGRESSED
+    if high < 1 / (1 + margin):
+        return Change.IMPROVED
+    if low >= 1 / (1 + margin) and high <= 1 + margin:
+        return Change.EQUIVALENT
+    return Change.INCONCLUSIVE
 
 
 def at_least(claimed: float, low: float, high: float) -> Verdict:

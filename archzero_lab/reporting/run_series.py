@@ -1,0 +1,144 @@
+"""What a finished run measured: a value a block of each claim, arm and metric; and two runs beside each other."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from archzero_lab.errors import LabError
+from archzero_lab.settings import REPORTS
+from archzero_lab.stats.estimates import REQUESTS_FOR
+from archzero_lab.stats.unpaired import MINIMUM_EACH, shape_changed, shift
+from archzero_lab.stats.verdict import Change, change
+
+METRICS = {"p50": 0.5, "p95": 0.95, "p99": 0.99, "mean": None}
+LEAST_MARGIN = 0.10
+"""Between two runs on one machine: what a self-check within one run cannot see (a neighbour that has come, a warmer
+CPU). 5 % and more is common on shared machines for identical code."""
+
+
+@dataclass(frozen=True)
+class RunData:
+    """A run's summary and samples. `series` is keyed by (claim, arm, metric), values in ms by block."""
+
+    id: str
+    summary: dict[str, Any]
+    samples: pd.DataFrame
+    series: dict[tuple[str, str, str], list[float]]
+
+    def value(self, claim: str, arm: str, metric: str) -> float | None:
+        """The median over blocks, in ms."""
+        found = self.series.get((claim, arm, metric))
+        return float(np.median(found)) if found else None
+
+
+def read_run(run: str) -> RunData:
+    """A run by its id, its folder or "latest". Raises LabError where it is not there or never measured anything."""
+    path = Path(run) if "/" in run else REPORTS / run
+    try:
+        summary = json.loads((path / "summary.json").read_text())
+    except OSError:
+        raise LabError(
+            f"no run '{run}': {path / 'summary.json'} cannot be read; ./lab history lists the runs"
+        ) from None
+    except ValueError:
+        raise LabError(f"run '{run}': its summary.json is not JSON; it was cut short, measure it again") from None
+    file = path / "samples.parquet"
+    samples = pd.read_parquet(file) if file.exists() else pd.DataFrame()
+    return RunData(str(summary.get("run_id", path.name)), summary, samples, block_series(samples))
+
+
+def block_series(samples: pd.DataFrame) -> dict[tuple[str, str, str], list[float]]:
+    """Values in ms by (claim, arm, metric), a value a block; without quantiles that a slot is too small for."""
+    series: dict[tuple[str, str, str], list[float]] = {}
+    if samples.empty:
+        return series
+    for (claim, arm), group in samples.groupby(["claim", "arm"]):
+        blocks = group.groupby("block")["service_time_s"]
+        fewest = int(blocks.size().min())
+        for metric, q in METRICS.items():
+            if q is not None and fewest < REQUESTS_FOR[q]:
+                continue
+            values = blocks.mean() if q is None else blocks.quantile(q)
+            series[str(claim), str(arm), metric] = (values * 1000).tolist()
+    return series
+
+
+@dataclass(frozen=True)
+class Row:
+    """One series of two runs. `ratio` is after / before with its interval, `margin` what counts as none."""
+
+    claim: str
+    arm: str
+    metric: str
+    before: float
+    after: float
+    ratio: float
+    ci_low: float
+    ci_high: float
+    margin: float
+    found: Change
+    note: str = ""
+
+    @property
+    def name(self) -> str:
+        """As it is told."""
+        return f"{self.claim} / {self.arm} / {self.metric}"
+
+
+def compare_runs(before: RunData, after: RunData, margins: dict[str, float] | None = None) -> list[Row]:
+    """Every series that both runs have: log-ratio over their blocks by the two-sample Hodges-Lehmann estimate.
+
+    `margins` are this machine's by "operation metric" ("detail p50"); LEAST_MARGIN where it is larger or none is known.
+    """
+    rows = []
+    for key in before.series:
+        if key not in after.series:
+            continue
+        claim, arm, metric = key
+        found = shift(np.log(before.series[key]), np.log(after.series[key]))
+        low, high = float(np.exp(found.low)), float(np.exp(found.high))
+        margin = max(LEAST_MARGIN, (margins or {}).get(f"{_operation(claim)} {metric}", 0.0))
+        said = change(low, high, margin)
+        rows.append(
+            Row(
+                claim, arm, metric, float(np.median(before.series[key])), float(np.median(after.series[key])),
+                float(np.exp(found.estimate)), low, high, margin, said, _note(before, after, key, said),
+            )
+        )  # fmt: skip
+    return rows
+
+
+def comparable(before: RunData, after: RunData) -> list[str]:
+    """What a reader must know before two runs are compared: other machines, sizes, portfolios, profiles."""
+    told = []
+    for name, place in (("profile", None), ("cards", None), ("portfolio", None), ("machine", "environment")):
+        one, other = ((run.summary.get(place, {}) if place else run.summary).get(name) for run in (before, after))
+        if one != other:
+            told.append(f"another {name}: {one} and {other}")
+    return told
+
+
+def _note(before: RunData, after: RunData, key: tuple[str, str, str], said: Change) -> str:
+    claim, arm, metric = key
+    fewest = min(len(before.series[key]), len(after.series[key]))
+    if fewest < MINIMUM_EACH:
+        return f"needs at least {MINIMUM_EACH} blocks in each run, had {fewest}"
+    if metric != "p50" or said in (Change.IMPROVED, Change.REGRESSED):
+        return ""
+    one, other = (
+        run.samples.loc[(run.samples["claim"] == claim) & (run.samples["arm"] == arm), "service_time_s"].to_numpy()
+        for run in (before, after)
+    )
+    distance = shape_changed(one, other)
+    return f"the shape changed, the median did not (Kolmogorov-Smirnov {distance:.2f})" if distance else ""
+
+
+def _operation(claim: str) -> str:
+    """The operation of a claim's requests, as self-check names it."""
+    return "list" if "list" in claim else "detail" if "detail" in claim else claim

@@ -1,0 +1,110 @@
+"""The commands over finished runs: compare, gate, history."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Annotated, Literal
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from archzero_lab.settings import REPORTS, ROOT
+
+console = Console()
+_STYLE = {"pass": "green", "equivalent": "green", "improved": "green", "regression": "bold red",
+          "regressed": "bold red", "inconclusive": "bold yellow"}  # fmt: skip
+
+RunName = Annotated[str, typer.Argument(help="A run's id, its folder, or latest.")]
+
+
+def compare(before: RunName, after: RunName) -> None:
+    """Compare two runs, series by series."""
+    from archzero_lab.pipeline.self_check import margins
+    from archzero_lab.reporting.run_series import comparable, compare_runs, read_run
+
+    one, other = read_run(before), read_run(after)
+    for warning in comparable(one, other):
+        console.print(f"not like with like: {warning}", highlight=False)
+    table = Table("series", "before", "after", "after / before", "95 % interval", "found", "note")
+    for row in compare_runs(one, other, margins()):
+        found = f"[{_STYLE[row.found.value]}]{row.found.value}[/]"
+        interval = f"{row.ci_low:.3f} to {row.ci_high:.3f}"
+        table.add_row(row.name, f"{row.before:.3g} ms", f"{row.after:.3g} ms", f"{row.ratio:.3f}", interval, found,
+                      row.note)  # fmt: skip
+    console.print(table)
+
+
+def gate(
+    run: RunName = "latest",
+    against: Annotated[str | None, typer.Option(help="The baseline: a run, or a run's folder.")] = None,
+    rules: Annotated[Path | None, typer.Option(help="A TOML file with [[gate.rules]].")] = None,
+    inconclusive: Annotated[
+        Literal["pass", "fail"] | None, typer.Option(help="What an inconclusive gate counts as.")
+    ] = None,
+    junit: Annotated[Path | None, typer.Option(help="Write a JUnit XML report.")] = None,
+    markdown: Annotated[Path | None, typer.Option(help="Write a summary for a pull request.")] = None,
+) -> None:
+    """Hold a run against rules or a baseline: exit 0, 1 or 3.
+
+    0 pass, 1 regression, 3 inconclusive, 2 could not run. Also adds to GITHUB_STEP_SUMMARY where that is set.
+    """
+    from archzero_lab.pipeline.self_check import margins
+    from archzero_lab.reporting import gate as gates
+    from archzero_lab.reporting.run_series import comparable, read_run
+
+    default = ROOT / "archzero.toml"
+    chosen = gates.read_rules(rules) if rules is not None else gates.read_rules(default) if default.exists() else []
+    measured = read_run(run)
+    baseline = read_run(against) if against is not None else None
+    found = gates.run_gate(measured, baseline, chosen, margins())
+    found.warnings.extend(comparable(baseline, measured) if baseline is not None else [])
+    table = Table("what", "result", "measured", title=f"gate: {found.result}", title_justify="left")
+    for outcome in found.outcomes:
+        table.add_row(outcome.name, f"[{_STYLE[outcome.result]}]{outcome.result}[/]", outcome.said)
+    console.print(table)
+    for warning in found.warnings:
+        console.print(f"note: {warning}", highlight=False)
+    text = gates.markdown(found)
+    if markdown is not None:
+        markdown.write_text(text)
+    if summary := os.environ.get("GITHUB_STEP_SUMMARY"):
+        with open(summary, "a") as file:
+            file.write(text)
+    if junit is not None:
+        junit.write_bytes(gates.junit(found))
+    counted = found.result
+    if counted == gates.INCONCLUSIVE and inconclusive is not None:
+        counted = gates.PASS if inconclusive == "pass" else gates.REGRESSION
+    raise typer.Exit(gates.EXIT[counted])
+
+
+def history(
+    metric: Annotated[Literal["p50", "p95", "p99", "mean"], typer.Option(help="Which metric to draw.")] = "p50",
+) -> None:
+    """Draw every metric over all runs; mark change points.
+
+    Writes reports/history.html. Machines are kept apart.
+    """
+    from archzero_lab.reporting import history as histories
+    from archzero_lab.reporting.figures import over_time
+
+    rows = histories.read()
+    points = histories.change_points(rows, metric)
+    shown = rows[rows["metric"] == metric]
+    figures = [over_time(group, str(claim), points) for claim, group in shown.groupby("claim")]
+    path = REPORTS / "history.html"
+    path.write_text(histories.page([figure._repr_html_() for figure in figures], points))
+    table = Table("claim", "machine", "runs", "newest ratio", "95 % interval", "newest run")
+    ratios = shown[shown["arm"] == histories.RATIO]
+    for (claim, machine), group in ratios.groupby(["claim", "machine"]):
+        last = group.iloc[-1]
+        interval = f"{last['ci_low']:.3f} to {last['ci_high']:.3f}"
+        table.add_row(str(claim), str(machine), str(len(group)), f"{last['value']:.3f}", interval, last["run_id"])
+    console.print(table)
+    for point in points:
+        console.print(f"{point.what}: {point.claim} x {point.ratio:.2f} from {point.run_id}", highlight=False)
+    console.print(
+        f"drawn: {path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path}", highlight=False
+    )
