@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 from rich.console import Console
 from rich.table import Table
 
-from archzero_lab.settings import REPORTS, ROOT
+from archzero_lab.settings import REPORTS, ROOT, load_settings
+
+if TYPE_CHECKING:
+    from archzero_lab.reporting.gate import GateResult
+    from archzero_lab.reporting.run_series import RunData
 
 console = Console()
 _STYLE = {"pass": "green", "equivalent": "green", "improved": "green", "regression": "bold red",
@@ -21,24 +25,30 @@ RunName = Annotated[str, typer.Argument(help="A run's id, its folder, or latest.
 
 def compare(before: RunName, after: RunName) -> None:
     """Compare two runs, series by series."""
-    from archzero_lab.pipeline.self_check import margins
-    from archzero_lab.reporting.run_series import comparable, compare_runs, read_run
+    from archzero_lab.reporting.run_series import comparable, compare_runs, read_run, yardstick_ratio
 
     one, other = read_run(before), read_run(after)
     for warning in comparable(one, other):
         console.print(f"not like with like: {warning}", highlight=False)
     table = Table("series", "before", "after", "after / before", "95 % interval", "found", "note")
-    for row in compare_runs(one, other, margins()):
+    for row in compare_runs(one, other, _known_spread(other)):
         found = f"[{_STYLE[row.found.value]}]{row.found.value}[/]"
         interval = f"{row.ci_low:.3f} to {row.ci_high:.3f}"
         table.add_row(row.name, f"{row.before:.3g} ms", f"{row.after:.3g} ms", f"{row.ratio:.3f}", interval, found,
                       row.note)  # fmt: skip
     console.print(table)
+    if (ratio := yardstick_ratio(one, other)) is not None:
+        console.print(f"the machine's yardstick: {ratio - 1:+.1%}", highlight=False)
 
 
 def gate(
     run: RunName = "latest",
     against: Annotated[str | None, typer.Option(help="The baseline: a run, or a run's folder.")] = None,
+    build: Annotated[
+        str | None, typer.Option(help="Measure now, against this build: a git revision, or a checkout's folder.")
+    ] = None,
+    candidate: Annotated[str, typer.Option(help="With --build: what is judged, likewise.")] = str(ROOT),
+    only: Annotated[list[str] | None, typer.Option(help="With --build: a claim to measure.")] = None,
     rules: Annotated[Path | None, typer.Option(help="A TOML file with [[gate.rules]].")] = None,
     inconclusive: Annotated[
         Literal["pass", "fail"] | None, typer.Option(help="What an inconclusive gate counts as.")
@@ -50,16 +60,9 @@ def gate(
 
     0 pass, 1 regression, 3 inconclusive, 2 could not run. Also adds to GITHUB_STEP_SUMMARY where that is set.
     """
-    from archzero_lab.pipeline.self_check import margins
     from archzero_lab.reporting import gate as gates
-    from archzero_lab.reporting.run_series import comparable, read_run
 
-    default = ROOT / "archzero.toml"
-    chosen = gates.read_rules(rules) if rules is not None else gates.read_rules(default) if default.exists() else []
-    measured = read_run(run)
-    baseline = read_run(against) if against is not None else None
-    found = gates.run_gate(measured, baseline, chosen, margins())
-    found.warnings.extend(comparable(baseline, measured) if baseline is not None else [])
+    found = _gate_builds(build, candidate, tuple(only or ())) if build is not None else _gate_runs(run, against, rules)
     table = Table("what", "result", "measured", title=f"gate: {found.result}", title_justify="left")
     for outcome in found.outcomes:
         table.add_row(outcome.name, f"[{_STYLE[outcome.result]}]{outcome.result}[/]", outcome.said)
@@ -78,6 +81,53 @@ def gate(
     if counted == gates.INCONCLUSIVE and inconclusive is not None:
         counted = gates.PASS if inconclusive == "pass" else gates.REGRESSION
     raise typer.Exit(gates.EXIT[counted])
+
+
+def _gate_runs(run: str, against: str | None, rules: Path | None) -> GateResult:
+    from archzero_lab.reporting import gate as gates
+    from archzero_lab.reporting.run_series import comparable, read_run
+
+    default = ROOT / "archzero.toml"
+    chosen = gates.read_rules(rules) if rules is not None else gates.read_rules(default) if default.exists() else []
+    measured = read_run(run)
+    baseline = read_run(against) if against is not None else None
+    found = gates.run_gate(measured, baseline, chosen, _known_spread(measured))
+    found.warnings.extend(comparable(baseline, measured) if baseline is not None else [])
+    return found
+
+
+def _gate_builds(build: str, candidate: str, only: tuple[str, ...]) -> GateResult:
+    from archzero_lab.bootstrap.stack import exclusive, running_stack
+    from archzero_lab.experiments.spec import choose_profile
+    from archzero_lab.pipeline.builds import checkout, compare_builds
+    from archzero_lab.pipeline.progress import Reporter
+    from archzero_lab.reporting import gate as gates
+
+    with (
+        exclusive("gate"),
+        checkout(build) as baseline,
+        checkout(candidate) as judged,
+        running_stack(load_settings()) as stack,
+        Reporter(console).work("builds") as tell,
+    ):
+        profile = choose_profile("smoke", None)
+        rows = compare_builds(stack, baseline, judged, profile, only=only, progress=tell)
+    outcomes = []
+    for row in rows:
+        c = row.comparison
+        numbers = (c.control * 1000, c.treatment * 1000, c.effect_size, c.ci_low, c.ci_high)
+        outcomes.append(gates.judge_ratio(row.name, *numbers, gates.MAX_REGRESSION))
+    return gates.GateResult(candidate, build, outcomes, [])
+
+
+def _known_spread(run: RunData) -> dict[tuple[str, str, str], float]:
+    """What the history tells of this machine at this size; nothing before there is one."""
+    from archzero_lab.reporting import history as histories
+
+    if not histories.FILE.exists():
+        return {}
+    machine = run.summary.get("environment", {}).get("machine", "")
+    return histories.spread_between_runs(histories.read(), machine, run.summary.get("cards", 0))
 
 
 def history(

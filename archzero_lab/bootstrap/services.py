@@ -45,9 +45,13 @@ def start_service(
     port: int | None = None,
     workers: int = 1,
     kept: bool = False,
+    code: Path = ROOT,
     timeout_s: float = 30.0,
 ) -> RunningService:
-    """Start a service and wait until it answers. Raises ServerError for a taken port or a failed start."""
+    """Start a service and wait until it answers. `code` is the checkout whose service it is.
+
+    Raises ServerError for a taken port or a failed start.
+    """
     if port is not None:
         _check_port(host, port)
     port = port or free_port()
@@ -69,14 +73,14 @@ def start_service(
         **os.environ,
         VARIABLE: config.encode(),
         "PROMETHEUS_MULTIPROC_DIR": str(counters),
-        "PYTHONPATH": os.pathsep.join([str(ROOT), *filter(None, [os.environ.get("PYTHONPATH")])]),
+        "PYTHONPATH": os.pathsep.join([str(code), *filter(None, [os.environ.get("PYTHONPATH")])]),
     }
     argv = [
         sys.executable, "-m", "granian", "--interface", "asgi", "--factory", "--host", host, "--port", str(port),
         "--workers", str(workers), "--loop", "uvloop", "--no-ws", "--log-level", "warning", "--backlog", "1024",
         "archzero_lab.bootstrap.service:create",
     ]  # fmt: skip
-    record = stack.registry.spawn(f"service-{arm}", argv, log=log, env=env, kept=kept)
+    record = stack.registry.spawn(f"service-{arm}", argv, log=log, env=env, kept=kept, cwd=code)
     reachable = "127.0.0.1" if host in ("0.0.0.0", "::") else host  # noqa: S104  # compared, not bound
     try:
         _wait_until_ready(reachable, port, record, log, timeout_s)

@@ -27,7 +27,8 @@ class Sample:
 class SlotRecord:
     """One slot: counters over its timed requests, and what the machine was doing meanwhile.
 
-    `load_1m` is the load average before; `steal` the share of CPU time taken by others of the host.
+    `load_1m` is the load average before; `steal` the share of CPU time taken by others of the host; `yardstick_ms` what
+    the same little work took just before and after, by which runs are told from machines.
     """
 
     claim: str
@@ -39,6 +40,7 @@ class SlotRecord:
     counters: Counters
     load_1m: float
     steal: float
+    yardstick_ms: float
 
 
 @dataclass

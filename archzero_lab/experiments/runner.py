@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import time
 from collections.abc import Callable, Mapping
@@ -24,8 +25,11 @@ def run_claim(
     seed: int,
     into: Measurements,
     progress: Callable[[], None] = lambda: None,
+    yardstick: Callable[[], float] = lambda: math.nan,
 ) -> None:
     """Measure one claim over `blocks` paired blocks, adding to `into`. `progress` is called after each slot.
+
+    `yardstick` gives the ms that the same little work takes, measured before and after each slot.
 
     Raises MeasurementError at the first wrong answer: a fast wrong answer is no measurement.
     """
@@ -37,7 +41,7 @@ def run_claim(
         arm.reset()
         for operation in operations.warm_up:
             arm.ask(operation)
-        load_1m = os.getloadavg()[0]
+        load_1m, yardstick_before = os.getloadavg()[0], yardstick()
         before, cpu_before, began = arm.counters(), cpu_ticks(), time.perf_counter()
         for operation in operations.timed:
             elapsed_s, size_bytes = arm.ask(operation)
@@ -45,6 +49,7 @@ def run_claim(
                 Sample(claim.id, slot.block, slot.order, slot.arm, operation.variant, elapsed_s, size_bytes)
             )
         seconds = time.perf_counter() - began
+        counted, steal = arm.counters().since(before), steal_share(cpu_before, cpu_ticks())
         into.slots.append(
             SlotRecord(
                 claim=claim.id,
@@ -53,9 +58,10 @@ def run_claim(
                 arm=slot.arm,
                 requests=len(operations.timed),
                 seconds=seconds,
-                counters=arm.counters().since(before),
+                counters=counted,
                 load_1m=load_1m,
-                steal=steal_share(cpu_before, cpu_ticks()),
+                steal=steal,
+                yardstick_ms=math.sqrt(yardstick_before * yardstick()),
             )
         )
         progress()

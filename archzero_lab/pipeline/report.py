@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import os
-import sys
-import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
@@ -12,14 +10,12 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from archzero_lab.bootstrap.arms import ServiceArm
 from archzero_lab.bootstrap.portfolios import Loaded, choose_portfolio, drop_arms, ensure_base, make_arms
 from archzero_lab.bootstrap.services import SERVICE_ARMS, start_service
 from archzero_lab.bootstrap.stack import Stack, running_stack
+from archzero_lab.bootstrap.yardstick import Yardstick
 from archzero_lab.cards.catalog import Catalog, read_catalog
-from archzero_lab.errors import MeasurementError
 from archzero_lab.experiments.analysis import ClaimResult, analyze_latency, analyze_range
 from archzero_lab.experiments.claims import Claim, choose_claims, load_claims
 from archzero_lab.experiments.measurements import Measurements
@@ -36,9 +32,7 @@ from archzero_lab.reporting.history import append as append_history
 from archzero_lab.reporting.notebooks import NOTEBOOKS, NotebookPage, run_notebook
 from archzero_lab.reporting.run_series import read_run
 from archzero_lab.reporting.scorecard import index_page
-from archzero_lab.servers.process import free_port
 from archzero_lab.settings import Settings
-from archzero_lab.workload.driver import Driver
 from archzero_lab.workload.traffic import catalog_file
 
 LATENCY = ("list", "detail", "search", "filter")
@@ -80,8 +74,10 @@ def make_report(settings: Settings, request: ReportRequest, reporter: Reporter) 
         environment = describe(stack)
         with run.stage("measure"), reporter.work("measure") as tell:
             arms = _open_arms(cleanup, stack, urls, settings)
-            client = _client_cost(stack, run.path)
-            measured = _measure(claims, arms, catalog, profile, request.seed, tell)
+            yardstick = Yardstick(stack, run.path / "constant.log")
+            cleanup.callback(yardstick.close)
+            client = yardstick.client_cost(_CLIENT_REQUESTS)
+            measured = _measure(claims, arms, catalog, profile, request.seed, yardstick.measure_ms, tell)
             measured.save(run.path)
         load: LoadResult | None = None
         with run.stage("locust"), reporter.work("locust") as tell:
@@ -121,44 +117,13 @@ def _open_arms(cleanup: ExitStack, stack: Stack, urls: dict[str, str], settings:
     return arms
 
 
-def _client_cost(stack: Stack, folder: Path) -> dict[str, float]:
-    """What the client itself costs: the same requests to a server with one constant answer."""
-
-    port = free_port()
-    record = stack.registry.spawn(
-        "constant", [sys.executable, "-m", "archzero_lab.workload.constant_server", str(port)],
-        log=folder / "constant.log", env=dict(os.environ),
-    )  # fmt: skip
-    driver = Driver(f"http://127.0.0.1:{port}", timeout_s=5)
-    try:
-        _first_answer(driver)
-        times = np.array([driver.get("/")[0] for _ in range(_CLIENT_REQUESTS)]) * 1000
-    finally:
-        driver.close()
-        stack.registry.stop(record)
-        (folder / "constant.log").unlink(missing_ok=True)
-    return {"p50_ms": round(float(np.median(times)), 4), "p95_ms": round(float(np.quantile(times, 0.95)), 4)}
-
-
-def _first_answer(driver: Driver) -> None:
-
-    deadline = time.monotonic() + 10
-    while True:
-        try:
-            driver.get("/")
-            return
-        except MeasurementError:
-            if time.monotonic() > deadline:
-                raise
-            time.sleep(0.02)  # polling until the process listens
-
-
 def _measure(
     claims: list[Claim],
     arms: dict[str, ServiceArm],
     catalog: Catalog,
     profile: Profile,
     seed: int,
+    yardstick: Callable[[], float],
     tell: Callable[[float], None],
 ) -> Measurements:
     measured = Measurements()
@@ -172,7 +137,7 @@ def _measure(
         tell(done / slots)
 
     for claim in timed:
-        run_claim(claim, arms, catalog, profile.slot(claim.operations), profile.blocks, seed, measured, step)
+        run_claim(claim, arms, catalog, profile.slot(claim.operations), profile.blocks, seed, measured, step, yardstick)
     return measured
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import tomllib
 import xml.etree.ElementTree as ElementTree
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -13,10 +13,11 @@ import msgspec
 import numpy as np
 
 from archzero_lab.errors import SettingsError
-from archzero_lab.reporting.run_series import Row, RunData, compare_runs
+from archzero_lab.reporting.run_series import Row, RunData, compare_runs, yardstick_ratio
 from archzero_lab.stats.estimates import hodges_lehmann
 
 MAX_REGRESSION = 0.10
+YARDSTICK_TOLD = 0.05
 PASS, REGRESSION, INCONCLUSIVE = "pass", "regression", "inconclusive"
 EXIT = {PASS: 0, REGRESSION: 1, INCONCLUSIVE: 3}
 
@@ -91,7 +92,10 @@ def read_rules(path: Path) -> list[Rule]:
 
 
 def run_gate(
-    run: RunData, against: RunData | None, rules: Sequence[Rule], margins: dict[str, float] | None = None
+    run: RunData,
+    against: RunData | None,
+    rules: Sequence[Rule],
+    margins: Mapping[tuple[str, str, str], float] | None = None,
 ) -> GateResult:
     """Apply the rules; without any, no series of `against` may be slower by more than MAX_REGRESSION.
 
@@ -110,6 +114,9 @@ def run_gate(
         outcomes += [_unmeasured(" / ".join(key)) for key in missing]
     else:
         outcomes = [outcome for rule in rules for outcome in _apply(rule, run, against, rows)]
+    yardstick = yardstick_ratio(against, run) if against is not None else None
+    if yardstick is not None and abs(yardstick - 1) > YARDSTICK_TOLD:
+        warnings.append(f"the machine's yardstick, which is no code of ours, moved by {yardstick - 1:+.0%}")
     common = _common_shift(rows)
     if common is not None:
         warnings.append(
@@ -143,12 +150,21 @@ def _apply(rule: Rule, run: RunData, against: RunData | None, rows: list[Row]) -
 
 
 def _regression(row: Row, most: float) -> Outcome:
-    said = (
-        f"{row.before:.3g} -> {row.after:.3g} ms, x {row.ratio:.3f} ({row.ci_low:.3f} to {row.ci_high:.3f}), "
-        f"at most x {1 + most:.2f}"
-    )
-    result = REGRESSION if row.ci_low > 1 + most else PASS if row.ci_high <= 1 + most else INCONCLUSIVE
-    return Outcome(row.name, result, said + (f"; {row.note}" if row.note else ""))
+    """By the whole interval, against the rule or this machine's own spread between runs, whichever is larger."""
+    allowed = max(most, row.margin)
+    own = ", this machine's own spread between runs" if row.margin > most else ""
+    outcome = judge_ratio(row.name, row.before, row.after, row.ratio, row.ci_low, row.ci_high, allowed)
+    return Outcome(outcome.name, outcome.result, outcome.said + own + (f"; {row.note}" if row.note else ""))
+
+
+def judge_ratio(
+    name: str, before_ms: float, after_ms: float, ratio: float, low: float, high: float, most: float
+) -> Outcome:
+    """A ratio after / before with its interval against the most that it may be over 1."""
+    interval = f"{ratio:.3f} ({low:.3f} to {high:.3f})"
+    said = f"{before_ms:.3g} -> {after_ms:.3g} ms, a factor of {interval}, at most {1 + most:.2f}"
+    result = REGRESSION if low > 1 + most else PASS if high <= 1 + most else INCONCLUSIVE
+    return Outcome(name, result, said)
 
 
 def _absolute(name: str, values: list[float], most_ms: float) -> Outcome:

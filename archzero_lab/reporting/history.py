@@ -18,6 +18,13 @@ from archzero_lab.stats.estimates import hodges_lehmann
 
 FILE = REPORTS / "history.parquet"
 RATIO = "treatment / control"
+YARDSTICK = "yardstick"
+"""The arm of the work that is no code of ours: what the machine itself did."""
+WHOSE = {
+    RATIO: "the code changed",
+    "control": "the machine or the baseline changed",
+    YARDSTICK: "the machine changed",
+}
 _LEAST_SEGMENT = 4
 """Runs on each side of a change point, below which no rank test at 5 % can see one."""
 
@@ -49,6 +56,14 @@ def append(run: RunData, control_of: dict[str, tuple[str, str]], file: Path = FI
         if arm == treatment and beside is not None and len(beside) == len(values):
             ratio = hodges_lehmann(np.log(values) - np.log(beside))
             rows.append(told | _row(claim, metric, RATIO, ratio.estimate, ratio.low, ratio.high))
+    if "yardstick_ms" in run.slots:
+        for of_claim, group in run.slots.groupby("claim"):
+            values = np.log(group.groupby("block")["yardstick_ms"].mean().dropna().to_numpy())
+            if values.size:
+                interval = hodges_lehmann(values)
+                rows.append(
+                    told | _row(str(of_claim), "p50", YARDSTICK, interval.estimate, interval.low, interval.high)
+                )
     if not rows:
         return 0
     frame = pd.DataFrame(rows)
@@ -83,18 +98,18 @@ class ChangePoint:
 
 
 def change_points(history: pd.DataFrame, metric: str = "p50", alpha: float = 0.01) -> list[ChangePoint]:
-    """Shifts of the ratio's series and of the control's own, each machine, size and claim apart.
+    """Shifts of the ratio's series, of the control's own and of the yardstick's, each machine, size and claim apart.
 
     A shift of the ratio is the code's (the machine is in both of its arms); one of the control's alone is the machine's
-    or the baseline's. Binary segmentation by the Mann-Whitney test, Bonferroni over the places tried. (apache-otava
+    or the baseline's, of the yardstick the machine's. Binary segmentation by the Mann-Whitney test, Bonferroni over the
+    places tried. (apache-otava
     would do it, but brings BigQuery, gRPC and an older numpy and scipy with it.)
     """
     found = []
-    wanted = history[(history["metric"] == metric) & history["arm"].isin([RATIO, "control"])]
+    wanted = history[(history["metric"] == metric) & history["arm"].isin([RATIO, "control", YARDSTICK])]
     for (machine, _, claim), group in wanted.groupby(["machine", "cards", "claim"]):
-        of_ratio = group[group["arm"] == RATIO]
-        for arm, what in ((RATIO, "the code changed"), ("control", "the machine or the baseline changed")):
-            series = of_ratio if arm == RATIO else group[group["arm"] == "control"]
+        for arm, what in WHOSE.items():
+            series = group[group["arm"] == arm]
             logs = np.log(series["value"].to_numpy())
             for at in _shifts(logs, alpha):
                 row = series.iloc[at]
@@ -102,6 +117,27 @@ def change_points(history: pd.DataFrame, metric: str = "p50", alpha: float = 0.0
                 found.append(
                     ChangePoint(str(machine), str(claim), metric, row["run_id"], row["commit"], ratio, what)
                 )  # fmt: skip
+    return found
+
+
+def spread_between_runs(history: pd.DataFrame, machine: str, cards: int) -> dict[tuple[str, str, str], float]:
+    """By how much two runs of one clean commit may differ on a machine, by (claim, arm, metric): 0.2 is 20 %.
+
+    The 95 % range of the difference of two runs, 1.96 sqrt(2) standard deviations of the log, from at least
+    _LEAST_SEGMENT runs of one commit; where several commits have so many, pooled.
+    """
+    known = history[(history["machine"] == machine) & (history["cards"] == cards) & ~history["dirty"]]
+    found = {}
+    for key, group in known.groupby(["claim", "arm", "metric"]):
+        squares, freedom = 0.0, 0
+        for _, runs in group.groupby(["commit", "profile"]):
+            if len(runs) >= _LEAST_SEGMENT:
+                logs = np.log(runs["value"].to_numpy())
+                squares += float(((logs - logs.mean()) ** 2).sum())
+                freedom += logs.size - 1
+        if freedom:
+            claim, arm, metric = key
+            found[str(claim), str(arm), str(metric)] = float(np.exp(1.96 * np.sqrt(2 * squares / freedom)) - 1)
     return found
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,8 +19,8 @@ from archzero_lab.stats.verdict import Change, change
 
 METRICS = {"p50": 0.5, "p95": 0.95, "p99": 0.99, "mean": None}
 LEAST_MARGIN = 0.10
-"""Between two runs on one machine: what a self-check within one run cannot see (a neighbour that has come, a warmer
-CPU). 5 % and more is common on shared machines for identical code."""
+"""Between two runs on one machine, where its history does not tell: what no interval within a run can see (a neighbour
+that has come, a warmer CPU). 5 to 25 % was seen on two shared cores for identical code."""
 
 
 @dataclass(frozen=True)
@@ -29,6 +30,7 @@ class RunData:
     id: str
     summary: dict[str, Any]
     samples: pd.DataFrame
+    slots: pd.DataFrame
     series: dict[tuple[str, str, str], list[float]]
 
     def value(self, claim: str, arm: str, metric: str) -> float | None:
@@ -48,9 +50,11 @@ def read_run(run: str) -> RunData:
         ) from None
     except ValueError:
         raise LabError(f"run '{run}': its summary.json is not JSON; it was cut short, measure it again") from None
-    file = path / "samples.parquet"
-    samples = pd.read_parquet(file) if file.exists() else pd.DataFrame()
-    return RunData(str(summary.get("run_id", path.name)), summary, samples, block_series(samples))
+    samples, slots = (
+        pd.read_parquet(path / name) if (path / name).exists() else pd.DataFrame()
+        for name in ("samples.parquet", "slots.parquet")
+    )
+    return RunData(str(summary.get("run_id", path.name)), summary, samples, slots, block_series(samples))
 
 
 def block_series(samples: pd.DataFrame) -> dict[tuple[str, str, str], list[float]]:
@@ -91,10 +95,12 @@ class Row:
         return f"{self.claim} / {self.arm} / {self.metric}"
 
 
-def compare_runs(before: RunData, after: RunData, margins: dict[str, float] | None = None) -> list[Row]:
+def compare_runs(
+    before: RunData, after: RunData, margins: Mapping[tuple[str, str, str], float] | None = None
+) -> list[Row]:
     """Every series that both runs have: log-ratio over their blocks by the two-sample Hodges-Lehmann estimate.
 
-    `margins` are this machine's by "operation metric" ("detail p50"); LEAST_MARGIN where it is larger or none is known.
+    `margins` are this machine's between runs by (claim, arm, metric); LEAST_MARGIN where it is larger or none is known.
     """
     rows = []
     for key in before.series:
@@ -103,7 +109,7 @@ def compare_runs(before: RunData, after: RunData, margins: dict[str, float] | No
         claim, arm, metric = key
         found = shift(np.log(before.series[key]), np.log(after.series[key]))
         low, high = float(np.exp(found.low)), float(np.exp(found.high))
-        margin = max(LEAST_MARGIN, (margins or {}).get(f"{_operation(claim)} {metric}", 0.0))
+        margin = max(LEAST_MARGIN, (margins or {}).get(key, 0.0))
         said = change(low, high, margin)
         rows.append(
             Row(
@@ -112,6 +118,16 @@ def compare_runs(before: RunData, after: RunData, margins: dict[str, float] | No
             )
         )  # fmt: skip
     return rows
+
+
+def yardstick_ratio(before: RunData, after: RunData) -> float | None:
+    """By how much the same little work took longer in the second run; None where a run has no yardstick."""
+    medians = []
+    for run in (before, after):
+        if "yardstick_ms" not in run.slots or run.slots["yardstick_ms"].isna().all():
+            return None
+        medians.append(float(run.slots["yardstick_ms"].median()))
+    return medians[1] / medians[0]
 
 
 def comparable(before: RunData, after: RunData) -> list[str]:
@@ -137,8 +153,3 @@ def _note(before: RunData, after: RunData, key: tuple[str, str, str], said: Chan
     )
     distance = shape_changed(one, other)
     return f"the shape changed, the median did not (Kolmogorov-Smirnov {distance:.2f})" if distance else ""
-
-
-def _operation(claim: str) -> str:
-    """The operation of a claim's requests, as self-check names it."""
-    return "list" if "list" in claim else "detail" if "detail" in claim else claim

@@ -52,7 +52,9 @@ def _measured(
         moved = Counters(
             requests if treated and hits else 0, 0, 0 if treated else requests, 0.1, 10 if treated else 999
         )
-        found.slots.append(SlotRecord(claim.id, slot.block, slot.order, slot.arm, requests, 1.0, moved, 0.5, steal))
+        found.slots.append(
+            SlotRecord(claim.id, slot.block, slot.order, slot.arm, requests, 1.0, moved, 0.5, steal, 0.1)
+        )
     return found
 
 
