@@ -102,8 +102,7 @@ def change_points(history: pd.DataFrame, metric: str = "p50", alpha: float = 0.0
 
     A shift of the ratio is the code's (the machine is in both of its arms); one of the control's alone is the machine's
     or the baseline's, of the yardstick the machine's. Binary segmentation by the Mann-Whitney test, Bonferroni over the
-    places tried. (apache-otava
-    would do it, but brings BigQuery, gRPC and an older numpy and scipy with it.)
+    places tried. (apache-otava would do it, but brings BigQuery, gRPC and an older numpy and scipy with it.)
     """
     found = []
     wanted = history[(history["metric"] == metric) & history["arm"].isin([RATIO, "control", YARDSTICK])]

@@ -16,7 +16,7 @@ from typing import cast
 
 import uvloop
 
-_TIMER_S = 0.001
+_TIMER_S = 0.002
 
 
 class _Network:
@@ -58,7 +58,7 @@ class _End(asyncio.Protocol):
 
     def _pass_next(self) -> None:
         due, data = self._waiting.popleft()
-        # the loop's timers are a millisecond wide: 5 ms would be 6.6; the rest is slept to the point
+        # the loop's timers are milliseconds wide (5 ms would be 6.6): the rest is slept to the point
         time.sleep(max(0.0, due - self._loop.time()))
         self._pass_on(data)
 
