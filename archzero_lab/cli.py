@@ -66,6 +66,10 @@ def report(
     relationships: RelationshipsFile = None,
     only: Annotated[list[str] | None, typer.Option(help="A claim to measure; repeat for several.")] = None,
     seed: Seed = 1,
+    until_decided: Annotated[
+        float,
+        typer.Option(min=0, metavar="MINUTES", help="Add blocks to latency claims until decided, so long at most."),
+    ] = 0.0,
     notebook: Annotated[
         list[str] | None, typer.Option(help="Only run this notebook, such as staleness; repeat for several.")
     ] = None,
@@ -86,7 +90,7 @@ def report(
         for page in pages:
             console.print(f"{page.title}: {_relative(page.html)}", highlight=False)
         return
-    request = ReportRequest(profile, cards, inventory, relationships, tuple(only or ()), seed)
+    request = ReportRequest(profile, cards, inventory, relationships, tuple(only or ()), seed, until_decided)
     with exclusive("report"):
         run, summary = make_report(load_settings(), request, Reporter(console))
     print_scorecard(console, summary)

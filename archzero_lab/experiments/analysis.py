@@ -3,26 +3,32 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, replace
+from typing import Any, cast
 
 import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 
 from archzero_lab.experiments.claims import Claim
 from archzero_lab.stats.comparison import Comparison, compare
 from archzero_lab.stats.estimates import MINIMUM_BLOCKS, hodges_lehmann, least_detectable
+from archzero_lab.stats.multiple import holm, signed_rank_p
+from archzero_lab.stats.sequential import Course, blocks_needed, course
 from archzero_lab.stats.verdict import Verdict, at_least, at_most
 
 QUANTILES = {"p50": 0.5, "p95": 0.95, "p99": 0.99}
 STEAL_LIMIT = 0.10
+SLOW_YARDSTICK = 1.5
 
 
 @dataclass(frozen=True)
 class ClaimResult:
     """What is said of one claim. `before` and `after` are in the claim's unit, improvements are shares.
 
-    `after_low` and `after_high` bound `after`; `measured_as` names how the interval was made.
+    `after_low` and `after_high` bound `after`. `p` is of the signed-rank test that the value lies just at the claim
+    (None where it was counted), `p_adjusted` after Holm over the report. `course` is there where blocks were added
+    until it was decided: then the interval is its confidence sequence, which may be looked at after every block.
     """
 
     claim: Claim
@@ -41,12 +47,18 @@ class ClaimResult:
     verdict: Verdict
     note: str
     warnings: tuple[str, ...] = ()
+    p: float | None = None
+    p_adjusted: float | None = None
+    course: Course | None = None
 
     def as_dict(self) -> dict[str, Any]:
         """The claim's entry in summary.json; numbers that do not exist (an unbounded interval) are null."""
         return {
             "id": self.claim.id,
             "title": self.claim.title,
+            "sentence": self.claim.sentence,
+            "section": self.claim.section,
+            "arms": {"control": self.claim.control, "treatment": self.claim.treatment},
             "metric": self.claim.metric,
             "unit": self.claim.unit,
             "claimed": {
@@ -65,6 +77,15 @@ class ClaimResult:
                 "blocks": self.blocks,
                 "samples": self.samples,
                 "detectable": _finite(self.detectable),
+                "p": self.p,
+                "p_adjusted": self.p_adjusted,
+            },
+            "course": None
+            if self.course is None
+            else {
+                "e": self.course.e,
+                "ci_low": [_finite(1 - np.exp(value)) for value in self.course.high],
+                "ci_high": [_finite(1 - np.exp(value)) for value in self.course.low],
             },
             "target_met": self.target_met,
             "mechanism": self.mechanism,
@@ -74,22 +95,68 @@ class ClaimResult:
         }
 
 
-def analyze_latency(claim: Claim, samples: pd.DataFrame, slots: pd.DataFrame) -> ClaimResult:
-    """A claim of a lower latency, from its samples and slots (frames of Measurements)."""
-    samples = samples[samples["claim"] == claim.id]
-    slots = slots[slots["claim"] == claim.id]
+def adjust(results: list[ClaimResult], alpha: float = 0.05) -> list[ClaimResult]:
+    """The results of one report with Holm's adjustment: a verdict that does not outlive it becomes inconclusive.
+
+    Claims that were counted, and those decided block by block, whose e value has its own error, are not tests of it.
+    """
+    tested = [index for index, result in enumerate(results) if result.p is not None and result.course is None]
+    adjusted = holm([cast("float", results[index].p) for index in tested])
+    made = list(results)
+    for index, p in zip(tested, adjusted, strict=True):
+        result = replace(made[index], p_adjusted=p)
+        if p >= alpha and result.verdict is not Verdict.INCONCLUSIVE:
+            warning = f"{result.verdict} alone, but not beside {len(tested) - 1} other claims (Holm: p = {p:.3f})"
+            result = replace(result, verdict=Verdict.INCONCLUSIVE, warnings=(*result.warnings, warning))
+        made[index] = result
+    return made
+
+
+def claim_course(claim: Claim, samples: pd.DataFrame) -> Course:
+    """The e-process that the gain lies just at the claimed one, over the blocks in their order."""
+    assert claim.claimed.improvement is not None
+    table = _by_block(claim, samples[samples["claim"] == claim.id])
+    return course(_log_ratios(claim, table), null=float(np.log1p(-claim.claimed.improvement)))
+
+
+def _log_ratios(claim: Claim, table: pd.DataFrame) -> NDArray[np.float64]:
+    """log(treatment / control) by block."""
+    ratios: NDArray[np.float64] = np.log(table[claim.treatment].to_numpy() / table[claim.control].to_numpy())
+    return ratios
+
+
+def _by_block(claim: Claim, samples: pd.DataFrame) -> pd.DataFrame:
+    """The claim's metric in ms, a row a block, an arm a column."""
     q = QUANTILES.get(claim.metric)
     grouped = samples.groupby(["block", "arm"])["service_time_s"]
-    table = ((grouped.quantile(q) if q is not None else grouped.mean()) * 1000).unstack("arm")
+    return ((grouped.quantile(q) if q is not None else grouped.mean()) * 1000).unstack("arm")
+
+
+def analyze_latency(
+    claim: Claim, samples: pd.DataFrame, slots: pd.DataFrame, *, until_decided: bool = False
+) -> ClaimResult:
+    """A claim of a lower latency, from its samples and slots (frames of Measurements).
+
+    With `until_decided` the interval is the confidence sequence of the e-process by which blocks were added.
+    """
+    samples = samples[samples["claim"] == claim.id]
+    slots = slots[slots["claim"] == claim.id]
+    table = _by_block(claim, samples)
     comparison = compare(
         table[claim.control].tolist(),
         table[claim.treatment].tolist(),
-        quantile=q,
+        quantile=QUANTILES.get(claim.metric),
         requests_a_slot=int(slots["requests"].min()),
         samples=len(samples),
     )
     claimed = claim.claimed.improvement
     assert claimed is not None
+    ratios = _log_ratios(claim, table)
+    threshold = float(np.log1p(-claimed))
+    seen = course(ratios, null=threshold) if until_decided else None
+    if seen is not None:
+        low, high = float(np.exp(seen.low[-1])), float(np.exp(seen.high[-1]))
+        comparison = replace(comparison, ci_low=low, ci_high=high)
     mechanism, moved = latency_mechanism(claim, slots)
     verdict = at_least(claimed, comparison.improvement_low, comparison.improvement_high)
     warnings = [*comparison.warnings, *noise_warnings(slots)]
@@ -98,6 +165,12 @@ def analyze_latency(claim: Claim, samples: pd.DataFrame, slots: pd.DataFrame) ->
     if verdict is Verdict.CONFIRMED and not moved:
         verdict = Verdict.INCONCLUSIVE
         warnings.append(f"the gain came without its mechanism ({claim.mechanism} did not move)")
+    if moved and comparison.improvement_high <= 0:
+        warnings.append(f"the mechanism without the gain: {claim.mechanism} moved, and it is no faster")
+    if verdict is Verdict.INCONCLUSIVE and not comparison.undecidable:
+        needed = blocks_needed(ratios, float(np.log(comparison.effect_size)) - threshold)
+        if needed > comparison.blocks:
+            warnings.append(f"so near the claim it would take about {needed - comparison.blocks} more blocks to decide")
     assert isinstance(claim.claimed.after, float)
     low = comparison.treatment * comparison.ci_low / comparison.effect_size
     high = comparison.treatment * comparison.ci_high / comparison.effect_size
@@ -118,6 +191,8 @@ def analyze_latency(claim: Claim, samples: pd.DataFrame, slots: pd.DataFrame) ->
         verdict=verdict,
         note=_latency_note(claim, comparison, verdict),
         warnings=tuple(warnings),
+        p=signed_rank_p(ratios, threshold),
+        course=seen,
     )
 
 
@@ -178,6 +253,7 @@ def analyze_range(
         verdict=verdict,
         note=_range_note(claim, interval.estimate, low, high, exact) + (f"; {context}" if context else ""),
         warnings=tuple(warnings),
+        p=None if exact else signed_rank_p(array, bound),
     )
 
 
@@ -206,12 +282,18 @@ def latency_mechanism(claim: Claim, slots: pd.DataFrame) -> tuple[dict[str, Any]
 
 
 def noise_warnings(slots: pd.DataFrame) -> list[str]:
-    """What the machine did meanwhile that a reader must know."""
-    stolen = slots[slots["steal"] > STEAL_LIMIT]
-    if stolen.empty:
-        return []
-    blocks = sorted({int(block) for block in stolen["block"]})
-    return [f"the host gave more than {STEAL_LIMIT:.0%} of the CPU to others in blocks {', '.join(map(str, blocks))}"]
+    """What the machine did meanwhile that a reader must know: blocks in which others had the CPU."""
+    told = []
+    for blocks, what in (
+        (slots[slots["steal"] > STEAL_LIMIT], f"the host gave more than {STEAL_LIMIT:.0%} of the CPU to others"),
+        (
+            slots[slots["yardstick_ms"] > SLOW_YARDSTICK * slots["yardstick_ms"].median()],
+            f"the machine itself was more than {SLOW_YARDSTICK - 1:.0%} slower",
+        ),
+    ):
+        if not blocks.empty:
+            told.append(f"{what} in blocks {', '.join(map(str, sorted({int(block) for block in blocks['block']})))}")
+    return told
 
 
 def _still_moving(values: Any) -> bool:

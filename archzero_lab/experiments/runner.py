@@ -26,14 +26,18 @@ def run_claim(
     into: Measurements,
     progress: Callable[[], None] = lambda: None,
     yardstick: Callable[[], float] = lambda: math.nan,
+    first: int = 0,
 ) -> None:
     """Measure one claim over `blocks` paired blocks, adding to `into`. `progress` is called after each slot.
 
-    `yardstick` gives the ms that the same little work takes, measured before and after each slot.
+    `yardstick` gives the ms that the same little work takes, measured before and after each slot. Blocks before `first`
+    have been measured already: a run goes on where it was, with the blocks that it would have had anyway.
 
     Raises MeasurementError at the first wrong answer: a fast wrong answer is no measurement.
     """
     for slot in schedule([claim.control, claim.treatment], blocks, seed):
+        if slot.block < first:
+            continue
         arm = arms[slot.arm]
         operations = slot_operations(
             claim.operations, catalog, distinct=size.distinct, requests=size.requests, seed=seed, block=slot.block

@@ -25,11 +25,11 @@ from archzero_lab.experiments.claims import Claim, choose_claims, load_claims
 from archzero_lab.experiments.measurements import Measurements
 from archzero_lab.experiments.runner import run_claim
 from archzero_lab.experiments.spec import Profile
+from archzero_lab.pipeline.claim_pictures import LATENCY
 from archzero_lab.postgres.migrations import connect
 from archzero_lab.settings import ROOT
 from archzero_lab.stats.comparison import Comparison, compare
 
-LATENCY = ("list", "detail", "search", "filter")
 _PURPOSE = "builds"
 
 

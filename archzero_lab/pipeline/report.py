@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
@@ -16,11 +17,12 @@ from archzero_lab.bootstrap.services import SERVICE_ARMS, start_service
 from archzero_lab.bootstrap.stack import Stack, running_stack
 from archzero_lab.bootstrap.yardstick import Yardstick
 from archzero_lab.cards.catalog import Catalog, read_catalog
-from archzero_lab.experiments.analysis import ClaimResult, analyze_latency, analyze_range
+from archzero_lab.experiments.analysis import ClaimResult, adjust, analyze_latency, analyze_range, claim_course
 from archzero_lab.experiments.claims import Claim, choose_claims, load_claims
 from archzero_lab.experiments.measurements import Measurements
 from archzero_lab.experiments.runner import run_claim
 from archzero_lab.experiments.spec import Profile, choose_profile
+from archzero_lab.pipeline.claim_pictures import LATENCY, claim_pictures
 from archzero_lab.pipeline.environment import describe
 from archzero_lab.pipeline.locust_stage import LoadResult, run_load
 from archzero_lab.pipeline.plans import collect_index_sizes, collect_plans
@@ -35,7 +37,6 @@ from archzero_lab.reporting.scorecard import index_page
 from archzero_lab.settings import Settings
 from archzero_lab.workload.traffic import catalog_file
 
-LATENCY = ("list", "detail", "search", "filter")
 _PURPOSE = "run"
 _CLIENT_REQUESTS = 2_000
 
@@ -50,6 +51,7 @@ class ReportRequest:
     relationships: Path | None = None
     only: tuple[str, ...] = ()
     seed: int = 1
+    until_decided_min: float = 0.0
 
 
 def make_report(settings: Settings, request: ReportRequest, reporter: Reporter) -> tuple[RunFolder, dict[str, Any]]:
@@ -78,6 +80,8 @@ def make_report(settings: Settings, request: ReportRequest, reporter: Reporter) 
             cleanup.callback(yardstick.close)
             client = yardstick.client_cost(_CLIENT_REQUESTS)
             measured = _measure(claims, arms, catalog, profile, request.seed, yardstick.measure_ms, tell)
+            if request.until_decided_min:
+                _until_decided(claims, arms, catalog, profile, request, yardstick.measure_ms, measured)
             measured.save(run.path)
         load: LoadResult | None = None
         with run.stage("locust"), reporter.work("locust") as tell:
@@ -87,14 +91,16 @@ def make_report(settings: Settings, request: ReportRequest, reporter: Reporter) 
         run.write_json("plans.json", plans)
         indexes = collect_index_sizes(urls)
         run.write_json("indexes.json", indexes)
-        results = [_result(claim, measured, load, indexes) for claim in claims]
+        sequential = request.until_decided_min > 0
+        results = adjust([_result(claim, measured, load, indexes, sequential) for claim in claims])
         summary = _summary(run, request, profile, base, environment, client, results)
         run.write_json("summary.json", summary)
         with run.stage("notebooks"), reporter.work("notebooks") as tell:
             pages = _notebooks(run, tell)
         with run.stage("report"), reporter.work("report"):
             summary["stages"] = run.stages
-            (run.path / "index.html").write_text(index_page(summary, pages))
+            pictures = claim_pictures(claims, summary, measured, load, indexes)
+            (run.path / "index.html").write_text(index_page(summary, pages, pictures))
         # once more: the last stage has its time only now
         summary["stages"] = run.stages
         run.write_json("summary.json", summary)
@@ -160,11 +166,40 @@ def _load(
     return load
 
 
+def _until_decided(
+    claims: list[Claim],
+    arms: dict[str, ServiceArm],
+    catalog: Catalog,
+    profile: Profile,
+    request: ReportRequest,
+    yardstick: Callable[[], float],
+    measured: Measurements,
+) -> None:
+    """Add blocks, a claim after the other, to those that are not decided yet, until all are or the time is over."""
+    deadline = time.monotonic() + request.until_decided_min * 60
+    blocks = profile.blocks
+    open_claims = [claim for claim in claims if claim.operations in LATENCY]
+    while time.monotonic() < deadline:
+        samples = measured.samples_frame()
+        open_claims = [claim for claim in open_claims if claim_course(claim, samples).decided_at is None]
+        if not open_claims:
+            return
+        blocks += 1
+        for claim in open_claims:
+            size = profile.slot(claim.operations)
+            run_claim(claim, arms, catalog, size, blocks, request.seed, measured, yardstick=yardstick, first=blocks - 1)
+
+
 def _result(
-    claim: Claim, measured: Measurements, load: LoadResult | None, indexes: dict[str, list[dict[str, Any]]]
+    claim: Claim,
+    measured: Measurements,
+    load: LoadResult | None,
+    indexes: dict[str, list[dict[str, Any]]],
+    until_decided: bool,
 ) -> ClaimResult:
     if claim.operations in LATENCY:
-        return analyze_latency(claim, measured.samples_frame(), measured.slots_frame())
+        frames = measured.samples_frame(), measured.slots_frame()
+        return analyze_latency(claim, *frames, until_decided=until_decided)
     if claim.metric == "index_size":
         return _index_size(claim, indexes)
     assert load is not None

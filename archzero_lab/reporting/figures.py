@@ -285,3 +285,24 @@ def over_time(rows: pd.DataFrame, title: str, points: Sequence[ChangePoint] = ()
     below.set_xticks(range(len(runs)), [str(number + 1) for number in range(len(runs))])
     _legend_above(above, columns=2)
     return picture(figure, f"{title} over {len(runs)} runs")
+
+
+def evidence_course(course: dict[str, list[float | None]], claimed: float, title: str) -> Picture:
+    """The e-process of a claim over its blocks, and its interval of the gain closing in beside the claimed one."""
+    blocks = np.arange(1, len(course["e"]) + 1)
+    figure, (above, below) = plt.subplots(2, 1, figsize=(8, 4.4), sharex=True, layout="constrained")
+    above.plot(blocks, course["e"], color=COLOURS["treatment"], linewidth=2, label="evidence")
+    above.axhline(20, color="#111111", linestyle="--", linewidth=1, label="decided at 20")
+    above.set_yscale("log")
+    above.set(ylabel="e value", title=title)
+    bounds = [np.array([np.nan if value is None else value * 100 for value in course[key]], dtype=float)
+              for key in ("ci_low", "ci_high")]  # fmt: skip
+    below.fill_between(blocks, *bounds, color=COLOURS["treatment"], alpha=0.25, linewidth=0)
+    below.axhline(claimed * 100, color="#111111", linewidth=1)
+    below.set(xlabel="blocks", ylabel="gain, %\n(line: claimed)")
+    finite = np.concatenate(bounds)[np.isfinite(np.concatenate(bounds))]
+    if finite.size:
+        middle = np.nanmedian(finite)
+        below.set_ylim(max(finite.min(), middle - 60), min(100.5, finite.max() + 1))
+    _legend_above(above)
+    return picture(figure, f"{title}: e value {course['e'][-1]:.3g} after {len(blocks)} blocks, decided at 20")

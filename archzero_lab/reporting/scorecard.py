@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import jinja2
 from rich.console import Console
 from rich.table import Table
 
-from archzero_lab.reporting.figures import improvements
+from archzero_lab.reporting.figures import Picture, improvements
 from archzero_lab.reporting.notebooks import NotebookPage
 
 _STYLE = {"confirmed": "bold green", "refuted": "bold red", "inconclusive": "bold yellow"}
@@ -47,6 +48,21 @@ def headline(summary: dict[str, Any]) -> str:
     return said + (f", {counts['inconclusive']} inconclusive" if counts["inconclusive"] else "")
 
 
+def trust(summary: dict[str, Any]) -> str:
+    """Whether the run can be trusted, in a sentence."""
+    claims = summary["claims"]
+    warned = [claim["title"] for claim in claims if claim["warnings"]]
+    finest = [
+        claim["measured"]["detectable"]
+        for claim in claims
+        if claim["claimed"]["improvement"] is not None and claim["measured"]["detectable"] is not None
+    ]
+    said = f"Differences of {max(finest):.0%} or more could be seen in every latency claim. " if finest else ""
+    if not warned:
+        return said + "Nothing disturbed the measurement that the lab looks for."
+    return said + f"With a reservation, told beside it: {', '.join(warned)}."
+
+
 def print_scorecard(console: Console, summary: dict[str, Any]) -> None:
     """The table of the terminal."""
     table = Table(
@@ -64,12 +80,16 @@ def print_scorecard(console: Console, summary: dict[str, Any]) -> None:
             console.print(f"  {claim['title']}: {warning}", style="yellow")
 
 
-def index_page(summary: dict[str, Any], pages: list[NotebookPage]) -> str:
-    """index.html: the answer first, then each claim, then what it was measured on."""
+def index_page(summary: dict[str, Any], pages: list[NotebookPage], pictures: Mapping[str, list[Picture]]) -> str:
+    """index.html: the answer, then each claim with its figures (`pictures` by id), then what it was measured on."""
     return _PAGES.get_template("index.html").render(
         headline=headline(summary),
         summary=summary,
-        rows=rows(summary),
+        rows=[
+            row | {"figures": [p._repr_html_() for p in pictures.get(row["id"], ())], "claim": claim}
+            for row, claim in zip(rows(summary), summary["claims"], strict=True)
+        ],
+        trust=trust(summary),
         figure=improvements(summary["claims"])._repr_html_(),
         pages=[{"href": page.html.name, "title": page.title} for page in pages],
         environment={key: value for key, value in summary["environment"].items() if not isinstance(value, dict | list)},

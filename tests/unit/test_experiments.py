@@ -12,7 +12,7 @@ import pytest
 
 from archzero_lab.cards.catalog import Catalog
 from archzero_lab.errors import MeasurementError, SettingsError, UnknownNameError
-from archzero_lab.experiments.analysis import analyze_latency, analyze_range
+from archzero_lab.experiments.analysis import adjust, analyze_latency, analyze_range, claim_course
 from archzero_lab.experiments.claims import CLAIMS, Claim, choose_claims, load_claims
 from archzero_lab.experiments.measurements import Measurements, Sample, SlotRecord
 from archzero_lab.experiments.schedule import schedule
@@ -192,3 +192,57 @@ def test_measurements_come_back_from_parquet_the_same(tmp_path: Path) -> None:
     measured.save(tmp_path)
     pd.testing.assert_frame_equal(pd.read_parquet(tmp_path / "samples.parquet"), measured.samples_frame())
     assert set(pd.read_parquet(tmp_path / "slots.parquet").columns) >= {"hits", "blocks", "steal", "load_1m"}
+
+
+def test_a_verdict_must_outlive_the_other_claims_of_its_report() -> None:
+    claim = _claim("cache_hit_rate")
+    # six blocks: p = 2 / 64 alone, which is no longer 5 % beside a second one
+    six = [
+        analyze_range(claim, [0.3, 0.31, 0.32, 0.33, 0.34, 0.35], samples=6, mechanism={}, moved=True) for _ in range(2)
+    ]
+    assert six[0].verdict is Verdict.REFUTED
+    alone = adjust(six[:1])
+    assert (alone[0].verdict, alone[0].p_adjusted) == (Verdict.REFUTED, pytest.approx(2 / 64))
+    together = adjust(six)
+    assert [result.verdict for result in together] == [Verdict.INCONCLUSIVE] * 2
+    assert "not beside 1 other claims (Holm: p = 0.062)" in together[0].warnings[-1]
+
+
+def test_an_inconclusive_claim_names_how_many_blocks_it_would_take() -> None:
+    claim = _claim("card_list_cached")
+    result = analyze_latency(claim, *_frames(claim, effect=0.0252))
+    assert result.verdict is Verdict.INCONCLUSIVE
+    assert "more blocks to decide" in result.warnings[-1]
+
+
+def test_a_mechanism_without_a_gain_is_said_and_not_confirmed() -> None:
+    claim = _claim("card_list_cached")
+    result = analyze_latency(claim, *_frames(claim, effect=1.2))
+    assert result.verdict is Verdict.REFUTED
+    assert any("the mechanism without the gain: hits moved" in warning for warning in result.warnings)
+
+
+def test_until_decided_the_interval_is_the_one_that_allows_peeking() -> None:
+    claim = _claim("card_list_cached")
+    frames = _frames(claim, effect=0.0252)
+    once = analyze_latency(claim, *frames)
+    peeked = analyze_latency(claim, *frames, until_decided=True)
+    assert peeked.course is not None
+    assert len(peeked.course.e) == 12
+    assert peeked.ci_high - peeked.ci_low > once.ci_high - once.ci_low
+    assert claim_course(claim, frames[0]).decided_at is None
+    clear = _frames(claim, effect=0.5)
+    assert claim_course(claim, clear[0]).decided_at == 6
+    assert analyze_latency(claim, *clear, until_decided=True).verdict is Verdict.REFUTED
+
+
+def test_blocks_in_which_the_machine_itself_was_slow_are_named() -> None:
+    claim = _claim("card_list_cached")
+    samples, slots = _frames(claim, effect=0.01)
+    slots.loc[slots["block"] == 3, "yardstick_ms"] = 0.2
+    assert "the machine itself was more than 50% slower in blocks 3" in analyze_latency(claim, samples, slots).warnings
+
+
+def _frames(claim: Claim, effect: float) -> tuple[pd.DataFrame, pd.DataFrame]:
+    measured = _measured(claim, effect)
+    return measured.samples_frame(), measured.slots_frame()

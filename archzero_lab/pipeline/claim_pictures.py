@@ -1,0 +1,48 @@
+"""The figures of each claim on the report's first page."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pandas as pd
+
+from archzero_lab.experiments.claims import Claim
+from archzero_lab.experiments.measurements import Measurements
+from archzero_lab.pipeline.locust_stage import LoadResult
+from archzero_lab.reporting import figures
+
+LATENCY = ("list", "detail", "search", "filter")
+"""Operations that are timed one by one."""
+
+
+def claim_pictures(
+    claims: list[Claim],
+    summary: dict[str, Any],
+    measured: Measurements,
+    load: LoadResult | None,
+    indexes: dict[str, list[dict[str, Any]]],
+) -> dict[str, list[figures.Picture]]:
+    """The figures of each claim: its paired blocks, or what its number is made of; its course where it has one."""
+    made: dict[str, list[figures.Picture]] = {}
+    samples = measured.samples_frame()
+    for claim, told in zip(claims, summary["claims"], strict=True):
+        title = f"{claim.title}: block by block"
+        if claim.operations in LATENCY:
+            assert isinstance(claim.claimed.after, float)
+            made[claim.id] = [figures.paired_blocks(samples[samples["claim"] == claim.id], title, claim.claimed.after)]
+            if told["course"] is not None:
+                assert claim.claimed.improvement is not None
+                name = f"{claim.title}: evidence"
+                made[claim.id].append(figures.evidence_course(told["course"], claim.claimed.improvement, name))
+        elif claim.metric == "index_size":
+            frame = pd.DataFrame(indexes[claim.treatment]).assign(mb=lambda rows: rows["bytes"] / 1e6)
+            made[claim.id] = [figures.index_bars(frame[~frame["constraint"]], "Phase 5's indexes")]
+        elif load is not None:
+            slots = load.treatment(claim.treatment)
+            assert isinstance(claim.claimed.after, tuple)
+            hit_rate = claim.metric == "hit_rate"
+            picture = (
+                figures.hit_rate_by_block(slots, claim.claimed.after) if hit_rate else figures.memory_by_block(slots)
+            )
+            made[claim.id] = [picture]
+    return made
