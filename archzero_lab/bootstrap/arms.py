@@ -22,6 +22,7 @@ class ServiceArm:
     """Implements experiments.spec.Arm over HTTP. `close()` when done."""
 
     def __init__(self, service: RunningService, database_url: str, *, cached: bool, admin_token: str) -> None:
+        self.service = service
         self.name = service.arm
         self.url = service.url
         self._cached = cached

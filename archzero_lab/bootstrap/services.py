@@ -28,11 +28,12 @@ SERVICE_ARMS = {
 
 @dataclass(frozen=True)
 class RunningService:
-    """A service that answers at `url`."""
+    """A service that answers at `url`; its keys in Redis begin with `namespace`."""
 
     arm: str
     url: str
     record: ProcessRecord
+    namespace: str
 
 
 def start_service(
@@ -88,7 +89,7 @@ def start_service(
         stack.registry.stop(record)
         raise
     shown = f"[{reachable}]" if ":" in reachable else reachable
-    return RunningService(arm, f"http://{shown}:{port}", record)
+    return RunningService(arm, f"http://{shown}:{port}", record, config.namespace)
 
 
 def _check_port(host: str, port: int) -> None:

@@ -9,6 +9,7 @@ from typing import Any, cast
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
+from scipy import stats
 
 from archzero_lab.experiments.claims import Claim
 from archzero_lab.stats.comparison import Comparison, compare
@@ -19,6 +20,7 @@ from archzero_lab.stats.verdict import Verdict, at_least, at_most
 
 QUANTILES = {"p50": 0.5, "p95": 0.95, "p99": 0.99}
 STEAL_LIMIT = 0.10
+MINIMUM_TRIALS = 20
 SLOW_YARDSTICK = 1.5
 
 
@@ -254,6 +256,44 @@ def analyze_range(
         note=_range_note(claim, interval.estimate, low, high, exact) + (f"; {context}" if context else ""),
         warnings=tuple(warnings),
         p=None if exact else signed_rank_p(array, bound),
+    )
+
+
+def analyze_check(claim: Claim, trials: int, failures: Sequence[str], mechanism: dict[str, Any]) -> ClaimResult:
+    """A claim that something never fails, from so many trials: refuted by one failure, confirmed by none of enough.
+
+    `after` is the number of failures, bounded by the exact (Clopper-Pearson) interval of their share; `improvement` is
+    the share of trials that held, `detectable` the share of failures that would have shown with a chance of 95 %.
+    """
+    failed = len(failures)
+    interval = stats.binomtest(failed, max(trials, 1)).proportion_ci(0.95, method="exact")
+    moved = bool(mechanism.get("moved"))
+    verdict, warnings = Verdict.CONFIRMED, []
+    if failed:
+        verdict = Verdict.REFUTED
+    elif trials < MINIMUM_TRIALS or not moved:
+        verdict = Verdict.INCONCLUSIVE
+        warnings.append(
+            f"needs at least {MINIMUM_TRIALS} trials, had {trials}" if moved else f"{claim.mechanism} did not move"
+        )
+    first = f", the first: {failures[0]}" if failed else ""
+    return ClaimResult(
+        claim=claim,
+        before=0.0,
+        after=float(failed),
+        after_low=float(interval.low * trials),
+        after_high=float(interval.high * trials),
+        improvement=1 - failed / max(trials, 1),
+        ci_low=float(1 - interval.high),
+        ci_high=float(1 - interval.low),
+        blocks=1,
+        samples=trials,
+        detectable=float(1 - 0.05 ** (1 / max(trials, 1))),
+        target_met=failed == 0,
+        mechanism=mechanism,
+        verdict=verdict,
+        note=f"{failed} of {trials} trials failed{first}; a share of {interval.high:.1%} or more is ruled out",
+        warnings=tuple(warnings),
     )
 
 

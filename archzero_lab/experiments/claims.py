@@ -33,13 +33,13 @@ class _Entry(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     title: str
     sentence: str
     section: str
-    metric: Literal["p50", "p95", "p99", "mean", "hit_rate", "used_memory", "index_size"]
+    metric: Literal["p50", "p95", "p99", "mean", "hit_rate", "used_memory", "index_size", "failures"]
     unit: str
     claimed: Claimed
     arms: ClaimArms
-    operations: Literal["list", "detail", "search", "filter", "mix", "sizes"]
-    rule: Literal["improvement", "at_least", "at_most"]
-    mechanism: Literal["hits", "blocks", "keys", "indexes"]
+    operations: Literal["list", "detail", "search", "filter", "mix", "sizes", "checks"]
+    rule: Literal["improvement", "at_least", "at_most", "none_fails"]
+    mechanism: str
 
 
 @dataclass(frozen=True)

@@ -37,7 +37,7 @@ def claim_pictures(
         elif claim.metric == "index_size":
             frame = pd.DataFrame(indexes[claim.treatment]).assign(mb=lambda rows: rows["bytes"] / 1e6)
             made[claim.id] = [figures.index_bars(frame[~frame["constraint"]], "Phase 5's indexes")]
-        elif load is not None:
+        elif claim.operations == "mix" and load is not None:
             slots = load.treatment(claim.treatment)
             assert isinstance(claim.claimed.after, tuple)
             hit_rate = claim.metric == "hit_rate"

@@ -17,11 +17,19 @@ from archzero_lab.bootstrap.services import SERVICE_ARMS, start_service
 from archzero_lab.bootstrap.stack import Stack, running_stack
 from archzero_lab.bootstrap.yardstick import Yardstick
 from archzero_lab.cards.catalog import Catalog, read_catalog
-from archzero_lab.experiments.analysis import ClaimResult, adjust, analyze_latency, analyze_range, claim_course
+from archzero_lab.experiments.analysis import (
+    ClaimResult,
+    adjust,
+    analyze_check,
+    analyze_latency,
+    analyze_range,
+    claim_course,
+)
 from archzero_lab.experiments.claims import Claim, choose_claims, load_claims
 from archzero_lab.experiments.measurements import Measurements
 from archzero_lab.experiments.runner import run_claim
 from archzero_lab.experiments.spec import Profile, choose_profile
+from archzero_lab.pipeline.checks import CHECKS, Bench, Tried
 from archzero_lab.pipeline.claim_pictures import LATENCY, claim_pictures
 from archzero_lab.pipeline.environment import describe
 from archzero_lab.pipeline.locust_stage import LoadResult, run_load
@@ -83,6 +91,7 @@ def make_report(settings: Settings, request: ReportRequest, reporter: Reporter) 
             if request.until_decided_min:
                 _until_decided(claims, arms, catalog, profile, request, yardstick.measure_ms, measured)
             measured.save(run.path)
+            tried = _check(claims, stack, arms["treatment"], urls["treatment"], catalog)
         load: LoadResult | None = None
         with run.stage("locust"), reporter.work("locust") as tell:
             if any(claim.operations == "mix" for claim in claims):
@@ -92,7 +101,7 @@ def make_report(settings: Settings, request: ReportRequest, reporter: Reporter) 
         indexes = collect_index_sizes(urls)
         run.write_json("indexes.json", indexes)
         sequential = request.until_decided_min > 0
-        results = adjust([_result(claim, measured, load, indexes, sequential) for claim in claims])
+        results = adjust([_result(claim, measured, load, indexes, tried, sequential) for claim in claims])
         summary = _summary(run, request, profile, base, environment, client, results)
         run.write_json("summary.json", summary)
         with run.stage("notebooks"), reporter.work("notebooks") as tell:
@@ -147,6 +156,12 @@ def _measure(
     return measured
 
 
+def _check(claims: list[Claim], stack: Stack, arm: ServiceArm, database_url: str, catalog: Catalog) -> dict[str, Tried]:
+    """The claims that are no latency, tried on the treatment."""
+    bench = Bench(stack, arm.service, database_url, catalog.ids)
+    return {claim.id: CHECKS[claim.id](bench) for claim in claims if claim.operations == "checks"}
+
+
 def _load(
     run: RunFolder,
     stack: Stack,
@@ -195,8 +210,12 @@ def _result(
     measured: Measurements,
     load: LoadResult | None,
     indexes: dict[str, list[dict[str, Any]]],
+    tried: dict[str, Tried],
     until_decided: bool,
 ) -> ClaimResult:
+    if claim.operations == "checks":
+        found = tried[claim.id]
+        return analyze_check(claim, found.trials, found.failures, found.mechanism)
     if claim.operations in LATENCY:
         frames = measured.samples_frame(), measured.slots_frame()
         return analyze_latency(claim, *frames, until_decided=until_decided)

@@ -101,6 +101,8 @@ def _claimed(claim: dict[str, Any]) -> str:
     claimed = claim["claimed"]
     if claimed["improvement"] is not None:
         return f"{claimed['before']:g} → {claimed['after']:g} ms, {claimed['improvement']:.1%} less"
+    if claim["unit"] == "failures":
+        return "never fails"
     low, high = claimed["after"]
     return f"{low:.0%} to {high:.0%}" if claim["unit"] == "share" else f"{low:g} to {high:g} {claim['unit']}"
 
@@ -109,6 +111,8 @@ def _measured(claim: dict[str, Any]) -> str:
     measured = claim["measured"]
     if claim["claimed"]["improvement"] is not None:
         return f"{_ms(measured['before'])} → {_ms(measured['after'])} ms, {_change(measured['improvement'])}"
+    if claim["unit"] == "failures":
+        return f"{measured['after']:.0f} of {measured['samples']} failed"
     if claim["unit"] == "share":
         return f"{measured['after']:.1%}"
     return f"{measured['after']:.3g} {claim['unit']}"
@@ -120,6 +124,8 @@ def _interval(claim: dict[str, Any]) -> str:
         if measured["ci_low"] is None or measured["ci_high"] is None:
             return "none: too few blocks"
         return f"{measured['ci_low']:.1%} to {measured['ci_high']:.1%}"
+    if claim["unit"] == "failures":
+        return f"{1 - measured['ci_high']:.1%} to {1 - measured['ci_low']:.1%} fail"
     low, high = measured["after_ci_low"], measured["after_ci_high"]
     if low is None or high is None:
         return "none: too few blocks"

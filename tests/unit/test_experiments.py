@@ -12,11 +12,13 @@ import pytest
 
 from archzero_lab.cards.catalog import Catalog
 from archzero_lab.errors import MeasurementError, SettingsError, UnknownNameError
-from archzero_lab.experiments.analysis import adjust, analyze_latency, analyze_range, claim_course
+from archzero_lab.experiments.analysis import adjust, analyze_check, analyze_latency, analyze_range, claim_course
 from archzero_lab.experiments.claims import CLAIMS, Claim, choose_claims, load_claims
 from archzero_lab.experiments.measurements import Measurements, Sample, SlotRecord
 from archzero_lab.experiments.schedule import schedule
 from archzero_lab.experiments.spec import PROFILES, Counters, choose_profile
+from archzero_lab.pipeline.checks import CHECKS
+from archzero_lab.pipeline.claim_pictures import LATENCY
 from archzero_lab.stats.verdict import Verdict
 from archzero_lab.workload.traffic import slot_operations
 
@@ -62,8 +64,10 @@ def _analyzed(claim: Claim, measured: Measurements) -> object:
     return analyze_latency(claim, measured.samples_frame(), measured.slots_frame())
 
 
-def test_the_claims_file_holds_the_seven_of_the_report() -> None:
-    assert [claim.id for claim in load_claims()] == [
+def test_every_claim_has_an_experiment() -> None:
+    measured = {"improvement": LATENCY, "at_least": ("mix",), "at_most": ("mix", "sizes"), "none_fails": ("checks",)}
+    claims = load_claims()
+    assert [claim.id for claim in claims][:7] == [
         "card_list_cached",
         "card_detail_cached",
         "search_gin",
@@ -72,6 +76,27 @@ def test_the_claims_file_holds_the_seven_of_the_report() -> None:
         "redis_memory",
         "index_overhead",
     ]
+    assert {claim.id for claim in claims if claim.operations == "checks"} == set(CHECKS)
+    for claim in claims:
+        assert claim.operations in measured[claim.rule], claim.id
+
+
+@pytest.mark.parametrize(
+    ("trials", "failures", "moved", "verdict"),
+    [
+        (100, [], True, Verdict.CONFIRMED),
+        (100, ["one"], True, Verdict.REFUTED),
+        (10, [], True, Verdict.INCONCLUSIVE),
+        (100, [], False, Verdict.INCONCLUSIVE),
+    ],
+)
+def test_a_claim_that_nothing_fails_falls_by_one_failure(
+    trials: int, failures: list[str], moved: bool, verdict: Verdict
+) -> None:
+    result = analyze_check(_claim("ttl_policies"), trials, failures, {"moved": moved})
+    assert result.verdict is verdict
+    assert result.ci_low <= result.improvement <= result.ci_high
+    assert result.note.startswith(f"{len(failures)} of {trials} trials failed")
 
 
 def test_an_unknown_claim_and_an_unknown_profile_name_those_there_are() -> None:

@@ -1,0 +1,102 @@
+"""The checks behind claims that are no latency can fail, and say what failed."""
+
+from __future__ import annotations
+
+import json
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any
+
+import pytest
+
+from archzero_lab.bootstrap.services import RunningService, start_service
+from archzero_lab.bootstrap.stack import Stack
+from archzero_lab.pipeline.checks import (
+    CHECKS,
+    Bench,
+    immediate_invalidation,
+    no_key_injection,
+    no_sql_injection,
+    pattern_invalidation,
+    ttl_policies,
+)
+from archzero_lab.postgres.migrations import connect
+
+
+@pytest.fixture(scope="module")
+def ids(database_url: str) -> list[str]:
+    """Cards to try things on."""
+    with connect(database_url, autocommit=True) as connection:
+        rows = connection.execute(
+            "INSERT INTO cards (name, type, lifecycle_phase, quality_score, description)"
+            " SELECT 'Card ' || n, 'Risk', 'Active', 50, 'a service' FROM generate_series(1, 60) AS n RETURNING id"
+        ).fetchall()
+    return [str(row[0]) for row in rows]
+
+
+@pytest.mark.parametrize("name", CHECKS)
+def test_every_check_holds_on_the_service(stack: Stack, database_url: str, ids: list[str], name: str) -> None:
+    service = start_service(stack, f"checked-{name}", database_url, cached=True)
+    try:
+        found = CHECKS[name](Bench(stack, service, database_url, ids))
+    finally:
+        stack.registry.stop(service.record)
+    assert found.failures == []
+    assert found.trials >= 20
+    assert found.mechanism["moved"], found.mechanism
+
+
+def test_without_a_cache_there_is_no_mechanism(stack: Stack, database_url: str, ids: list[str]) -> None:
+    service = start_service(stack, "unchecked", database_url, cached=False)
+    try:
+        bench = Bench(stack, service, database_url, ids)
+        assert not ttl_policies(bench).mechanism["moved"]
+        assert not immediate_invalidation(bench).mechanism["moved"]
+        assert not pattern_invalidation(bench).mechanism["moved"]
+    finally:
+        stack.registry.stop(service.record)
+
+
+class Wrong(BaseHTTPRequestHandler):
+    """A service that answers every read with version 1 and 5,000 cards, and breaks on a quote."""
+
+    def _answer(self) -> None:
+        version = 2 if self.command == "PUT" else 1
+        card = {"id": "a", "version": version, "name": "Card", "type": "Risk"}
+        counters = {"hits": 100, "sets": 100, "errors": 0}
+        body = card | {"data": [card], "total": 5_000, "by_kind": {"search": counters}} | counters
+        text = json.dumps(body).encode()
+        self.send_response(500 if "%27" in self.path else 200)
+        self.send_header("Content-Length", str(len(text)))
+        self.end_headers()
+        self.wfile.write(text)
+
+    do_GET = do_PUT = _answer  # the library's names
+
+    def log_message(self, *_: Any) -> None:
+        """Nothing."""
+
+
+@contextmanager
+def wrong_service() -> Iterator[str]:
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Wrong)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    try:
+        yield f"http://127.0.0.1:{server.server_address[1]}"
+    finally:
+        server.shutdown()
+
+
+def test_a_service_that_is_wrong_is_found_out(stack: Stack, database_url: str, ids: list[str]) -> None:
+    with wrong_service() as url:
+        service = RunningService("wrong", url, None, "wrong")  # type: ignore[arg-type]  # no process of ours
+        bench = Bench(stack, service, database_url, ["a"] * 60)
+        stale = immediate_invalidation(bench)
+        assert len(stale.failures) == stale.trials
+        assert len(pattern_invalidation(bench).failures) > 0
+        injected = no_sql_injection(bench)
+        assert any("500" in failure for failure in injected.failures)
+        assert any("q=" in failure and ": 200" in failure for failure in injected.failures), "every row came back"
+        assert no_key_injection(bench).mechanism["moved"] is False
