@@ -35,6 +35,7 @@ app.add_typer(migrate_app, name="migrate")
 app.command()(run_commands.compare)
 app.command()(run_commands.gate)
 app.command()(run_commands.history)
+app.command()(run_commands.sweep)
 console = Console()
 _debug = False
 

@@ -1,4 +1,4 @@
-"""The commands over finished runs: compare, gate, history."""
+"""The commands about verdicts: compare, gate, history, sweep."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
+from archzero_lab.errors import SettingsError
 from archzero_lab.settings import REPORTS, ROOT, load_settings
 
 if TYPE_CHECKING:
@@ -158,3 +159,50 @@ def history(
     console.print(
         f"drawn: {path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path}", highlight=False
     )
+
+
+def sweep(
+    cards: Annotated[str, typer.Option(help="Sizes, such as 10000,100000.")] = "10000,100000",
+    database_distance_ms: Annotated[str, typer.Option(help="Round trips to PostgreSQL, in ms.")] = "0,1,5",
+    redis_distance_ms: Annotated[str, typer.Option(help="Round trips to Redis, in ms.")] = "0,0.5",
+    only: Annotated[list[str] | None, typer.Option(help="A claim; repeat for several.")] = None,
+    seed: Annotated[int, typer.Option(min=0)] = 1,
+) -> None:
+    """Show from what size and distance on each latency claim holds.
+
+    Distance is a delay put into the connection, as a network would. Writes sweep.html into a run's folder.
+    """
+    from archzero_lab.bootstrap.stack import exclusive, running_stack
+    from archzero_lab.pipeline.progress import Reporter
+    from archzero_lab.pipeline.run_folder import new_run
+    from archzero_lab.pipeline.sweep import holds_from, run_sweep
+    from archzero_lab.reporting.figures import sweep_lines, sweep_map
+    from archzero_lab.reporting.history import plain_page
+
+    sizes = [int(value) for value in _numbers(cards, "--cards", 100)]
+    far = _numbers(database_distance_ms, "--database-distance-ms", 0)
+    near = _numbers(redis_distance_ms, "--redis-distance-ms", 0)
+    with exclusive("sweep"), running_stack(load_settings()) as stack, Reporter(console).work("sweep") as tell:
+        cells = run_sweep(stack, sizes, far, near, only=tuple(only or ()), seed=seed, progress=tell)
+    run = new_run("sweep")
+    cells.to_parquet(run.path / "sweep.parquet", index=False)
+    body = ""
+    for claim, group in cells.groupby("claim", sort=False):
+        title = str(group["title"].iloc[0])
+        holds = holds_from(cells, str(claim))
+        console.print(f"{title} holds {holds}", highlight=False)
+        pictures = (sweep_lines(group, title), sweep_map(group, f"{title}: where it holds"))
+        body += f"<h2>{title}</h2><p>Holds {holds}.</p>" + "".join(picture._repr_html_() for picture in pictures)
+    (run.path / "sweep.html").write_text(plain_page("Where phase 5's claims hold", body))
+    console.print(f"drawn: reports/{run.id}/sweep.html", highlight=False)
+
+
+def _numbers(text: str, option: str, least: float) -> list[float]:
+    """The numbers of a comma-separated list, ascending. Raises SettingsError naming the option."""
+    try:
+        values = sorted({float(word) for word in text.split(",")})
+    except ValueError:
+        raise SettingsError(f"{option} {text}: give numbers with commas between them, such as 0,1,5") from None
+    if not values or values[0] < least:
+        raise SettingsError(f"{option} {text}: every value must be at least {least:g}")
+    return values

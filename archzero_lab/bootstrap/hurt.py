@@ -92,16 +92,14 @@ class Relay:
     """A relay in front of a server; `url` is the server's URL by way of it."""
 
     def __init__(self, stack: Stack, url: str, name: str) -> None:
-        parts = urlsplit(url)
-        assert parts.port is not None
-        port, control = free_port(), free_port()
-        credentials = parts.netloc.rpartition("@")[0]
-        netloc = f"{credentials}@127.0.0.1:{port}" if credentials else f"127.0.0.1:{port}"
-        self.url = urlunsplit(parts._replace(netloc=netloc))
+        target = urlsplit(url).port
+        assert target is not None
+        self._port, control = free_port(), free_port()
+        self.url = self.through(url)
         self._registry = stack.registry
         logs = STATE / "logs"
         logs.mkdir(parents=True, exist_ok=True)
-        argv = [sys.executable, "-m", "archzero_lab.servers.relay", str(port), str(parts.port), str(control)]
+        argv = [sys.executable, "-m", "archzero_lab.servers.relay", str(self._port), str(target), str(control)]
         self.record = stack.registry.spawn(
             f"relay-{name}", argv, log=logs / f"relay-{name}.log", env={**os.environ, "PYTHONPATH": str(ROOT)}
         )
@@ -110,6 +108,13 @@ class Relay:
         except BaseException:
             stack.registry.stop(self.record)
             raise
+
+    def through(self, url: str) -> str:
+        """A URL of the same server, by way of the relay."""
+        parts = urlsplit(url)
+        credentials = parts.netloc.rpartition("@")[0]
+        place = f"127.0.0.1:{self._port}"
+        return urlunsplit(parts._replace(netloc=f"{credentials}@{place}" if credentials else place))
 
     def set(self, *, delay_ms: float = 0.0, swallow: bool = False) -> None:
         """From now on: this much longer a round trip, or nothing arrives any more."""

@@ -17,6 +17,7 @@ from typing import cast
 import uvloop
 
 _TIMER_S = 0.002
+_WAKE_S = 0.0004
 
 
 class _Network:
@@ -48,9 +49,10 @@ class _End(asyncio.Protocol):
             self._pass_on(data)
             return
         # never before what was sent earlier, whatever the delay is set to meanwhile
-        self._due = max(self._due, self._loop.time() + self._network.delay_s / 2)
+        now = time.monotonic()  # the loop's own clock goes by milliseconds
+        self._due = max(self._due, now + self._network.delay_s / 2)
         self._waiting.append((self._due, data))
-        self._loop.call_at(self._due - _TIMER_S, self._pass_next)
+        self._loop.call_later(max(0.0, self._due - now - _TIMER_S), self._pass_next)
 
     def connection_lost(self, error: Exception | None) -> None:
         if self.other is not None and self.other.transport is not None:
@@ -58,8 +60,10 @@ class _End(asyncio.Protocol):
 
     def _pass_next(self) -> None:
         due, data = self._waiting.popleft()
-        # the loop's timers are milliseconds wide (5 ms would be 6.6): the rest is slept to the point
-        time.sleep(max(0.0, due - self._loop.time()))
+        # timers of the loop are milliseconds wide (5 ms would be 6.6), a sleep wakes up late: the end is waited for
+        time.sleep(max(0.0, due - time.monotonic() - _WAKE_S))
+        while time.monotonic() < due:
+            pass
         self._pass_on(data)
 
     def _pass_on(self, data: bytes) -> None:

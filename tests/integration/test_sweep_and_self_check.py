@@ -1,0 +1,54 @@
+"""Distances put into a connection are found at their size, and decide where a claim holds."""
+
+from __future__ import annotations
+
+import pytest
+
+from archzero_lab.bootstrap.hurt import Relay
+from archzero_lab.bootstrap.stack import Stack
+from archzero_lab.errors import LabError
+from archzero_lab.pipeline.self_check import run_self_check
+from archzero_lab.pipeline.sweep import holds_from, run_sweep
+from archzero_lab.postgres.migrations import connect
+from archzero_lab.stats.verdict import Change
+
+
+def test_a_card_s_detail_gains_more_from_the_cache_the_farther_the_database_is(stack: Stack) -> None:
+    cells = run_sweep(stack, [1_000], [0, 3], [0], only=("card_detail_cached",))
+    near, far = cells.sort_values("database_ms").to_dict("records")
+    assert far["improvement"] > near["improvement"] + 0.2
+    assert far["before_ms"] - near["before_ms"] > 3
+    assert abs(far["after_ms"] - near["after_ms"]) < 3, "a hit does not go to the database"
+    assert {"confirmed", "refuted", "inconclusive"} >= set(cells["verdict"])
+    assert holds_from(cells.assign(verdict="refuted"), "card_detail_cached") == "nowhere that was measured"
+    held = holds_from(cells.assign(verdict="confirmed"), "card_detail_cached")
+    assert held.startswith("from 1,000 cards at 0 ms to PostgreSQL, 0 ms to Redis; from 1,000 cards at 3 ms")
+
+
+def test_a_sweep_of_what_is_no_latency_is_refused(stack: Stack) -> None:
+    with pytest.raises(LabError, match="nothing to sweep"):
+        run_sweep(stack, [1_000], [0], [0], only=("index_overhead",))
+
+
+def test_what_is_sent_before_the_relay_has_reached_its_target_is_not_lost(stack: Stack) -> None:
+    relay = Relay(stack, stack.postgres_url, "early")
+    try:
+        for delay_ms in (0.0, 3.0):
+            relay.set(delay_ms=delay_ms)
+            for _ in range(20):
+                with connect(relay.url) as connection:
+                    assert connection.execute("SELECT 1").fetchone() == (1,)
+    finally:
+        relay.close()
+
+
+def test_the_lab_finds_no_difference_where_there_is_none_and_the_delays_that_were_put_in(stack: Stack) -> None:
+    """The small self-check; on a busy machine an A/A comparison may be undecided, but not different."""
+    found = run_self_check(stack, blocks=12)
+    assert [delay.where for delay in found.delays] == ["PostgreSQL", "Redis"]
+    for delay in found.delays:
+        assert delay.right, delay
+        assert delay.ci_low_ms <= delay.found_ms <= delay.ci_high_ms
+    assert {item.found for item in found.same} <= {Change.EQUIVALENT, Change.INCONCLUSIVE}
+    assert found.trustworthy
+    assert all(item.margin >= 0.01 for item in found.same)
