@@ -71,6 +71,9 @@ def report(
         float,
         typer.Option(min=0, metavar="MINUTES", help="Add blocks to latency claims until decided, so long at most."),
     ] = 0.0,
+    resume: Annotated[
+        str, typer.Option(metavar="RUN", help="Go on with a run that was interrupted, as it was asked for.")
+    ] = "",
     notebook: Annotated[
         list[str] | None, typer.Option(help="Only run this notebook, such as staleness; repeat for several.")
     ] = None,
@@ -82,7 +85,8 @@ def report(
     from archzero_lab.bootstrap.stack import exclusive
     from archzero_lab.pipeline.progress import Reporter
     from archzero_lab.pipeline.question import ask
-    from archzero_lab.pipeline.report import ReportRequest, make_report
+    from archzero_lab.pipeline.report import make_report
+    from archzero_lab.pipeline.report_request import ReportRequest
     from archzero_lab.reporting.scorecard import print_scorecard
 
     if notebook:
@@ -91,7 +95,7 @@ def report(
         for page in pages:
             console.print(f"{page.title}: {_relative(page.html)}", highlight=False)
         return
-    request = ReportRequest(profile, cards, inventory, relationships, tuple(only or ()), seed, until_decided)
+    request = ReportRequest(profile, cards, inventory, relationships, tuple(only or ()), seed, until_decided, resume)
     with exclusive("report"):
         run, summary = make_report(load_settings(), request, Reporter(console))
     print_scorecard(console, summary)
@@ -359,7 +363,8 @@ def notebook() -> None:
     """
     from archzero_lab.bootstrap.stack import exclusive, kept_stack
     from archzero_lab.pipeline.progress import Reporter
-    from archzero_lab.pipeline.report import ReportRequest, make_report
+    from archzero_lab.pipeline.report import make_report
+    from archzero_lab.pipeline.report_request import ReportRequest
 
     settings = load_settings()
     if kept_stack(settings) is None:

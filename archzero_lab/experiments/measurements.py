@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, field
+from collections.abc import Collection
+from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 
@@ -64,6 +66,30 @@ class Measurements:
         return pd.DataFrame(rows)
 
     def save(self, folder: Path) -> None:
-        """Write samples.parquet and slots.parquet."""
-        self.samples_frame().to_parquet(folder / "samples.parquet", index=False)
-        self.slots_frame().to_parquet(folder / "slots.parquet", index=False)
+        """Write samples.parquet and slots.parquet, each in one step."""
+        for name, frame in (("samples", self.samples_frame()), ("slots", self.slots_frame())):
+            partial = folder / f".{name}.part"
+            frame.to_parquet(partial, index=False)
+            partial.replace(folder / f"{name}.parquet")
+
+    @classmethod
+    def read(cls, folder: Path, claims: Collection[str]) -> Measurements:
+        """What a run has measured of these claims so far; nothing where it has not begun."""
+        if not claims or not (folder / "samples.parquet").exists():
+            return cls()
+        samples, slots = (pd.read_parquet(folder / f"{name}.parquet") for name in ("samples", "slots"))
+        counted = [part.name for part in fields(Counters)]
+        found = cls([Sample(**row) for row in _rows(samples, claims)])
+        for row in _rows(slots, claims):
+            counters = Counters(**{name: row.pop(name) for name in counted})
+            found.slots.append(SlotRecord(**row, counters=counters))
+        return found
+
+
+def _rows(frame: pd.DataFrame, claims: Collection[str]) -> list[dict[str, Any]]:
+    """Rows of some claims as Python's own values, what is missing as None."""
+    mine = frame[frame["claim"].isin(list(claims))]
+    return [
+        {str(name): None if value is None or value != value else value for name, value in row.items()}
+        for row in mine.astype(object).to_dict("records")
+    ]

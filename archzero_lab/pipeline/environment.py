@@ -50,8 +50,8 @@ def describe(stack: Stack) -> dict[str, Any]:
         "kernel": platform.release(),
         "python": platform.python_version(),
         "load_before": [round(load, 2) for load in os.getloadavg()],
-        "git_commit": _git("rev-parse", "HEAD"),
-        "git_dirty": bool(_git("status", "--porcelain")),
+        "git_commit": git("rev-parse", "HEAD"),
+        "git_dirty": bool(git("status", "--porcelain")),
         "servers": stack.settings.servers if stack.ours else "given by URL",
         "postgres_version": version[0] if version else None,
         "postgres_settings": settings,
@@ -77,6 +77,7 @@ def _cpu() -> str:
     return platform.processor() or platform.machine()
 
 
-def _git(*arguments: str) -> str | None:
+def git(*arguments: str) -> str | None:
+    """What git says of this checkout, None where it is none."""
     done = subprocess.run(["git", "-C", str(ROOT), *arguments], capture_output=True, text=True)
     return done.stdout.strip() if done.returncode == 0 else None

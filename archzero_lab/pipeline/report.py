@@ -7,9 +7,11 @@ import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
-from dataclasses import dataclass, replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
+
+import pandas as pd
 
 from archzero_lab.bootstrap.arms import ServiceArm
 from archzero_lab.bootstrap.portfolios import Loaded, choose_portfolio, drop_arms, ensure_base, make_arms
@@ -36,7 +38,8 @@ from archzero_lab.pipeline.locust_stage import LoadResult, run_load
 from archzero_lab.pipeline.plans import collect_index_sizes, collect_plans
 from archzero_lab.pipeline.progress import Reporter
 from archzero_lab.pipeline.question import reads_a_run
-from archzero_lab.pipeline.run_folder import RunFolder, new_run
+from archzero_lab.pipeline.report_request import ReportRequest, begin
+from archzero_lab.pipeline.run_folder import RunFolder
 from archzero_lab.postgres.migrations import connect
 from archzero_lab.reporting.history import append as append_history
 from archzero_lab.reporting.notebooks import NOTEBOOKS, NotebookPage, run_notebook
@@ -49,29 +52,19 @@ _PURPOSE = "run"
 _CLIENT_REQUESTS = 2_000
 
 
-@dataclass(frozen=True)
-class ReportRequest:
-    """What a person asked `./lab report` for."""
-
-    profile: str = "standard"
-    cards: int | None = None
-    inventory: Path | None = None
-    relationships: Path | None = None
-    only: tuple[str, ...] = ()
-    seed: int = 1
-    until_decided_min: float = 0.0
-
-
 def make_report(settings: Settings, request: ReportRequest, reporter: Reporter) -> tuple[RunFolder, dict[str, Any]]:
     """Run everything and return the run's folder and its summary. Whatever was started is stopped, however it ends.
 
-    Raises LabError for what a person can mend; the folder of a run that failed stays, reports/latest does not move.
+    Raises LabError for what a person can mend; the folder of a run that failed stays, reports/latest does not move, and
+    the run can go on where it was: what it has measured is not measured again.
     """
+    choose_claims(list(request.only), load_claims())
+    run, request = begin(request)
     claims = choose_claims(list(request.only), load_claims())
     profile = choose_profile(request.profile, request.cards)
     portfolio = choose_portfolio(profile.cards, request.seed, request.inventory, request.relationships)
-    run = new_run(profile.name)
     with ExitStack() as cleanup:
+        cleanup.push(lambda kind, *_: _tell_how_to_go_on(run, reporter) if kind is not None else None)
         with run.stage("servers"), reporter.work("servers"):
             stack = cleanup.enter_context(running_stack(settings))
         with run.stage("load"), reporter.work("load") as tell:
@@ -87,11 +80,11 @@ def make_report(settings: Settings, request: ReportRequest, reporter: Reporter) 
             yardstick = Yardstick(stack, run.path / "constant.log")
             cleanup.callback(yardstick.close)
             client = yardstick.client_cost(_CLIENT_REQUESTS)
-            measured = _measure(claims, arms, catalog, profile, request.seed, yardstick.measure_ms, tell)
+            measured = _measure(run, claims, arms, catalog, profile, request.seed, yardstick.measure_ms, tell)
             if request.until_decided_min:
                 _until_decided(claims, arms, catalog, profile, request, yardstick.measure_ms, measured)
             measured.save(run.path)
-            tried = _check(claims, stack, arms["treatment"], urls["treatment"], catalog)
+            tried = _check(run, claims, stack, arms["treatment"], urls["treatment"], catalog)
         load: LoadResult | None = None
         with run.stage("locust"), reporter.work("locust") as tell:
             if any(claim.operations == "mix" for claim in claims):
@@ -118,6 +111,11 @@ def make_report(settings: Settings, request: ReportRequest, reporter: Reporter) 
     return run, summary
 
 
+def _tell_how_to_go_on(run: RunFolder, reporter: Reporter) -> None:
+    if any(name in run.done for name in ("measured", "tried", "load")):
+        reporter.console.print(f"what is measured is kept; go on with: ./lab report --resume {run.id}", highlight=False)
+
+
 def _open_arms(cleanup: ExitStack, stack: Stack, urls: dict[str, str], settings: Settings) -> dict[str, ServiceArm]:
     arms = {}
     # phase 5's claims are about Redis: a cache in the process would answer in its place
@@ -133,6 +131,7 @@ def _open_arms(cleanup: ExitStack, stack: Stack, urls: dict[str, str], settings:
 
 
 def _measure(
+    run: RunFolder,
     claims: list[Claim],
     arms: dict[str, ServiceArm],
     catalog: Catalog,
@@ -141,8 +140,9 @@ def _measure(
     yardstick: Callable[[], float],
     tell: Callable[[float], None],
 ) -> Measurements:
-    measured = Measurements()
-    timed = [claim for claim in claims if claim.operations in LATENCY]
+    whole: list[str] = run.done.get("measured", [])
+    measured = Measurements.read(run.path, whole)
+    timed = [claim for claim in claims if claim.operations in LATENCY and claim.id not in whole]
     slots = 2 * profile.blocks * len(timed)
     done = 0
 
@@ -153,13 +153,23 @@ def _measure(
 
     for claim in timed:
         run_claim(claim, arms, catalog, profile.slot(claim.operations), profile.blocks, seed, measured, step, yardstick)
+        measured.save(run.path)
+        whole = [*whole, claim.id]
+        run.mark("measured", whole)
     return measured
 
 
-def _check(claims: list[Claim], stack: Stack, arm: ServiceArm, database_url: str, catalog: Catalog) -> dict[str, Tried]:
+def _check(
+    run: RunFolder, claims: list[Claim], stack: Stack, arm: ServiceArm, database_url: str, catalog: Catalog
+) -> dict[str, Tried]:
     """The claims that are no latency, tried on the treatment."""
     bench = Bench(stack, arm.service, database_url, catalog.ids)
-    return {claim.id: CHECKS[claim.id](bench) for claim in claims if claim.operations == "checks"}
+    tried = {name: Tried(**found) for name, found in run.done.get("tried", {}).items()}
+    for claim in claims:
+        if claim.operations == "checks" and claim.id not in tried:
+            tried[claim.id] = CHECKS[claim.id](bench)
+            run.mark("tried", {name: asdict(found) for name, found in tried.items()})
+    return tried
 
 
 def _load(
@@ -171,13 +181,17 @@ def _load(
     seed: int,
     tell: Callable[[float], None],
 ) -> LoadResult:
+    files = run.path / "load.parquet", run.path / "load_slots.parquet"
+    if "load" in run.done:
+        return LoadResult(pd.read_parquet(files[0]), pd.read_parquet(files[1]), run.done["load"])
     catalog_path = run.path / "catalog.json"
     catalog_path.write_text(catalog_file(catalog))
     arms["treatment"].reset()
     hosts = {name: arms[name].url for name in ("control", "treatment")}
     load = run_load(stack, run.path, hosts, profile, seed, catalog_path, tell)
-    load.requests.to_parquet(run.path / "load.parquet", index=False)
-    load.slots.to_parquet(run.path / "load_slots.parquet", index=False)
+    load.requests.to_parquet(files[0], index=False)
+    load.slots.to_parquet(files[1], index=False)
+    run.mark("load", load.described)
     return load
 
 
@@ -255,6 +269,7 @@ def _summary(
 ) -> dict[str, Any]:
     return {
         "run_id": run.id,
+        "resumed": bool(request.resume),
         "profile": profile.name,
         "seed": request.seed,
         "cards": base.cards,

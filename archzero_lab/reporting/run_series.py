@@ -40,8 +40,9 @@ class RunData:
 
 
 def read_run(run: str) -> RunData:
-    """A run by its id, its folder or "latest". Raises LabError where it is not there or never measured anything."""
-    path = Path(run) if "/" in run else REPORTS / run
+    """A run by its id, its folder, a file of its folder or "latest". Raises LabError where it is not there."""
+    path = Path(run) if "/" in run or Path(run).is_file() else REPORTS / run
+    path = path.parent if path.is_file() else path
     try:
         summary = json.loads((path / "summary.json").read_text())
     except OSError:

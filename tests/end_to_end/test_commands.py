@@ -219,3 +219,36 @@ def test_every_notebook_also_runs_by_hand(environment: dict[str, str], tmp_path:
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
     assert len(done.stdout.splitlines()) == len(list((ROOT / "notebooks").glob("*.ipynb")))
+
+
+def test_a_report_that_is_interrupted_goes_on_without_measuring_again(environment: dict[str, str]) -> None:
+    reports = Path(environment["ARCHZERO_REPORTS"])
+    process = subprocess.Popen(
+        [str(ROOT / "lab"), "report", "--profile", "smoke", "--cards", "1000", "--only", "card_detail_cached",
+         "--only", "works_without_redis"],
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env={**environment, "COLUMNS": "160"},
+    )  # fmt: skip
+    deadline = time.monotonic() + 120
+    while not (begun := [path for path in reports.glob("*/progress.json") if "measured" in path.read_text()]):
+        assert process.poll() is None
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+    process.send_signal(signal.SIGINT)
+    out, _ = process.communicate(timeout=60)
+    assert process.returncode == 130
+    run = begun[0].parent
+    assert f"./lab report --resume {run.name}" in out
+    assert not (run / "summary.json").exists()
+    measured = (run / "samples.parquet").read_bytes()
+    done = lab(environment, "report", "--resume", run.name)
+    assert done.returncode == 0, done.stderr
+    summary = json.loads((run / "summary.json").read_text())
+    assert summary["resumed"] is True
+    assert [claim["id"] for claim in summary["claims"]] == ["card_detail_cached", "works_without_redis"]
+    assert summary["claims"][0]["measured"]["blocks"] == 12
+    assert (run / "samples.parquet").read_bytes() == measured, "the same samples, not new ones"
+    assert [stage["name"] for stage in summary["stages"]].count("measure") == 1
+    assert not (run / "progress.json").exists()
+    again = lab(environment, "report", "--resume", run.name)
+    assert again.returncode == 2
+    assert f"no interrupted run '{run.name}'" in again.stderr
