@@ -217,14 +217,16 @@ def staleness(late: dict[str, tuple[list[float], int]]) -> Picture:
     said = []
     styles = zip(PALETTE, ("-", "--", "-.", ":", (0, (5, 1, 1, 1))), strict=False)
     for (name, (times, reads)), (colour, style) in zip(late.items(), styles, strict=False):
-        ordered = np.sort(np.maximum(np.asarray(times, dtype=float), 0.1))
+        # without a stale read there is no line, and a logarithmic axis could not hold it
+        ordered = np.sort(np.maximum(np.asarray(times or [np.nan], dtype=float), 0.1))
         share = len(times) / reads
         said.append(f"{name} {share:.3%} stale")
         label = f"{name}: {share:.3%}" if times else f"{name}: none"
         left = (len(ordered) - np.arange(len(ordered))) / reads * 100
         axes.step(ordered, left, color=colour, linestyle=style, linewidth=2, label=label, where="post")
-    axes.set_xscale("log")
-    axes.set_yscale("log")
+    latest = max((max(times) for times, _ in late.values() if times), default=1_000.0)
+    fewest = 100 / max(reads for _, reads in late.values())
+    axes.set(xscale="log", yscale="log", xlim=(0.09, max(1_000.0, 1.5 * latest)), ylim=(fewest / 2, 100))
     axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
     axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
     title = "How stale reads get"

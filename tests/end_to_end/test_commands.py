@@ -214,7 +214,7 @@ def test_every_notebook_also_runs_by_hand(environment: dict[str, str], tmp_path:
         "    print(run_notebook(path, Path(sys.argv[1]), quick.get(path.stem, {})).title)"
     )
     done = subprocess.run(
-        [sys.executable, "-c", code, str(tmp_path), json.dumps(QUICK)], capture_output=True, text=True, timeout=240,
+        [sys.executable, "-c", code, str(tmp_path), json.dumps(QUICK)], capture_output=True, text=True, timeout=400,
         env={**environment, "PYTHONPATH": str(ROOT)},
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
