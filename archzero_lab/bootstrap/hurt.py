@@ -9,6 +9,7 @@ import socket
 import sys
 import time
 import uuid
+from contextlib import suppress
 from pathlib import Path
 from urllib.parse import urlsplit, urlunsplit
 
@@ -44,6 +45,8 @@ class HurtRedis:
     def kill(self) -> None:
         """SIGKILL."""
         os.kill(self.server.record.pid, signal.SIGKILL)
+        with suppress(ChildProcessError):
+            os.waitpid(self.server.record.pid, 0)  # a child of ours: gone at once, not when somebody looks
         self._registry.stop(self.server.record)
 
     def start(self, keep_data: bool = False) -> None:

@@ -23,7 +23,6 @@ from archzero_lab.experiments.spec import PROFILES
 from archzero_lab.pipeline.claim_pictures import LATENCY
 from archzero_lab.postgres.migrations import connect
 
-BLOCKS = 8
 _PURPOSE = "sweep"
 
 
@@ -34,6 +33,7 @@ def run_sweep(
     redis_ms: Sequence[float],
     *,
     only: tuple[str, ...] = (),
+    blocks: int = 8,
     seed: int = 1,
     progress: Callable[[float], None] = lambda share: None,
 ) -> pd.DataFrame:
@@ -57,7 +57,7 @@ def run_sweep(
     rows = []
     for cards in sizes:
         with ExitStack() as closing:
-            place = _Place(stack, cards, seed, closing)
+            place = _Place(stack, cards, blocks, seed, closing)
             for number, (of_cards, far, near, claim) in enumerate(cells):
                 if of_cards == cards:
                     rows.append(place.measure(claim, far, near))
@@ -68,11 +68,11 @@ def run_sweep(
 class _Place:
     """The services of one size, up behind relays whose distance is set as it is needed."""
 
-    def __init__(self, stack: Stack, cards: int, seed: int, closing: ExitStack) -> None:
+    def __init__(self, stack: Stack, cards: int, blocks: int, seed: int, closing: ExitStack) -> None:
         base = ensure_base(stack, choose_portfolio(cards, seed, None, None), lambda share: None)
         closing.callback(drop_arms, stack, _PURPOSE)
         urls = make_arms(stack, base, _PURPOSE, lambda *_: None)
-        self._cards, self._seed = cards, seed
+        self._cards, self._blocks, self._seed = cards, blocks, seed
         self._catalog: Catalog
         with connect(urls["control"]) as connection:
             self._catalog = read_catalog(connection, seed)
@@ -97,7 +97,7 @@ class _Place:
         self._redis.set(delay_ms=redis_ms)
         measured = Measurements()
         size = PROFILES["smoke"].slot(claim.operations)
-        run_claim(claim, self._arms, self._catalog, size, BLOCKS, self._seed, measured)
+        run_claim(claim, self._arms, self._catalog, size, self._blocks, self._seed, measured)
         found = analyze_latency(claim, measured.samples_frame(), measured.slots_frame())
         return {
             "claim": claim.id,

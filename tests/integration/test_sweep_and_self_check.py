@@ -14,7 +14,7 @@ from archzero_lab.stats.verdict import Change
 
 
 def test_a_card_s_detail_gains_more_from_the_cache_the_farther_the_database_is(stack: Stack) -> None:
-    cells = run_sweep(stack, [1_000], [0, 3], [0], only=("card_detail_cached",))
+    cells = run_sweep(stack, [1_000], [0, 3], [0], only=("card_detail_cached",), blocks=6)
     near, far = cells.sort_values("database_ms").to_dict("records")
     assert far["improvement"] > near["improvement"] + 0.2
     assert far["before_ms"] - near["before_ms"] > 3
@@ -44,7 +44,7 @@ def test_what_is_sent_before_the_relay_has_reached_its_target_is_not_lost(stack:
 
 def test_the_lab_finds_no_difference_where_there_is_none_and_the_delays_that_were_put_in(stack: Stack) -> None:
     """The small self-check; on a busy machine an A/A comparison may be undecided, but not different."""
-    found = run_self_check(stack, blocks=12)
+    found = run_self_check(stack, blocks=8)
     assert [delay.where for delay in found.delays] == ["PostgreSQL", "Redis"]
     for delay in found.delays:
         assert delay.right, delay
