@@ -52,16 +52,21 @@ def test_the_same_build_twice_is_no_regression(tmp_path: Path) -> None:
     assert done.returncode == 0, done.stdout + done.stderr
     factors = [float(text) for text in re.findall(r"factor of ([\d.]+)", done.stdout)]
     assert len(factors) == 2
-    assert all(0.9 < factor < 1.1 for factor in factors)
+    assert all(0.8 < factor < 1.25 for factor in factors)
 
 
 def test_a_build_with_a_fifth_added_to_one_query_fails_and_is_named(tmp_path: Path, slower_build: Path) -> None:
     junit = tmp_path / "gate.xml"
-    done = gate(
-        tmp_path, "--build", str(ROOT), "--candidate", str(slower_build), "--only", "filtered_queries",
-        "--junit", str(junit),
-    )  # fmt: skip
-    assert done.returncode == 1, done.stdout + done.stderr
+    for _ in range(3):  # a busy machine may leave it undecided; passing it never may
+        (tmp_path / "summary.md").unlink(missing_ok=True)
+        done = gate(
+            tmp_path, "--build", str(ROOT), "--candidate", str(slower_build), "--only", "filtered_queries",
+            "--junit", str(junit),
+        )  # fmt: skip
+        assert done.returncode in (1, 3), done.stdout + done.stderr
+        if "filtered_queries / control / p50 │ regression" in done.stdout:
+            break
+    assert done.returncode == 1, done.stdout
     assert re.search(r"filtered_queries / control / p50 │ regression", done.stdout)
     summary = (tmp_path / "summary.md").read_text()
     assert summary.startswith("### Performance gate: regression")
