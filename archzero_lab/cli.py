@@ -18,7 +18,7 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from archzero_lab import run_commands
+from archzero_lab import check_commands, database_commands, run_commands
 from archzero_lab.errors import LabError, mask_secrets
 from archzero_lab.settings import REPORTS, ROOT, load_settings
 
@@ -30,12 +30,6 @@ app = typer.Typer(
     rich_markup_mode=None,  # usage errors as plain lines
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-migrate_app = typer.Typer(help="Apply or roll back phase 5's indexes.", no_args_is_help=True)
-app.add_typer(migrate_app, name="migrate")
-app.command()(run_commands.compare)
-app.command()(run_commands.gate)
-app.command()(run_commands.history)
-app.command()(run_commands.sweep)
 console = Console()
 _debug = False
 
@@ -241,120 +235,6 @@ def serve(
             drop_arms(stack, purpose)
 
 
-@migrate_app.command("up")
-def migrate_up(database_url: Annotated[str, typer.Option(envvar="ARCHZERO_MIGRATE_URL")] = "") -> None:
-    """Apply phase 5's indexes, one CONCURRENTLY build after the other."""
-    from archzero_lab.postgres.migrations import Migrations
-
-    migrations = Migrations(_migration_url(database_url))
-    applied = migrations.up(lambda name, done, total: console.print(f"{done + 1}/{total} {name}", highlight=False))
-    console.print(f"applied {len(applied)} migrations" if applied else "nothing to apply")
-
-
-@migrate_app.command("down")
-def migrate_down(database_url: Annotated[str, typer.Option(envvar="ARCHZERO_MIGRATE_URL")] = "") -> None:
-    """Roll phase 5's indexes back."""
-    from archzero_lab.postgres.migrations import Migrations
-
-    rolled_back = Migrations(_migration_url(database_url)).down()
-    console.print(f"rolled back {len(rolled_back)} migrations" if rolled_back else "nothing to roll back")
-
-
-@migrate_app.command("status")
-def migrate_status(database_url: Annotated[str, typer.Option(envvar="ARCHZERO_MIGRATE_URL")] = "") -> None:
-    """Which migrations are applied."""
-    from archzero_lab.postgres.migrations import Migrations
-
-    for state in Migrations(_migration_url(database_url)).status():
-        console.print(f"{'applied' if state.applied else 'pending'}  {state.id}", highlight=False)
-
-
-@app.command()
-def analyze(database_url: Annotated[str, typer.Option(help="Default: what `up` serves.")] = "") -> None:
-    """Show index use, sizes, slow statements; read only."""
-    from archzero_lab.postgres.insights import analyze as run_analysis
-    from archzero_lab.postgres.migrations import connect
-
-    with connect(_migration_url(database_url), autocommit=True) as connection:
-        for found in run_analysis(connection):
-            table = Table(*found.columns, title=found.title, title_justify="left")
-            for row in found.rows[:40]:
-                table.add_row(*("" if value is None else str(value) for value in row))
-            console.print(table if found.rows else f"{found.title}\n  none", highlight=False)
-
-
-@app.command("verify-consistency")
-def verify(
-    reads: Annotated[int, typer.Option(min=1_000, help="Reads over all processes.")] = 200_000,
-    without: Annotated[
-        list[str] | None, typer.Option(help="Test only: take a guard out; the check must then find violations.")
-    ] = None,
-    of: Annotated[str | None, typer.Option(help="Another cache library in our place.")] = None,
-    seed: Seed = 1,
-) -> None:
-    """Read and write at random while Redis is hurt; check.
-
-    Exits 1 where an older value was read than had been acknowledged.
-    """
-    from archzero_lab.bootstrap.stack import exclusive, running_stack
-    from archzero_lab.pipeline.consistency import verify_consistency
-    from archzero_lab.pipeline.progress import Reporter
-
-    reporter = Reporter(console)
-    with exclusive("verify-consistency"), running_stack(load_settings()) as stack:
-        with reporter.work("redis") as tell:
-            far = verify_consistency(stack, reads=reads, seed=seed, without=tuple(without or ()), of=of, progress=tell)
-        console.print(
-            f"{far.verdict.reads:,} reads, {far.verdict.writes:,} writes, {len(far.faults)} faults"
-            f" in {far.seconds:.0f} s: {len(far.verdict.violations)} violations",
-            highlight=False,
-        )
-        for violation in far.verdict.violations[:5]:
-            read = violation.read
-            console.print(f"  {violation.kind}: {read.through} gave version {read.version}, not {violation.expected}")
-        if not without and of is None:
-            with reporter.work("near cache") as tell:
-                near = verify_consistency(stack, reads=max(1_000, reads // 5), seed=seed + 1, near=True, progress=tell)
-            told = ", ".join(f"{window} ms: {share:.5%}" for window, share in near.verdict.nines().items())
-            console.print(f"near cache, {near.verdict.reads:,} reads, not staler than {told}", highlight=False)
-            if near.verdict.violations:
-                raise typer.Exit(1)
-    if far.verdict.violations:
-        raise typer.Exit(1)
-
-
-@app.command("self-check")
-def self_check(
-    small: Annotated[bool, typer.Option("--small", help="12 blocks instead of 20: for CI.")] = False,
-    seed: Seed = 1,
-) -> None:
-    """Can this machine be trusted? Same arms, known delays.
-
-    Exits 1 where two identical arms came out different or a delay of known size was not found.
-    """
-    from archzero_lab.bootstrap.stack import exclusive, running_stack
-    from archzero_lab.pipeline.progress import Reporter
-    from archzero_lab.pipeline.self_check import run_self_check
-
-    with exclusive("self-check"), running_stack(load_settings()) as stack, Reporter(console).work("self-check") as tell:
-        found = run_self_check(stack, blocks=12 if small else 20, seed=seed, progress=tell)
-    same = Table("two identical arms", "ratio", "95 % interval", "found", "margin here", title_justify="left")
-    for item in found.same:
-        c = item.comparison
-        interval = f"{c.ci_low:.3f} to {c.ci_high:.3f}"
-        name = f"{item.operation} {item.metric}"
-        same.add_row(name, f"{c.effect_size:.3f}", interval, item.found.value, f"{item.margin:.1%}")
-    console.print(same)
-    delays = Table("delay put in", "found", "95 % interval", "within 20 %", title_justify="left")
-    for delay in found.delays:
-        interval = f"{delay.ci_low_ms:.2f} to {delay.ci_high_ms:.2f} ms"
-        right = "yes" if delay.right else "no"
-        delays.add_row(f"{delay.added_ms:g} ms to {delay.where}", f"{delay.found_ms:.2f} ms", interval, right)
-    console.print(delays)
-    if not found.trustworthy:
-        raise typer.Exit(1)
-
-
 @app.command()
 def notebook() -> None:
     """Open JupyterLab on the running stack.
@@ -378,6 +258,17 @@ def notebook() -> None:
     if os.geteuid() == 0:
         arguments.append("--allow-root")
     os.execv(sys.executable, [sys.executable, "-m", "jupyterlab", *arguments])  # noqa: S606  # no shell: a list
+
+
+# after report, test, up and the others above: help lists them in this order
+app.command()(run_commands.compare)
+app.command()(run_commands.gate)
+app.command()(run_commands.history)
+app.command()(run_commands.sweep)
+app.command("verify-consistency")(check_commands.verify)
+app.command("self-check")(check_commands.self_check)
+app.add_typer(database_commands.migrate_app, name="migrate")
+app.command()(database_commands.analyze)
 
 
 def main() -> None:
@@ -423,15 +314,3 @@ def _fail(message: str) -> None:
 
 def _relative(path: Path) -> str:
     return str(path.relative_to(Path.cwd())) if path.is_relative_to(Path.cwd()) else str(path)
-
-
-def _migration_url(given: str) -> str:
-    from archzero_lab.bootstrap.portfolios import arm_urls
-    from archzero_lab.bootstrap.stack import kept_stack
-
-    if given:
-        return given
-    stack = kept_stack(load_settings())
-    if stack is None or "treatment" not in arm_urls(stack, "up"):
-        raise LabError("no database: start one with ./lab up, or name one with --database-url")
-    return arm_urls(stack, "up")["treatment"]

@@ -102,6 +102,7 @@ def _gate_builds(build: str, candidate: str, only: tuple[str, ...]) -> GateResul
     from archzero_lab.experiments.spec import choose_profile
     from archzero_lab.pipeline.builds import checkout, compare_builds
     from archzero_lab.pipeline.progress import Reporter
+    from archzero_lab.pipeline.self_check import margins
     from archzero_lab.reporting import gate as gates
 
     with (
@@ -117,7 +118,9 @@ def _gate_builds(build: str, candidate: str, only: tuple[str, ...]) -> GateResul
     for row in rows:
         c = row.comparison
         numbers = (c.control * 1000, c.treatment * 1000, c.effect_size, c.ci_low, c.ci_high)
-        outcomes.append(gates.judge_ratio(row.name, *numbers, gates.MAX_REGRESSION))
+        # below what two identical arms differ by on this machine (./lab self-check), a difference is none
+        most = max(gates.MAX_REGRESSION, margins().get(f"{row.operations} p50", 0.0))
+        outcomes.append(gates.judge_ratio(row.name, *numbers, most))
     return gates.GateResult(candidate, build, outcomes, [])
 
 
@@ -139,7 +142,7 @@ def history(
     Writes reports/history.html. Machines are kept apart.
     """
     from archzero_lab.reporting import history as histories
-    from archzero_lab.reporting.figures import over_time
+    from archzero_lab.reporting.course_figures import over_time
 
     rows = histories.read()
     points = histories.change_points(rows, metric)
@@ -176,8 +179,8 @@ def sweep(
     from archzero_lab.pipeline.progress import Reporter
     from archzero_lab.pipeline.run_folder import new_run
     from archzero_lab.pipeline.sweep import holds_from, run_sweep
-    from archzero_lab.reporting.figures import sweep_lines, sweep_map
-    from archzero_lab.reporting.history import plain_page
+    from archzero_lab.reporting.course_figures import sweep_lines, sweep_map
+    from archzero_lab.reporting.plain_page import plain_page
 
     sizes = [int(value) for value in _numbers(cards, "--cards", 100)]
     far = _numbers(database_distance_ms, "--database-distance-ms", 0)

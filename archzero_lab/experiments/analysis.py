@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
-from typing import Any, cast
+from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 from scipy import stats
 
+from archzero_lab.experiments.claim_result import ClaimResult
 from archzero_lab.experiments.claims import Claim
 from archzero_lab.stats.comparison import Comparison, compare
 from archzero_lab.stats.estimates import MINIMUM_BLOCKS, hodges_lehmann, least_detectable
-from archzero_lab.stats.multiple import holm, signed_rank_p
+from archzero_lab.stats.multiple import signed_rank_p
 from archzero_lab.stats.sequential import Course, blocks_needed, course
 from archzero_lab.stats.verdict import Verdict, at_least, at_most
 
@@ -22,96 +23,6 @@ QUANTILES = {"p50": 0.5, "p95": 0.95, "p99": 0.99}
 STEAL_LIMIT = 0.10
 MINIMUM_TRIALS = 20
 SLOW_YARDSTICK = 1.5
-
-
-@dataclass(frozen=True)
-class ClaimResult:
-    """What is said of one claim. `before` and `after` are in the claim's unit, improvements are shares.
-
-    `after_low` and `after_high` bound `after`. `p` is of the signed-rank test that the value lies just at the claim
-    (None where it was counted), `p_adjusted` after Holm over the report. `course` is there where blocks were added
-    until it was decided: then the interval is its confidence sequence, which may be looked at after every block.
-    """
-
-    claim: Claim
-    before: float
-    after: float
-    after_low: float
-    after_high: float
-    improvement: float
-    ci_low: float
-    ci_high: float
-    blocks: int
-    samples: int
-    detectable: float | None
-    target_met: bool | None
-    mechanism: dict[str, Any]
-    verdict: Verdict
-    note: str
-    warnings: tuple[str, ...] = ()
-    p: float | None = None
-    p_adjusted: float | None = None
-    course: Course | None = None
-
-    def as_dict(self) -> dict[str, Any]:
-        """The claim's entry in summary.json; numbers that do not exist (an unbounded interval) are null."""
-        return {
-            "id": self.claim.id,
-            "title": self.claim.title,
-            "sentence": self.claim.sentence,
-            "section": self.claim.section,
-            "arms": {"control": self.claim.control, "treatment": self.claim.treatment},
-            "metric": self.claim.metric,
-            "unit": self.claim.unit,
-            "claimed": {
-                "before": self.claim.claimed.before,
-                "after": self.claim.claimed.after,
-                "improvement": self.claim.claimed.improvement,
-            },
-            "measured": {
-                "before": _finite(self.before),
-                "after": _finite(self.after),
-                "after_ci_low": _finite(self.after_low),
-                "after_ci_high": _finite(self.after_high),
-                "improvement": _finite(self.improvement),
-                "ci_low": _finite(self.ci_low),
-                "ci_high": _finite(self.ci_high),
-                "blocks": self.blocks,
-                "samples": self.samples,
-                "detectable": _finite(self.detectable),
-                "p": self.p,
-                "p_adjusted": self.p_adjusted,
-            },
-            "course": None
-            if self.course is None
-            else {
-                "e": self.course.e,
-                "ci_low": [_finite(1 - np.exp(value)) for value in self.course.high],
-                "ci_high": [_finite(1 - np.exp(value)) for value in self.course.low],
-            },
-            "target_met": self.target_met,
-            "mechanism": self.mechanism,
-            "verdict": self.verdict.value,
-            "note": self.note,
-            "warnings": list(self.warnings),
-        }
-
-
-def adjust(results: list[ClaimResult], alpha: float = 0.05) -> list[ClaimResult]:
-    """The results of one report with Holm's adjustment: a verdict that does not outlive it becomes inconclusive.
-
-    Claims that were counted, and those decided block by block, whose e value has its own error, are not tests of it.
-    """
-    tested = [index for index, result in enumerate(results) if result.p is not None and result.course is None]
-    adjusted = holm([cast("float", results[index].p) for index in tested])
-    made = list(results)
-    for index, p in zip(tested, adjusted, strict=True):
-        result = replace(made[index], p_adjusted=p)
-        if p >= alpha and result.verdict is not Verdict.INCONCLUSIVE:
-            warning = f"{result.verdict} alone, but not beside {len(tested) - 1} other claims (Holm: p = {p:.3f})"
-            result = replace(result, verdict=Verdict.INCONCLUSIVE, warnings=(*result.warnings, warning))
-        made[index] = result
-    return made
 
 
 def claim_course(claim: Claim, samples: pd.DataFrame) -> Course:
@@ -375,7 +286,3 @@ def _range_note(claim: Claim, value: float, low: float, high: float, exact: bool
     spread = "counted exactly" if exact else f"{low:.3g} to {high:.3g}"
     where = "within" if floor <= value <= ceiling else "below" if value < floor else "above"
     return f"{value:.3g} {claim.unit} ({spread}), {where} the claimed {floor:g} to {ceiling:g} {claim.unit}"
-
-
-def _finite(value: float | None) -> float | None:
-    return None if value is None or not np.isfinite(value) else float(value)

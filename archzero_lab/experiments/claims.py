@@ -11,6 +11,7 @@ import msgspec
 
 from archzero_lab.errors import SettingsError, unknown_name
 
+TIMED = ("list", "detail", "search", "filter")
 CLAIMS = Path(__file__).with_name("claims.toml")
 
 
@@ -39,7 +40,9 @@ class _Entry(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     arms: ClaimArms
     operations: Literal["list", "detail", "search", "filter", "mix", "sizes", "checks"]
     rule: Literal["improvement", "at_least", "at_most", "none_fails"]
-    mechanism: str
+    mechanism: Literal[
+        "hits", "blocks", "keys", "indexes", "entries", "searches_cached", "health", "payloads"
+    ]  # a name that is misspelt must not pass for a counter
 
 
 @dataclass(frozen=True)
@@ -58,6 +61,11 @@ class Claim:
     operations: str
     rule: str
     mechanism: str
+
+    @property
+    def timed(self) -> bool:
+        """Whether its operations are timed one by one: a claim of a latency."""
+        return self.operations in TIMED
 
 
 def load_claims(path: Path = CLAIMS) -> list[Claim]:

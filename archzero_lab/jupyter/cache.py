@@ -11,7 +11,7 @@ from archzero_lab.bootstrap.stack import running_stack
 from archzero_lab.consistency.history import Verdict
 from archzero_lab.pipeline.consistency import verify_consistency
 from archzero_lab.pipeline.degradation import Degradation, measure_degradation
-from archzero_lab.reporting import figures
+from archzero_lab.reporting import course_figures, figures
 from archzero_lab.settings import load_settings
 
 OURS = "archzero-lab"
@@ -40,7 +40,9 @@ class Staleness:
 
     def figure(self) -> figures.Picture:
         """The share of reads staler than a time, a line a cache."""
-        return figures.staleness({name: (verdict.late_ms, verdict.reads) for name, verdict in self.verdicts.items()})
+        return course_figures.staleness(
+            {name: (verdict.late_ms, verdict.reads) for name, verdict in self.verdicts.items()}
+        )
 
 
 def staleness(reads: int = 50_000, peers: bool = True, seed: int = 1) -> Staleness:
@@ -81,7 +83,7 @@ class TimeLine:
     def figure(self) -> figures.Picture:
         """Latency, failures and hit rate over time, the faults shaded."""
         phases = [(phase.began_s, phase.ended_s, phase.fault) for phase in self.seen.phases]
-        return figures.time_line(self.seen.reads, self.seen.hits, phases)
+        return course_figures.time_line(self.seen.reads, self.seen.hits, phases)
 
 
 def degradation(phase_s: float = 4.0) -> TimeLine:

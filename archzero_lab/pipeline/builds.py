@@ -25,7 +25,6 @@ from archzero_lab.experiments.claims import Claim, choose_claims, load_claims
 from archzero_lab.experiments.measurements import Measurements
 from archzero_lab.experiments.runner import run_claim
 from archzero_lab.experiments.spec import Profile
-from archzero_lab.pipeline.claim_pictures import LATENCY
 from archzero_lab.postgres.migrations import connect
 from archzero_lab.settings import ROOT
 from archzero_lab.stats.comparison import Comparison, compare
@@ -40,6 +39,7 @@ class BuildComparison:
     """One claim's requests on one arm: the candidate against the baseline, over paired blocks."""
 
     claim: str
+    operations: str
     arm: str
     comparison: Comparison
 
@@ -86,7 +86,7 @@ def compare_builds(
     Raises MeasurementError where a build answers wrong, ServerError where one does not start.
     """
     blocks = _MORE * profile.blocks
-    claims = [claim for claim in choose_claims(list(only), load_claims()) if claim.operations in LATENCY]
+    claims = [claim for claim in choose_claims(list(only), load_claims()) if claim.timed]
     cases = [(claim, arm) for claim in claims for arm in (claim.control, claim.treatment)]
     if not cases:
         raise LabError("none of these claims is about latency: there is nothing to measure of a build")
@@ -118,7 +118,7 @@ def compare_builds(
                 asked = replace(claim, control="baseline", treatment="candidate")
                 size = profile.slot(claim.operations)
                 run_claim(asked, arms, catalog, size, blocks, seed, measured, step)
-            found.append(BuildComparison(claim.id, arm, _compare(asked, measured.samples_frame())))
+            found.append(BuildComparison(claim.id, claim.operations, arm, _compare(asked, measured.samples_frame())))
         return found
     finally:
         drop_arms(stack, _PURPOSE)

@@ -9,10 +9,7 @@ import pandas as pd
 from archzero_lab.experiments.claims import Claim
 from archzero_lab.experiments.measurements import Measurements
 from archzero_lab.pipeline.locust_stage import LoadResult
-from archzero_lab.reporting import figures
-
-LATENCY = ("list", "detail", "search", "filter")
-"""Operations that are timed one by one."""
+from archzero_lab.reporting import course_figures, figures
 
 
 def claim_pictures(
@@ -27,13 +24,13 @@ def claim_pictures(
     samples = measured.samples_frame()
     for claim, told in zip(claims, summary["claims"], strict=True):
         title = f"{claim.title}: block by block"
-        if claim.operations in LATENCY:
+        if claim.timed:
             assert isinstance(claim.claimed.after, float)
             made[claim.id] = [figures.paired_blocks(samples[samples["claim"] == claim.id], title, claim.claimed.after)]
             if told["course"] is not None:
                 assert claim.claimed.improvement is not None
                 name = f"{claim.title}: evidence"
-                made[claim.id].append(figures.evidence_course(told["course"], claim.claimed.improvement, name))
+                made[claim.id].append(course_figures.evidence_course(told["course"], claim.claimed.improvement, name))
         elif claim.metric == "index_size":
             frame = pd.DataFrame(indexes[claim.treatment]).assign(mb=lambda rows: rows["bytes"] / 1e6)
             made[claim.id] = [figures.index_bars(frame[~frame["constraint"]], "Phase 5's indexes")]

@@ -19,20 +19,14 @@ from archzero_lab.bootstrap.services import SERVICE_ARMS, start_service
 from archzero_lab.bootstrap.stack import Stack, running_stack
 from archzero_lab.bootstrap.yardstick import Yardstick
 from archzero_lab.cards.catalog import Catalog, read_catalog
-from archzero_lab.experiments.analysis import (
-    ClaimResult,
-    adjust,
-    analyze_check,
-    analyze_latency,
-    analyze_range,
-    claim_course,
-)
+from archzero_lab.experiments.analysis import analyze_check, analyze_latency, analyze_range, claim_course
+from archzero_lab.experiments.claim_result import ClaimResult, adjust
 from archzero_lab.experiments.claims import Claim, choose_claims, load_claims
 from archzero_lab.experiments.measurements import Measurements
 from archzero_lab.experiments.runner import run_claim
 from archzero_lab.experiments.spec import Profile, choose_profile
 from archzero_lab.pipeline.checks import CHECKS, Bench, Tried
-from archzero_lab.pipeline.claim_pictures import LATENCY, claim_pictures
+from archzero_lab.pipeline.claim_pictures import claim_pictures
 from archzero_lab.pipeline.environment import describe
 from archzero_lab.pipeline.locust_stage import LoadResult, run_load
 from archzero_lab.pipeline.plans import collect_index_sizes, collect_plans
@@ -142,7 +136,7 @@ def _measure(
 ) -> Measurements:
     whole: list[str] = run.done.get("measured", [])
     measured = Measurements.read(run.path, whole)
-    timed = [claim for claim in claims if claim.operations in LATENCY and claim.id not in whole]
+    timed = [claim for claim in claims if claim.timed and claim.id not in whole]
     slots = 2 * profile.blocks * len(timed)
     done = 0
 
@@ -207,7 +201,7 @@ def _until_decided(
     """Add blocks, a claim after the other, to those that are not decided yet, until all are or the time is over."""
     deadline = time.monotonic() + request.until_decided_min * 60
     blocks = profile.blocks
-    open_claims = [claim for claim in claims if claim.operations in LATENCY]
+    open_claims = [claim for claim in claims if claim.timed]
     while time.monotonic() < deadline:
         samples = measured.samples_frame()
         open_claims = [claim for claim in open_claims if claim_course(claim, samples).decided_at is None]
@@ -230,7 +224,7 @@ def _result(
     if claim.operations == "checks":
         found = tried[claim.id]
         return analyze_check(claim, found.trials, found.failures, found.mechanism)
-    if claim.operations in LATENCY:
+    if claim.timed:
         frames = measured.samples_frame(), measured.slots_frame()
         return analyze_latency(claim, *frames, until_decided=until_decided)
     if claim.metric == "index_size":

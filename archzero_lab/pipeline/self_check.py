@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from contextlib import ExitStack
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -209,13 +209,3 @@ def _keep_margins(found: SelfCheck) -> None:
     partial = MARGINS.with_suffix(".part")
     partial.write_text(json.dumps(kept, indent=1) + "\n")
     partial.replace(MARGINS)
-
-
-def as_dict(found: SelfCheck) -> dict[str, object]:
-    """For a file of a run."""
-    return {
-        "machine": found.machine,
-        "trustworthy": found.trustworthy,
-        "same": [{**asdict(item), "found": item.found.value} for item in found.same],
-        "delays": [{**asdict(delay), "right": delay.right} for delay in found.delays],
-    }

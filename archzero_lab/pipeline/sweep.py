@@ -20,7 +20,6 @@ from archzero_lab.experiments.claims import Claim, choose_claims, load_claims
 from archzero_lab.experiments.measurements import Measurements
 from archzero_lab.experiments.runner import run_claim
 from archzero_lab.experiments.spec import PROFILES
-from archzero_lab.pipeline.claim_pictures import LATENCY
 from archzero_lab.postgres.migrations import connect
 
 _PURPOSE = "sweep"
@@ -43,7 +42,7 @@ def run_sweep(
     ci_low, ci_high, verdict, note. Both arms are as far from PostgreSQL; a claim without a cache is measured at one
     distance of Redis only. Raises LabError where no claim of a latency is among `only`.
     """
-    claims = [claim for claim in choose_claims(list(only), load_claims()) if claim.operations in LATENCY]
+    claims = [claim for claim in choose_claims(list(only), load_claims()) if claim.timed]
     if not claims:
         raise LabError("none of these claims is about latency: there is nothing to sweep")
     cells = [

@@ -110,7 +110,7 @@ class Database:
             try:
                 await (await psycopg.AsyncConnection.connect(self._url, **self._kwargs)).close()
                 break
-            except psycopg.OperationalError:
+            except (psycopg.Error, OSError):  # whatever it is, nobody else would ask again
                 await asyncio.sleep(_RETRY_S)
         self._pool = self._new_pool()
         self._returning = None

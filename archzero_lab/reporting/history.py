@@ -12,6 +12,7 @@ import pandas as pd
 from scipy import stats
 
 from archzero_lab.errors import LabError
+from archzero_lab.reporting.plain_page import plain_page
 from archzero_lab.reporting.run_series import RunData
 from archzero_lab.settings import REPORTS
 from archzero_lab.stats.estimates import hodges_lehmann
@@ -171,13 +172,3 @@ def page(figures: list[str], points: list[ChangePoint]) -> str:
     )
     told = f"<ul>{items}</ul>" if items else "<p>No change point.</p>"
     return plain_page("History of runs", told + "".join(figures))
-
-
-def plain_page(title: str, body: str) -> str:
-    """A self-contained page around HTML that is safe already."""
-    return (
-        '<!doctype html><html lang="en"><meta charset="utf-8"><meta name="viewport" content="width=device-width">'
-        f"<title>{html.escape(title)}</title><style>body{{font:16px/1.5 system-ui,sans-serif;max-width:60rem;"
-        "margin:2rem auto;padding:0 1rem;color:#111;background:#fff}@media(prefers-color-scheme:dark){body{color:#eee;"
-        f"background:#111}}}}figure{{margin:1.5rem 0}}</style><h1>{html.escape(title)}</h1>{body}</html>"
-    )

@@ -25,15 +25,18 @@ async def until(holds: Callable[[], bool], limit_s: float = 10.0) -> None:
 
 
 def _measured_undisturbed(stack: Stack) -> Degradation:
-    """A time line in which the machine did not stop the service for longer than its licence while PostgreSQL was away.
+    """A time line in which the machine did not stop the service: Redis was used again within two seconds, and what it
+    holds was served while PostgreSQL was away.
 
-    A licence that has run out cannot be had again without PostgreSQL: then what Redis holds is refused too, as it must.
+    A licence that has run out cannot be had again without PostgreSQL: then cached reads are refused too, as they must.
     """
     for _ in range(3):
         seen = measure_degradation(stack, phase_s=2.0)
-        if seen.by_phase().loc["PostgreSQL away", "cached_failed"] == 0:
+        table = seen.by_phase()
+        back_s = table.loc[table.index.str.startswith("Redis"), "back_s"]
+        if table.loc["PostgreSQL away", "cached_failed"] == 0 and (back_s <= 2.0).all():
             return seen
-    pytest.fail("three times cached reads were refused while PostgreSQL was away")
+    pytest.fail(f"three times Redis was not used again within 2 s, or cached reads were refused:\n{table}")
 
 
 def test_no_read_fails_for_redis_and_what_it_holds_outlives_postgresql(stack: Stack) -> None:
@@ -43,7 +46,7 @@ def test_no_read_fails_for_redis_and_what_it_holds_outlives_postgresql(stack: St
     redis = table[table.index.str.startswith("Redis")]
     assert (redis["cached_reads"] > 100).all()
     assert redis[["cached_failed", "cold_failed"]].to_numpy().sum() == 0
-    assert (redis["back_s"] < float("inf")).all(), "in use again before the next fault"
+    assert (redis["back_s"] <= 2.0).all(), "back to normal within two seconds"
     assert table.loc["PostgreSQL away", "cached_reads"] > 100
     refused = seen.refusals()
     assert refused.loc["uncached", "refused"] > 100

@@ -1,0 +1,68 @@
+"""The commands on a database: migrate up, down and status; analyze."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from archzero_lab.errors import LabError
+from archzero_lab.settings import load_settings
+
+console = Console()
+migrate_app = typer.Typer(help="Apply or roll back phase 5's indexes.", no_args_is_help=True)
+
+
+@migrate_app.command("up")
+def migrate_up(database_url: Annotated[str, typer.Option(envvar="ARCHZERO_MIGRATE_URL")] = "") -> None:
+    """Apply phase 5's indexes, one CONCURRENTLY build after the other."""
+    from archzero_lab.postgres.migrations import Migrations
+
+    migrations = Migrations(_migration_url(database_url))
+    applied = migrations.up(lambda name, done, total: console.print(f"{done + 1}/{total} {name}", highlight=False))
+    console.print(f"applied {len(applied)} migrations" if applied else "nothing to apply")
+
+
+@migrate_app.command("down")
+def migrate_down(database_url: Annotated[str, typer.Option(envvar="ARCHZERO_MIGRATE_URL")] = "") -> None:
+    """Roll phase 5's indexes back."""
+    from archzero_lab.postgres.migrations import Migrations
+
+    rolled_back = Migrations(_migration_url(database_url)).down()
+    console.print(f"rolled back {len(rolled_back)} migrations" if rolled_back else "nothing to roll back")
+
+
+@migrate_app.command("status")
+def migrate_status(database_url: Annotated[str, typer.Option(envvar="ARCHZERO_MIGRATE_URL")] = "") -> None:
+    """Which migrations are applied."""
+    from archzero_lab.postgres.migrations import Migrations
+
+    for state in Migrations(_migration_url(database_url)).status():
+        console.print(f"{'applied' if state.applied else 'pending'}  {state.id}", highlight=False)
+
+
+def analyze(database_url: Annotated[str, typer.Option(help="Default: what `up` serves.")] = "") -> None:
+    """Show index use, sizes, slow statements; read only."""
+    from archzero_lab.postgres.insights import analyze as run_analysis
+    from archzero_lab.postgres.migrations import connect
+
+    with connect(_migration_url(database_url), autocommit=True) as connection:
+        for found in run_analysis(connection):
+            table = Table(*found.columns, title=found.title, title_justify="left")
+            for row in found.rows[:40]:
+                table.add_row(*("" if value is None else str(value) for value in row))
+            console.print(table if found.rows else f"{found.title}\n  none", highlight=False)
+
+
+def _migration_url(given: str) -> str:
+    from archzero_lab.bootstrap.portfolios import arm_urls
+    from archzero_lab.bootstrap.stack import kept_stack
+
+    if given:
+        return given
+    stack = kept_stack(load_settings())
+    if stack is None or "treatment" not in arm_urls(stack, "up"):
+        raise LabError("no database: start one with ./lab up, or name one with --database-url")
+    return arm_urls(stack, "up")["treatment"]

@@ -1,0 +1,169 @@
+"""Figures of what goes on: staleness, a time line of faults, evidence by block, runs over time, claims over sizes."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import matplotlib.pyplot as plt
+import numpy as np
+import pandas as pd
+from matplotlib.patches import Rectangle
+from matplotlib.ticker import FuncFormatter, NullFormatter
+
+from archzero_lab.reporting.figures import COLOURS, Picture, legend_above, log_axis, picture
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from archzero_lab.reporting.history import ChangePoint
+
+PALETTE = ("#0072B2", "#56B4E9", "#D55E00", "#E69F00", "#CC79A7", "#009E73")
+
+
+def staleness(late: dict[str, tuple[list[float], int]]) -> Picture:
+    """Of each cache (its stale reads' lateness in ms, all its reads): the share of reads staler than a time."""
+    figure, axes = plt.subplots(figsize=(8, 3.8))
+    said = []
+    styles = zip(PALETTE, ("-", "--", "-.", ":", (0, (5, 1, 1, 1))), strict=False)
+    for (name, (times, reads)), (colour, style) in zip(late.items(), styles, strict=False):
+        # without a stale read there is no line, and a logarithmic axis could not hold it
+        ordered = np.sort(np.maximum(np.asarray(times or [np.nan], dtype=float), 0.1))
+        share = len(times) / reads
+        said.append(f"{name} {share:.3%} stale")
+        label = f"{name}: {share:.3%}" if times else f"{name}: none"
+        left = (len(ordered) - np.arange(len(ordered))) / reads * 100
+        axes.step(ordered, left, color=colour, linestyle=style, linewidth=2, label=label, where="post")
+    latest = max((max(times) for times, _ in late.values() if times), default=1_000.0)
+    fewest = 100 / max(reads for _, reads in late.values())
+    axes.set(xscale="log", yscale="log", xlim=(0.09, max(1_000.0, 1.5 * latest)), ylim=(fewest / 2, 100))
+    axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+    axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+    title = "How stale reads get"
+    axes.set(xlabel="read so many ms after the write was acknowledged", ylabel="older, % of reads", title=title)
+    legend_above(axes)
+    return picture(figure, f"{title}: {'; '.join(said)}")
+
+
+def time_line(reads: pd.DataFrame, hits: pd.DataFrame, phases: list[tuple[float, float, str | None]]) -> Picture:
+    """Latency of each read over time by reader, failures as crosses, the hit rate below, faults shaded and named."""
+    figure, (above, below) = plt.subplots(
+        2, 1, figsize=(10, 5.4), sharex=True, height_ratios=(3, 1), layout="constrained"
+    )
+    marks = {"uncached": ("#999999", "no cache"), "cold": ("#009E73", "cold, through the cache")}
+    marks["cached"] = ("#0072B2", "hot, through the cache")
+    good = reads[reads["status"] == 200]
+    failed = reads[(reads["status"] != 200) & reads["reader"].isin(list(marks))]
+    above.scatter(
+        failed["t_s"], failed["ms"], s=14, marker="x", color="#D55E00", label="refused (503)", rasterized=True
+    )
+    for reader, (colour, label) in marks.items():
+        seen = good[good["reader"] == reader]
+        above.scatter(seen["t_s"], seen["ms"], s=3, color=colour, alpha=0.5, label=label, rasterized=True)
+    log_axis(above.yaxis, above.set_yscale)
+    above.set(ylabel="ms", title="A service loses Redis, then PostgreSQL")
+    for began, ended, fault in phases:
+        if fault is not None:
+            for axes in (above, below):
+                axes.axvspan(began, ended, color="#000000", alpha=0.07, linewidth=0)
+            name = fault.replace(", ", ",\n").replace(" ", "\n", 1)
+            above.text((began + ended) / 2, 0.98, name, transform=above.get_xaxis_transform(), ha="center", va="top",
+                       fontsize=8)  # fmt: skip
+    below.plot(hits["t_s"], hits["hit_rate"] * 100, color="#0072B2", linewidth=1.2)
+    below.set(xlabel="seconds", ylabel="hot reads\nfrom Redis, %", ylim=(-5, 105))
+    legend_above(above, columns=4, markerscale=3)
+    faults = [fault for _, _, fault in phases if fault]
+    return picture(figure, f"reads over {reads['t_s'].max():.0f} s through {', '.join(faults)}; {len(failed)} refused")
+
+
+def over_time(rows: pd.DataFrame, title: str, points: Sequence[ChangePoint] = ()) -> Picture:
+    """A claim's series over its runs, oldest first: the arms in ms above, the ratio below, change points as lines."""
+    runs = list(dict.fromkeys(rows["run_id"]))
+    place = {run: number for number, run in enumerate(runs)}
+    figure, (above, below) = plt.subplots(2, 1, figsize=(8, 4.6), sharex=True, layout="constrained")
+    for (arm, machine), group in rows.groupby(["arm", "machine"]):
+        axes = below if arm not in COLOURS else above
+        x = group["run_id"].map(place)
+        colour = COLOURS.get(str(arm), "#111111")
+        label = f"{arm}, machine {machine}"
+        axes.plot(x, group["value"], "o-", color=colour, label=label, markersize=4, linewidth=1)
+        axes.fill_between(x, group["ci_low"], group["ci_high"], color=colour, alpha=0.15, linewidth=0)
+    for point in points:
+        if point.claim == title and point.run_id in place:
+            axes = below if "code" in point.what else above
+            axes.axvline(place[point.run_id] - 0.5, color="#111111", linestyle=":", linewidth=1.5)
+    log_axis(above.yaxis, above.set_yscale)
+    above.set(ylabel="ms", title=title)
+    below.set(ylabel="treatment / control", xlabel="run, oldest first")
+    below.set_xticks(range(len(runs)), [str(number + 1) for number in range(len(runs))])
+    legend_above(above, columns=2)
+    return picture(figure, f"{title} over {len(runs)} runs")
+
+
+def sweep_lines(cells: pd.DataFrame, title: str) -> Picture:
+    """A claim's before and after over the number of cards, at the least distances, beside the claimed after."""
+    least = cells[(cells["database_ms"] == cells["database_ms"].min()) & (cells["redis_ms"] == cells["redis_ms"].min())]
+    least = least.sort_values("cards")
+    figure, axes = plt.subplots(figsize=(8, 3.4))
+    axes.plot(least["cards"], least["before_ms"], "o-", color=COLOURS["control"], label="before")
+    axes.plot(least["cards"], least["after_ms"], "s-", color=COLOURS["treatment"], label="after")
+    bands = [least["before_ms"] * (1 - least[bound]) for bound in ("ci_low", "ci_high")]
+    axes.fill_between(least["cards"], *bands, color=COLOURS["treatment"], alpha=0.2, linewidth=0)
+    needed = least["before_ms"] * (1 - least["claimed"])
+    axes.plot(least["cards"], needed, color="#111111", linestyle="--", linewidth=1, label="what the claim needs after")
+    log_axis(axes.yaxis, axes.set_yscale)
+    axes.set_xscale("log")
+    axes.set_xticks(least["cards"], [f"{cards:,}" for cards in least["cards"]], minor=False)
+    axes.xaxis.set_minor_formatter(NullFormatter())
+    axes.set(xlabel="cards", ylabel="median, ms", title=title)
+    legend_above(axes)
+    said = "; ".join(f"{row.cards:,} cards {row.before_ms:.3g} to {row.after_ms:.3g} ms" for row in least.itertuples())
+    return picture(figure, f"{title}: {said}")
+
+
+def sweep_map(cells: pd.DataFrame, title: str) -> Picture:
+    """A claim's verdicts by size and distance of PostgreSQL, a panel a distance of Redis; colour, sign and gain."""
+    faces = {"confirmed": "#0072B2", "refuted": "#D55E00", "inconclusive": "#BBBBBB"}
+    signs = {"confirmed": "holds", "refuted": "fails", "inconclusive": "?"}
+    distances = sorted(cells["redis_ms"].unique())
+    sizes, far = sorted(cells["cards"].unique()), sorted(cells["database_ms"].unique())
+    width = max(8.0, 1.5 * len(sizes) * len(distances) + 1.5)
+    figure, panels = plt.subplots(
+        1, len(distances), figsize=(width, 0.7 * len(far) + 1.6), squeeze=False, sharey=True, layout="constrained"
+    )
+    for axes, redis_ms in zip(panels[0], distances, strict=True):
+        for row in cells[cells["redis_ms"] == redis_ms].itertuples():
+            x, y = sizes.index(row.cards), far.index(row.database_ms)
+            axes.add_patch(Rectangle((x - 0.48, y - 0.46), 0.96, 0.92, color=faces[str(row.verdict)], alpha=0.85))
+            dark = row.verdict != "inconclusive"
+            axes.text(x, y, f"{signs[str(row.verdict)]}\n{row.improvement:.0%}", ha="center", va="center", fontsize=9,
+                      color="#ffffff" if dark else "#111111")  # fmt: skip
+        axes.set_xticks(range(len(sizes)), [f"{size:,}" for size in sizes])
+        axes.set_yticks(range(len(far)), [f"{value:g}" for value in far])
+        axes.set(xlabel="cards", xlim=(-0.6, len(sizes) - 0.4), ylim=(-0.6, len(far) - 0.4))
+        axes.set_title(f"Redis {redis_ms:g} ms away", fontsize=10)
+        axes.grid(False)
+    panels[0][0].set_ylabel("ms to PostgreSQL")
+    figure.suptitle(title, x=0.01, ha="left", fontweight="bold", fontsize=11)
+    counts = cells["verdict"].value_counts()
+    return picture(figure, f"{title}: " + ", ".join(f"{count} {verdict}" for verdict, count in counts.items()))
+
+
+def evidence_course(course: dict[str, list[float | None]], claimed: float, title: str) -> Picture:
+    """The e-process of a claim over its blocks, and its interval of the gain closing in beside the claimed one."""
+    blocks = np.arange(1, len(course["e"]) + 1)
+    figure, (above, below) = plt.subplots(2, 1, figsize=(8, 4.4), sharex=True, layout="constrained")
+    above.plot(blocks, course["e"], color=COLOURS["treatment"], linewidth=2, label="evidence")
+    above.axhline(20, color="#111111", linestyle="--", linewidth=1, label="decided at 20")
+    above.set_yscale("log")
+    above.set(ylabel="e value", title=title)
+    bounds = [np.array([np.nan if value is None else value * 100 for value in course[key]], dtype=float)
+              for key in ("ci_low", "ci_high")]  # fmt: skip
+    below.fill_between(blocks, *bounds, color=COLOURS["treatment"], alpha=0.25, linewidth=0)
+    below.axhline(claimed * 100, color="#111111", linewidth=1)
+    below.set(xlabel="blocks", ylabel="gain, %\n(line: claimed)")
+    finite = np.concatenate(bounds)[np.isfinite(np.concatenate(bounds))]
+    if finite.size:
+        middle = np.nanmedian(finite)
+        below.set_ylim(max(finite.min(), middle - 60), min(100.5, finite.max() + 1))
+    legend_above(above)
+    return picture(figure, f"{title}: e value {course['e'][-1]:.3g} after {len(blocks)} blocks, decided at 20")
