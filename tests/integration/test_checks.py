@@ -6,10 +6,12 @@ import json
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
 import pytest
+import redis
 
 from archzero_lab.bootstrap.services import RunningService, start_service
 from archzero_lab.bootstrap.stack import Stack
@@ -46,6 +48,34 @@ def test_every_check_holds_on_the_service(stack: Stack, database_url: str, ids: 
     assert found.failures == []
     assert found.trials >= 20
     assert found.mechanism["moved"], found.mechanism
+
+
+def test_another_ttl_than_the_policy_is_found(stack: Stack, database_url: str, ids: list[str]) -> None:
+    short = replace(stack, settings=replace(stack.settings, cache=replace(stack.settings.cache, ttl_list_s=600)))
+    service = start_service(short, "short-ttl", database_url, cached=True)
+    try:
+        found = ttl_policies(Bench(short, service, database_url, ids))
+    finally:
+        stack.registry.stop(service.record)
+    assert len(found.failures) == found.mechanism["list"] > 0
+    assert all(failure.startswith("list expires in") for failure in found.failures)
+
+
+def test_an_entry_from_before_is_not_taken_for_a_shorter_ttl(stack: Stack, database_url: str, ids: list[str]) -> None:
+    service = start_service(stack, "older-entries", database_url, cached=True)
+    try:
+        bench = Bench(stack, service, database_url, ids)
+        bench.call("GET", f"/api/v1/cards/{ids[30]}")
+        client = redis.Redis.from_url(stack.redis_url)
+        key = f"{service.namespace}:card:{ids[30].replace('-', '')}"
+        value = client.get(key)
+        assert isinstance(value, bytes)
+        older = int(value[27:40]) - 600_000  # as if it had been stored ten minutes ago
+        client.set(key, value[:27] + b"%013d" % older + value[40:])
+        client.close()
+        assert ttl_policies(bench).failures == []
+    finally:
+        stack.registry.stop(service.record)
 
 
 def test_without_a_cache_there_is_no_mechanism(stack: Stack, database_url: str, ids: list[str]) -> None:
