@@ -13,7 +13,7 @@ import pandas as pd
 
 from archzero_lab.errors import LabError
 from archzero_lab.settings import REPORTS
-from archzero_lab.stats.estimates import REQUESTS_FOR
+from archzero_lab.stats.estimates import REQUESTS_FOR, hodges_lehmann
 from archzero_lab.stats.unpaired import MINIMUM_EACH, shape_changed, shift
 from archzero_lab.stats.verdict import Change, change
 
@@ -21,6 +21,8 @@ METRICS = {"p50": 0.5, "p95": 0.95, "p99": 0.99, "mean": None}
 LEAST_MARGIN = 0.10
 """Between two runs on one machine, where its history does not tell: what no interval within a run can see (a neighbour
 that has come, a warmer CPU). 5 to 25 % was seen on two shared cores for identical code."""
+
+_SAME_REQUESTS = ("seed", "profile", "cards", "portfolio")
 
 
 @dataclass(frozen=True)
@@ -99,16 +101,21 @@ class Row:
 def compare_runs(
     before: RunData, after: RunData, margins: Mapping[tuple[str, str, str], float] | None = None
 ) -> list[Row]:
-    """Every series that both runs have: log-ratio over their blocks by the two-sample Hodges-Lehmann estimate.
+    """Every series that both runs have: log-ratio over their blocks by the Hodges-Lehmann estimate.
+
+    Runs of one seed, size and profile asked the same things in the same blocks, so block is held against block; others
+    by the two-sample estimate, which takes what differs between blocks for noise.
 
     `margins` are this machine's between runs by (claim, arm, metric); LEAST_MARGIN where it is larger or none is known.
     """
     rows = []
+    alike = all(before.summary.get(name) == after.summary.get(name) for name in _SAME_REQUESTS)
     for key in before.series:
         if key not in after.series:
             continue
         claim, arm, metric = key
-        found = shift(np.log(before.series[key]), np.log(after.series[key]))
+        one, other = np.log(before.series[key]), np.log(after.series[key])
+        found = hodges_lehmann(other - one) if alike and one.size == other.size else shift(one, other)
         low, high = float(np.exp(found.low)), float(np.exp(found.high))
         margin = max(LEAST_MARGIN, (margins or {}).get(key, 0.0))
         said = change(low, high, margin)

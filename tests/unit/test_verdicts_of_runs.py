@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import json
 import xml.etree.ElementTree as ElementTree
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -128,6 +129,22 @@ def test_two_runs_of_the_same_are_equivalent_and_a_slower_query_is_named(tmp_pat
     found = {row.claim: row.found for row in compare_runs(before, slower) if row.metric == "p50"}
     assert found["search_gin"] is Change.REGRESSED
     assert found["card_list_cached"] is Change.EQUIVALENT
+
+
+def test_runs_that_asked_the_same_are_held_against_each_other_block_by_block(tmp_path: Path) -> None:
+    """What differs from block to block, for other searches are dearer, is in both runs and says nothing of them."""
+    frames = {}
+    for name, seed in (("a", 1), ("b", 2)):
+        path = write_run(tmp_path, name, seed=seed)
+        samples = pd.read_parquet(path / "samples.parquet")
+        samples["service_time_s"] *= np.exp(np.sin(samples["block"] * 2.0))
+        samples.to_parquet(path / "samples.parquet")
+        frames[name] = path
+    before, again = (read_run(str(path)) for path in frames.values())
+    paired = {row.found for row in compare_runs(before, again) if row.metric == "p50"}
+    assert paired == {Change.EQUIVALENT}
+    other = replace(again, summary=again.summary | {"seed": 7})
+    assert {row.found for row in compare_runs(before, other) if row.metric == "p50"} == {Change.INCONCLUSIVE}
 
 
 def test_quantiles_that_a_slot_is_too_small_for_are_left_out(tmp_path: Path) -> None:
