@@ -8,105 +8,118 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from numpy.typing import NDArray
 from scipy import stats
 
 from archzero_lab.experiments.claim_result import ClaimResult
 from archzero_lab.experiments.claims import Claim
+from archzero_lab.experiments.metrics import (
+    EVENTS,
+    FEWEST_EVENTS,
+    QUANTILES,
+    by_block,
+    events,
+    in_unit,
+    log_ratios,
+    threshold,
+)
 from archzero_lab.stats.comparison import Comparison, compare
 from archzero_lab.stats.estimates import MINIMUM_BLOCKS, hodges_lehmann, least_detectable
 from archzero_lab.stats.multiple import signed_rank_p
 from archzero_lab.stats.sequential import Course, blocks_needed, course
 from archzero_lab.stats.verdict import Verdict, at_least, at_most
 
-QUANTILES = {"p50": 0.5, "p95": 0.95, "p99": 0.99}
 STEAL_LIMIT = 0.10
 MINIMUM_TRIALS = 20
 SLOW_YARDSTICK = 1.5
 
 
-def claim_course(claim: Claim, samples: pd.DataFrame) -> Course:
+def claim_course(claim: Claim, samples: pd.DataFrame, slots: pd.DataFrame) -> Course:
     """The e-process that the gain lies just at the claimed one, over the blocks in their order."""
-    assert claim.claimed.improvement is not None
-    table = _by_block(claim, samples[samples["claim"] == claim.id])
-    return course(_log_ratios(claim, table), null=float(np.log1p(-claim.claimed.improvement)))
+    mine = samples[samples["claim"] == claim.id], slots[slots["claim"] == claim.id]
+    return course(log_ratios(claim, by_block(claim.metric, claim.over_ms, *mine)), null=threshold(claim))
 
 
-def _log_ratios(claim: Claim, table: pd.DataFrame) -> NDArray[np.float64]:
-    """log(treatment / control) by block."""
-    ratios: NDArray[np.float64] = np.log(table[claim.treatment].to_numpy() / table[claim.control].to_numpy())
-    return ratios
-
-
-def _by_block(claim: Claim, samples: pd.DataFrame) -> pd.DataFrame:
-    """The claim's metric in ms, a row a block, an arm a column."""
-    q = QUANTILES.get(claim.metric)
-    grouped = samples.groupby(["block", "arm"])["service_time_s"]
-    return ((grouped.quantile(q) if q is not None else grouped.mean()) * 1000).unstack("arm")
-
-
-def analyze_latency(
-    claim: Claim, samples: pd.DataFrame, slots: pd.DataFrame, *, until_decided: bool = False
+def analyze_gain(
+    claim: Claim, samples: pd.DataFrame, slots: pd.DataFrame, *, until_decided: bool = False, margin: float = 0.0
 ) -> ClaimResult:
-    """A claim of a lower latency, from its samples and slots (frames of Measurements).
+    """A claim of a gain, from its samples and slots (frames of Measurements, or of a load).
 
-    With `until_decided` the interval is the confidence sequence of the e-process by which blocks were added.
+    With `until_decided` the interval is the confidence sequence of the e-process by which blocks were added. `margin`
+    is what identical arms differ by on this machine (0.03: 3 %): a verdict that so small a shift would undo is none.
     """
     samples = samples[samples["claim"] == claim.id]
     slots = slots[slots["claim"] == claim.id]
-    table = _by_block(claim, samples)
+    table = by_block(claim.metric, claim.over_ms, samples, slots)
     comparison = compare(
         table[claim.control].tolist(),
         table[claim.treatment].tolist(),
         quantile=QUANTILES.get(claim.metric),
-        requests_a_slot=int(slots["requests"].min()),
+        requests_a_slot=int(samples.groupby(["block", "arm"]).size().min()),
         samples=len(samples),
     )
-    claimed = claim.claimed.improvement
-    assert claimed is not None
-    ratios = _log_ratios(claim, table)
-    threshold = float(np.log1p(-claimed))
-    seen = course(ratios, null=threshold) if until_decided else None
+    ratios, bar = log_ratios(claim, table), threshold(claim)
+    seen = course(ratios, null=bar) if until_decided else None
     if seen is not None:
         low, high = float(np.exp(seen.low[-1])), float(np.exp(seen.high[-1]))
         comparison = replace(comparison, ci_low=low, ci_high=high)
-    mechanism, moved = latency_mechanism(claim, slots)
-    verdict = at_least(claimed, comparison.improvement_low, comparison.improvement_high)
+    mechanism, moved = mechanism_of_gain(claim, slots)
     warnings = [*comparison.warnings, *noise_warnings(slots)]
-    if comparison.undecidable:
+    undecidable = comparison.undecidable
+    if claim.metric in EVENTS:
+        counted = int(events(claim.over_ms, samples).sum())
+        if counted < FEWEST_EVENTS:
+            undecidable = True
+            warnings.append(f"needs at least {FEWEST_EVENTS} requests of that kind, had {counted} of {len(samples):,}")
+    verdict = _verdict(claim, comparison, bar)
+    if undecidable:
         verdict = Verdict.INCONCLUSIVE
+    elif margin and verdict is not _verdict(claim, comparison, bar, margin):
+        verdict = Verdict.INCONCLUSIVE
+        warnings.append(f"nearer to the claim than the {margin:.1%} by which identical arms differ on this machine")
     if verdict is Verdict.CONFIRMED and not moved:
         verdict = Verdict.INCONCLUSIVE
         warnings.append(f"the gain came without its mechanism ({claim.mechanism} did not move)")
-    if moved and comparison.improvement_high <= 0:
-        warnings.append(f"the mechanism without the gain: {claim.mechanism} moved, and it is no faster")
-    if verdict is Verdict.INCONCLUSIVE and not comparison.undecidable:
-        needed = blocks_needed(ratios, float(np.log(comparison.effect_size)) - threshold)
+    low, high = _gain(claim, comparison.ci_low), _gain(claim, comparison.ci_high)
+    low, high = min(low, high), max(low, high)
+    if moved and high <= 0:
+        warnings.append(f"the mechanism without the gain: {claim.mechanism} moved, and it is no better")
+    if verdict is Verdict.INCONCLUSIVE and not undecidable:
+        needed = blocks_needed(ratios, float(np.log(comparison.effect_size)) - bar)
         if needed > comparison.blocks:
             warnings.append(f"so near the claim it would take about {needed - comparison.blocks} more blocks to decide")
     assert isinstance(claim.claimed.after, float)
-    low = comparison.treatment * comparison.ci_low / comparison.effect_size
-    high = comparison.treatment * comparison.ci_high / comparison.effect_size
+    met = comparison.treatment >= claim.claimed.after if claim.rises else comparison.treatment <= claim.claimed.after
     return ClaimResult(
         claim=claim,
         before=comparison.control,
         after=comparison.treatment,
-        after_low=low,
-        after_high=high,
-        improvement=comparison.improvement,
-        ci_low=comparison.improvement_low,
-        ci_high=comparison.improvement_high,
+        after_low=comparison.treatment * comparison.ci_low / comparison.effect_size,
+        after_high=comparison.treatment * comparison.ci_high / comparison.effect_size,
+        improvement=_gain(claim, comparison.effect_size),
+        ci_low=low,
+        ci_high=high,
         blocks=comparison.blocks,
         samples=comparison.samples,
         detectable=comparison.detectable,
-        target_met=comparison.treatment <= claim.claimed.after,
+        target_met=met,
         mechanism=mechanism,
         verdict=verdict,
-        note=_latency_note(claim, comparison, verdict),
+        note=_gain_note(claim, comparison, verdict, met),
         warnings=tuple(warnings),
-        p=signed_rank_p(ratios, threshold),
+        p=signed_rank_p(ratios, bar),
         course=seen,
     )
+
+
+def _gain(claim: Claim, ratio: float) -> float:
+    """A ratio treatment / control as a share gained: less of a time, more of a throughput."""
+    return ratio - 1 if claim.rises else 1 - ratio
+
+
+def _verdict(claim: Claim, comparison: Comparison, bar: float, margin: float = 0.0) -> Verdict:
+    """By the whole interval against the claimed ratio; with a margin, by an interval that much wider on either side."""
+    rule = at_least if claim.rises else at_most
+    return rule(float(np.exp(bar)), comparison.ci_low / (1 + margin), comparison.ci_high * (1 + margin))
 
 
 def analyze_range(
@@ -208,7 +221,7 @@ def analyze_check(claim: Claim, trials: int, failures: Sequence[str], mechanism:
     )
 
 
-def latency_mechanism(claim: Claim, slots: pd.DataFrame) -> tuple[dict[str, Any], bool]:
+def mechanism_of_gain(claim: Claim, slots: pd.DataFrame) -> tuple[dict[str, Any], bool]:
     """The counters of both arms a 1,000 requests, and whether the one that must move with a gain did."""
     told: dict[str, Any] = {}
     for arm in (claim.control, claim.treatment):
@@ -223,7 +236,9 @@ def latency_mechanism(claim: Claim, slots: pd.DataFrame) -> tuple[dict[str, Any]
         }
     control, treatment = told[claim.control], told[claim.treatment]
     if claim.mechanism == "hits":
-        moved = control["cache_hits"] == 0 and treatment["cache_hits"] >= 0.9 * treatment["requests"]
+        # the cache of a slot of its own was filled with just these requests; under the mix it is as it happens
+        enough = 0.9 * treatment["requests"] if claim.timed else 1
+        moved = control["cache_hits"] == 0 and treatment["cache_hits"] >= enough
     elif control["blocks_per_1000"] is None or treatment["blocks_per_1000"] is None:
         moved = False
     else:
@@ -260,22 +275,24 @@ def _per(column: Any, requests: int) -> float | None:
     return round(float(column.sum()) / requests * 1000, 3)
 
 
-def _latency_note(claim: Claim, c: Comparison, verdict: Verdict) -> str:
+def _gain_note(claim: Claim, c: Comparison, verdict: Verdict, met: bool) -> str:
     claimed = claim.claimed
     assert isinstance(claimed.after, float)
     assert claimed.improvement is not None
-    gained = (
-        f"{c.improvement:.1%} less ({c.improvement_low:.1%} to {c.improvement_high:.1%})"
-        if c.effect_size <= 1
-        else f"{c.effect_size - 1:.1%} more ({c.ci_low - 1:.1%} to {c.ci_high - 1:.1%})"
-    )
-    sentence = f"{claim.metric} {gained}, claimed {claimed.improvement:.1%} less"
+    more = c.effect_size > 1
+    ends = sorted(abs(ratio - 1) if (ratio > 1) == more else -abs(ratio - 1) for ratio in (c.ci_low, c.ci_high))
+    gained = f"{abs(c.effect_size - 1):.1%} {'more' if more else 'less'} ({ends[0]:.1%} to {ends[1]:.1%})"
+    what = f"share over {claim.over_ms:g} ms" if claim.metric == "share_over" else claim.metric.replace("_", " ")
+    sentence = f"{what} {gained}, claimed {claimed.improvement:.1%} {'more' if claim.rises else 'less'}"
     if verdict is Verdict.REFUTED:
-        sentence += f": short by {(claimed.improvement - c.improvement) * 100:.1f} points"
-    start = f"before {c.control:.3g} ms (claimed {claimed.before:g} ms"
-    start += ")" if 0.5 <= c.control / claimed.before <= 2 else ", not reproduced at this size)"
-    end = f"after {c.treatment:.3g} ms ({'meets' if c.treatment <= claimed.after else 'misses'} {claimed.after:g} ms)"
-    return f"{sentence}; {start}; {end}"
+        sentence += f": short by {(claimed.improvement - _gain(claim, c.effect_size)) * 100:.1f} points"
+    before, after, was, wanted = (
+        in_unit(claim.unit, value) for value in (c.control, c.treatment, claimed.before, claimed.after)
+    )
+    start = f"before {before} (claimed {was}"
+    reproduced = claimed.before > 0 and 0.5 <= c.control / claimed.before <= 2
+    start += ")" if reproduced else ", not reproduced at this size)"
+    return f"{sentence}; {start}; after {after} ({'meets' if met else 'misses'} {wanted})"
 
 
 def _range_note(claim: Claim, value: float, low: float, high: float, exact: bool) -> str:

@@ -52,6 +52,7 @@ class ClaimResult:
             "arms": {"control": self.claim.control, "treatment": self.claim.treatment},
             "metric": self.claim.metric,
             "unit": self.claim.unit,
+            "over_ms": self.claim.over_ms,
             "claimed": {
                 "before": self.claim.claimed.before,
                 "after": self.claim.claimed.after,
@@ -75,8 +76,7 @@ class ClaimResult:
             if self.course is None
             else {
                 "e": self.course.e,
-                "ci_low": [_finite(1 - np.exp(value)) for value in self.course.high],
-                "ci_high": [_finite(1 - np.exp(value)) for value in self.course.low],
+                **_course_of_gain(self.claim, self.course),
             },
             "target_met": self.target_met,
             "mechanism": self.mechanism,
@@ -101,6 +101,14 @@ def adjust(results: list[ClaimResult], alpha: float = 0.05) -> list[ClaimResult]
             result = replace(result, verdict=Verdict.INCONCLUSIVE, warnings=(*result.warnings, warning))
         made[index] = result
     return made
+
+
+def _course_of_gain(claim: Claim, course: Course) -> dict[str, list[float | None]]:
+    """The confidence sequence as gains: of a time what it fell by, of a throughput what it rose by."""
+    low, high = ([float(np.exp(value)) for value in bound] for bound in (course.low, course.high))
+    if claim.rises:
+        return {"ci_low": [_finite(v - 1) for v in low], "ci_high": [_finite(v - 1) for v in high]}
+    return {"ci_low": [_finite(1 - v) for v in high], "ci_high": [_finite(1 - v) for v in low]}
 
 
 def _finite(value: float | None) -> float | None:

@@ -40,8 +40,9 @@ def run_claim(
             continue
         arm = arms[slot.arm]
         operations = slot_operations(
-            claim.operations, catalog, distinct=size.distinct, requests=size.requests, seed=seed, block=slot.block
-        )
+            claim.operations, catalog, distinct=size.distinct, requests=size.requests, seed=seed, block=slot.block,
+            paths=claim.paths,
+        )  # fmt: skip
         arm.reset()
         for operation in operations.warm_up:
             arm.ask(operation)

@@ -6,6 +6,7 @@ from dataclasses import asdict, dataclass, replace
 from typing import Any, Protocol
 
 from archzero_lab.errors import unknown_name
+from archzero_lab.stats.estimates import REQUESTS_FOR
 from archzero_lab.workload.traffic import Operation
 
 
@@ -79,10 +80,11 @@ class Profile:
     load_users: int
     limit_s: int
 
-    def slot(self, operations: str) -> SlotSize:
-        """The slot size of a kind of operation."""
-        size: SlotSize = getattr(self, operations)
-        return size
+    def slot(self, operations: str, quantile: float | None = None) -> SlotSize:
+        """The slot size of a kind of operation: as many requests at least as a quantile takes."""
+        size: SlotSize = self.filter if operations == "requests" else getattr(self, operations)
+        needed = REQUESTS_FOR[quantile] if quantile is not None else 0
+        return replace(size, requests=max(size.requests, needed))
 
     def as_dict(self) -> dict[str, Any]:
         """For the run's parameters."""

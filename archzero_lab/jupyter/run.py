@@ -12,6 +12,7 @@ from typing import Any
 import pandas as pd
 
 from archzero_lab.errors import LabError, unknown_name
+from archzero_lab.experiments.metrics import by_block
 from archzero_lab.reporting import figures
 from archzero_lab.settings import REPORTS
 
@@ -159,7 +160,10 @@ class Run:
     def blocks(self, claim_id: str) -> figures.Picture:
         """The paired blocks behind a claim's verdict."""
         claim = self.claim(claim_id)
-        return figures.paired_blocks(self._of(claim_id), f"{claim['title']}: block by block", claim["claimed"]["after"])
+        slots = self.slots[self.slots["claim"] == claim_id]
+        table = by_block(claim["metric"], claim.get("over_ms"), self._of(claim_id), slots)
+        what = f"{claim['metric'].replace('_', ' ')}, {claim['unit']}"
+        return figures.paired_blocks(table, f"{claim['title']}: block by block", what, claim["claimed"]["after"])
 
     def variants(self, claim_id: str) -> figures.Picture:
         """Medians by variant of a claim's requests."""

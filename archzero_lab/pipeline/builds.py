@@ -21,10 +21,11 @@ from archzero_lab.bootstrap.services import SERVICE_ARMS, start_service
 from archzero_lab.bootstrap.stack import Stack
 from archzero_lab.cards.catalog import read_catalog
 from archzero_lab.errors import LabError
-from archzero_lab.experiments.claims import Claim, choose_claims, load_claims
+from archzero_lab.experiments.claims import Claim
 from archzero_lab.experiments.measurements import Measurements
 from archzero_lab.experiments.runner import run_claim
 from archzero_lab.experiments.spec import Profile
+from archzero_lab.pipeline.chosen_claims import chosen_claims
 from archzero_lab.postgres.migrations import connect
 from archzero_lab.settings import ROOT
 from archzero_lab.stats.comparison import Comparison, compare
@@ -86,7 +87,7 @@ def compare_builds(
     Raises MeasurementError where a build answers wrong, ServerError where one does not start.
     """
     blocks = _MORE * profile.blocks
-    claims = [claim for claim in choose_claims(list(only), load_claims()) if claim.timed]
+    claims = [claim for claim in chosen_claims(only) if claim.timed]
     cases = [(claim, arm) for claim in claims for arm in (claim.control, claim.treatment)]
     if not cases:
         raise LabError("none of these claims is about latency: there is nothing to measure of a build")

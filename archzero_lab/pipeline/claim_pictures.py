@@ -8,6 +8,7 @@ import pandas as pd
 
 from archzero_lab.experiments.claims import Claim
 from archzero_lab.experiments.measurements import Measurements
+from archzero_lab.experiments.metrics import by_block
 from archzero_lab.pipeline.locust_stage import LoadResult
 from archzero_lab.reporting import course_figures, figures
 
@@ -21,12 +22,16 @@ def claim_pictures(
 ) -> dict[str, list[figures.Picture]]:
     """The figures of each claim: its paired blocks, or what its number is made of; its course where it has one."""
     made: dict[str, list[figures.Picture]] = {}
-    samples = measured.samples_frame()
+    samples, slots = measured.samples_frame(), measured.slots_frame()
     for claim, told in zip(claims, summary["claims"], strict=True):
         title = f"{claim.title}: block by block"
-        if claim.timed:
+        if claim.rule == "improvement":
             assert isinstance(claim.claimed.after, float)
-            made[claim.id] = [figures.paired_blocks(samples[samples["claim"] == claim.id], title, claim.claimed.after)]
+            frames = (samples, slots) if claim.timed or load is None else load.as_measured(claim.id)
+            mine = (frame[frame["claim"] == claim.id] for frame in frames)
+            table = by_block(claim.metric, claim.over_ms, *mine)
+            what = f"{claim.metric.replace('_', ' ')}, {claim.unit}"
+            made[claim.id] = [figures.paired_blocks(table, title, what, claim.claimed.after)]
             if told["course"] is not None:
                 assert claim.claimed.improvement is not None
                 name = f"{claim.title}: evidence"
@@ -35,11 +40,11 @@ def claim_pictures(
             frame = pd.DataFrame(indexes[claim.treatment]).assign(mb=lambda rows: rows["bytes"] / 1e6)
             made[claim.id] = [figures.index_bars(frame[~frame["constraint"]], "Phase 5's indexes")]
         elif claim.operations == "mix" and load is not None:
-            slots = load.treatment(claim.treatment)
+            mixed = load.treatment(claim.treatment)
             assert isinstance(claim.claimed.after, tuple)
             hit_rate = claim.metric == "hit_rate"
             picture = (
-                figures.hit_rate_by_block(slots, claim.claimed.after) if hit_rate else figures.memory_by_block(slots)
+                figures.hit_rate_by_block(mixed, claim.claimed.after) if hit_rate else figures.memory_by_block(mixed)
             )
             made[claim.id] = [picture]
     return made

@@ -11,8 +11,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
+from archzero_lab.bootstrap.services import SERVICE_ARMS
 from archzero_lab.bootstrap.stack import Stack
 from archzero_lab.errors import MeasurementError
 from archzero_lab.experiments.schedule import schedule
@@ -40,6 +42,15 @@ class LoadResult:
         """The measured slots of one arm, in order of blocks."""
         return self.slots[self.slots["arm"] == arm].sort_values("block")
 
+    def as_measured(self, claim_id: str) -> tuple[pd.DataFrame, pd.DataFrame]:
+        """Samples and slots as Measurements has them, with `ok` beside; what PostgreSQL did is not told by arm here."""
+        samples = self.requests.assign(claim=claim_id, service_time_s=self.requests["response_ms"] / 1000)
+        sizes = self.requests.groupby(["block", "arm"]).size().rename("requests").reset_index()
+        slots = self.slots.merge(sizes, on=["block", "arm"]).assign(
+            claim=claim_id, statements=np.nan, database_s=np.nan, blocks=np.nan, steal=0.0, yardstick_ms=np.nan
+        )
+        return samples, slots
+
 
 def run_load(
     stack: Stack,
@@ -52,12 +63,15 @@ def run_load(
 ) -> LoadResult:
     """Run the load and read it back. Raises MeasurementError where Locust ends otherwise or any answer was wrong.
 
-    The treatment's cache is warmed by a first slot that is not analysed, then goes on from block to block, as in
-    production.
+    Each cache is warmed by a first slot that is not analysed, then goes on from block to block, as in production.
     """
     arms = list(hosts)
     slots: list[dict[str, Any]] = [
-        {"arm": arms[-1], "block": -1, "seconds": profile.load_warm_up_s, "measured": False},
+        *(
+            {"arm": arm, "block": -1, "seconds": profile.load_warm_up_s, "measured": False}
+            for arm in arms
+            if SERVICE_ARMS[arm][1]
+        ),
         *(
             {"arm": slot.arm, "block": slot.block, "seconds": profile.load_slot_s, "measured": True}
             for slot in schedule(arms, profile.load_blocks, seed)

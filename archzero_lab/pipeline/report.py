@@ -19,13 +19,15 @@ from archzero_lab.bootstrap.services import SERVICE_ARMS, start_service
 from archzero_lab.bootstrap.stack import Stack, running_stack
 from archzero_lab.bootstrap.yardstick import Yardstick
 from archzero_lab.cards.catalog import Catalog, read_catalog
-from archzero_lab.experiments.analysis import analyze_check, analyze_latency, analyze_range, claim_course
+from archzero_lab.experiments.analysis import analyze_check, analyze_gain, analyze_range, claim_course
 from archzero_lab.experiments.claim_result import ClaimResult, adjust
-from archzero_lab.experiments.claims import Claim, choose_claims, load_claims
+from archzero_lab.experiments.claims import Claim
 from archzero_lab.experiments.measurements import Measurements
+from archzero_lab.experiments.metrics import QUANTILES
 from archzero_lab.experiments.runner import run_claim
 from archzero_lab.experiments.spec import Profile, choose_profile
 from archzero_lab.pipeline.checks import CHECKS, Bench, Tried
+from archzero_lab.pipeline.chosen_claims import arms_of, chosen_claims
 from archzero_lab.pipeline.claim_pictures import claim_pictures
 from archzero_lab.pipeline.environment import describe
 from archzero_lab.pipeline.locust_stage import LoadResult, run_load
@@ -34,6 +36,7 @@ from archzero_lab.pipeline.progress import Reporter
 from archzero_lab.pipeline.question import reads_a_run
 from archzero_lab.pipeline.report_request import ReportRequest, begin
 from archzero_lab.pipeline.run_folder import RunFolder
+from archzero_lab.pipeline.self_check import margin_of
 from archzero_lab.postgres.migrations import connect
 from archzero_lab.reporting.history import append as append_history
 from archzero_lab.reporting.notebooks import NOTEBOOKS, NotebookPage, run_notebook
@@ -52,9 +55,9 @@ def make_report(settings: Settings, request: ReportRequest, reporter: Reporter) 
     Raises LabError for what a person can mend; the folder of a run that failed stays, reports/latest does not move, and
     the run can go on where it was: what it has measured is not measured again.
     """
-    choose_claims(list(request.only), load_claims())
+    chosen_claims(request.only)
     run, request = begin(request)
-    claims = choose_claims(list(request.only), load_claims())
+    claims = chosen_claims(request.only)
     profile = choose_profile(request.profile, request.cards)
     portfolio = choose_portfolio(profile.cards, request.seed, request.inventory, request.relationships)
     with ExitStack() as cleanup:
@@ -70,7 +73,7 @@ def make_report(settings: Settings, request: ReportRequest, reporter: Reporter) 
                 catalog = read_catalog(connection, request.seed)
         environment = describe(stack)
         with run.stage("measure"), reporter.work("measure") as tell:
-            arms = _open_arms(cleanup, stack, urls, settings)
+            arms = _open_arms(cleanup, stack, urls, settings, arms_of(claims))
             yardstick = Yardstick(stack, run.path / "constant.log")
             cleanup.callback(yardstick.close)
             client = yardstick.client_cost(_CLIENT_REQUESTS)
@@ -81,8 +84,10 @@ def make_report(settings: Settings, request: ReportRequest, reporter: Reporter) 
             tried = _check(run, claims, stack, arms["treatment"], urls["treatment"], catalog)
         load: LoadResult | None = None
         with run.stage("locust"), reporter.work("locust") as tell:
-            if any(claim.operations == "mix" for claim in claims):
-                load = _load(run, stack, arms, catalog, profile, request.seed, tell)
+            mixed = [claim for claim in claims if claim.operations == "mix"]
+            if mixed:
+                of_mix = {name: arms[name] for name in arms_of(mixed)}
+                load = _load(run, stack, of_mix, catalog, profile, request.seed, tell)
         plans = collect_plans(urls, catalog)
         run.write_json("plans.json", plans)
         indexes = collect_index_sizes(urls)
@@ -110,11 +115,13 @@ def _tell_how_to_go_on(run: RunFolder, reporter: Reporter) -> None:
         reporter.console.print(f"what is measured is kept; go on with: ./lab report --resume {run.id}", highlight=False)
 
 
-def _open_arms(cleanup: ExitStack, stack: Stack, urls: dict[str, str], settings: Settings) -> dict[str, ServiceArm]:
+def _open_arms(
+    cleanup: ExitStack, stack: Stack, urls: dict[str, str], settings: Settings, names: list[str]
+) -> dict[str, ServiceArm]:
     arms = {}
     # phase 5's claims are about Redis: a cache in the process would answer in its place
     far_only = replace(stack, settings=replace(settings, cache=replace(settings.cache, near_bytes=0)))
-    for name in ("control", "indexes", "treatment"):
+    for name in names:
         database, cached = SERVICE_ARMS[name]
         service = start_service(far_only, name, urls[database], cached=cached)
         arm = ServiceArm(service, urls[database], cached=cached, admin_token=settings.admin_token)
@@ -146,7 +153,8 @@ def _measure(
         tell(done / slots)
 
     for claim in timed:
-        run_claim(claim, arms, catalog, profile.slot(claim.operations), profile.blocks, seed, measured, step, yardstick)
+        size = profile.slot(claim.operations, QUANTILES.get(claim.metric))
+        run_claim(claim, arms, catalog, size, profile.blocks, seed, measured, step, yardstick)
         measured.save(run.path)
         whole = [*whole, claim.id]
         run.mark("measured", whole)
@@ -180,8 +188,9 @@ def _load(
         return LoadResult(pd.read_parquet(files[0]), pd.read_parquet(files[1]), run.done["load"])
     catalog_path = run.path / "catalog.json"
     catalog_path.write_text(catalog_file(catalog))
-    arms["treatment"].reset()
-    hosts = {name: arms[name].url for name in ("control", "treatment")}
+    for arm in arms.values():
+        arm.reset()
+    hosts = {name: arm.url for name, arm in arms.items()}
     load = run_load(stack, run.path, hosts, profile, seed, catalog_path, tell)
     load.requests.to_parquet(files[0], index=False)
     load.slots.to_parquet(files[1], index=False)
@@ -203,13 +212,13 @@ def _until_decided(
     blocks = profile.blocks
     open_claims = [claim for claim in claims if claim.timed]
     while time.monotonic() < deadline:
-        samples = measured.samples_frame()
-        open_claims = [claim for claim in open_claims if claim_course(claim, samples).decided_at is None]
+        frames = measured.samples_frame(), measured.slots_frame()
+        open_claims = [claim for claim in open_claims if claim_course(claim, *frames).decided_at is None]
         if not open_claims:
             return
         blocks += 1
         for claim in open_claims:
-            size = profile.slot(claim.operations)
+            size = profile.slot(claim.operations, QUANTILES.get(claim.metric))
             run_claim(claim, arms, catalog, size, blocks, request.seed, measured, yardstick=yardstick, first=blocks - 1)
 
 
@@ -226,10 +235,12 @@ def _result(
         return analyze_check(claim, found.trials, found.failures, found.mechanism)
     if claim.timed:
         frames = measured.samples_frame(), measured.slots_frame()
-        return analyze_latency(claim, *frames, until_decided=until_decided)
+        return analyze_gain(claim, *frames, until_decided=until_decided, margin=margin_of(claim))
     if claim.metric == "index_size":
         return _index_size(claim, indexes)
     assert load is not None
+    if claim.rule == "improvement":
+        return analyze_gain(claim, *load.as_measured(claim.id), margin=margin_of(claim))
     slots = load.treatment(claim.treatment)
     hits, misses = int(slots["hits"].sum()), int(slots["misses"].sum())
     samples = int((load.requests["arm"] == claim.treatment).sum())

@@ -124,6 +124,14 @@ def margins(path: Path = MARGINS) -> dict[str, float]:
     return kept.get(machine_fingerprint(), {})
 
 
+def margin_of(claim: Claim, path: Path = MARGINS) -> float:
+    """This machine's margin for a claim's metric: of its own operations, else the largest there is of that metric."""
+    known = margins(path)
+    own = known.get(f"{claim.operations} {claim.metric}")
+    alike = [margin for name, margin in known.items() if name.split()[-1] == claim.metric]
+    return own if own is not None else max(alike, default=0.0)
+
+
 class _Bench:
     """Opens two services that differ in one thing, or in none, and measures them side by side."""
 

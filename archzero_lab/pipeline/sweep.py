@@ -15,11 +15,13 @@ from archzero_lab.bootstrap.services import SERVICE_ARMS, start_service
 from archzero_lab.bootstrap.stack import Stack
 from archzero_lab.cards.catalog import Catalog, read_catalog
 from archzero_lab.errors import LabError
-from archzero_lab.experiments.analysis import analyze_latency
-from archzero_lab.experiments.claims import Claim, choose_claims, load_claims
+from archzero_lab.experiments.analysis import analyze_gain
+from archzero_lab.experiments.claims import Claim
 from archzero_lab.experiments.measurements import Measurements
+from archzero_lab.experiments.metrics import QUANTILES
 from archzero_lab.experiments.runner import run_claim
 from archzero_lab.experiments.spec import PROFILES
+from archzero_lab.pipeline.chosen_claims import arms_of, chosen_claims
 from archzero_lab.postgres.migrations import connect
 
 _PURPOSE = "sweep"
@@ -42,7 +44,7 @@ def run_sweep(
     ci_low, ci_high, verdict, note. Both arms are as far from PostgreSQL; a claim without a cache is measured at one
     distance of Redis only. Raises LabError where no claim of a latency is among `only`.
     """
-    claims = [claim for claim in choose_claims(list(only), load_claims()) if claim.timed]
+    claims = [claim for claim in chosen_claims(only) if claim.timed]
     if not claims:
         raise LabError("none of these claims is about latency: there is nothing to sweep")
     cells = [
@@ -56,7 +58,7 @@ def run_sweep(
     rows = []
     for cards in sizes:
         with ExitStack() as closing:
-            place = _Place(stack, cards, blocks, seed, closing)
+            place = _Place(stack, cards, blocks, seed, closing, arms_of(claims))
             for number, (of_cards, far, near, claim) in enumerate(cells):
                 if of_cards == cards:
                     rows.append(place.measure(claim, far, near))
@@ -67,7 +69,9 @@ def run_sweep(
 class _Place:
     """The services of one size, up behind relays whose distance is set as it is needed."""
 
-    def __init__(self, stack: Stack, cards: int, blocks: int, seed: int, closing: ExitStack) -> None:
+    def __init__(
+        self, stack: Stack, cards: int, blocks: int, seed: int, closing: ExitStack, names: Sequence[str]
+    ) -> None:
         base = ensure_base(stack, choose_portfolio(cards, seed, None, None), lambda share: None)
         closing.callback(drop_arms, stack, _PURPOSE)
         urls = make_arms(stack, base, _PURPOSE, lambda *_: None)
@@ -82,7 +86,7 @@ class _Place:
         cache = replace(stack.settings.cache, near_bytes=0)
         far = replace(stack, settings=replace(stack.settings, cache=cache), redis_url=self._redis.url)
         self._arms = {}
-        for name in ("control", "indexes", "treatment"):
+        for name in names:
             database, cached = SERVICE_ARMS[name]
             service = start_service(far, name, self._database.through(urls[database]), cached=cached)
             closing.callback(stack.registry.stop, service.record)
@@ -95,9 +99,9 @@ class _Place:
         self._database.set(delay_ms=database_ms)
         self._redis.set(delay_ms=redis_ms)
         measured = Measurements()
-        size = PROFILES["smoke"].slot(claim.operations)
+        size = PROFILES["smoke"].slot(claim.operations, QUANTILES.get(claim.metric))
         run_claim(claim, self._arms, self._catalog, size, self._blocks, self._seed, measured)
-        found = analyze_latency(claim, measured.samples_frame(), measured.slots_frame())
+        found = analyze_gain(claim, measured.samples_frame(), measured.slots_frame())
         return {
             "claim": claim.id,
             "title": claim.title,

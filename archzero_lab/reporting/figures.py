@@ -107,26 +107,23 @@ def percentile_curves(samples: pd.DataFrame, title: str) -> Picture:
     return picture(figure, f"{title}: {'; '.join(said)}")
 
 
-def paired_blocks(samples: pd.DataFrame, title: str, claimed_ms: float | None = None) -> Picture:
-    """The median of each block for both arms, joined: what the verdict is made of."""
-    medians = samples.groupby(["block", "arm"])["service_time_s"].median().unstack("arm") * 1000
+def paired_blocks(table: pd.DataFrame, title: str, what: str, claimed: float | None = None) -> Picture:
+    """A metric of each block (a row a block, an arm a column) for both arms, joined: what the verdict is made of."""
     figure, axes = plt.subplots(figsize=(8, 3.6))
-    arms = list(medians.columns)
-    axes.vlines(medians.index, medians.min(axis=1), medians.max(axis=1), color="#999999", linewidth=0.8, zorder=1)
+    arms = list(table.columns)
+    axes.vlines(table.index, table.min(axis=1), table.max(axis=1), color="#999999", linewidth=0.8, zorder=1)
     for arm in arms:
-        axes.scatter(medians.index, medians[arm], color=COLOURS[arm], label=NAMES[arm], zorder=2, s=28)
-    if claimed_ms is not None:
-        axes.axhline(
-            claimed_ms, color="#111111", linestyle="--", linewidth=1, label=f"claimed after: {claimed_ms:g} ms"
-        )
+        axes.scatter(table.index, table[arm], color=COLOURS[arm], label=NAMES[arm], zorder=2, s=28)
+    if claimed:
+        axes.axhline(claimed, color="#111111", linestyle="--", linewidth=1, label=f"claimed after: {claimed:g}")
     log_axis(axes.yaxis, axes.set_yscale)
-    axes.set(xlabel="block", ylabel="median of the slot, ms", title=title)
+    axes.set(xlabel="block", ylabel=what, title=title)
     legend_above(axes)
-    return picture(figure, f"{title}: medians of {len(medians)} paired blocks for {' and '.join(arms)}")
+    return picture(figure, f"{title}: {len(table)} paired blocks for {' and '.join(arms)}")
 
 
 def improvements(claims: list[dict[str, Any]]) -> Picture:
-    """Every claim of a lower latency: the claimed gain as a mark, the measured one with its interval."""
+    """Every claim of a gain: the claimed gain as a mark, the measured one with its interval."""
     shown = [claim for claim in claims if claim["claimed"]["improvement"] is not None]
     figure, axes = plt.subplots(figsize=(8, 0.7 * len(shown) + 1.2))
     said = []
@@ -140,7 +137,7 @@ def improvements(claims: list[dict[str, Any]]) -> Picture:
         )
         said.append(f"{claim['title']} {value:.1f} % of claimed {claim['claimed']['improvement'] * 100:g} %")
     axes.set_yticks(range(len(shown)), [claim["title"] for claim in reversed(shown)])
-    axes.set(xlabel="less time, % (dot: measured, band: 95 % interval, bar: claimed)")
+    axes.set(xlabel="gain, % (dot: measured, band: 95 % interval, bar: claimed)")
     axes.set_ylim(-0.6, len(shown) - 0.4)
     axes.axvline(0, color="#666666", linewidth=0.8)
     return picture(figure, "; ".join(said) or "no latency claim measured")

@@ -9,6 +9,7 @@ import jinja2
 from rich.console import Console
 from rich.table import Table
 
+from archzero_lab.experiments.metrics import in_unit
 from archzero_lab.reporting.figures import Picture, improvements
 from archzero_lab.reporting.notebooks import NotebookPage
 
@@ -100,7 +101,8 @@ def index_page(summary: dict[str, Any], pages: list[NotebookPage], pictures: Map
 def _claimed(claim: dict[str, Any]) -> str:
     claimed = claim["claimed"]
     if claimed["improvement"] is not None:
-        return f"{claimed['before']:g} → {claimed['after']:g} ms, {claimed['improvement']:.1%} less"
+        before, after = in_unit(claim["unit"], claimed["before"]), in_unit(claim["unit"], claimed["after"])
+        return f"{_arrow(before, after)}, {claimed['improvement']:.1%} {'more' if _rises(claim) else 'less'}"
     if claim["unit"] == "failures":
         return "never fails"
     low, high = claimed["after"]
@@ -110,12 +112,12 @@ def _claimed(claim: dict[str, Any]) -> str:
 def _measured(claim: dict[str, Any]) -> str:
     measured = claim["measured"]
     if claim["claimed"]["improvement"] is not None:
-        return f"{_ms(measured['before'])} → {_ms(measured['after'])} ms, {_change(measured['improvement'])}"
+        before, after = in_unit(claim["unit"], measured["before"]), in_unit(claim["unit"], measured["after"])
+        rose = _rises(claim) == (measured["improvement"] >= 0)
+        return f"{_arrow(before, after)}, {abs(measured['improvement']):.1%} {'more' if rose else 'less'}"
     if claim["unit"] == "failures":
         return f"{measured['after']:.0f} of {measured['samples']} failed"
-    if claim["unit"] == "share":
-        return f"{measured['after']:.1%}"
-    return f"{measured['after']:.3g} {claim['unit']}"
+    return in_unit(claim["unit"], measured["after"])
 
 
 def _interval(claim: dict[str, Any]) -> str:
@@ -134,10 +136,11 @@ def _interval(claim: dict[str, Any]) -> str:
     return f"{low:.1%} to {high:.1%}" if claim["unit"] == "share" else f"{low:.3g} to {high:.3g} {claim['unit']}"
 
 
-def _ms(value: float) -> str:
-    """Three digits, without an exponent for what took seconds."""
-    return f"{value:.3g}" if value < 1_000 else f"{value:,.0f}"
+def _rises(claim: dict[str, Any]) -> bool:
+    return bool(claim["metric"] == "throughput")
 
 
-def _change(improvement: float) -> str:
-    return f"{improvement:.1%} less" if improvement >= 0 else f"{-improvement:.1%} more"
+def _arrow(before: str, after: str) -> str:
+    """Both values, their unit once."""
+    value, _, unit = before.partition(" ")
+    return f"{value} → {after}" if unit and after.endswith(unit) else f"{before} → {after}"

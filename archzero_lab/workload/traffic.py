@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from urllib.parse import quote, urlencode
 
@@ -33,9 +33,16 @@ _PAGE = b'"totalRelation"'
 
 
 def slot_operations(
-    kind: str, catalog: Catalog, *, distinct: int, requests: int, seed: int, block: int
+    kind: str,
+    catalog: Catalog,
+    *,
+    distinct: int,
+    requests: int,
+    seed: int,
+    block: int,
+    paths: Sequence[str] = (),
 ) -> SlotOperations:
-    """Operations of one block for `kind`: list, detail, search or filter.
+    """Operations of one block for `kind`: list, detail, search, filter, or requests: those for `paths`.
 
     Every distinct operation comes equally often among the timed ones (within one), in random order, so that a
     quantile means the same in every block. Raises MeasurementError where the database holds nothing to ask for.
@@ -43,6 +50,11 @@ def slot_operations(
     if not catalog.ids:
         raise MeasurementError("the database holds no active card; load some first (./lab report --cards N)")
     rng = random.Random(f"{kind} {seed} {block}")
+    if kind == "requests":
+        own = [Operation(path, path, b"") for path in paths]
+        timed = [own[number % len(own)] for number in range(requests)]
+        rng.shuffle(timed)
+        return SlotOperations(own, timed)
     make: Callable[[random.Random, Catalog, int], Operation] = {
         "list": _list,
         "detail": _detail,

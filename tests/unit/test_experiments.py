@@ -12,9 +12,9 @@ import pytest
 
 from archzero_lab.cards.catalog import Catalog
 from archzero_lab.errors import MeasurementError, SettingsError, UnknownNameError
-from archzero_lab.experiments.analysis import analyze_check, analyze_latency, analyze_range, claim_course
+from archzero_lab.experiments.analysis import analyze_check, analyze_gain, analyze_range, claim_course
 from archzero_lab.experiments.claim_result import adjust
-from archzero_lab.experiments.claims import CLAIMS, TIMED, Claim, choose_claims, load_claims
+from archzero_lab.experiments.claims import CLAIMS, TIMED, Claim, choose_claims, load_claims, read_claims
 from archzero_lab.experiments.measurements import Measurements, Sample, SlotRecord
 from archzero_lab.experiments.schedule import schedule
 from archzero_lab.experiments.spec import PROFILES, Counters, choose_profile
@@ -61,7 +61,7 @@ def _measured(
 
 
 def _analyzed(claim: Claim, measured: Measurements) -> object:
-    return analyze_latency(claim, measured.samples_frame(), measured.slots_frame())
+    return analyze_gain(claim, measured.samples_frame(), measured.slots_frame())
 
 
 def test_every_claim_has_an_experiment() -> None:
@@ -110,7 +110,7 @@ def test_a_broken_claims_file_names_claim_and_field(tmp_path: Path) -> None:
     path = tmp_path / "claims.toml"
     path.write_text(CLAIMS.read_text().replace('rule = "at_most"', 'rule = "perhaps"', 1))
     with pytest.raises(SettingsError, match=r"claim redis_memory: .*perhaps.*rule"):
-        load_claims(path)
+        read_claims(path)
 
 
 def test_a_gain_beyond_the_claim_is_confirmed_and_one_short_of_it_refuted() -> None:
@@ -235,14 +235,14 @@ def test_a_verdict_must_outlive_the_other_claims_of_its_report() -> None:
 
 def test_an_inconclusive_claim_names_how_many_blocks_it_would_take() -> None:
     claim = _claim("card_list_cached")
-    result = analyze_latency(claim, *_frames(claim, effect=0.0252))
+    result = analyze_gain(claim, *_frames(claim, effect=0.0252))
     assert result.verdict is Verdict.INCONCLUSIVE
     assert "more blocks to decide" in result.warnings[-1]
 
 
 def test_a_mechanism_without_a_gain_is_said_and_not_confirmed() -> None:
     claim = _claim("card_list_cached")
-    result = analyze_latency(claim, *_frames(claim, effect=1.2))
+    result = analyze_gain(claim, *_frames(claim, effect=1.2))
     assert result.verdict is Verdict.REFUTED
     assert any("the mechanism without the gain: hits moved" in warning for warning in result.warnings)
 
@@ -250,22 +250,22 @@ def test_a_mechanism_without_a_gain_is_said_and_not_confirmed() -> None:
 def test_until_decided_the_interval_is_the_one_that_allows_peeking() -> None:
     claim = _claim("card_list_cached")
     frames = _frames(claim, effect=0.0252)
-    once = analyze_latency(claim, *frames)
-    peeked = analyze_latency(claim, *frames, until_decided=True)
+    once = analyze_gain(claim, *frames)
+    peeked = analyze_gain(claim, *frames, until_decided=True)
     assert peeked.course is not None
     assert len(peeked.course.e) == 12
     assert peeked.ci_high - peeked.ci_low > once.ci_high - once.ci_low
-    assert claim_course(claim, frames[0]).decided_at is None
+    assert claim_course(claim, *frames).decided_at is None
     clear = _frames(claim, effect=0.5)
-    assert claim_course(claim, clear[0]).decided_at == 6
-    assert analyze_latency(claim, *clear, until_decided=True).verdict is Verdict.REFUTED
+    assert claim_course(claim, *clear).decided_at == 6
+    assert analyze_gain(claim, *clear, until_decided=True).verdict is Verdict.REFUTED
 
 
 def test_blocks_in_which_the_machine_itself_was_slow_are_named() -> None:
     claim = _claim("card_list_cached")
     samples, slots = _frames(claim, effect=0.01)
     slots.loc[slots["block"] == 3, "yardstick_ms"] = 0.2
-    assert "the machine itself was more than 50% slower in blocks 3" in analyze_latency(claim, samples, slots).warnings
+    assert "the machine itself was more than 50% slower in blocks 3" in analyze_gain(claim, samples, slots).warnings
 
 
 def _frames(claim: Claim, effect: float) -> tuple[pd.DataFrame, pd.DataFrame]:

@@ -14,6 +14,7 @@ import pytest
 from numpy.typing import NDArray
 
 from archzero_lab.stats.estimates import hodges_lehmann
+from archzero_lab.stats.multiple import holm, signed_rank_p
 from archzero_lab.stats.sequential import course
 from archzero_lab.stats.verdict import Change, change
 
@@ -121,3 +122,16 @@ def test_looking_after_every_block_with_an_ordinary_interval_would() -> None:
         intervals = (hodges_lehmann(drawn[:seen]) for seen in range(6, 41))
         alarms += any(not interval.low <= 0 <= interval.high for interval in intervals)
     assert alarms / trials > 0.12
+
+
+def test_over_a_report_holm_keeps_all_false_verdicts_together_below_5_percent() -> None:
+    """Seven claims of which none differs, on different noises: how often does a report call any of them different?"""
+    rng = np.random.default_rng(77)
+    kinds = [*NOISES.values(), normal]
+    reports, alone, adjusted = 600, 0, 0
+    for _ in range(reports):
+        p_values = [signed_rank_p(noise(rng, 20)) for noise in kinds]
+        alone += min(p_values) < 0.05
+        adjusted += min(holm(p_values)) < 0.05
+    assert adjusted / reports <= 0.05 + 3 * np.sqrt(0.05 * 0.95 / reports)
+    assert alone / reports > 0.2
