@@ -163,12 +163,32 @@ def test_a_killed_command_leaves_nothing_that_the_next_one_does_not_end(environm
     assert not any(psutil.pid_exists(pid) and psutil.Process(pid).status() != "zombie" for pid in left)
 
 
-def test_a_report_measures_writes_its_files_and_refuses_a_second_one_meanwhile(environment: dict[str, str]) -> None:
+OWN_CLAIM = """
+[risks]
+title = "Our risks"
+sentence = "The cache alone makes them as fast"
+section = "our own"
+metric = "mean"
+claimed = { before = 10, after = 1, improvement = 0.5 }
+arms = { control = "control", treatment = "cache" }
+operations = "requests"
+paths = ["/api/v1/cards?type=Risk", "/api/v1/cards?type=Risk&minQuality=50"]
+rule = "improvement"
+mechanism = "hits"
+"""
+
+
+def test_a_report_measures_writes_its_files_and_refuses_a_second_one_meanwhile(
+    environment: dict[str, str], tmp_path: Path
+) -> None:
     reports = Path(environment["ARCHZERO_REPORTS"])
+    own = tmp_path / "claims.own.toml"
+    own.write_text(OWN_CLAIM)
     process = subprocess.Popen(
         [str(ROOT / "lab"), "report", "--profile", "smoke", "--cards", "1000", "--only", "card_detail_cached",
-         "--only", "index_overhead"],
-        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env={**environment, "COLUMNS": "160"},
+         "--only", "index_overhead", "--only", "risks"],
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+        env={**environment, "COLUMNS": "160", "ARCHZERO_CLAIMS": str(own)},
     )  # fmt: skip
     while not list(reports.glob("*-smoke-*")):
         assert process.poll() is None
@@ -181,11 +201,14 @@ def test_a_report_measures_writes_its_files_and_refuses_a_second_one_meanwhile(e
     assert "Card detail, cached" in out
     latest = reports / "latest"
     summary = json.loads((latest / "summary.json").read_text())
-    assert [claim["id"] for claim in summary["claims"]] == ["card_detail_cached", "index_overhead"]
+    assert [claim["id"] for claim in summary["claims"]] == ["card_detail_cached", "index_overhead", "risks"]
     assert [stage["name"] for stage in summary["stages"]] == [
         "servers", "load", "migrate", "measure", "locust", "notebooks", "report",
     ]  # fmt: skip
-    detail, overhead = summary["claims"]
+    detail, overhead, risks = summary["claims"]
+    assert risks["arms"] == {"control": "control", "treatment": "cache"}
+    assert risks["mechanism"]["moved"]
+    assert risks["measured"]["blocks"] == 12
     assert detail["measured"]["blocks"] == 12
     assert detail["measured"]["ci_low"] <= detail["measured"]["improvement"] <= detail["measured"]["ci_high"]
     assert detail["mechanism"]["treatment"]["cache_hits"] == detail["mechanism"]["treatment"]["requests"]

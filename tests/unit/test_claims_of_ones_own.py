@@ -15,6 +15,7 @@ from archzero_lab.experiments.analysis import analyze_gain
 from archzero_lab.experiments.claims import CLAIMS, Claim, load_claims, read_claims
 from archzero_lab.experiments.metrics import by_block
 from archzero_lab.pipeline import chosen_claims
+from archzero_lab.pipeline.locust_stage import LoadResult
 from archzero_lab.reporting.scorecard import rows
 from archzero_lab.stats.verdict import Verdict
 from archzero_lab.workload.traffic import slot_operations
@@ -162,3 +163,18 @@ def test_nearer_to_the_claim_than_the_machine_can_tell_is_inconclusive(tmp_path:
     assert told.verdict is Verdict.INCONCLUSIVE
     assert "nearer to the claim than the 5.0% by which identical arms differ on this machine" in told.warnings
     assert analyze_gain(claim, *_frames(0.02), margin=0.05).verdict is Verdict.CONFIRMED
+
+
+def test_a_claim_on_the_mix_is_judged_from_the_load(tmp_path: Path) -> None:
+    samples, slots = _frames(1 / 3, slow_share=(0.2, 0.0))
+    requests = samples.assign(response_ms=samples["service_time_s"] * 1000, name="open card")
+    load = LoadResult(requests[["block", "arm", "name", "response_ms", "ok"]],
+                      slots[["block", "arm", "seconds", "hits", "misses"]], "a mix")  # fmt: skip
+    claimed = "{ before = 50, after = 100, improvement = 1.0 }"
+    rate = _read(tmp_path, metric='"throughput"', claimed=claimed, operations='"mix"', paths="[]")
+    errors = _read(tmp_path, metric='"error_share"', operations='"mix"', paths="[]")
+    found = analyze_gain(rate, *load.as_measured(rate.id))
+    assert (found.verdict, found.blocks) == (Verdict.CONFIRMED, 12)
+    fewer = analyze_gain(errors, *load.as_measured(errors.id))
+    assert fewer.before == pytest.approx(0.2, abs=0.03)
+    assert fewer.verdict is Verdict.CONFIRMED
