@@ -10,10 +10,11 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from archzero_lab.jupyter.cache import degradation, staleness
+    from archzero_lab.jupyter.load import Load, load
     from archzero_lab.jupyter.run import Run, load_run
 
-__all__ = ["Run", "degradation", "load_run", "staleness"]
-_HOMES = {"Run": "run", "load_run": "run", "degradation": "cache", "staleness": "cache"}
+__all__ = ["Load", "Run", "degradation", "load", "load_run", "staleness"]
+_HOMES = {"Load": "load", "Run": "run", "load": "load", "load_run": "run", "degradation": "cache", "staleness": "cache"}
 
 
 def __getattr__(name: str) -> Any:

@@ -18,7 +18,7 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from archzero_lab import check_commands, database_commands, run_commands
+from archzero_lab import check_commands, database_commands, load_commands, run_commands
 from archzero_lab.errors import LabError, mask_secrets
 from archzero_lab.settings import REPORTS, ROOT, load_settings
 
@@ -200,6 +200,10 @@ def serve(
     workers: Annotated[int, typer.Option(min=1, max=64)] = 1,
     host: Annotated[str, typer.Option(help="Loopback unless told otherwise.")] = "127.0.0.1",
     port: Annotated[int, typer.Option(min=0, max=65535, help="0: any free one.")] = 3000,
+    record: Annotated[
+        Path | None,
+        typer.Option(dir_okay=False, help="Append requests to this access log, for load --replay."),
+    ] = None,
     seed: Seed = 1,
 ) -> None:
     """Run the card service until Ctrl-C."""
@@ -221,7 +225,7 @@ def serve(
             with reporter.work("migrate") as tell:
                 urls = make_arms(stack, base, purpose, lambda name, done, total: tell(done / total))
             service = start_service(
-                stack, arm, urls[database], cached=cached, host=host, port=port or None, workers=workers
+                stack, arm, urls[database], cached=cached, host=host, port=port or None, workers=workers, record=record
             )
             console.print(
                 f"{service.url}  {base.cards:,} cards, arm {arm}, cache {'on' if cached else 'off'}", highlight=False
@@ -261,6 +265,7 @@ def notebook() -> None:
 
 
 # after report, test, up and the others above: help lists them in this order
+app.command()(load_commands.load)
 app.command()(run_commands.compare)
 app.command()(run_commands.gate)
 app.command()(run_commands.history)

@@ -7,14 +7,18 @@ import random
 from itertools import accumulate
 
 WEIGHTS = {
-    "open card": 38,
-    "browse list": 28,
-    "filter list": 14,
-    "search by typing": 10,
-    "walk graph": 5,
-    "read relationships": 4,
-    "edit card": 1,
+    "open card": 380,
+    "browse list": 280,
+    "filter list": 140,
+    "search by typing": 100,
+    "walk graph": 50,
+    "read relationships": 39,
+    "edit card": 10,
+    "import batch": 1,
 }
+
+IMPORTED_CARDS = 5
+"""Cards of a batch: an import is a seldom thing, but each makes every cached list out of date."""
 
 ZIPF_EXPONENT = 1.0
 """Popularity of the r-th card is 1 / r ** ZIPF_EXPONENT, as of pages in most web workloads (Breslau et al. 1999)."""

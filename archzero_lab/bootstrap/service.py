@@ -9,6 +9,7 @@ import os
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import asdict, dataclass, field
+from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -16,6 +17,7 @@ import psycopg
 from prometheus_client import REGISTRY, generate_latest
 from redis.exceptions import RedisError
 
+from archzero_lab.api.access_log import AccessLog
 from archzero_lab.api.app import create_app
 from archzero_lab.api.fast_path import FastPath
 from archzero_lab.api.service import Service
@@ -45,13 +47,14 @@ _USAGE_PERIOD_S = 5.0
 class ServiceConfig:
     """What a worker process needs to know; handed over as JSON in the environment.
 
-    `redis_url` None is a service without a cache.
+    `redis_url` None is a service without a cache. `record` is the file of its access log, "" for none.
     """
 
     database_url: str
     redis_url: str | None
     namespace: str
     admin_token: str = ""
+    record: str = ""
     cache: CacheSettings = field(default_factory=CacheSettings)
     pool: PoolSettings = field(default_factory=PoolSettings)
 
@@ -154,7 +157,7 @@ async def open_service(config: ServiceConfig) -> AsyncIterator[Service]:
         await database.close()
 
 
-def create() -> FastPath:
+def create() -> FastPath | AccessLog:
     """The application factory that Granian's workers call."""
     logging.basicConfig(level=logging.WARNING, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
     config = msgspec.json.decode(os.environ[VARIABLE], type=ServiceConfig)
@@ -164,4 +167,4 @@ def create() -> FastPath:
     gc.collect()
     gc.freeze()
     gc.set_threshold(50_000, 20, 100)
-    return app
+    return AccessLog(app, Path(config.record)) if config.record else app

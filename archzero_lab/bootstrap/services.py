@@ -47,9 +47,10 @@ def start_service(
     workers: int = 1,
     kept: bool = False,
     code: Path = ROOT,
+    record: Path | None = None,
     timeout_s: float = 30.0,
 ) -> RunningService:
-    """Start a service and wait until it answers. `code` is the checkout whose service it is.
+    """Start a service and wait until it answers. `code` is the checkout whose service it is, `record` its access log.
 
     Raises ServerError for a taken port or a failed start.
     """
@@ -67,6 +68,7 @@ def start_service(
         redis_url=stack.redis_url if cached else None,
         namespace=f"archzero:{TREE}:{arm}:{secrets.token_hex(3)}",
         admin_token=stack.settings.admin_token,
+        record=str(record.resolve()) if record is not None else "",
         cache=stack.settings.cache,
         pool=stack.settings.pool,
     )
@@ -81,15 +83,15 @@ def start_service(
         "--workers", str(workers), "--loop", "uvloop", "--no-ws", "--log-level", "warning", "--backlog", "1024",
         "archzero_lab.bootstrap.service:create",
     ]  # fmt: skip
-    record = stack.registry.spawn(f"service-{arm}", argv, log=log, env=env, kept=kept, cwd=code)
+    process = stack.registry.spawn(f"service-{arm}", argv, log=log, env=env, kept=kept, cwd=code)
     reachable = "127.0.0.1" if host in ("0.0.0.0", "::") else host  # noqa: S104  # compared, not bound
     try:
-        _wait_until_ready(reachable, port, record, log, timeout_s)
+        _wait_until_ready(reachable, port, process, log, timeout_s)
     except BaseException:
-        stack.registry.stop(record)
+        stack.registry.stop(process)
         raise
     shown = f"[{reachable}]" if ":" in reachable else reachable
-    return RunningService(arm, f"http://{shown}:{port}", record, config.namespace)
+    return RunningService(arm, f"http://{shown}:{port}", process, config.namespace)
 
 
 def _check_port(host: str, port: int) -> None:

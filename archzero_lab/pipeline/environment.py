@@ -42,6 +42,18 @@ def describe(stack: Stack) -> dict[str, Any]:
     info: dict[str, Any] = client.info()
     memory: Any = client.config_get("maxmemory*") if stack.redis_pid else {}
     client.close()
+    return describe_machine() | {
+        "servers": stack.settings.servers if stack.ours else "given by URL",
+        "postgres_version": version[0] if version else None,
+        "postgres_settings": settings,
+        "redis_version": info.get("valkey_version") or info.get("redis_version"),
+        "redis_server": info.get("server_name", "redis"),
+        "redis_settings": memory,
+    }
+
+
+def describe_machine() -> dict[str, Any]:
+    """The machine and the code, without servers."""
     return {
         "machine": machine_fingerprint(),
         "cpu": _cpu(),
@@ -52,12 +64,6 @@ def describe(stack: Stack) -> dict[str, Any]:
         "load_before": [round(load, 2) for load in os.getloadavg()],
         "git_commit": git("rev-parse", "HEAD"),
         "git_dirty": bool(git("status", "--porcelain")),
-        "servers": stack.settings.servers if stack.ours else "given by URL",
-        "postgres_version": version[0] if version else None,
-        "postgres_settings": settings,
-        "redis_version": info.get("valkey_version") or info.get("redis_version"),
-        "redis_server": info.get("server_name", "redis"),
-        "redis_settings": memory,
     }
 
 

@@ -54,11 +54,11 @@ class RunFolder:
         path.write_text(json.dumps(value, indent=2, default=str) + "\n")
         return path
 
-    def publish(self) -> None:
-        """Point reports/latest here, in one step, so that it never points nowhere; the run is whole."""
+    def publish(self, name: str = "latest") -> None:
+        """Point reports/`name` here, in one step, so that it never points nowhere; the run is whole."""
         (self.path / PROGRESS).unlink(missing_ok=True)
-        link = REPORTS / "latest"
-        partial = REPORTS / f".latest-{os.getpid()}"
+        link = REPORTS / name
+        partial = REPORTS / f".{name}-{os.getpid()}"
         partial.unlink(missing_ok=True)
         partial.symlink_to(self.path.name)
         partial.replace(link)

@@ -1,23 +1,41 @@
-"""The load tests' mix, without Locust: weights, Zipf's law, and what the report says of them."""
+"""The load tests' parts that need no Locust: mix, popularity, checks of answers, histograms, levels, search, logs."""
 
 from __future__ import annotations
 
+import json
 import random
 import sys
 from collections import Counter
+from pathlib import Path
 
+import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from archzero_lab.settings import ROOT
 
 sys.path.insert(0, str(ROOT / "loadtests"))
-from mix import WEIGHTS, ZIPF_EXPONENT, Zipf  # the load tests are scripts of Locust's, not a package
+# the load tests are scripts of Locust's, not a package
+from access_log import LogError, read_log
+from actions import ACTIONS, Call, draw, what_is_wrong
+from catalog import Catalog
+from levels import LEVELS, SPIKE
+from mix import WEIGHTS, ZIPF_EXPONENT, Zipf
+from search import LEAST_PER_S, PRECISION, Search
+from sketch import ACCURACY, Sketch
 
+from archzero_lab.pipeline.load_request import SHAPES
+from archzero_lab.pipeline.load_result import capacity_of
 from archzero_lab.pipeline.locust_stage import _MIX
+
+IDS = [f"00000000-0000-4000-8000-{number:012d}" for number in range(50)]
+CATALOG = Catalog(Zipf(IDS), Zipf(["service", "a&b"]), Zipf(["Risk", "Application"]), Zipf(["Active"]))
 
 
 def test_what_the_report_says_of_the_mix_is_what_the_load_tests_do() -> None:
     assert WEIGHTS["edit card"] / sum(WEIGHTS.values()) == pytest.approx(0.01)
+    assert set(WEIGHTS) == set(ACTIONS)
     assert ZIPF_EXPONENT == 1.0
     assert _MIX == "1 edit in 100, cards by Zipf's law with exponent 1"
 
@@ -26,3 +44,141 @@ def test_zipf_draws_the_first_twice_as_often_as_the_second() -> None:
     drawn = Counter(Zipf([str(rank) for rank in range(100)]).draw(random.Random(rank)) for rank in range(20_000))
     assert drawn["0"] / drawn["1"] == pytest.approx(2.0, rel=0.15)
     assert drawn["0"] / drawn["9"] == pytest.approx(10.0, rel=0.35)
+
+
+def test_the_mix_has_its_weights_and_every_path_is_encoded() -> None:
+    rng = random.Random(3)
+    actions = [draw(rng, CATALOG) for _ in range(20_000)]
+    names = Counter(calls[0].name for calls in actions)
+    for name, weight in WEIGHTS.items():
+        assert names[name] == pytest.approx(20 * weight, rel=0.15, abs=12)
+    for call in (call for calls in actions for call in calls):
+        assert call.path.isascii()
+        assert " " not in call.path
+        assert (call.body is not None) == (call.method != "GET")
+
+
+def test_a_fast_wrong_answer_is_a_failure() -> None:
+    call = ACTIONS["open card"](random.Random(1), CATALOG)[0]
+    card = call.path.rpartition("/")[2]
+    assert what_is_wrong(call, 200, f'{{"id":"{card}"}}') is None
+    assert what_is_wrong(call, 200, "{}") == f'the answer does not hold "id":"{card}"'
+    assert what_is_wrong(call, 404, f'{{"id":"{card}"}}') == "status 404"
+    replayed = Call("GET /x", "/x", status=0)
+    assert what_is_wrong(replayed, 404, "") is None
+    assert what_is_wrong(replayed, 503, "") == "status 503"
+    assert what_is_wrong(replayed, 0, "") == "status 0"
+
+
+TIMES = st.lists(st.floats(min_value=1e-5, max_value=100.0), min_size=1, max_size=200)
+
+
+@settings(deadline=None)
+@given(TIMES, st.sampled_from([0.0, 0.5, 0.95, 0.99, 1.0]))
+def test_a_sketch_tells_a_quantile_within_its_accuracy(times: list[float], q: float) -> None:
+    sketch = Sketch()
+    for time_s in times:
+        sketch.add(time_s)
+    exact = float(np.quantile(times, q, method="lower"))
+    found = sketch.quantile(q)
+    assert found is not None
+    assert abs(found - exact) <= ACCURACY * exact * 1.001 + 1e-12
+    assert sketch.maximum == max(times)
+
+
+@settings(deadline=None)
+@given(TIMES, TIMES)
+def test_merged_sketches_are_the_sketch_of_everything(first: list[float], second: list[float]) -> None:
+    whole, one, other = Sketch(), Sketch(), Sketch()
+    for times, part in ((first, one), (second, other)):
+        for time_s in times:
+            part.add(time_s)
+            whole.add(time_s)
+    merged = Sketch.decode(json.loads(json.dumps(one.encode())))
+    merged.merge(other)
+    assert (merged.buckets, merged.count, merged.maximum) == (whole.buckets, whole.count, whole.maximum)
+
+
+def test_times_over_a_limit_are_counted() -> None:
+    sketch = Sketch()
+    for ms in (10, 40, 49, 52, 60, 500):
+        sketch.add(ms / 1000)
+    assert sketch.over(0.05) == 3
+
+
+def test_levels_end_at_what_was_asked_for_and_the_spike_is_in_the_middle() -> None:
+    assert {"capacity", "replay"} | set(LEVELS) == set(SHAPES)
+    for name, level in LEVELS.items():
+        assert level(1.0) == pytest.approx(1.0), name
+    assert LEVELS["ramp"](0.25) == pytest.approx(0.25)
+    assert [LEVELS["steps"](share) for share in (0.0, 0.3, 0.99)] == pytest.approx([0.2, 0.4, 1.0])
+    assert (LEVELS["spike"](0.5), LEVELS["spike"](0.4)) == (SPIKE, 1.0)
+
+
+@given(st.floats(min_value=2.0, max_value=15_000.0), st.floats(min_value=1.0, max_value=19_000.0))
+def test_the_search_closes_in_on_the_limit(limit: float, start: float) -> None:
+    search = Search(start)
+    for _ in range(60):
+        if search.over:
+            break
+        search.told(search.rate <= limit)
+    assert search.over
+    assert search.held is not None
+    assert search.failed is not None
+    assert search.held <= limit < search.failed <= PRECISION * search.held
+    assert search.estimate == pytest.approx(limit, rel=PRECISION - 1)
+
+
+def test_a_service_that_holds_no_rate_has_a_capacity_of_nothing() -> None:
+    search = Search(50.0)
+    tried = []
+    while not search.over:
+        tried.append(search.rate)
+        search.told(False)
+    assert tried[-1] == LEAST_PER_S
+    assert search.estimate == 0.0
+
+
+def test_a_capacity_is_estimated_over_its_rounds_and_below_six_has_no_interval() -> None:
+    found = capacity_of([400.0, 410.0, 420.0, 390.0, 405.0, 415.0])
+    assert found.ci_low is not None
+    assert found.ci_high is not None
+    assert found.ci_low < found.rate_per_s < found.ci_high
+    assert found.rate_per_s == pytest.approx(407, rel=0.01)
+    few = capacity_of([400.0, 410.0])
+    assert (few.ci_low, few.ci_high) == (None, None)
+    assert "needs at least 6 rounds, had 2" in few.method
+    none = capacity_of([0.0] * 6)
+    assert (none.rate_per_s, none.ci_low, none.ci_high) == (0.0, 0.0, 1.0)
+
+
+OURS = '{"time":1700000000.5,"method":"GET","path":"/api/v1/cards?page=1"}\n'
+WRITE = '{"time":1700000001.25,"method":"PUT","path":"/api/v1/cards/x","body":"{}","type":"application/json"}\n'
+COMBINED = '10.0.0.1 - - [24/Nov/2026:10:00:0{} +0000] "{} /api/v1/cards HTTP/1.1" 200 512 "-" "curl/8"\n'
+
+
+def test_our_access_log_is_read_with_its_own_times_and_bodies(tmp_path: Path) -> None:
+    path = tmp_path / "access.log"
+    path.write_text(WRITE + OURS)
+    entries, left_out = read_log(str(path))
+    assert [(entry.at_s, entry.method, entry.body) for entry in entries] == [(0.0, "GET", None), (0.75, "PUT", "{}")]
+    assert left_out == 0
+
+
+def test_combined_log_format_is_spread_over_its_seconds_without_its_writes(tmp_path: Path) -> None:
+    path = tmp_path / "access.log"
+    path.write_text(COMBINED.format(1, "GET") * 4 + COMBINED.format(2, "POST") + COMBINED.format(3, "GET"))
+    entries, left_out = read_log(str(path))
+    assert [entry.at_s for entry in entries] == [0.0, 0.25, 0.5, 0.75, 2.0]
+    assert left_out == 1
+
+
+@pytest.mark.parametrize("line", ["what?", '{"time": "x"}', '{"time":1,"method":"GET","path":"cards"}', "[] GET /"])
+def test_a_log_line_that_cannot_be_read_is_named(tmp_path: Path, line: str) -> None:
+    path = tmp_path / "access.log"
+    path.write_text(OURS + "\n" + line + "\n")
+    with pytest.raises(LogError, match=r"access.log line 3 can be read neither"):
+        read_log(str(path))
+    path.write_text("\n")
+    with pytest.raises(LogError, match="holds no request"):
+        read_log(str(path))

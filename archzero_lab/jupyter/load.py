@@ -1,0 +1,177 @@
+"""A load's results as a notebook reads them: its arms in a table, its course, its capacity."""
+
+from __future__ import annotations
+
+import json
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+from rich.console import Console
+
+from archzero_lab.bootstrap.portfolios import choose_portfolio
+from archzero_lab.bootstrap.stack import running_stack
+from archzero_lab.errors import LabError, unknown_name
+from archzero_lab.jupyter.run import Words
+from archzero_lab.pipeline.environment import describe_machine
+from archzero_lab.pipeline.load import LATEST, run_loads, served_arms
+from archzero_lab.pipeline.load_request import LoadRequest, check_request
+from archzero_lab.pipeline.progress import Reporter
+from archzero_lab.pipeline.run_folder import new_run
+from archzero_lab.reporting import load_figures
+from archzero_lab.reporting.figures import Picture
+from archzero_lab.settings import REPORTS, load_settings
+
+_CARDS = 20_000
+"""As ./lab up has them, which so stay loaded."""
+
+
+class Load:
+    """One load's results. `Load(path)` wants the run's folder."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.told: dict[str, Any] = json.loads((path / "loads.json").read_text())
+
+    def __repr__(self) -> str:
+        request = self.told["request"]
+        arms = ", ".join(entry["arm"] for entry in self.told["arms"])
+        return f"load {self.told['run_id']}: {request['shape']} on {arms}"
+
+    @property
+    def arms(self) -> list[str]:
+        """The arms that were loaded."""
+        return [entry["arm"] for entry in self.told["arms"]]
+
+    @cached_property
+    def seconds(self) -> pd.DataFrame:
+        """A row a second and arm: offered, done, failed, dropped, response and service times, hit rate, statements."""
+        return pd.read_parquet(self.path / "load_seconds.parquet")
+
+    @cached_property
+    def resources(self) -> pd.DataFrame:
+        """A row a second and process: at, process, cpu_percent of one core, rss_bytes, arm, round."""
+        return pd.read_parquet(self.path / "load_resources.parquet")
+
+    @cached_property
+    def trials(self) -> pd.DataFrame:
+        """A row a trial of a capacity; round 0 is the first search, which the capacity is not made of."""
+        return pd.read_parquet(self.path / "trials.parquet")
+
+    def table(self) -> pd.DataFrame:
+        """A row an arm: rates, failures, response and service times in ms, lateness of the generator, valid."""
+        rows = []
+        for entry in self.told["arms"]:
+            response, service, late = (entry[f"{name}_s"] for name in ("response_time", "service_time", "lateness"))
+            rows.append(
+                {
+                    "arm": entry["arm"],
+                    "offered_per_s": entry["offered_rate_per_s"],
+                    "answered_per_s": entry["achieved_rate_per_s"],
+                    "failed": entry["failures"] + entry["dropped"],
+                    **{f"{name}_ms": _ms(response[name]) for name in ("p50", "p95", "p99", "max")},
+                    "service_p99_ms": _ms(service["p99"]),
+                    "late_p99_ms": _ms(late["p99"]),
+                    "valid": entry["valid"],
+                }
+            )
+        return pd.DataFrame(rows).set_index("arm").round(2)
+
+    def actions(self) -> pd.DataFrame:
+        """A row an arm and action: requests, failures, response times in ms."""
+        rows = [
+            {"arm": entry["arm"], "action": name, "requests": found["requests"], "failures": found["failures"],
+             **{f"{q}_ms": _ms(found["response_time_s"][q]) for q in ("p50", "p95", "p99")}}
+            for entry in self.told["arms"] for name, found in entry["actions"].items()
+        ]  # fmt: skip
+        return pd.DataFrame(rows).set_index(["arm", "action"]).round(2)
+
+    def course(self, arm: str) -> Picture:
+        """An arm's load second by second: latency bands, errors, hit rate warming up. Raises UnknownNameError."""
+        return load_figures.course(self._of(arm), f"{arm}: {self.told['request']['shape']}")
+
+    def use(self, arm: str) -> Picture:
+        """CPU and memory beside an arm's load. Raises UnknownNameError."""
+        mine = self._of(arm)
+        rows = self.resources[(self.resources["arm"] == arm) & (self.resources["round"] == mine["round"].iloc[0])]
+        return load_figures.resources(rows, mine, f"{arm}: what it used")
+
+    def curves(self) -> Picture:
+        """Answered rate and p99 against offered rate. Of a capacity only."""
+        return load_figures.rate_curves(self.trials, self.told["request"]["target_p99_ms"])
+
+    def capacities(self) -> Picture:
+        """The capacity of each arm with its interval. Of a capacity only."""
+        return load_figures.capacities(self.told["arms"])
+
+    def capacity_table(self) -> pd.DataFrame:
+        """A row an arm: the capacity in requests a second, its interval and the rounds behind it."""
+        rows = [
+            {"arm": entry["arm"], **{name: entry["capacity"][name] for name in ("rate_per_s", "ci_low", "ci_high")},
+             "rounds": ", ".join(f"{rate:.0f}" for rate in entry["capacity"]["rounds"]),
+             "method": entry["capacity"]["method"]}
+            for entry in self.told["arms"]
+        ]  # fmt: skip
+        return pd.DataFrame(rows).set_index("arm").round(1)
+
+    def trust(self) -> Words:
+        """Whether the generator, and not the service, may be what was measured."""
+        reasons = [f"{entry['arm']}: {reason}" for entry in self.told["arms"] for reason in entry["reasons"]]
+        invalid = [entry["arm"] for entry in self.told["arms"] if not entry["valid"]]
+        if invalid:
+            return Words("Not valid", f"{', '.join(invalid)}: the generator was in the way", tuple(reasons[:8]))
+        said = "the generator kept its schedule" + ", but:" * bool(reasons)
+        return Words("Valid", said, tuple(reasons[:8]))
+
+    def _of(self, arm: str) -> pd.DataFrame:
+        if arm not in self.arms:
+            raise unknown_name("arm of this load", arm, self.arms)
+        mine = self.seconds[self.seconds["arm"] == arm]
+        return pd.DataFrame(mine[mine["round"] == mine["round"].max()]).reset_index(drop=True)
+
+
+def load(name: str = "", *, shape: str = "constant") -> Load:
+    """A load by its run's id or folder; without a name the newest of a shape, or a short one measured now.
+
+    >>> load("20261124-101500-load-1a2b")  # doctest: +SKIP
+    Raises LabError where there is no load of that name.
+    """
+    if name:
+        path = Path(name) if "/" in name else REPORTS / name
+        if not (path / "loads.json").exists():
+            raise LabError(f"no load '{name}'; ./lab load makes one, {LATEST} is the newest")
+        return Load(path)
+    newest = newest_load(shape)
+    return newest if newest is not None else _measure(shape)
+
+
+def newest_load(shape: str) -> Load | None:
+    """The newest load of a shape that reports/ holds; a capacity counts for itself alone."""
+    for path in sorted(REPORTS.glob("*-load-*/loads.json"), reverse=True):
+        found = Load(path.parent)
+        if (found.told["request"]["shape"] == "capacity") == (shape == "capacity"):
+            return found
+    return None
+
+
+def _measure(shape: str) -> Load:
+    if shape == "capacity":
+        request = LoadRequest(arms=("indexes", "treatment"), shape=shape, target_p99_ms=200.0, rounds=1)
+    else:
+        request = LoadRequest(shape=shape, rate_per_s=100.0, duration_s=10.0, warm_up_s=2.0)
+    check_request(request)
+    run = new_run("load")
+    portfolio = choose_portfolio(_CARDS, 1, None, None)
+    with (
+        running_stack(load_settings()) as stack,
+        served_arms(stack, portfolio, request.arms, run.path, 1, Reporter(Console(quiet=True))) as targets,
+    ):
+        found = run_loads(targets, request, run.path)
+    run.write_json("loads.json", found | {"run_id": run.id, "cards": _CARDS, **describe_machine()})
+    run.publish(LATEST)
+    return Load(run.path)
+
+
+def _ms(seconds: float | None) -> float | None:
+    return None if seconds is None else seconds * 1000

@@ -1,0 +1,111 @@
+"""What Locust's result files come to: the JSON of a load, its frames, and a capacity over rounds with its interval."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from archzero_lab.stats.estimates import MINIMUM_BLOCKS, hodges_lehmann
+
+LEAST_PER_S = 1.0
+"""The least rate that a search tries."""
+
+
+@dataclass(frozen=True)
+class Capacity:
+    """The highest arrival rate that held its target, by rounds of closing in on it.
+
+    Hodges-Lehmann over the logarithms of the rounds' rates with its signed-rank interval, `method` says so; where the
+    target was missed in every round at LEAST_PER_S already, the rate is 0 and its interval ends there.
+    """
+
+    rate_per_s: float
+    ci_low: float | None
+    ci_high: float | None
+    rounds: tuple[float, ...]
+    method: str
+
+    def as_dict(self) -> dict[str, Any]:
+        """For JSON."""
+        return {
+            "rate_per_s": self.rate_per_s,
+            "ci_low": self.ci_low,
+            "ci_high": self.ci_high,
+            "rounds": list(self.rounds),
+            "method": self.method,
+        }
+
+
+def capacity_of(rates: Sequence[float]) -> Capacity:
+    """The capacity of rounds' rates, 0 for a round in which no rate held. Raises ValueError of no round."""
+    if not rates:
+        raise ValueError("no round")
+    array = np.asarray(rates, dtype=float)
+    rounds = tuple(float(rate) for rate in array)
+    if not array.any():
+        return Capacity(0.0, 0.0, LEAST_PER_S, rounds, "missed at the least rate in every round")
+    # a round without any counts as half the least rate: below what was tried, and it has a logarithm
+    found = hodges_lehmann(np.log(np.maximum(array, LEAST_PER_S / 2)))
+    if array.size < MINIMUM_BLOCKS:
+        told = f"no interval: needs at least {MINIMUM_BLOCKS} rounds, had {array.size}"
+        return Capacity(float(np.exp(found.estimate)), None, None, rounds, told)
+    low, high = float(np.exp(found.low)), float(np.exp(found.high))
+    return Capacity(float(np.exp(found.estimate)), low, high, rounds, "Hodges-Lehmann, signed rank")
+
+
+def seconds_frame(arm: str, found: dict[str, Any]) -> pd.DataFrame:
+    """A row a second: arm, t_s, warm_up, offered, done, failed, dropped, times in s, hit rates, statements, pool."""
+    frame = pd.DataFrame(found["by_second"])
+    if frame.empty:
+        return frame
+    if found["service"]:
+        service = pd.DataFrame(found["service"]).drop(columns="by_kind", errors="ignore")
+        service["at"] = service["at"].astype(int)
+        frame = frame.merge(service.drop_duplicates("at"), on="at", how="left")
+    first = int(frame["at"].iloc[0])
+    frame.insert(0, "arm", arm)
+    frame.insert(1, "t_s", frame["at"] - first)
+    frame.insert(2, "warm_up", frame["t_s"] < found["warm_up_s"])
+    return frame
+
+
+def trials_frame(arm: str, results: Sequence[dict[str, Any]]) -> pd.DataFrame:
+    """A row a trial of a capacity's rounds: arm, round (0: not analysed), rates, p50_s, p99_s, shares, held."""
+    rows = []
+    for number, found in enumerate(results):
+        for trial in found["trials"]:
+            times = trial["response_time_s"]
+            rows.append(
+                {
+                    "arm": arm,
+                    "round": number,
+                    "rate_per_s": trial["rate_per_s"],
+                    "achieved_rate_per_s": trial["achieved_rate_per_s"],
+                    "requests": trial["requests"],
+                    "p50_s": times["p50"],
+                    "p99_s": times["p99"],
+                    "slow_share": trial["slow_share"],
+                    "error_share": trial["error_share"],
+                    "held": trial["held"],
+                    "generator_in_the_way": bool(trial["reasons"]),
+                }
+            )
+    return pd.DataFrame(rows)
+
+
+def told(arm: str, found: dict[str, Any], capacity: Capacity | None) -> dict[str, Any]:
+    """A load as `--json` writes it."""
+    kept = (
+        "host", "workload", "shape", "offered_rate_per_s", "achieved_rate_per_s", "requests", "failures", "dropped",
+        "response_time_s", "service_time_s", "lateness_s", "valid", "reasons",
+    )  # fmt: skip
+    return {
+        "host": found["host"],
+        "arm": arm,
+        **{name: found[name] for name in kept if name != "host"},
+        "capacity": None if capacity is None else capacity.as_dict(),
+    }

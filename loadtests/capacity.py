@@ -1,0 +1,78 @@
+"""The highest arrival rate at which a service holds its target: raised until it fails, then closed in on."""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+import gevent
+import pace
+import recorder
+from recorder import RECORDER
+from search import Search
+
+ERROR_SHARE = 0.001
+SLOW_SHARE = 0.01
+"""p99 is within the target where at most one request of a hundred is slower."""
+_SETTLE_S, _TRIAL_S, _LONGEST_TRIAL_S = 1.0, 4.0, 12.0
+_ENOUGH = 300
+"""Requests of a trial; fewer where its longest time is over."""
+_DRAIN_S = 15.0
+_LAG_S = 1.5
+"""After a second is over, so long until the workers have told what they saw of it."""
+
+
+def find(environment: Any, start: float, target_s: float, raise_by: float) -> None:
+    """Search until it is over, keeping every trial in the recorder; then end the run."""
+    search = Search(start, raise_by)
+    while not search.over:
+        trial = _try(environment.runner, search.rate, target_s)
+        RECORDER.trials.append(trial)
+        if trial["reasons"] and not trial["held"]:
+            RECORDER.notes.append(f"at {search.rate:.0f}/s {'; '.join(trial['reasons'])}")
+        search.told(trial["held"])
+    RECORDER.capacity = {"rate_per_s": search.estimate, "held_per_s": search.held, "failed_per_s": search.failed}
+    pace.CURRENT.finished = True
+
+
+def _try(runner: Any, rate: float, target_s: float) -> dict[str, Any]:
+    pace.tell(runner, shape="held", rate=rate, duration_s=1.0, processes=pace.processes(runner))
+    gevent.sleep(_SETTLE_S)
+    began = int(time.time()) + 1
+    long_enough = max(_TRIAL_S, min(_ENOUGH / rate, _LONGEST_TRIAL_S))
+    while (now := time.time()) < began + long_enough + _LAG_S + target_s:
+        gevent.sleep(0.25)
+        so_far = RECORDER.window(began, now - _LAG_S - target_s)
+        # beyond what a whole trial may have, the rest of it would only make the queue longer
+        if so_far.times["response"].over(target_s) > SLOW_SHARE * 2 * max(rate * long_enough, 100):
+            break
+    found = RECORDER.window(began, began + long_enough)
+    whole_s = min(long_enough, max(time.time() - began, 1.0))
+    counts = found.counts
+    unanswered = counts["offered"] - counts["dropped"] - counts["done"]
+    slow = found.times["response"].over(target_s) + unanswered + counts["dropped"]
+    errors = counts["failed"] + counts["dropped"]
+    offered = max(counts["offered"], 1)
+    held = slow <= SLOW_SHARE * offered and errors <= ERROR_SHARE * offered and counts["done"] > 0
+    told = {
+        "rate_per_s": rate,
+        "achieved_rate_per_s": counts["done"] / whole_s,
+        "requests": counts["done"],
+        "response_time_s": found.times["response"].told(),
+        "slow_share": slow / offered,
+        "error_share": errors / offered,
+        "held": held,
+        "reasons": recorder.reasons_of(found, "open"),
+    }
+    if not held:
+        _drain(runner)
+    return told
+
+
+def _drain(runner: Any) -> None:
+    """Send nothing until all is answered, so that the next trial does not pay for this one."""
+    pace.tell(runner, shape="held", rate=0.0, duration_s=1.0, processes=pace.processes(runner))
+    deadline = time.time() + _DRAIN_S
+    gevent.sleep(_LAG_S)
+    while RECORDER.unanswered() > 0 and time.time() < deadline:
+        gevent.sleep(0.2)

@@ -1,0 +1,114 @@
+"""The load tests with everything: open and closed workloads, shapes, capacity, replay, the live page. By plain Locust:
+
+    locust -f loadtests/load.py --host URL --headless OpenArrivals --load-shape ramp --arrival-rate 200 --run-time 60
+    locust -f loadtests/load.py --host URL --class-picker            # the web UI: classes and shapes to pick
+
+Nothing of archzero-lab need be installed where this runs.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import capacity
+import gevent
+import live_page
+import pace
+import recorder
+import replay
+import service_watch
+from arrivals import OpenArrivals
+from locust import events
+from locust.runners import WorkerRunner
+from mix import THINK_TIME_S
+from portfolio_users import PortfolioUser
+from shapes import DEFAULT_S, SHAPES, Capacity, Constant, Ramp, Replay, Soak, Spike, Steps
+from single_actions import BrowsesLists, EditsCards, ImportsBatches, OpensCards, SearchesByTyping, WalksTheGraph
+
+__all__ = [
+    "BrowsesLists", "Capacity", "Constant", "EditsCards", "ImportsBatches", "OpenArrivals", "OpensCards",
+    "PortfolioUser", "Ramp", "Replay", "SearchesByTyping", "Soak", "Spike", "Steps", "WalksTheGraph",
+]  # fmt: skip
+# Locust takes the classes that it finds here
+
+
+@events.init_command_line_parser.add_listener
+def options(parser: Any) -> None:
+    """Options beside Locust's own; they stand in its web UI too, and travel to its workers."""
+    parser.add_argument("--arrival-rate", type=float, default=20.0, help="OpenArrivals: requests a second in all")
+    parser.add_argument(
+        "--arrivals", choices=["poisson", "even"], default="poisson", help="OpenArrivals: how they come"
+    )
+    parser.add_argument("--load-shape", choices=sorted(SHAPES), default="constant", help="Without web UI: the shape",
+                        include_in_web_ui=False)  # fmt: skip
+    parser.add_argument("--think-time-s", type=float, default=THINK_TIME_S, help="Users: mean pause after an answer")
+    parser.add_argument("--target-p99-ms", type=float, default=50.0, help="Capacity: the target")
+    parser.add_argument("--raise-by", type=float, default=1.6, help="Capacity: from a rate that held to the next",
+                        include_in_web_ui=False)  # fmt: skip
+    parser.add_argument("--warm-up-s", type=float, default=0.0, help="Seconds at the start that do not count")
+    parser.add_argument("--replay-log", default="", help="Replay: an access log", include_in_web_ui=False)
+    parser.add_argument("--speed", type=float, default=1.0, help="Replay: twice as fast is 2", include_in_web_ui=False)
+    parser.add_argument("--result-file", default="", help="Write the result here, as JSON", include_in_web_ui=False)
+
+
+@events.init.add_listener
+def begin(environment: Any, runner: Any, web_ui: Any, **_: Any) -> None:
+    """Choose the shape where nobody can pick one; watch the service; serve the live page."""
+    if runner is None:
+        return
+    pace.listen(runner)
+    told = environment.parsed_options
+    if told.replay_log:
+        replay.read(told.replay_log)
+    if isinstance(runner, WorkerRunner):
+        return
+    if told.headless:
+        name = SHAPES[told.load_shape].__name__
+        environment.shape_class = environment.available_shape_classes[name]
+        environment.shape_class.runner = runner
+    gevent.spawn(service_watch.watch, environment)
+    if web_ui is not None:
+        live_page.serve(environment, web_ui)
+
+
+def shape_of(environment: Any) -> str:
+    """The name of the run's shape; constant where Locust's own users do without one."""
+    return getattr(environment.shape_class, "name", "constant")
+
+
+@events.test_start.add_listener
+def set_pace(environment: Any, **_: Any) -> None:
+    """Tell every process how fast, once they are all there."""
+    runner = environment.runner
+    if isinstance(runner, WorkerRunner):
+        return
+    told, shape = environment.parsed_options, shape_of(environment)
+    shaped = environment.shape_class is not None
+    processes = pace.processes(runner) if shaped else max(told.num_users or 1, 1)
+    pace.CURRENT.finished = False
+    if shape == "capacity":
+        gevent.spawn(capacity.find, environment, told.arrival_rate, told.target_p99_ms / 1000, told.raise_by)
+        return
+    duration_s = replay.length_s(told.speed) if shape == "replay" else float(told.run_time or DEFAULT_S)
+    pace.tell(runner, shape=shape, rate=told.arrival_rate, duration_s=max(duration_s, 1.0), processes=processes)
+
+
+@events.test_stop.add_listener
+def stop_search(environment: Any, **_: Any) -> None:
+    """A search that is stopped by hand ends too."""
+    pace.CURRENT.finished = True
+
+
+@events.quitting.add_listener
+def write_result(environment: Any, **_: Any) -> None:
+    """Write what was measured."""
+    told = environment.parsed_options
+    if told.result_file and not isinstance(environment.runner, WorkerRunner):
+        recorder.write(told.result_file, result(environment))
+
+
+def result(environment: Any) -> dict[str, Any]:
+    """The run so far."""
+    workload = "open" if pace.is_open(environment.runner) else "closed"
+    found = recorder.result(environment, workload, shape_of(environment), environment.parsed_options.warm_up_s)
+    return found | {"service": service_watch.rates(recorder.RECORDER.service)}

@@ -1,0 +1,62 @@
+"""The rate at which requests arrive now: set by the master, read by the arrivals of every process."""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+from levels import LEVELS
+from locust.runners import MasterRunner, WorkerRunner
+
+MESSAGE = "archzero_pace"
+
+
+class Pace:
+    """Which level of which rate, from when. Times are perf_counter seconds of this process."""
+
+    def __init__(self) -> None:
+        self.shape = "constant"
+        self.rate = 0.0
+        self.duration_s = 60.0
+        self.processes = 1
+        self.began_s: float | None = None
+        self.finished = False
+
+    def set(self, *, shape: str, rate: float, duration_s: float, processes: int) -> None:
+        """Begin now with a rate a second over all processes."""
+        self.shape, self.rate, self.duration_s, self.processes = shape, rate, duration_s, processes
+        self.began_s, self.finished = time.perf_counter(), False
+
+    def rate_at(self, now_s: float) -> float:
+        """This process' arrivals a second."""
+        if self.began_s is None or self.finished:
+            return 0.0
+        level = LEVELS.get(self.shape)
+        share = min((now_s - self.began_s) / self.duration_s, 1.0)
+        return (level(share) if level is not None else 1.0) * self.rate / self.processes
+
+
+CURRENT = Pace()
+
+
+def processes(runner: Any) -> int:
+    """How many processes send requests."""
+    return max(int(runner.worker_count), 1) if isinstance(runner, MasterRunner) else 1
+
+
+def is_open(runner: Any) -> bool:
+    """Whether the users of a run are open arrivals."""
+    return any(getattr(user, "open_workload", False) for user in runner.user_classes)
+
+
+def tell(runner: Any, **told: Any) -> None:
+    """Set the pace here and in every worker."""
+    CURRENT.set(**told)
+    if isinstance(runner, MasterRunner):
+        runner.send_message(MESSAGE, told)
+
+
+def listen(runner: Any) -> None:
+    """In a worker: take the master's pace."""
+    if isinstance(runner, WorkerRunner):
+        runner.register_message(MESSAGE, lambda environment, msg, **_: CURRENT.set(**msg.data))

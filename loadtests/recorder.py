@@ -1,0 +1,280 @@
+"""What a load measured: raw times in sketches by second and by action, over all processes; whether it may be believed.
+
+Workers send what is new to the master with Locust's own reports, as buckets and counts: percentiles do not add up.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from pathlib import Path
+from typing import Any
+
+import gevent
+import psutil
+from locust import events, runners
+from locust.runners import MasterRunner, WorkerRunner
+from sketch import Sketch
+
+BLOCK_S = 5
+"""Validity is judged by blocks of so many seconds."""
+LATE_S, LATE_SHARE = 0.005, 0.1
+"""The generator is late where p99 of its lateness passes both 5 ms and a tenth of the response time's p99."""
+BUSY_PERCENT = 90.0
+"""From so much of a core on, the generator is what is measured."""
+INVALID_BLOCKS = 0.1
+"""A run with more invalid blocks than this share is invalid as a whole."""
+
+runners.WORKER_REPORT_INTERVAL = 1.0
+
+_COUNTS = ("offered", "done", "failed", "dropped")
+_TIMES = ("response", "service", "late")
+
+
+class Second:
+    """Counts and times of the requests that were to be sent in one second."""
+
+    def __init__(self) -> None:
+        self.counts = dict.fromkeys(_COUNTS, 0)
+        self.times = {name: Sketch() for name in _TIMES}
+        self.cpu: dict[str, float] = {}
+        self.rss: dict[str, int] = {}
+
+    def merge(self, other: Second) -> None:
+        """Add another process' part of the same second, or another second's."""
+        for name in _COUNTS:
+            self.counts[name] += other.counts[name]
+        for name in _TIMES:
+            self.times[name].merge(other.times[name])
+        for process, percent in other.cpu.items():
+            self.cpu[process] = max(self.cpu.get(process, 0.0), percent)
+        for process, size in other.rss.items():
+            self.rss[process] = max(self.rss.get(process, 0), size)
+
+    def encode(self) -> dict[str, Any]:
+        """As it travels."""
+        times = {name: sketch.encode() for name, sketch in self.times.items() if sketch.count}
+        return {"counts": self.counts, "times": times, "cpu": self.cpu, "rss": self.rss}
+
+    @classmethod
+    def decode(cls, encoded: dict[str, Any]) -> Second:
+        """What `encode` made."""
+        made = cls()
+        made.counts = encoded["counts"]
+        made.times |= {name: Sketch.decode(sketch) for name, sketch in encoded["times"].items()}
+        made.cpu, made.rss = encoded["cpu"], encoded["rss"]
+        return made
+
+
+class Recorder:
+    """All of a run, or in a worker what the master has not been told yet."""
+
+    def __init__(self) -> None:
+        self.reset()
+
+    def reset(self) -> None:
+        """Begin anew."""
+        self.seconds: dict[int, Second] = {}
+        self.actions: dict[str, Second] = {}
+        self.failures: dict[str, int] = {}
+        self.trials: list[dict[str, Any]] = []
+        self.capacity: dict[str, float | None] | None = None
+        self.service: list[dict[str, Any]] = []
+        self.notes: list[str] = []
+        self.began = time.time()
+
+    def second(self, wall_s: float) -> Second:
+        """The second of a moment (Unix time)."""
+        return self.seconds.setdefault(int(wall_s), Second())
+
+    def offered(self, at_s: float) -> None:
+        """A request was to be sent at a moment (perf_counter)."""
+        self.second(_wall(at_s)).counts["offered"] += 1
+
+    def dropped(self, at_s: float) -> None:
+        """It was not sent: too many were under way."""
+        self.second(_wall(at_s)).counts["dropped"] += 1
+
+    def keep(self, name: str, response_time: float, exception: Any, start_time: float, context: Any, **_: Any) -> None:
+        """Listen to Locust's request event; `response_time` is in ms."""
+        late_s = context.get("late_s", 0.0)
+        action = self.actions.setdefault(name, Second())
+        for place in (self.second(start_time - late_s), action):
+            place.counts["done"] += 1
+            place.counts["failed"] += exception is not None
+            place.times["response"].add(response_time / 1000)
+            place.times["service"].add(context.get("service_s", response_time / 1000))
+            place.times["late"].add(late_s)
+        if exception is not None:
+            reason = f"{name}: {exception}"[:200]
+            self.failures[reason] = self.failures.get(reason, 0) + 1
+
+    def resources(self, process: str, percent: float, size: int) -> None:
+        """What a process of the generator used in the last second: per cent of a core, bytes resident."""
+        place = self.second(time.time() - 0.5)
+        place.cpu[process], place.rss[process] = percent, size
+
+    def encode(self) -> dict[str, Any]:
+        """What is new, for the master; begins anew."""
+        told = {
+            "seconds": {str(at): second.encode() for at, second in self.seconds.items()},
+            "actions": {name: action.encode() for name, action in self.actions.items()},
+            "failures": self.failures,
+        }
+        self.seconds, self.actions, self.failures = {}, {}, {}
+        return told
+
+    def merge(self, told: dict[str, Any]) -> None:
+        """Add a worker's news."""
+        for at, second in told["seconds"].items():
+            self.seconds.setdefault(int(at), Second()).merge(Second.decode(second))
+        for name, action in told["actions"].items():
+            self.actions.setdefault(name, Second()).merge(Second.decode(action))
+        for reason, number in told["failures"].items():
+            self.failures[reason] = self.failures.get(reason, 0) + number
+
+    def window(self, since: float, until: float) -> Second:
+        """Everything of the whole seconds from `since` to before `until` (Unix time)."""
+        found = Second()
+        for at, second in self.seconds.items():
+            if since <= at < until:
+                found.merge(second)
+        return found
+
+    def unanswered(self) -> int:
+        """Requests of an open workload that were sent and not answered yet."""
+        whole = self.window(0, float("inf")).counts
+        return whole["offered"] - whole["dropped"] - whole["done"]
+
+
+RECORDER = Recorder()
+
+
+def result(environment: Any, workload: str, shape: str, warm_up_s: float) -> dict[str, Any]:
+    """The run as JSON holds it: totals after the warm-up, every second, every block, and whether it is valid."""
+    recorder = RECORDER
+    moments = sorted(at for at, second in recorder.seconds.items() if second.counts["done"] or second.counts["offered"])
+    first = moments[0] if moments else int(recorder.began)
+    last = moments[-1] if moments else first
+    start = first + int(warm_up_s)
+    total = recorder.window(start, last + 1)
+    seconds = max(last + 1 - start, 1)
+    blocks = [_block(number, recorder.window(at, min(at + BLOCK_S, last + 1)), workload)
+              for number, at in enumerate(range(start, last + 1, BLOCK_S))]  # fmt: skip
+    searching = shape == "capacity"  # drives the service beyond what it can do, on purpose; each trial is judged alone
+    reasons = [] if searching else [reason for block in blocks for reason in block["reasons"]]
+    bad = sum(bool(block["reasons"]) for block in blocks)
+    valid = bool(total.counts["done"]) and (searching or bad <= INVALID_BLOCKS * len(blocks))
+    if not total.counts["done"]:
+        reasons.append("nothing was answered")
+    offered = total.counts["offered"] if workload == "open" else None
+    return {
+        "host": environment.host,
+        "workload": workload,
+        "shape": shape,
+        "warm_up_s": int(warm_up_s),
+        "seconds": seconds,
+        "offered_rate_per_s": None if offered is None else round(offered / seconds, 3),
+        "achieved_rate_per_s": round(total.counts["done"] / seconds, 3),
+        "requests": total.counts["done"],
+        "failures": total.counts["failed"],
+        "dropped": total.counts["dropped"],
+        "response_time_s": total.times["response"].told(),
+        "service_time_s": total.times["service"].told(),
+        "lateness_s": {name: value for name, value in total.times["late"].told().items() if name in ("p50", "p99")},
+        "valid": valid,
+        "reasons": reasons + recorder.notes,
+        "failed_because": dict(sorted(recorder.failures.items(), key=lambda item: -item[1])[:20]),
+        "actions": {
+            name: {"requests": action.counts["done"], "failures": action.counts["failed"],
+                   "response_time_s": action.times["response"].told()}
+            for name, action in sorted(recorder.actions.items())
+        },
+        "blocks": blocks,
+        "trials": recorder.trials,
+        "capacity": recorder.capacity,
+        "by_second": [_told(at, recorder.seconds.get(at, Second())) for at in range(first, last + 1)],
+    }  # fmt: skip
+
+
+def reasons_of(found: Second, workload: str) -> list[str]:
+    """Why the generator, not the service, may be what was measured."""
+    reasons = []
+    late, response = found.times["late"].quantile(0.99), found.times["response"].quantile(0.99)
+    if workload == "open" and late is not None and response is not None and late > max(LATE_S, LATE_SHARE * response):
+        reasons.append(f"the generator was late (p99 {late * 1000:.0f} ms)")
+    if found.counts["dropped"]:
+        reasons.append(f"the generator dropped {found.counts['dropped']} requests: too many were unanswered")
+    busy = max(found.cpu.values(), default=0.0)
+    if busy > BUSY_PERCENT:
+        reasons.append(f"Locust is the bottleneck ({busy:.0f} % of a core)")
+    return reasons
+
+
+def _block(number: int, found: Second, workload: str) -> dict[str, Any]:
+    return {
+        "block": number,
+        "requests": found.counts["done"],
+        "failures": found.counts["failed"],
+        "response_p99_s": found.times["response"].quantile(0.99),
+        "late_p99_s": found.times["late"].quantile(0.99),
+        "generator_cpu_percent": max(found.cpu.values(), default=None),
+        "reasons": [f"block {number}: {reason}" for reason in reasons_of(found, workload)],
+    }
+
+
+def _told(at: int, second: Second) -> dict[str, Any]:
+    response, service = second.times["response"], second.times["service"]
+    return {
+        "at": at,
+        **second.counts,
+        **{f"response_{name}_s": value for name, value in response.told().items()},
+        "service_p50_s": service.quantile(0.5),
+        "service_p99_s": service.quantile(0.99),
+        "late_p99_s": second.times["late"].quantile(0.99),
+        "generator_cpu_percent": sum(second.cpu.values()) or None,
+        "generator_rss_bytes": sum(second.rss.values()) or None,
+    }
+
+
+def write(path: str, found: dict[str, Any]) -> None:
+    """Write a result in one step."""
+    partial = Path(path).with_suffix(".part")
+    partial.write_text(json.dumps(found))
+    partial.replace(path)
+
+
+def _wall(perf_s: float) -> float:
+    return time.time() - (time.perf_counter() - perf_s)
+
+
+def _watch(runner: Any) -> None:
+    me = psutil.Process()
+    name = f"{getattr(runner, 'client_id', 'locust')}" if isinstance(runner, WorkerRunner) else "locust"
+    me.cpu_percent()
+    while True:
+        gevent.sleep(1)
+        RECORDER.resources(name, me.cpu_percent(), me.memory_info().rss)
+
+
+@events.init.add_listener
+def begin(environment: Any, runner: Any, **_: Any) -> None:
+    """Listen to every request of this process, and in the master to the workers."""
+    if runner is None:
+        return
+    environment.events.reset_stats.add_listener(lambda **_: RECORDER.reset())
+    if isinstance(runner, MasterRunner):
+        environment.events.worker_report.add_listener(lambda client_id, data: RECORDER.merge(data["archzero"]))
+    else:
+        environment.events.request.add_listener(RECORDER.keep)
+    if isinstance(runner, WorkerRunner):
+        environment.events.report_to_master.add_listener(
+            lambda client_id, data: data.__setitem__("archzero", RECORDER.encode())
+        )
+    gevent.spawn(_watch, runner)
+
+
+@events.test_start.add_listener
+def start_anew(environment: Any, **_: Any) -> None:
+    """A run in the web UI follows another one."""
+    RECORDER.reset()

@@ -1,0 +1,222 @@
+"""./lab load as a person calls it: its table and files, the web UI with the live page, replay, and what it refuses."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+import urllib.parse
+import urllib.request
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pytest
+
+from archzero_lab.servers.process import free_port
+from archzero_lab.settings import ROOT
+
+SMALL = ("--cards", "1000", "--duration", "4", "--warm-up", "1")
+
+
+@pytest.fixture(scope="module")
+def environment(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
+    """State and reports of these tests' own."""
+    folder = tmp_path_factory.mktemp("load")
+    return {**os.environ, "ARCHZERO_STATE": str(folder / "state"), "ARCHZERO_REPORTS": str(folder / "reports"),
+            "COLUMNS": "200"}  # fmt: skip
+
+
+def lab(environment: dict[str, str], *arguments: str, timeout: float = 240) -> subprocess.CompletedProcess[str]:
+    """Run ./lab."""
+    return subprocess.run(
+        [str(ROOT / "lab"), *arguments], capture_output=True, text=True, env=environment, timeout=timeout
+    )
+
+
+def _left(environment: dict[str, str]) -> list[str]:
+    return [path.name for path in (Path(environment["ARCHZERO_STATE"]) / "run").glob("*.json")]
+
+
+def _get(url: str) -> Any:
+    with urllib.request.urlopen(url, timeout=20) as answer:
+        return answer.read().decode()
+
+
+def _until(what: Any, timeout_s: float = 60) -> Any:
+    deadline = time.monotonic() + timeout_s
+    while True:
+        try:
+            if found := what():
+                return found
+        except OSError:
+            pass  # it does not listen yet
+        assert time.monotonic() < deadline, "waited in vain"
+        time.sleep(0.1)
+
+
+def test_a_load_on_two_arms_prints_a_table_and_writes_json_and_its_report(
+    environment: dict[str, str], tmp_path: Path
+) -> None:
+    out = tmp_path / "load.json"
+    done = lab(environment, "load", "--arm", "control", "--arm", "near", "--rate", "40", *SMALL, "--json", str(out))
+    assert done.returncode in (0, 3), done.stderr  # 3: the generator was in the way, on a machine that is busy
+    assert "open, constant" in done.stdout
+    control, near = json.loads(out.read_text())
+    assert (control["arm"], near["arm"]) == ("control", "near")
+    for told in (control, near):
+        assert set(told) == {
+            "host", "arm", "workload", "shape", "offered_rate_per_s", "achieved_rate_per_s", "requests", "failures",
+            "dropped", "response_time_s", "service_time_s", "lateness_s", "valid", "reasons", "capacity",
+        }  # fmt: skip
+        assert told["failures"] == 0
+        assert told["requests"] == pytest.approx(160, rel=0.3)
+        assert told["response_time_s"]["p50"] <= told["response_time_s"]["p99"] <= told["response_time_s"]["max"]
+        assert told["capacity"] is None
+    assert (done.returncode == 0) == (control["valid"] and near["valid"])
+    folder = Path(environment["ARCHZERO_REPORTS"]) / "latest-load"
+    page = (folder / "07_load.html").read_text()
+    assert page.count("<figure") == 4
+    assert not re.findall(r"""(?:src|href|url)\s*[=(]\s*["']?(?:https?:)?//[^"')\s>]+""", page)
+    seconds = pd.read_parquet(folder / "load_seconds.parquet")
+    assert (seconds.loc[seconds["arm"] == "near", "near_share"].fillna(0) > 0).any()
+    used = pd.read_parquet(folder / "load_resources.parquet")
+    assert {"service", "postgres", "redis"} <= set(used["process"])
+    assert (used["rss_bytes"] > 1_000_000).all()
+    assert _left(environment) == []
+
+
+def test_a_closed_load_by_users_says_that_it_is_closed(environment: dict[str, str]) -> None:
+    done = lab(environment, "load", "--users", "4", "--shape", "ramp", *SMALL, "--json", "-")
+    assert done.returncode in (0, 3), done.stderr
+    told = json.loads(done.stdout[done.stdout.index("{") : done.stdout.rindex("}") + 1])
+    assert (told["workload"], told["shape"], told["offered_rate_per_s"]) == ("closed", "ramp", None)
+    assert told["requests"] > 50
+
+
+def test_what_was_recorded_is_sent_again_and_faster(environment: dict[str, str], tmp_path: Path) -> None:
+    log = tmp_path / "access.log"
+    port = free_port()
+    process = subprocess.Popen(
+        [str(ROOT / "lab"), "serve", "--cards", "1000", "--port", str(port), "--record", str(log)],
+        stdout=subprocess.PIPE, text=True, env=environment,
+    )  # fmt: skip
+    url = f"http://127.0.0.1:{port}"
+    try:
+        card = json.loads(_until(lambda: _get(url + "/api/v1/cards?pageSize=2"), 120))["data"][0]["id"]
+        for _ in range(20):
+            _get(url + "/api/v1/cards?q=a%20b&pageSize=3")
+            time.sleep(0.1)  # the pace that is recorded
+        body = json.dumps({"qualityScore": 7}).encode()
+        headers = {"Content-Type": "application/json", "Authorization": "Bearer s3cret"}
+        urllib.request.urlopen(
+            urllib.request.Request(f"{url}/api/v1/cards/{card}", body, headers, method="PUT"), timeout=20
+        ).close()
+        lines = [json.loads(line) for line in log.read_text().splitlines()]
+        assert lines[-1]["method"] == "PUT"
+        assert json.loads(lines[-1]["body"]) == {"qualityScore": 7}
+        assert all("body" not in line for line in lines if line["method"] == "GET")
+        assert "s3cret" not in log.read_text()
+        asked = [line for line in lines if line["path"].startswith("/api/v1/cards")]
+        copy = tmp_path / "copy.log"
+        copy.write_text("".join(json.dumps(line) + "\n" for line in asked))
+        done = lab(environment, "load", "--host", url, "--replay", str(copy), "--speed", "2", "--json", "-")
+    finally:
+        process.send_signal(signal.SIGINT)
+        process.wait(60)
+    assert done.returncode in (0, 3), done.stderr
+    assert f"copy.log: {len(asked)} requests in 2 s" in done.stdout
+    told = json.loads(done.stdout[done.stdout.index("{") : done.stdout.rindex("}") + 1])
+    assert (told["workload"], told["shape"], told["arm"]) == ("open", "replay", "host")
+    assert (told["requests"], told["failures"]) == (len(asked), 0)
+    assert _left(environment) == []
+
+
+def test_the_web_ui_has_classes_shapes_and_a_live_page_and_leaves_nothing(environment: dict[str, str]) -> None:
+    port = free_port()
+    process = subprocess.Popen(
+        [str(ROOT / "lab"), "load", "--ui", "--arm", "near", "--cards", "1000", "--port", str(port)],
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment,
+    )  # fmt: skip
+    url = f"http://127.0.0.1:{port}"
+    try:
+        page = _until(lambda: _get(url + "/"), 120)
+        for name in ("OpenArrivals", "OpensCards", "Capacity", "Spike", "arrival_rate"):
+            assert name in page
+        assert 'href="live"' in page
+        assert "Plotly.react" in _get(url + "/live")
+        assert len(_get(url + "/live/plotly.js")) > 1_000_000
+        form = {"user_count": "1", "spawn_rate": "1", "user_classes": "OpenArrivals", "shape_class": "Constant",
+                "arrival_rate": "60", "run_time": "60"}  # fmt: skip
+        started = urllib.request.urlopen(url + "/swarm", urllib.parse.urlencode(form).encode(), timeout=20)
+        assert json.load(started)["success"]
+
+        def filled() -> Any:
+            live = json.loads(_get(url + "/live/data"))
+            return live if len(live["times"]) >= 4 and len(live["service"]) >= 4 else None
+
+        live = _until(filled)
+        assert live["state"] == "running"
+        assert all(row["p99"] >= row["p50"] > 0 for row in live["times"])
+        assert sum(row["requests"] for row in live["times"]) / len(live["times"]) == pytest.approx(60, rel=0.4)
+        last = live["service"][-1]
+        assert 0 <= last["hit_rate"] <= 1
+        assert last["near_share"] <= last["hit_rate"]
+        assert last["statements_per_s"] >= 0
+        assert last["redis_memory_bytes"] > 100_000
+        assert "card" in last["by_kind"]
+        json.loads(_get(url + "/stop"))
+    finally:
+        process.send_signal(signal.SIGINT)
+        process.communicate(timeout=60)
+    assert _left(environment) == []
+
+
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [
+        (["--host", "http://127.0.0.1:1"], "cannot reach http://127.0.0.1:1"),
+        (["--host", "http://u:s3cret@127.0.0.1:1"], "cannot reach http://u:***@127.0.0.1:1"),
+        (["--host", "http://example.org"], "where it is: --i-own-this-host example.org"),
+        (["--host", "nonsense"], "give a URL such as http://127.0.0.1:3000"),
+        (["--shape", "zigzag"], "unknown shape 'zigzag'; known: constant, ramp"),
+        (["--arm", "turbo"], "unknown arm 'turbo'; known: control, indexes, cache, treatment, near"),
+        (["--rate", "5", "--users", "3"], "--rate is an open workload and --users a closed one"),
+        (["--shape", "replay"], "--shape replay and --replay FILE go together"),
+        (["--master"], "--master has workers on other machines"),
+    ],
+)
+def test_what_cannot_be_loaded_is_told_in_a_line(environment: dict[str, str], arguments: list[str], told: str) -> None:
+    done = lab(environment, "load", *arguments)
+    assert done.returncode == 2
+    assert told in done.stderr
+    assert len(done.stderr.strip().splitlines()) == 1
+    assert "s3cret" not in done.stderr + done.stdout
+
+
+def test_a_host_that_is_no_card_service_and_a_log_that_cannot_be_read_are_refused(
+    environment: dict[str, str], tmp_path: Path
+) -> None:
+    port = free_port()
+    other = subprocess.Popen(
+        [sys.executable, "-m", "archzero_lab.workload.constant_server", str(port)],
+        env={**environment, "PYTHONPATH": str(ROOT)},
+    )
+    try:
+        _until(lambda: _get(f"http://127.0.0.1:{port}/"))
+        wrong = lab(environment, "load", "--host", f"http://127.0.0.1:{port}")
+    finally:
+        other.terminate()
+        other.wait()
+    assert wrong.returncode == 2
+    assert "answers /api/v1/cards otherwise than the Arc Zero API" in wrong.stderr
+    log = tmp_path / "broken.log"
+    log.write_text('{"time": 1, "method": "GET", "path": "/api/v1/cards"}\nwhat is this\n')
+    broken = lab(environment, "load", "--replay", str(log))
+    assert broken.returncode == 2
+    assert "broken.log line 2 can be read neither" in broken.stderr
+    assert _left(environment) == []

@@ -1,0 +1,129 @@
+"""Loads by real Locust processes on a real service: what an open one sees and a closed one hides, workers, capacity."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import threading
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from archzero_lab.bootstrap.services import RunningService, start_service
+from archzero_lab.bootstrap.stack import Stack
+from archzero_lab.cards.catalog import read_catalog
+from archzero_lab.pipeline.load import Target, run_loads
+from archzero_lab.pipeline.load_request import LoadRequest
+from archzero_lab.postgres.migrations import connect
+from archzero_lab.workload.traffic import catalog_file
+
+STALL_S, EVERY_S = 1.0, 20.0
+
+
+@pytest.fixture(scope="module")
+def served(
+    stack: Stack, make_database: Callable[[str], str], tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[tuple[RunningService, Path, Path]]:
+    """A service that writes an access log, the log, and a folder with its catalog."""
+    folder = tmp_path_factory.mktemp("load")
+    url = make_database("load")
+    with connect(url) as connection:
+        (folder / "catalog.json").write_text(catalog_file(read_catalog(connection, 1)))
+    log = folder / "access.log"
+    service = start_service(stack, "load-test", url, cached=True, record=log)
+    yield service, log, folder
+    stack.registry.stop(service.record)
+
+
+def _target(service: RunningService) -> Target:
+    return Target("treatment", service.url, {"service": service.record.pid})
+
+
+def _folder(folder: Path, name: str) -> Path:
+    made = folder / name
+    made.mkdir()
+    (made / "catalog.json").write_text((folder / "catalog.json").read_text())
+    return made
+
+
+def _stalled(service: RunningService, over: threading.Event) -> None:
+    """Stop every process of the service for a second in twenty."""
+    while not over.wait(EVERY_S / 2):
+        os.killpg(service.record.pid, signal.SIGSTOP)
+        over.wait(STALL_S)
+        os.killpg(service.record.pid, signal.SIGCONT)
+        if over.wait(EVERY_S / 2 - STALL_S):
+            return
+
+
+def test_an_open_load_shows_a_stall_that_a_closed_one_hides(served: tuple[RunningService, Path, Path]) -> None:
+    service, _, folder = served
+    found = {}
+    for name, request in (
+        ("open", LoadRequest(rate_per_s=100.0, arrivals="even", duration_s=EVERY_S, warm_up_s=2)),
+        ("closed", LoadRequest(users=10, think_time_s=0.1, duration_s=EVERY_S, warm_up_s=2)),
+    ):
+        over = threading.Event()
+        stalls = threading.Thread(target=_stalled, args=(service, over))
+        stalls.start()
+        try:
+            found[name] = run_loads([_target(service)], request, _folder(folder, name))["arms"][0]
+        finally:
+            over.set()
+            stalls.join()
+    opened, closed = found["open"], found["closed"]
+    assert opened["failures"] == closed["failures"] == 0, (opened["failed_because"], closed["failed_because"])
+    assert opened["achieved_rate_per_s"] == pytest.approx(100, rel=0.1)
+    assert closed["achieved_rate_per_s"] == pytest.approx(90, rel=0.25)
+    # 100 of 2,000 arrivals fall into the second, evenly: one in a hundred waits for 0.8 s or more
+    assert opened["response_time_s"]["p99"] == pytest.approx(0.8, abs=0.25)
+    # of the closed load only the ten who were waiting saw it
+    assert closed["response_time_s"]["p99"] < 0.25 * opened["response_time_s"]["p99"]
+    assert closed["response_time_s"]["max"] > 0.8
+    assert opened["lateness_s"]["p99"] < 0.05
+
+
+COUNTED = ("/api/v1/cards", "/api/v1/search", "/api/v1/graph?", "/api/v1/relationships", "/api/v1/import")
+
+
+def _seen_by_the_server(log: Path) -> int:
+    lines = [json.loads(line) for line in log.read_text().splitlines()]
+    return sum(line["path"].startswith(COUNTED) and line["path"].partition("?")[2] != "pageSize=1" for line in lines)
+
+
+def test_a_master_and_two_workers_count_what_the_server_counts(served: tuple[RunningService, Path, Path]) -> None:
+    service, log, folder = served
+    found = {}
+    for workers in (1, 2):
+        log.write_text("")
+        request = LoadRequest(rate_per_s=120.0, duration_s=8, warm_up_s=0, workers=workers)
+        made = run_loads([_target(service)], request, _folder(folder, f"workers{workers}"))["arms"][0]
+        found[workers] = made
+        assert made["failures"] == made["dropped"] == 0, made["failed_because"]
+        assert made["requests"] == _seen_by_the_server(log)
+        assert sum(action["requests"] for action in made["actions"].values()) == made["requests"]
+        assert made["requests"] == pytest.approx(120 * 8, rel=0.15)
+    one, two = (found[workers]["response_time_s"]["p50"] for workers in (1, 2))
+    assert 0.4 < two / one < 2.5
+
+
+def test_a_capacity_is_closed_in_on_and_its_trials_are_kept(served: tuple[RunningService, Path, Path]) -> None:
+    service, _, folder = served
+    place = _folder(folder, "capacity")
+    # a target that the first rates hold and that hundreds a second cannot, whatever the machine
+    request = LoadRequest(shape="capacity", rate_per_s=400.0, target_p99_ms=25.0, rounds=1)
+    found = run_loads([_target(service)], request, place)["arms"][0]
+    capacity = found["capacity"]
+    assert capacity["ci_low"] is None
+    assert "needs at least 6 rounds, had 1" in capacity["method"]
+    trials = pd.read_parquet(place / "trials.parquet")
+    last = trials[trials["round"] == 1]
+    assert not last["held"].all()
+    if capacity["rate_per_s"] > 0:
+        assert last.loc[last["held"], "rate_per_s"].max() <= capacity["rate_per_s"] * 1.01
+        assert last.loc[~last["held"], "rate_per_s"].min() >= capacity["rate_per_s"] * 0.99
+    held = trials[trials["held"]]
+    assert (held["slow_share"] <= 0.01).all()
