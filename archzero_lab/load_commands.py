@@ -155,21 +155,30 @@ def _as_written(told: Any) -> Any:
     """Without what the run's folder has at length."""
     if isinstance(told, list):
         return [_as_written(entry) for entry in told]
-    return {name: value for name, value in told.items() if name not in ("actions", "blocks", "failed_because")}
+    return {
+        name: value for name, value in told.items() if name not in ("actions", "blocks", "failed_because", "seconds")
+    }
 
 
 def _print(found: dict[str, Any]) -> None:
-    table = Table("arm", "workload", "answered", "failed", "p50", "p95", "p99", "service p99", "capacity", "valid")
+    request = found["request"]
+    workload = found["arms"][0]["workload"]
+    searched = request["shape"] == "capacity"
+    last = "capacity" if searched else "service p99"
+    title = f"{workload} workload, {request['shape']}" + f", target p99 {request['target_p99_ms']:g} ms" * searched
+    table = Table("arm", "answered", "failed", "p50", "p95", "p99", last, "valid", title=title, title_justify="left")
     for entry in found["arms"]:
-        response, service = entry["response_time_s"], entry["service_time_s"]
-        capacity = entry["capacity"]
-        held = "" if capacity is None else f"{capacity['rate_per_s']:.0f}/s"
-        if capacity is not None and capacity["ci_low"] is not None:
-            held += f" ({capacity['ci_low']:.0f} to {capacity['ci_high']:.0f})"
+        response, capacity = entry["response_time_s"], entry["capacity"]
+        told = _ms(entry["service_time_s"]["p99"])
+        if capacity is not None:
+            told = f"{capacity['rate_per_s']:.0f}/s"
+            if capacity["ci_low"] is not None:
+                told += f" ({capacity['ci_low']:.0f} to {capacity['ci_high']:.0f})"
         table.add_row(
-            entry["arm"], f"{entry['workload']}, {entry['shape']}", f"{entry['achieved_rate_per_s']:.1f}/s",
+            entry["arm"],
+            f"{entry['achieved_rate_per_s']:.1f}/s",
             str(entry["failures"] + entry["dropped"]), *(_ms(response[name]) for name in ("p50", "p95", "p99")),
-            _ms(service["p99"]), held, "[green]yes[/]" if entry["valid"] else "[bold red]no[/]",
+            told, "[green]yes[/]" if entry["valid"] else "[bold red]no[/]",
         )  # fmt: skip
     console.print(table)
     for entry in found["arms"]:

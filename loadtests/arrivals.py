@@ -60,7 +60,7 @@ class OpenArrivals(FastHttpUser):
         even = self.environment.parsed_options.arrivals == "even"
         at_s = time.perf_counter()
         needed = 1.0 if even else self.clock.expovariate(1.0)
-        while True:
+        while not pace.CURRENT.finished:
             rate = pace.CURRENT.rate_at(at_s)
             if needed > rate * _SLICE_S:  # nobody within this slice: the pace may have changed after it
                 needed -= rate * _SLICE_S
@@ -77,9 +77,11 @@ class OpenArrivals(FastHttpUser):
         for entry in replay.mine(self.environment.runner):
             at_s = began_s + entry.at_s / self.environment.parsed_options.speed
             self._until(at_s)
+            if pace.CURRENT.finished:
+                return
             self._send(entry.call, at_s)
-        while True:  # the shape ends the run
-            gevent.sleep(1)
+        while not pace.CURRENT.finished:  # the shape ends the run
+            gevent.sleep(0.05)
 
     def _until(self, at_s: float) -> None:
         """Sleep until a moment; when late already, still let the requests under way have their turn."""

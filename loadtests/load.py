@@ -93,9 +93,9 @@ def set_pace(environment: Any, **_: Any) -> None:
     pace.tell(runner, shape=shape, rate=told.arrival_rate, duration_s=max(duration_s, 1.0), processes=processes)
 
 
-@events.test_stop.add_listener
-def stop_search(environment: Any, **_: Any) -> None:
-    """A search that is stopped by hand ends too."""
+@events.test_stopping.add_listener
+def stop_arrivals(environment: Any, **_: Any) -> None:
+    """Nobody arrives any more, in this process; a search that is stopped by hand ends too."""
     pace.CURRENT.finished = True
 
 
