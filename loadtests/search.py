@@ -4,7 +4,8 @@ from __future__ import annotations
 
 PRECISION = 1.1
 """The search ends when the lowest failed rate is at most so many times the highest that held."""
-LEAST_PER_S, MOST_PER_S = 1.0, 20_000.0
+LEAST_PER_S, MOST_PER_S = 10.0, 20_000.0
+"""Below the least a trial would take minutes until its p99 means something."""
 
 
 class Search:

@@ -24,7 +24,7 @@ from archzero_lab.cards.catalog import read_catalog
 from archzero_lab.cards.loading import Portfolio
 from archzero_lab.errors import MeasurementError
 from archzero_lab.pipeline.load_request import DEFAULT_RATE, LOAD_ARMS, LOADTESTS, LoadRequest, check_service
-from archzero_lab.pipeline.load_result import Capacity, capacity_of, seconds_frame, told, trials_frame
+from archzero_lab.pipeline.load_result import LEAST_PER_S, Capacity, capacity_of, seconds_frame, told, trials_frame
 from archzero_lab.pipeline.progress import Reporter
 from archzero_lab.pipeline.resources import Sampler
 from archzero_lab.postgres.migrations import connect
@@ -121,7 +121,7 @@ def _at_round(request: LoadRequest, before: list[dict[str, Any]]) -> _Round:
     rate = request.rate_per_s or DEFAULT_RATE
     if not before:
         return _Round(request, rate, 1.6)
-    return _Round(request, max(before[-1]["capacity"]["rate_per_s"] / _NEAR_FACTOR, 1.0), _NEAR_FACTOR)
+    return _Round(request, max(before[-1]["capacity"]["rate_per_s"] / _NEAR_FACTOR, LEAST_PER_S), _NEAR_FACTOR)
 
 
 def locust_command(request: LoadRequest, host: str, *, rate_per_s: float, raise_by: float = 1.6) -> list[str]:

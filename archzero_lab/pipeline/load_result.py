@@ -11,7 +11,7 @@ import pandas as pd
 
 from archzero_lab.stats.estimates import MINIMUM_BLOCKS, hodges_lehmann
 
-LEAST_PER_S = 1.0
+LEAST_PER_S = 10.0
 """The least rate that a search tries."""
 
 

@@ -11,6 +11,8 @@ import pandas as pd
 from archzero_lab.reporting.figures import COLOURS, Picture, legend_above, log_axis, picture
 
 ARM_COLOURS = {**COLOURS, "near": "#56B4E9"}
+_LEAST = 5.0
+"""Where nothing held, on a logarithmic axis."""
 ARM_MARKS = {"control": "o", "indexes": "s", "cache": "^", "treatment": "D", "near": "v"}
 _PROCESSES = {"service": "#0072B2", "postgres": "#D55E00", "redis": "#CC79A7", "locust": "#999999"}
 _STYLES = {"service": "-", "postgres": "--", "redis": "-.", "locust": ":"}
@@ -115,14 +117,14 @@ def capacities(arms: list[dict[str, Any]]) -> Picture:
     for row, entry in enumerate(reversed(arms)):
         found = entry["capacity"]
         colour = ARM_COLOURS.get(entry["arm"], "#111111")
-        shown = max(found["rate_per_s"], 0.5)
+        shown = max(found["rate_per_s"], _LEAST)
         if found["ci_low"] is not None:
-            axes.plot([max(found["ci_low"], 0.5), found["ci_high"]], [row, row], color=colour, linewidth=7, alpha=0.35,
-                      solid_capstyle="butt")  # fmt: skip
-        rounds = np.maximum(np.asarray(found["rounds"], dtype=float), 0.5)
+            band = [max(found["ci_low"], _LEAST), found["ci_high"]]
+            axes.plot(band, [row, row], color=colour, linewidth=7, alpha=0.35, solid_capstyle="butt")
+        rounds = np.maximum(np.asarray(found["rounds"], dtype=float), _LEAST)
         axes.plot(rounds, np.full(rounds.size, row), "|", color=colour, markersize=12)
         axes.plot([shown], [row], "o", color=colour)
-        label = f" {found['rate_per_s']:.0f}/s" if found["rate_per_s"] else " none: missed at 1/s"
+        label = f" {found['rate_per_s']:.0f}/s" if found["rate_per_s"] else " none: missed at any rate"
         axes.annotate(label, (max(shown, found["ci_high"] or 0), row), va="center", xytext=(6, 0),
                       textcoords="offset points", fontsize=9)  # fmt: skip
         said.append(f"{entry['arm']}{label}")
