@@ -69,7 +69,8 @@ class OpenArrivals(FastHttpUser):
                 continue
             at_s += needed / rate
             self._until(at_s)
-            self._send(self._next(), at_s)
+            if pace.CURRENT.rate_at(at_s) > 0:  # else the run's time was over just before
+                self._send(self._next(), at_s)
             needed = 1.0 if even else self.clock.expovariate(1.0)
 
     def _follow_log(self) -> None:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import math
 import time
 from typing import Any
 
 import gevent
 import pace
 import recorder
+from locust.runners import MasterRunner
 from recorder import RECORDER
 from search import Search
 
@@ -18,8 +20,8 @@ _SETTLE_S, _TRIAL_S = 1.0, 4.0
 _ENOUGH = 300
 """Requests of a trial at least: a p99 of fewer is a matter of luck."""
 _DRAIN_S = 15.0
-_LAG_S = 1.5
-"""After a second is over, so long until the workers have told what they saw of it."""
+_WORKERS_LAG_S, _OWN_LAG_S = 1.5, 0.1
+"""After a second is over, so long until all is known of it: workers tell theirs once a second."""
 
 
 def find(environment: Any, start: float, target_s: float, raise_by: float) -> None:
@@ -36,13 +38,14 @@ def find(environment: Any, start: float, target_s: float, raise_by: float) -> No
 
 
 def _try(runner: Any, rate: float, target_s: float) -> dict[str, Any]:
-    pace.tell(runner, shape="held", rate=rate, duration_s=1.0, processes=pace.processes(runner))
+    pace.change(runner, shape="held", rate=rate, duration_s=float("inf"), processes=pace.processes(runner))
+    lag_s = _lag_s(runner)
     gevent.sleep(_SETTLE_S)
-    began = int(time.time()) + 1
+    began = pace.CURRENT.origin + math.ceil(time.time() - pace.CURRENT.origin)
     long_enough = max(_TRIAL_S, _ENOUGH / rate)
-    while (now := time.time()) < began + long_enough + _LAG_S + target_s:
+    while (now := time.time()) < began + long_enough + lag_s + target_s:
         gevent.sleep(0.25)
-        so_far = RECORDER.window(began, now - _LAG_S - target_s)
+        so_far = RECORDER.window(began, now - lag_s - target_s)
         # beyond what a whole trial may have, the rest of it would only make the queue longer
         if so_far.times["response"].over(target_s) > SLOW_SHARE * 2 * rate * long_enough:
             break
@@ -69,10 +72,14 @@ def _try(runner: Any, rate: float, target_s: float) -> dict[str, Any]:
     return told
 
 
+def _lag_s(runner: Any) -> float:
+    return _WORKERS_LAG_S if isinstance(runner, MasterRunner) else _OWN_LAG_S
+
+
 def _drain(runner: Any) -> None:
     """Send nothing until all is answered, so that the next trial does not pay for this one."""
-    pace.tell(runner, shape="held", rate=0.0, duration_s=1.0, processes=pace.processes(runner))
+    pace.change(runner, shape="held", rate=0.0, duration_s=float("inf"), processes=pace.processes(runner))
     deadline = time.time() + _DRAIN_S
-    gevent.sleep(_LAG_S)
+    gevent.sleep(_lag_s(runner))
     while RECORDER.unanswered() > 0 and time.time() < deadline:
         gevent.sleep(0.2)

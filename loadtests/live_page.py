@@ -6,6 +6,7 @@ import time
 from pathlib import Path
 from typing import Any
 
+import pace
 import recorder
 import service_watch
 from flask import Blueprint, Response, jsonify
@@ -64,8 +65,12 @@ def serve(environment: Any, web_ui: Any) -> None:
 
 def live(environment: Any) -> dict[str, Any]:
     """The last SHOWN_S seconds: times in ms by second, and rates between the service's totals."""
-    now = int(time.time())
-    seconds = {at: second for at, second in sorted(recorder.RECORDER.seconds.items()) if now - SHOWN_S <= at < now - 1}
+    now, origin = time.time(), pace.CURRENT.origin
+    seconds = {
+        origin + at: second
+        for at, second in sorted(recorder.RECORDER.seconds.items())
+        if now - SHOWN_S <= origin + at < now - 2
+    }
     times = [
         {
             "at": at,

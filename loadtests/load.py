@@ -85,12 +85,14 @@ def set_pace(environment: Any, **_: Any) -> None:
     told, shape = environment.parsed_options, shape_of(environment)
     shaped = environment.shape_class is not None
     processes = pace.processes(runner) if shaped else max(told.num_users or 1, 1)
-    pace.CURRENT.finished = False
     if shape == "capacity":
+        pace.begin(runner, shape="held", rate=0.0, duration_s=float("inf"), processes=processes)
         gevent.spawn(capacity.find, environment, told.arrival_rate, told.target_p99_ms / 1000, told.raise_by)
         return
-    duration_s = replay.length_s(told.speed) if shape == "replay" else float(told.run_time or DEFAULT_S)
-    pace.tell(runner, shape=shape, rate=told.arrival_rate, duration_s=max(duration_s, 1.0), processes=processes)
+    duration_s = float(told.run_time or (DEFAULT_S if shaped else "inf"))
+    if shape == "replay":
+        duration_s = float("inf")  # it has its own end
+    pace.begin(runner, shape=shape, rate=told.arrival_rate, duration_s=duration_s, processes=processes)
 
 
 @events.test_stopping.add_listener
@@ -110,5 +112,5 @@ def write_result(environment: Any, **_: Any) -> None:
 def result(environment: Any) -> dict[str, Any]:
     """The run so far."""
     workload = "open" if pace.is_open(environment.runner) else "closed"
-    found = recorder.result(environment, workload, shape_of(environment), environment.parsed_options.warm_up_s)
+    found = recorder.result(environment, workload, shape_of(environment))
     return found | {"service": service_watch.rates(recorder.RECORDER.service)}

@@ -1,4 +1,4 @@
-"""The rate at which requests arrive now: set by the master, read by the arrivals of every process."""
+"""When a run began and the rate at which requests arrive now: set by the master, the same in every process."""
 
 from __future__ import annotations
 
@@ -12,27 +12,32 @@ MESSAGE = "archzero_pace"
 
 
 class Pace:
-    """Which level of which rate, from when. Times are perf_counter seconds of this process."""
+    """Which level of which rate, from when. `began_s` is a perf_counter second of this process.
+
+    `origin` is the run's beginning as Unix time, from which every process counts its seconds.
+    """
 
     def __init__(self) -> None:
         self.shape = "constant"
         self.rate = 0.0
-        self.duration_s = 60.0
+        self.duration_s = float("inf")
+        self.origin = time.time()
         self.processes = 1
         self.began_s: float | None = None
         self.finished = False
 
-    def set(self, *, shape: str, rate: float, duration_s: float, processes: int) -> None:
+    def set(self, *, shape: str, rate: float, duration_s: float, processes: int, origin: float) -> None:
         """Begin now with a rate a second over all processes."""
         self.shape, self.rate, self.duration_s, self.processes = shape, rate, duration_s, processes
+        self.origin = origin
         self.began_s, self.finished = time.perf_counter(), False
 
     def rate_at(self, now_s: float) -> float:
-        """This process' arrivals a second."""
-        if self.began_s is None or self.finished:
+        """This process' arrivals a second; none after the run's time, whenever Locust gets to ending it."""
+        if self.began_s is None or self.finished or now_s - self.began_s >= self.duration_s:
             return 0.0
         level = LEVELS.get(self.shape)
-        share = min((now_s - self.began_s) / self.duration_s, 1.0)
+        share = (now_s - self.began_s) / self.duration_s
         return (level(share) if level is not None else 1.0) * self.rate / self.processes
 
 
@@ -49,8 +54,14 @@ def is_open(runner: Any) -> bool:
     return any(getattr(user, "open_workload", False) for user in runner.user_classes)
 
 
-def tell(runner: Any, **told: Any) -> None:
-    """Set the pace here and in every worker."""
+def begin(runner: Any, **told: Any) -> None:
+    """Begin a run here and in every worker."""
+    change(runner, origin=time.time(), **told)
+
+
+def change(runner: Any, **told: Any) -> None:
+    """Set the pace here and in every worker, within a run."""
+    told.setdefault("origin", CURRENT.origin)
     CURRENT.set(**told)
     if isinstance(runner, MasterRunner):
         runner.send_message(MESSAGE, told)

@@ -6,11 +6,13 @@ Workers send what is new to the master with Locust's own reports, as buckets and
 from __future__ import annotations
 
 import json
+import math
 import time
 from pathlib import Path
 from typing import Any
 
 import gevent
+import pace
 import psutil
 from locust import events, runners
 from locust.runners import MasterRunner, WorkerRunner
@@ -70,6 +72,7 @@ class Recorder:
     """All of a run, or in a worker what the master has not been told yet."""
 
     def __init__(self) -> None:
+        self.warm_up_s = 0.0
         self.reset()
 
     def reset(self) -> None:
@@ -81,11 +84,10 @@ class Recorder:
         self.capacity: dict[str, float | None] | None = None
         self.service: list[dict[str, Any]] = []
         self.notes: list[str] = []
-        self.began = time.time()
 
     def second(self, wall_s: float) -> Second:
-        """The second of a moment (Unix time)."""
-        return self.seconds.setdefault(int(wall_s), Second())
+        """The second of the run in which a moment (Unix time) lies."""
+        return self.seconds.setdefault(_number(wall_s), Second())
 
     def offered(self, at_s: float) -> None:
         """A request was to be sent at a moment (perf_counter)."""
@@ -98,8 +100,11 @@ class Recorder:
     def keep(self, name: str, response_time: float, exception: Any, start_time: float, context: Any, **_: Any) -> None:
         """Listen to Locust's request event; `response_time` is in ms."""
         late_s = context.get("late_s", 0.0)
-        action = self.actions.setdefault(name, Second())
-        for place in (self.second(start_time - late_s), action):
+        at = start_time - late_s
+        places = [self.second(at)]
+        if _number(at) >= self.warm_up_s:
+            places.append(self.actions.setdefault(name, Second()))
+        for place in places:
             place.counts["done"] += 1
             place.counts["failed"] += exception is not None
             place.times["response"].add(response_time / 1000)
@@ -134,33 +139,35 @@ class Recorder:
             self.failures[reason] = self.failures.get(reason, 0) + number
 
     def window(self, since: float, until: float) -> Second:
-        """Everything of the whole seconds from `since` to before `until` (Unix time)."""
+        """Everything of the run's whole seconds from `since` to before `until` (Unix time)."""
         found = Second()
         for at, second in self.seconds.items():
-            if since <= at < until:
+            if since <= pace.CURRENT.origin + at and pace.CURRENT.origin + at + 1 <= until:
                 found.merge(second)
         return found
 
     def unanswered(self) -> int:
         """Requests of an open workload that were sent and not answered yet."""
-        whole = self.window(0, float("inf")).counts
+        whole = self.window(float("-inf"), float("inf")).counts
         return whole["offered"] - whole["dropped"] - whole["done"]
 
 
 RECORDER = Recorder()
 
 
-def result(environment: Any, workload: str, shape: str, warm_up_s: float) -> dict[str, Any]:
+def result(environment: Any, workload: str, shape: str) -> dict[str, Any]:
     """The run as JSON holds it: totals after the warm-up, every second, every block, and whether it is valid."""
     recorder = RECORDER
-    moments = sorted(at for at, second in recorder.seconds.items() if second.counts["done"] or second.counts["offered"])
-    first = moments[0] if moments else int(recorder.began)
-    last = moments[-1] if moments else first
-    start = first + int(warm_up_s)
-    total = recorder.window(start, last + 1)
-    seconds = max(last + 1 - start, 1)
-    blocks = [_block(number, recorder.window(at, min(at + BLOCK_S, last + 1)), workload)
-              for number, at in enumerate(range(start, last + 1, BLOCK_S))]  # fmt: skip
+    moments = [at for at, second in recorder.seconds.items() if second.counts["done"] or second.counts["offered"]]
+    # users end a moment after the run's time, whenever Locust gets to it
+    end = min(max(moments, default=0) + 1, pace.CURRENT.duration_s)
+    seconds_of = range(int(end))
+    start = int(recorder.warm_up_s)
+    analysed = [at for at in seconds_of if at >= start]
+    total = _over(analysed)
+    seconds = max(len(analysed), 1)
+    blocks = [_block(number, _over(analysed[at : at + BLOCK_S]), workload)
+              for number, at in enumerate(range(0, len(analysed), BLOCK_S))]  # fmt: skip
     searching = shape == "capacity"  # drives the service beyond what it can do, on purpose; each trial is judged alone
     reasons = [] if searching else [reason for block in blocks for reason in block["reasons"]]
     bad = sum(bool(block["reasons"]) for block in blocks)
@@ -172,7 +179,8 @@ def result(environment: Any, workload: str, shape: str, warm_up_s: float) -> dic
         "host": environment.host,
         "workload": workload,
         "shape": shape,
-        "warm_up_s": int(warm_up_s),
+        "warm_up_s": start,
+        "began": pace.CURRENT.origin,
         "seconds": seconds,
         "offered_rate_per_s": None if offered is None else round(offered / seconds, 3),
         "achieved_rate_per_s": round(total.counts["done"] / seconds, 3),
@@ -193,7 +201,7 @@ def result(environment: Any, workload: str, shape: str, warm_up_s: float) -> dic
         "blocks": blocks,
         "trials": recorder.trials,
         "capacity": recorder.capacity,
-        "by_second": [_told(at, recorder.seconds.get(at, Second())) for at in range(first, last + 1)],
+        "by_second": [_told(at, recorder.seconds.get(at, Second())) for at in seconds_of],
     }  # fmt: skip
 
 
@@ -226,7 +234,7 @@ def _block(number: int, found: Second, workload: str) -> dict[str, Any]:
 def _told(at: int, second: Second) -> dict[str, Any]:
     response, service = second.times["response"], second.times["service"]
     return {
-        "at": at,
+        "t_s": at,
         **second.counts,
         **{f"response_{name}_s": value for name, value in response.told().items()},
         "service_p50_s": service.quantile(0.5),
@@ -242,6 +250,18 @@ def write(path: str, found: dict[str, Any]) -> None:
     partial = Path(path).with_suffix(".part")
     partial.write_text(json.dumps(found))
     partial.replace(path)
+
+
+def _over(numbers: list[int]) -> Second:
+    found = Second()
+    for at in numbers:
+        if at in RECORDER.seconds:
+            found.merge(RECORDER.seconds[at])
+    return found
+
+
+def _number(wall_s: float) -> int:
+    return math.floor(wall_s - pace.CURRENT.origin)
 
 
 def _wall(perf_s: float) -> float:
@@ -277,4 +297,5 @@ def begin(environment: Any, runner: Any, **_: Any) -> None:
 @events.test_start.add_listener
 def start_anew(environment: Any, **_: Any) -> None:
     """A run in the web UI follows another one."""
+    RECORDER.warm_up_s = getattr(environment.parsed_options, "warm_up_s", 0.0)
     RECORDER.reset()

@@ -9,7 +9,6 @@ import replay
 from levels import LEVELS
 from locust import LoadTestShape
 
-SOAK_S = 3600.0
 DEFAULT_S = 60.0
 
 
@@ -23,7 +22,7 @@ class _Shape(LoadTestShape):
     def tick(self) -> tuple[int, float] | None:
         """(users, spawn rate), None at the end."""
         options: Any = self.runner.environment.parsed_options  # type: ignore[union-attr]
-        duration = float(options.run_time or (SOAK_S if self.name == "soak" else DEFAULT_S))
+        duration = float(options.run_time or DEFAULT_S)
         if self.get_run_time() >= duration:
             return None
         if pace.is_open(self.runner):

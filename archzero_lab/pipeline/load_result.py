@@ -64,11 +64,10 @@ def seconds_frame(arm: str, found: dict[str, Any]) -> pd.DataFrame:
         return frame
     if found["service"]:
         service = pd.DataFrame(found["service"]).drop(columns="by_kind", errors="ignore")
-        service["at"] = service["at"].astype(int)
-        frame = frame.merge(service.drop_duplicates("at"), on="at", how="left")
-    first = int(frame["at"].iloc[0])
+        service["t_s"] = (service.pop("at") - found["began"]).astype(int)
+        frame = frame.merge(service.drop_duplicates("t_s"), on="t_s", how="left")
     frame.insert(0, "arm", arm)
-    frame.insert(1, "t_s", frame["at"] - first)
+    frame.insert(1, "at", frame["t_s"] + found["began"])
     frame.insert(2, "warm_up", frame["t_s"] < found["warm_up_s"])
     return frame
 

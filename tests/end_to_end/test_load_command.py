@@ -65,7 +65,7 @@ def test_a_load_on_two_arms_prints_a_table_and_writes_json_and_its_report(
     out = tmp_path / "load.json"
     done = lab(environment, "load", "--arm", "control", "--arm", "near", "--rate", "40", *SMALL, "--json", str(out))
     assert done.returncode in (0, 3), done.stderr  # 3: the generator was in the way, on a machine that is busy
-    assert "open, constant" in done.stdout
+    assert "open workload, constant" in done.stdout
     control, near = json.loads(out.read_text())
     assert (control["arm"], near["arm"]) == ("control", "near")
     for told in (control, near):
@@ -88,14 +88,6 @@ def test_a_load_on_two_arms_prints_a_table_and_writes_json_and_its_report(
     assert {"service", "postgres", "redis"} <= set(used["process"])
     assert (used["rss_bytes"] > 1_000_000).all()
     assert _left(environment) == []
-
-
-def test_a_closed_load_by_users_says_that_it_is_closed(environment: dict[str, str]) -> None:
-    done = lab(environment, "load", "--users", "4", "--shape", "ramp", *SMALL, "--json", "-")
-    assert done.returncode in (0, 3), done.stderr
-    told = json.loads(done.stdout[done.stdout.index("{") : done.stdout.rindex("}") + 1])
-    assert (told["workload"], told["shape"], told["offered_rate_per_s"]) == ("closed", "ramp", None)
-    assert told["requests"] > 50
 
 
 def test_what_was_recorded_is_sent_again_and_faster(environment: dict[str, str], tmp_path: Path) -> None:
@@ -169,7 +161,8 @@ def test_the_web_ui_has_classes_shapes_and_a_live_page_and_leaves_nothing(enviro
         assert last["statements_per_s"] >= 0
         assert last["redis_memory_bytes"] > 100_000
         assert "card" in last["by_kind"]
-        json.loads(_get(url + "/stop"))
+        stopped = urllib.request.urlopen(urllib.request.Request(url + "/stop", method="POST"), timeout=40)
+        assert json.load(stopped)["success"]
     finally:
         process.send_signal(signal.SIGINT)
         process.communicate(timeout=60)

@@ -20,7 +20,7 @@ from archzero_lab.pipeline.load_request import LoadRequest
 from archzero_lab.postgres.migrations import connect
 from archzero_lab.workload.traffic import catalog_file
 
-STALL_S, EVERY_S = 1.0, 20.0
+RUN_S, STALL_S = 20.0, 1.0
 
 
 @pytest.fixture(scope="module")
@@ -49,25 +49,27 @@ def _folder(folder: Path, name: str) -> Path:
     return made
 
 
-def _stalled(service: RunningService, over: threading.Event) -> None:
-    """Stop every process of the service for a second in twenty."""
-    while not over.wait(EVERY_S / 2):
-        os.killpg(service.record.pid, signal.SIGSTOP)
-        over.wait(STALL_S)
-        os.killpg(service.record.pid, signal.SIGCONT)
-        if over.wait(EVERY_S / 2 - STALL_S):
+def _stall_once(service: RunningService, log: Path, over: threading.Event) -> None:
+    """Stop every process of the service for a second, in the middle of the run: one second in twenty."""
+    while "/api/v1/cards/" not in log.read_text():
+        if over.wait(0.05):
             return
+    over.wait(RUN_S / 2)
+    os.killpg(service.record.pid, signal.SIGSTOP)
+    over.wait(STALL_S)
+    os.killpg(service.record.pid, signal.SIGCONT)
 
 
 def test_an_open_load_shows_a_stall_that_a_closed_one_hides(served: tuple[RunningService, Path, Path]) -> None:
-    service, _, folder = served
+    service, log, folder = served
     found = {}
     for name, request in (
-        ("open", LoadRequest(rate_per_s=100.0, arrivals="even", duration_s=EVERY_S, warm_up_s=2)),
-        ("closed", LoadRequest(users=10, think_time_s=0.1, duration_s=EVERY_S, warm_up_s=2)),
+        ("open", LoadRequest(rate_per_s=100.0, arrivals="even", duration_s=RUN_S, warm_up_s=2)),
+        ("closed", LoadRequest(users=10, think_time_s=0.1, duration_s=RUN_S, warm_up_s=2)),
     ):
+        log.write_text("")
         over = threading.Event()
-        stalls = threading.Thread(target=_stalled, args=(service, over))
+        stalls = threading.Thread(target=_stall_once, args=(service, log, over))
         stalls.start()
         try:
             found[name] = run_loads([_target(service)], request, _folder(folder, name))["arms"][0]
@@ -114,13 +116,13 @@ def test_a_capacity_is_closed_in_on_and_its_trials_are_kept(served: tuple[Runnin
     service, _, folder = served
     place = _folder(folder, "capacity")
     # a target that the first rates hold and that hundreds a second cannot, whatever the machine
-    request = LoadRequest(shape="capacity", rate_per_s=400.0, target_p99_ms=25.0, rounds=1)
+    request = LoadRequest(shape="capacity", rate_per_s=400.0, target_p99_ms=25.0, rounds=0)
     found = run_loads([_target(service)], request, place)["arms"][0]
     capacity = found["capacity"]
     assert capacity["ci_low"] is None
-    assert "needs at least 6 rounds, had 1" in capacity["method"]
+    assert "needs at least 6 rounds, had 1" in capacity["method"]  # rounds=0: the first search alone
     trials = pd.read_parquet(place / "trials.parquet")
-    last = trials[trials["round"] == 1]
+    last = trials[trials["round"] == 0]
     assert not last["held"].all()
     if capacity["rate_per_s"] > 0:
         assert last.loc[last["held"], "rate_per_s"].max() <= capacity["rate_per_s"] * 1.01
