@@ -26,9 +26,9 @@ class _Shape(LoadTestShape):
         if self.get_run_time() >= duration:
             return None
         if pace.is_open(self.runner):
-            return pace.processes(self.runner), 1_000.0
+            return pace.processes(self.runner), 100.0
         level = LEVELS[self.name](min(self.get_run_time() / duration, 1.0))
-        return max(round(level * (options.num_users or 1)), 1), float(options.spawn_rate or 1_000)
+        return max(round(level * (options.num_users or 1)), 1), float(options.spawn_rate or 100)
 
 
 class Constant(_Shape):
@@ -68,7 +68,7 @@ class Capacity(_Shape):
         """One user a process until the search is over."""
         if pace.CURRENT.finished:
             return None
-        return pace.processes(self.runner), 1_000.0
+        return pace.processes(self.runner), 100.0
 
 
 class Replay(_Shape):
@@ -79,7 +79,7 @@ class Replay(_Shape):
     def tick(self) -> tuple[int, float] | None:
         """One user a process until the log is over and what it asked for is answered."""
         over = self.get_run_time() > replay.length_s(self.runner.environment.parsed_options.speed)  # type: ignore[union-attr]
-        return None if over and pace.CURRENT.began_s is not None else (pace.processes(self.runner), 1_000.0)
+        return None if over and pace.CURRENT.began_s is not None else (pace.processes(self.runner), 100.0)
 
 
 SHAPES = {shape.name: shape for shape in (Constant, Ramp, Steps, Spike, Soak, Capacity, Replay)}
