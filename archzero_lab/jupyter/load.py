@@ -17,6 +17,7 @@ from archzero_lab.jupyter.run import Words
 from archzero_lab.pipeline.environment import describe_machine
 from archzero_lab.pipeline.load import LATEST, run_loads, served_arms
 from archzero_lab.pipeline.load_request import LoadRequest, check_request
+from archzero_lab.pipeline.load_result import newest_load
 from archzero_lab.pipeline.progress import Reporter
 from archzero_lab.pipeline.run_folder import new_run
 from archzero_lab.reporting import load_figures
@@ -142,22 +143,13 @@ def load(name: str = "", *, shape: str = "constant") -> Load:
         if not (path / "loads.json").exists():
             raise LabError(f"no load '{name}'; ./lab load makes one, {LATEST} is the newest")
         return Load(path)
-    newest = newest_load(shape)
-    return newest if newest is not None else _measure(shape)
-
-
-def newest_load(shape: str) -> Load | None:
-    """The newest load of a shape that reports/ holds; a capacity counts for itself alone."""
-    for path in sorted(REPORTS.glob("*-load-*/loads.json"), reverse=True):
-        found = Load(path.parent)
-        if (found.told["request"]["shape"] == "capacity") == (shape == "capacity"):
-            return found
-    return None
+    newest = newest_load(capacity=shape == "capacity")
+    return Load(newest) if newest is not None else _measure(shape)
 
 
 def _measure(shape: str) -> Load:
     if shape == "capacity":
-        request = LoadRequest(arms=("indexes", "treatment"), shape=shape, target_p99_ms=200.0, rounds=1)
+        request = LoadRequest(arms=("indexes", "treatment"), shape=shape, target_p99_ms=200.0, rounds=0)
     else:
         request = LoadRequest(shape=shape, rate_per_s=100.0, duration_s=10.0, warm_up_s=2.0)
     check_request(request)

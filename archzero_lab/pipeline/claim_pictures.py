@@ -1,4 +1,4 @@
-"""The figures of each claim on the report's first page."""
+"""The figures on the report's first page: of each claim, and of the capacity where one is known."""
 
 from __future__ import annotations
 
@@ -9,8 +9,30 @@ import pandas as pd
 from archzero_lab.experiments.claims import Claim
 from archzero_lab.experiments.measurements import Measurements
 from archzero_lab.experiments.metrics import by_block
+from archzero_lab.pipeline.load_result import known_capacity
 from archzero_lab.pipeline.locust_stage import LoadResult
-from archzero_lab.reporting import course_figures, figures
+from archzero_lab.reporting import course_figures, figures, load_figures
+
+
+def capacity_section(cards: int, machine: str) -> dict[str, Any] | None:
+    """What the newest capacity of this machine and size tells, for the report's page."""
+    known = known_capacity(cards, machine)
+    if known is None:
+        return None
+    rows = []
+    for entry in known.arms:
+        found = entry["capacity"]
+        interval = "none" if found["ci_low"] is None else f"{found['ci_low']:.0f} to {found['ci_high']:.0f}"
+        rate = f"{found['rate_per_s']:.0f}" if found["rate_per_s"] else "none held"
+        rows.append({"arm": entry["arm"], "rate": rate, "interval": interval})
+    drawn = (load_figures.capacities(known.arms), load_figures.rate_curves(known.trials, known.target_p99_ms))
+    return {
+        "run_id": known.run_id,
+        "commit": known.commit,
+        "target_p99_ms": known.target_p99_ms,
+        "rows": rows,
+        "figures": [figure._repr_html_() for figure in drawn],
+    }
 
 
 def claim_pictures(

@@ -35,7 +35,7 @@ SOAK_S = 3600.0
 class LoadRequest:
     """A load. `rate_per_s` makes it an open workload, `users` a closed one; a capacity and a replay are always open.
 
-    `rounds` is how often a capacity is closed in on, after a first search that is not analysed.
+    `rounds` is how often a capacity is closed in on, after a first search that is not analysed; 0: that one alone.
     """
 
     arms: tuple[str, ...] = ("treatment",)

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
+from archzero_lab.settings import REPORTS
 from archzero_lab.stats.estimates import MINIMUM_BLOCKS, hodges_lehmann
 
 LEAST_PER_S = 10.0
@@ -55,6 +58,40 @@ def capacity_of(rates: Sequence[float]) -> Capacity:
         return Capacity(float(np.exp(found.estimate)), None, None, rounds, told)
     low, high = float(np.exp(found.low)), float(np.exp(found.high))
     return Capacity(float(np.exp(found.estimate)), low, high, rounds, "Hodges-Lehmann, signed rank")
+
+
+def newest_load(*, capacity: bool, cards: int | None = None, machine: str | None = None) -> Path | None:
+    """The folder of the newest load that reports/ holds, of a capacity or not; where given, of a size and machine."""
+    for path in sorted(REPORTS.glob("*-load-*/loads.json"), reverse=True):
+        found = json.loads(path.read_text())
+        if (found["request"]["shape"] == "capacity") != capacity:
+            continue
+        if cards in (None, found["cards"]) and machine in (None, found["machine"]):
+            return path.parent
+    return None
+
+
+@dataclass(frozen=True)
+class KnownCapacity:
+    """A capacity that was measured on its own, as a report shows it beside its claims."""
+
+    run_id: str
+    commit: str
+    target_p99_ms: float
+    arms: list[dict[str, Any]]
+    trials: pd.DataFrame
+
+
+def known_capacity(cards: int, machine: str) -> KnownCapacity | None:
+    """The newest one of this machine at this number of cards; None before there is one."""
+    path = newest_load(capacity=True, cards=cards, machine=machine)
+    if path is None:
+        return None
+    found = json.loads((path / "loads.json").read_text())
+    trials = pd.read_parquet(path / "trials.parquet")
+    return KnownCapacity(
+        found["run_id"], str(found["git_commit"])[:7], found["request"]["target_p99_ms"], found["arms"], trials
+    )
 
 
 def seconds_frame(arm: str, found: dict[str, Any]) -> pd.DataFrame:

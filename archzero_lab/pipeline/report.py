@@ -28,7 +28,7 @@ from archzero_lab.experiments.runner import run_claim
 from archzero_lab.experiments.spec import Profile, choose_profile
 from archzero_lab.pipeline.checks import CHECKS, Bench, Tried
 from archzero_lab.pipeline.chosen_claims import arms_of, chosen_claims
-from archzero_lab.pipeline.claim_pictures import claim_pictures
+from archzero_lab.pipeline.claim_pictures import capacity_section, claim_pictures
 from archzero_lab.pipeline.environment import describe
 from archzero_lab.pipeline.locust_stage import LoadResult, run_load
 from archzero_lab.pipeline.plans import collect_index_sizes, collect_plans
@@ -101,7 +101,8 @@ def make_report(settings: Settings, request: ReportRequest, reporter: Reporter) 
         with run.stage("report"), reporter.work("report"):
             summary["stages"] = run.stages
             pictures = claim_pictures(claims, summary, measured, load, indexes)
-            (run.path / "index.html").write_text(index_page(summary, pages, pictures))
+            capacity = capacity_section(base.cards, environment["machine"])
+            (run.path / "index.html").write_text(index_page(summary, pages, pictures, capacity))
         # once more: the last stage has its time only now
         summary["stages"] = run.stages
         run.write_json("summary.json", summary)

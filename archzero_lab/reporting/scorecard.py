@@ -81,8 +81,16 @@ def print_scorecard(console: Console, summary: dict[str, Any]) -> None:
             console.print(f"  {claim['title']}: {warning}", style="yellow")
 
 
-def index_page(summary: dict[str, Any], pages: list[NotebookPage], pictures: Mapping[str, list[Picture]]) -> str:
-    """index.html: the answer, then each claim with its figures (`pictures` by id), then what it was measured on."""
+def index_page(
+    summary: dict[str, Any],
+    pages: list[NotebookPage],
+    pictures: Mapping[str, list[Picture]],
+    capacity: Mapping[str, Any] | None = None,
+) -> str:
+    """index.html: the answer, then each claim with its figures (`pictures` by id), then what it was measured on.
+
+    `capacity` is what a load found beside it: run_id, commit, target_p99_ms, rows and figures.
+    """
     return _PAGES.get_template("index.html").render(
         headline=headline(summary),
         summary=summary,
@@ -91,6 +99,7 @@ def index_page(summary: dict[str, Any], pages: list[NotebookPage], pictures: Map
             for row, claim in zip(rows(summary), summary["claims"], strict=True)
         ],
         trust=trust(summary),
+        capacity=capacity,
         figure=improvements(summary["claims"])._repr_html_(),
         pages=[{"href": page.html.name, "title": page.title} for page in pages],
         environment={key: value for key, value in summary["environment"].items() if not isinstance(value, dict | list)},

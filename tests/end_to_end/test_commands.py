@@ -19,6 +19,7 @@ import psutil
 import pytest
 
 from archzero_lab.settings import ROOT
+from tests.unit.test_load_reports import write_capacity
 
 
 @pytest.fixture(scope="module")
@@ -227,7 +228,10 @@ QUICK = {"05_staleness": {"reads": 2_000, "peers": False}, "06_degradation": {"p
 
 
 def test_every_notebook_also_runs_by_hand(environment: dict[str, str], tmp_path: Path) -> None:
-    """On the run of the test before, which holds some claims only."""
+    """On the run of the test before, which holds some claims only; a load is measured, a capacity is there."""
+    capacity = tmp_path / "capacity"
+    write_capacity(capacity)
+    quick = QUICK | {"08_capacity": {"load": str(capacity)}}
     assert (Path(environment["ARCHZERO_REPORTS"]) / "latest" / "summary.json").exists()
     code = (
         "import json, sys; from pathlib import Path\n"
@@ -237,7 +241,7 @@ def test_every_notebook_also_runs_by_hand(environment: dict[str, str], tmp_path:
         "    print(run_notebook(path, Path(sys.argv[1]), quick.get(path.stem, {})).title)"
     )
     done = subprocess.run(
-        [sys.executable, "-c", code, str(tmp_path), json.dumps(QUICK)], capture_output=True, text=True, timeout=400,
+        [sys.executable, "-c", code, str(tmp_path), json.dumps(quick)], capture_output=True, text=True, timeout=400,
         env={**environment, "PYTHONPATH": str(ROOT)},
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
