@@ -13,6 +13,7 @@ import pandas as pd
 
 from archzero_lab.errors import LabError, unknown_name
 from archzero_lab.experiments.metrics import by_block
+from archzero_lab.jupyter.plans import ShownDiff, plan_diff, plan_from
 from archzero_lab.reporting import figures
 from archzero_lab.settings import REPORTS
 
@@ -152,6 +153,17 @@ class Run:
                 frame["node"] = ["\u00a0\u00a0" * node["depth"] + node["node"] for node in plan["nodes"]]
                 return frame.drop(columns="depth")
         raise unknown_name("statement", statement, sorted({plan["statement"] for plan in self.plans}))
+
+    def plan_diff(self, statement: str, part: str = "page") -> ShownDiff:
+        """What the indexes changed in one statement's plan: lines, the biggest first, and both trees."""
+        found = {
+            plan["arm"]: plan_from(plan["raw"], statement)
+            for plan in self.plans
+            if (plan["statement"], plan["part"]) == (statement, part)
+        }
+        if not found:
+            raise unknown_name("statement", statement, sorted({plan["statement"] for plan in self.plans}))
+        return plan_diff(found["control"], found["treatment"])
 
     def curves(self, claim_id: str) -> figures.Picture:
         """Percentile curves of a claim's arms."""

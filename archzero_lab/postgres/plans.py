@@ -17,7 +17,9 @@ from archzero_lab.postgres.migrations import Connection
 class PlanNode:
     """One node. Rows are a loop's, times and blocks those of all loops; `exclusive_*` leave the children out.
 
-    Times are in milliseconds, blocks are 8 kB. `actual_rows` None: the node never ran or nothing was executed.
+    Times are in milliseconds, blocks are 8 kB. Below a Gather, whose workers run side by side, times are divided by the
+    number of processes: what it took, not what it cost. `actual_rows` None: the node never ran or nothing was executed.
+    `subplan` is the name of an InitPlan, SubPlan or CTE that the node is the top of. WAL is of the node and all below.
     """
 
     depth: int
@@ -35,6 +37,10 @@ class PlanNode:
     shared_hit_blocks: int
     shared_read_blocks: int
     exclusive_blocks: int
+    wal_records: int
+    wal_bytes: int
+    wal_fpi: int
+    subplan: str | None
     children: tuple[PlanNode, ...]
 
     def walk(self) -> Iterator[PlanNode]:
@@ -76,7 +82,7 @@ class Plan:
 
 
 def explain(connection: Connection, sql: LiteralString, params: dict[str, Any]) -> Plan:
-    """Run a statement under EXPLAIN (ANALYZE, BUFFERS, SETTINGS) in a transaction that is rolled back.
+    """Run a statement under EXPLAIN (ANALYZE, BUFFERS, SETTINGS, WAL) in a transaction that is rolled back.
 
     Times of nodes cost time themselves (a join took 96 ms instead of 52): they explain, verdicts use the client's
     clock on plain runs. Raises DatabaseError with PostgreSQL's reason for a statement that it does not take.
@@ -84,7 +90,7 @@ def explain(connection: Connection, sql: LiteralString, params: dict[str, Any]) 
     try:
         with connection.transaction(force_rollback=True):
             row = connection.execute(
-                "EXPLAIN (ANALYZE, BUFFERS, SETTINGS, FORMAT JSON) " + sql, params, prepare=False
+                "EXPLAIN (ANALYZE, BUFFERS, SETTINGS, WAL, FORMAT JSON) " + sql, params, prepare=False
             ).fetchone()
     except psycopg.Error as error:
         raise DatabaseError(f"cannot explain the statement: {error.diag.message_primary or error}") from None
@@ -98,7 +104,7 @@ def parse_plan(document: Any) -> Plan:
     try:
         top = document[0]
         return Plan(
-            root=_node(top["Plan"], 0),
+            root=_node(top["Plan"], 0, 1),
             planning_ms=float(top.get("Planning Time", 0.0)),
             execution_ms=float(top.get("Execution Time", 0.0)),
             settings=dict(top.get("Settings", {})),
@@ -108,10 +114,13 @@ def parse_plan(document: Any) -> Plan:
         raise DatabaseError(f"not a plan of EXPLAIN (FORMAT JSON): {error}") from None
 
 
-def _node(entry: dict[str, Any], depth: int) -> PlanNode:
-    children = tuple(_node(child, depth + 1) for child in entry.get("Plans", ()))
+def _node(entry: dict[str, Any], depth: int, processes: int) -> PlanNode:
+    below = processes
+    if str(entry["Node Type"]).startswith("Gather"):
+        below = int(entry.get("Workers Launched", 0)) + 1
+    children = tuple(_node(child, depth + 1, below) for child in entry.get("Plans", ()))
     loops = int(entry.get("Actual Loops", 1))
-    total_ms = float(entry.get("Actual Total Time", 0.0)) * max(loops, 1)
+    total_ms = float(entry.get("Actual Total Time", 0.0)) * max(loops, 1) / processes
     hit, read = int(entry.get("Shared Hit Blocks", 0)), int(entry.get("Shared Read Blocks", 0))
     # InitPlans and CTEs are children whose time a parent need not contain: never below zero
     own_ms = max(0.0, total_ms - sum(child.total_ms for child in children))
@@ -133,5 +142,9 @@ def _node(entry: dict[str, Any], depth: int) -> PlanNode:
         shared_hit_blocks=hit,
         shared_read_blocks=read,
         exclusive_blocks=own_blocks,
+        wal_records=int(entry.get("WAL Records", 0)),
+        wal_bytes=int(entry.get("WAL Bytes", 0)),
+        wal_fpi=int(entry.get("WAL FPI", 0)),
+        subplan=entry.get("Subplan Name"),
         children=children,
     )

@@ -1,0 +1,122 @@
+"""Plans in a notebook: a tree with time as bars, a diff with its lines, figure and both trees."""
+
+from __future__ import annotations
+
+import html
+import json
+from dataclasses import dataclass
+
+import pandas as pd
+
+from archzero_lab.postgres.plan_diff import PlanDiff, diff_plans
+from archzero_lab.postgres.plans import Plan, parse_plan
+from archzero_lab.reporting.figures import Picture
+from archzero_lab.reporting.plan_figures import plan_trees
+
+_CELL = "padding:2px 8px;text-align:right;white-space:nowrap"
+
+
+@dataclass(frozen=True)
+class ShownPlan:
+    """A plan that shows itself as a tree. `raw` is EXPLAIN's JSON, to be pasted into any plan viewer."""
+
+    plan: Plan
+    name: str = ""
+
+    @property
+    def raw(self) -> str:
+        """EXPLAIN (FORMAT JSON) as it came."""
+        return json.dumps(json.loads(self.plan.raw), indent=1)
+
+    @property
+    def nodes(self) -> pd.DataFrame:
+        """A row a node: depth, node, rows planned and actual, loops, own and total ms, own blocks, rows removed."""
+        return pd.DataFrame(
+            [
+                {
+                    "depth": node.depth,
+                    "node": node.label,
+                    "plan_rows": node.plan_rows,
+                    "actual_rows": node.actual_rows,
+                    "loops": node.loops,
+                    "own_ms": node.exclusive_ms,
+                    "total_ms": node.total_ms,
+                    "own_blocks": node.exclusive_blocks,
+                    "rows_removed": node.rows_removed,
+                    "wal_records": node.wal_records,
+                    "condition": node.condition,
+                }
+                for node in self.plan.root.walk()
+            ]
+        )
+
+    def __repr__(self) -> str:
+        lines = [f"{self.name or 'plan'}: {self.plan.execution_ms:.3g} ms, {self.plan.shared_blocks:,} blocks"]
+        for node in self.plan.root.walk():
+            rows = "never ran" if node.actual_rows is None else f"{node.actual_rows * node.loops:,.0f} rows"
+            lines.append(f"{'  ' * (node.depth + 1)}{node.label}  {node.exclusive_ms:.3g} ms, {rows}")
+        return "\n".join(lines)
+
+    def _repr_html_(self) -> str:
+        longest = max((node.exclusive_ms for node in self.plan.root.walk()), default=0.0) or 1.0
+        rows = []
+        for node in self.plan.root.walk():
+            width = node.exclusive_ms / longest * 100
+            bar = f'<span style="display:inline-block;height:9px;width:{width:.0f}px;background:#0072B2"></span>'
+            title = html.escape(node.condition or "")
+            told = "never ran" if node.actual_rows is None else f"{node.actual_rows * node.loops:,.0f}"
+            rows.append(
+                f'<tr><td style="padding:2px 8px 2px {8 + 18 * node.depth}px;text-align:left" title="{title}">'
+                f"{html.escape(node.label)}</td>"
+                f'<td style="{_CELL}">{node.exclusive_ms:.3g}</td><td style="padding:2px 8px">{bar}</td>'
+                f'<td style="{_CELL}">{told}</td><td style="{_CELL}">{node.plan_rows * node.loops:,.0f}</td>'
+                f'<td style="{_CELL}">{node.exclusive_blocks:,}</td></tr>'
+            )
+        head = "".join(
+            f'<th style="{_CELL}{";text-align:left" * (name == "node")}">{name}</th>'
+            for name in ("node", "own ms", "", "rows", "expected", "blocks")
+        )
+        name = html.escape(f"{self.name}: " if self.name else "")
+        return (
+            f"<p><strong>{name}{self.plan.execution_ms:.3g} ms</strong>, planned in {self.plan.planning_ms:.3g} ms, "
+            f"{self.plan.shared_blocks:,} blocks</p><table><thead><tr>{head}</tr></thead>{''.join(rows)}</table>"
+        )
+
+
+@dataclass(frozen=True)
+class ShownDiff:
+    """What changed between two plans of one query."""
+
+    diff: PlanDiff
+    before: ShownPlan
+    after: ShownPlan
+
+    @property
+    def lines(self) -> list[str]:
+        """What changed, a line a step, the biggest first."""
+        return self.diff.lines()
+
+    def figure(self) -> Picture:
+        """Both plan trees side by side, time as area."""
+        names = [plan.name for plan in (self.before, self.after) if plan.name]
+        return plan_trees(self.diff, " and ".join(dict.fromkeys(names)) or "two plans")
+
+    def __repr__(self) -> str:
+        return repr(self.diff)
+
+    def _repr_html_(self) -> str:
+        items = "".join(f"<li>{html.escape(line)}</li>" for line in self.lines) or "<li>the same steps</li>"
+        return f"<p><strong>{html.escape(self.diff.whole)}</strong></p><ul>{items}</ul>{self.figure()._repr_html_()}"
+
+
+def plan_diff(before: ShownPlan, after: ShownPlan) -> ShownDiff:
+    """Two plans of one query beside each other.
+
+    lab.plan_diff(lab.explain(sql, arm="control"), lab.explain(sql, arm="treatment"))
+    """
+    return ShownDiff(diff_plans(before.plan, after.plan), before, after)
+
+
+def plan_from(raw: str, name: str = "") -> ShownPlan:
+    """A plan from EXPLAIN (FORMAT JSON)'s text, of any server. Raises DatabaseError for anything else."""
+    return ShownPlan(parse_plan(json.loads(raw)), name)
