@@ -145,15 +145,6 @@ class Run:
         table["indexes used after"] = used.map(lambda names: ", ".join(names) or "none")
         return table.round(2)
 
-    def plan_nodes(self, statement: str, part: str, arm: str) -> pd.DataFrame:
-        """The nodes of one plan, a row each, indented by depth."""
-        for plan in self.plans:
-            if (plan["statement"], plan["part"], plan["arm"]) == (statement, part, arm):
-                frame = pd.DataFrame(plan["nodes"])
-                frame["node"] = ["\u00a0\u00a0" * node["depth"] + node["node"] for node in plan["nodes"]]
-                return frame.drop(columns="depth")
-        raise unknown_name("statement", statement, sorted({plan["statement"] for plan in self.plans}))
-
     def plan_diff(self, statement: str, part: str = "page") -> ShownDiff:
         """What the indexes changed in one statement's plan: lines, the biggest first, and both trees."""
         found = {
