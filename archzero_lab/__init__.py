@@ -1,6 +1,7 @@
 """archzero-lab: a performance lab around a cached card service on PostgreSQL and Redis.
 
-In a notebook: `import archzero_lab as lab; run = lab.load_run("latest")`.
+In a notebook: `import archzero_lab as lab`, then `lab.load_run("latest")`, `lab.sql("SELECT …")`, `lab.explain(…)`,
+`lab.experiment(control=…, treatment=…)`; `%load_ext archzero_lab` for the magics.
 """
 
 from __future__ import annotations
@@ -9,16 +10,35 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from archzero_lab.jupyter.arms import Requests, Statement
     from archzero_lab.jupyter.cache import degradation, staleness
+    from archzero_lab.jupyter.experiment import Experiment, experiment
     from archzero_lab.jupyter.load import Load, load
-    from archzero_lab.jupyter.run import Run, load_run
+    from archzero_lab.jupyter.plans import plan_diff, plan_from
+    from archzero_lab.jupyter.run import Run, claims, load_run, runs
+    from archzero_lab.jupyter.stack import explain, sql, stack
 
-__all__ = ["Load", "Run", "degradation", "load", "load_run", "staleness"]
-_HOMES = {"Load": "load", "Run": "run", "load": "load", "load_run": "run", "degradation": "cache", "staleness": "cache"}
+_HOMES = {
+    "Requests": "arms", "Statement": "arms", "degradation": "cache", "staleness": "cache", "Experiment": "experiment",
+    "experiment": "experiment", "Load": "load", "load": "load", "plan_diff": "plans", "plan_from": "plans",
+    "Run": "run", "claims": "run", "load_run": "run", "runs": "run", "explain": "stack", "sql": "stack",
+    "stack": "stack",
+}  # fmt: skip
+__all__ = [
+    "Experiment", "Load", "Requests", "Run", "Statement", "cards", "claims", "degradation", "experiment", "explain",
+    "load", "load_run", "plan_diff", "plan_from", "runs", "sql", "stack", "staleness",
+]  # fmt: skip
 
 
 def __getattr__(name: str) -> Any:
     # lazily: the commands and the service import this package too and need no pandas
-    if name in __all__:
+    if name in _HOMES:
         return getattr(importlib.import_module(f"archzero_lab.jupyter.{_HOMES[name]}"), name)
+    if name == "cards":
+        return importlib.import_module("archzero_lab.cards")  # the package itself, which can be called
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def load_ipython_extension(shell: Any) -> None:
+    """What %load_ext archzero_lab calls."""
+    importlib.import_module("archzero_lab.jupyter.magics").register(shell)

@@ -123,33 +123,19 @@ def up(
     seed: Seed = 1,
 ) -> None:
     """Start servers and service, and keep them up."""
-    from archzero_lab.bootstrap.portfolios import arm_urls, choose_portfolio, ensure_base, make_arms
-    from archzero_lab.bootstrap.services import start_service
-    from archzero_lab.bootstrap.stack import bring_up, exclusive, kept_stack, record_state, status, take_down
+    from archzero_lab.bootstrap.stack import exclusive, kept_stack, status
+    from archzero_lab.pipeline.keep_up import bring_everything_up
     from archzero_lab.pipeline.progress import Reporter
 
     settings = load_settings()
-    reporter = Reporter(console)
     with exclusive("up"):
         if kept_stack(settings) is not None and status(settings)["service"]["url"]:
             console.print(f"already up: {status(settings)['service']['url']} (./lab down ends it)", highlight=False)
             return
-        portfolio = choose_portfolio(cards, seed, inventory, relationships)
-        try:
-            with reporter.work("servers"):
-                stack = bring_up(settings)
-            with reporter.work("load") as tell:
-                base = ensure_base(stack, portfolio, tell)
-            with reporter.work("migrate") as tell:
-                make_arms(stack, base, "up", lambda name, done, total: tell(done / total))
-            with reporter.work("service"):
-                urls = arm_urls(stack, "up")
-                service = start_service(stack, "treatment", urls["treatment"], cached=True, kept=True)
-                record_state(service={"url": service.url, "pid": service.record.pid})
-        except BaseException:
-            take_down()
-            raise
-    console.print(f"up: {service.url} on {base.cards:,} cards; ./lab status, ./lab down", highlight=False)
+    url, held = bring_everything_up(
+        settings, cards, seed=seed, inventory=inventory, relationships=relationships, reporter=Reporter(console)
+    )
+    console.print(f"up: {url} on {held:,} cards; ./lab status, ./lab down", highlight=False)
 
 
 @app.command()
@@ -258,10 +244,23 @@ def notebook() -> None:
         with exclusive("notebook"):
             make_report(settings, ReportRequest("smoke"), Reporter(console))
     os.chdir(ROOT)
-    arguments = ["--ServerApp.root_dir=.", "--LabApp.default_url=/lab/tree/notebooks"]
+    arguments = ["--ServerApp.root_dir=.", "--LabApp.default_url=/lab/tree/notebooks/00_start.ipynb"]
     if os.geteuid() == 0:
         arguments.append("--allow-root")
     os.execv(sys.executable, [sys.executable, "-m", "jupyterlab", *arguments])  # noqa: S606  # no shell: a list
+
+
+@app.command()
+def new(name: Annotated[str, typer.Argument(help="Small letters, digits and _.")]) -> None:
+    """Write a notebook of your own, which runs as it stands.
+
+    Into notebooks/own/, which git ignores; ./lab report --notebook NAME runs it.
+    """
+    from archzero_lab.pipeline.skeleton import new_own_notebook
+
+    path = new_own_notebook(name)
+    console.print(f"{_relative(path)}: open it by ./lab notebook, run it by ./lab report --notebook {name}",
+                  highlight=False)  # fmt: skip
 
 
 # after report, test, up and the others above: help lists them in this order

@@ -60,9 +60,18 @@ def registry() -> ProcessRegistry:
     return ProcessRegistry(STATE / "run")
 
 
+_HELD = "ARCHZERO_LOCK_OF"
+
+
 @contextmanager
 def exclusive(what: str) -> Iterator[None]:
-    """Let one command at a time measure or change the stack. Raises LabError naming the other one."""
+    """Let one command at a time measure or change the stack. Raises LabError naming the other one.
+
+    A process that such a command started (the kernel of a notebook) is part of it and is let through.
+    """
+    if os.environ.get(_HELD) == str(STATE):
+        yield
+        return
     STATE.mkdir(mode=0o700, parents=True, exist_ok=True)
     with (STATE / "lock").open("a+") as handle:
         try:
@@ -75,9 +84,11 @@ def exclusive(what: str) -> Iterator[None]:
         handle.truncate()
         handle.write(f"./lab {what} (pid {os.getpid()})")
         handle.flush()
+        os.environ[_HELD] = str(STATE)
         try:
             yield
         finally:
+            del os.environ[_HELD]
             handle.seek(0)
             handle.truncate()
 

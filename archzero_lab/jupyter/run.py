@@ -12,6 +12,7 @@ from typing import Any
 import pandas as pd
 
 from archzero_lab.errors import LabError, unknown_name
+from archzero_lab.experiments.claims import load_claims
 from archzero_lab.experiments.metrics import by_block
 from archzero_lab.jupyter.plans import ShownDiff, plan_diff, plan_from
 from archzero_lab.reporting import figures
@@ -226,3 +227,47 @@ def load_run(run: str = "latest") -> Run:
         advice = f"known: {', '.join(known)}" if known else "there is none yet: run ./lab report"
         raise LabError(f"no run '{run}'; {advice}")
     return Run(path.resolve())
+
+
+def runs() -> pd.DataFrame:
+    """Every finished report of reports/, the newest first: run, profile, cards, claims by verdict, commit.
+
+    lab.runs().head()
+    """
+    rows = []
+    for path in sorted(REPORTS.glob("*/summary.json"), reverse=True):
+        if path.parent.is_symlink():
+            continue
+        told = json.loads(path.read_text())
+        verdicts = pd.Series([claim["verdict"] for claim in told["claims"]]).value_counts()
+        rows.append(
+            {
+                "run": told["run_id"],
+                "profile": told["profile"],
+                "cards": told["cards"],
+                **{name: int(verdicts.get(name, 0)) for name in ("confirmed", "refuted", "inconclusive")},
+                "commit": str(told["environment"].get("git_commit"))[:7],
+            }
+        )
+    columns = ["run", "profile", "cards", "confirmed", "refuted", "inconclusive", "commit"]
+    return pd.DataFrame(rows, columns=columns).set_index("run")
+
+
+def claims() -> pd.DataFrame:
+    """Every claim that can be measured, phase 5's and one's own: title, sentence, metric, arms, what was claimed.
+
+    lab.claims()["sentence"]
+    """
+    rows = [
+        {
+            "claim": claim.id,
+            "title": claim.title,
+            "sentence": claim.sentence,
+            "metric": claim.metric,
+            "control": claim.control,
+            "treatment": claim.treatment,
+            "claimed": claim.claimed.improvement if claim.claimed.improvement is not None else claim.claimed.after,
+        }
+        for claim in load_claims()
+    ]
+    return pd.DataFrame(rows).set_index("claim")

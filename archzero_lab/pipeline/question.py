@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 from archzero_lab.errors import unknown_name
 from archzero_lab.pipeline.progress import Reporter
 from archzero_lab.pipeline.run_folder import new_run
+from archzero_lab.pipeline.skeleton import OWN
 from archzero_lab.reporting.notebooks import NOTEBOOKS, NotebookPage, parameters_of, run_notebook
 
 
@@ -13,13 +16,13 @@ def reads_a_run(name: str) -> bool:
     return "run" in parameters_of(NOTEBOOKS / f"{name}.ipynb")
 
 
-def choose_notebook(name: str) -> str:
-    """The full name of a notebook by its name with or without number. Raises UnknownNameError."""
-    known = sorted(path.stem for path in NOTEBOOKS.glob("*.ipynb"))
-    for found in known:
-        if name in (found, found.partition("_")[2]):
-            return found
-    raise unknown_name("notebook", name, known)
+def choose_notebook(name: str) -> Path:
+    """A notebook by its name with or without number, ours or one of notebooks/own/. Raises UnknownNameError."""
+    known = {path.stem: path for path in [*sorted(OWN.glob("*.ipynb")), *sorted(NOTEBOOKS.glob("*.ipynb"))]}
+    for stem, path in known.items():
+        if name == stem or (path.parent == NOTEBOOKS and name == stem.partition("_")[2]):
+            return path
+    raise unknown_name("notebook", name, list(known))
 
 
 def ask(names: list[str], reporter: Reporter) -> list[NotebookPage]:
@@ -30,7 +33,7 @@ def ask(names: list[str], reporter: Reporter) -> list[NotebookPage]:
     chosen = [choose_notebook(name) for name in names]
     run = new_run("notebook")
     pages = []
-    for name in chosen:
-        with reporter.work(name):
-            pages.append(run_notebook(NOTEBOOKS / f"{name}.ipynb", run.path, {}))
+    for path in chosen:
+        with reporter.work(path.stem):
+            pages.append(run_notebook(path, run.path, {}))
     return pages

@@ -93,7 +93,9 @@ def explain(connection: Connection, sql: LiteralString, params: dict[str, Any]) 
                 "EXPLAIN (ANALYZE, BUFFERS, SETTINGS, WAL, FORMAT JSON) " + sql, params, prepare=False
             ).fetchone()
     except psycopg.Error as error:
-        raise DatabaseError(f"cannot explain the statement: {error.diag.message_primary or error}") from None
+        raise DatabaseError(
+            f"PostgreSQL: {error.diag.message_primary or error}; correct the statement and run it again"
+        ) from None
     assert row is not None
     document = row[0] if not isinstance(row[0], str) else json.loads(row[0])
     return parse_plan(document)

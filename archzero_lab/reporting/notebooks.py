@@ -72,7 +72,12 @@ def run_notebook(path: Path, folder: Path, parameters: dict[str, Any], timeout_s
             capture_output=True,
             text=True,
             timeout=timeout_s + 60,
-            env={**os.environ, "PYTHONPATH": os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")])},
+            env={
+                **os.environ,
+                # its experiments wait and show their result: nobody is there to watch a panel
+                "ARCHZERO_NOTEBOOK_JOB": "1",
+                "PYTHONPATH": os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")]),
+            },
         )
     except subprocess.TimeoutExpired:
         raise NotebookError(f"notebook {path.stem} did not end within {timeout_s} s") from None

@@ -223,7 +223,8 @@ def test_a_report_measures_writes_its_files_and_refuses_a_second_one_meanwhile(
     assert _recorded(environment) == []
 
 
-QUICK = {"05_staleness": {"reads": 2_000, "peers": False}, "06_degradation": {"phase_s": 1.0}}
+QUICK: dict[str, dict[str, Any]] = {"05_staleness": {"reads": 2_000, "peers": False}, "06_degradation": {"phase_s": 1.0},
+         "09_own_experiment": {"blocks": 6}}  # fmt: skip
 """Notebooks that measure are given less to do; their other parameters, and all of the others', keep their defaults."""
 
 
@@ -246,6 +247,30 @@ def test_every_notebook_also_runs_by_hand(environment: dict[str, str], tmp_path:
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
     assert len(done.stdout.splitlines()) == len(list((ROOT / "notebooks").glob("*.ipynb")))
+    # their experiments wait for their verdicts where nobody watches a panel, and the stack that they started stays up
+    own = (tmp_path / "09_own_experiment.html").read_text()
+    assert len(re.findall(r"<strong>(?:improved|regressed|equivalent|inconclusive)</strong>", own)) == 3
+    assert json.loads(lab(environment, "status", "--json").stdout)["service"]["url"]
+
+
+def test_a_new_notebook_runs_as_it_stands_and_is_never_overwritten(environment: dict[str, str]) -> None:
+    path = ROOT / "notebooks" / "own" / "made_by_a_test.ipynb"
+    path.unlink(missing_ok=True)
+    try:
+        made = lab(environment, "new", "made_by_a_test")
+        assert made.returncode == 0, made.stderr
+        assert "./lab report --notebook made_by_a_test" in made.stdout
+        ran = lab(environment, "report", "--notebook", "made_by_a_test")
+        assert ran.returncode == 0, ran.stderr
+        page = Path(environment["ARCHZERO_REPORTS"]).glob("*-notebook-*/made_by_a_test.html")
+        assert "treatment / control" in next(page).read_text()
+        again = lab(environment, "new", "made_by_a_test")
+        assert (again.returncode, "there is a notebook made_by_a_test already" in again.stderr) == (2, True)
+        wrong = lab(environment, "new", "../evil")
+        assert (wrong.returncode, "cannot name a notebook" in wrong.stderr) == (2, True)
+    finally:
+        path.unlink(missing_ok=True)
+        lab(environment, "down")
 
 
 def test_a_report_that_is_interrupted_goes_on_without_measuring_again(environment: dict[str, str]) -> None:

@@ -1,0 +1,200 @@
+"""lab.experiment: two arms of one's own, measured in the background while the notebook stays usable."""
+
+from __future__ import annotations
+
+import html
+import threading
+import time
+
+import pandas as pd
+
+from archzero_lab.errors import LabError, SettingsError
+from archzero_lab.experiments.own import Course, OwnArm, OwnResult, check_metric, result_of, run_own
+from archzero_lab.jupyter.arms import Arm, own_arm
+from archzero_lab.reporting import figures
+
+_LOOK_S = 0.1
+
+
+class Experiment:
+    """An experiment that runs or has run. Asking for what came of it (`verdict`, `effect_size`, …) waits for its end.
+
+    `stop()` ends it after the block that is under way and keeps what was measured, and so does an interrupt.
+    """
+
+    def __init__(
+        self, arms: dict[str, OwnArm], *, metric: str, blocks: int, calls: int | None, margin: float, seed: int
+    ) -> None:
+        self._arms = arms
+        self._metric, self._margin = metric, margin
+        self._course = Course(blocks)
+        self._result: OwnResult | None = None
+        self._error: BaseException | None = None
+        self._began = time.monotonic()
+
+        def measure() -> None:
+            try:
+                self._result = run_own(
+                    arms["control"], arms["treatment"], metric=metric, blocks=blocks, calls=calls, margin=margin,
+                    seed=seed, course=self._course,
+                )  # fmt: skip
+            except BaseException as error:  # told to whoever asks for the result, in their own cell
+                self._error = error
+
+        # a daemon: a kernel that is closed or restarted waits for nothing
+        self._thread = threading.Thread(target=measure, daemon=True, name="archzero-lab experiment")
+        self._thread.start()
+
+    @property
+    def running(self) -> bool:
+        """Whether it is still measuring."""
+        return self._thread.is_alive()
+
+    @property
+    def progress(self) -> float:
+        """The share of its blocks that is measured, 0 to 1."""
+        return self._course.done / self._course.wanted
+
+    @property
+    def seconds_left(self) -> float | None:
+        """About how long it still takes; None before the first block."""
+        if not self._course.done:
+            return None
+        return (time.monotonic() - self._began) / self._course.done * (self._course.wanted - self._course.done)
+
+    def stop(self) -> Experiment:
+        """End after the current block; what was measured is kept."""
+        self._course.stop()
+        return self
+
+    def wait(self) -> OwnResult:
+        """The result, once there is one. Raises what went wrong: MeasurementError for an arm that raised."""
+        try:
+            while self._thread.is_alive():
+                self._thread.join(_LOOK_S)
+        except KeyboardInterrupt:
+            self.stop()
+            self._thread.join()
+        if self._error is not None:
+            raise self._error
+        assert self._result is not None
+        return self._result
+
+    def so_far(self) -> OwnResult:
+        """What the blocks measured so far say; for looking, not for a verdict to quote: looking often fools."""
+        return result_of(self._arms, self._course, self._metric, self._margin)
+
+    @property
+    def verdict(self) -> str:
+        """improved, regressed, equivalent or inconclusive."""
+        return self.wait().verdict.value
+
+    @property
+    def effect_size(self) -> float:
+        """The ratio treatment / control: 0.25 is four times as fast."""
+        return self.wait().effect_size
+
+    @property
+    def ci_low(self) -> float:
+        """The lower end of its 95 % interval."""
+        return self.wait().ci_low
+
+    @property
+    def ci_high(self) -> float:
+        """The upper end."""
+        return self.wait().ci_high
+
+    @property
+    def blocks(self) -> pd.DataFrame:
+        """A row a block and arm: block, order, arm, calls, ms, steal."""
+        return self.wait().blocks
+
+    @property
+    def warnings(self) -> tuple[str, ...]:
+        """What a reader must know before the verdict is quoted."""
+        return self.wait().warnings
+
+    @property
+    def mechanism(self) -> pd.DataFrame:
+        """What stands behind the times, an arm a row: blocks and indexes of a statement, its settings; a URL."""
+        return self.wait().mechanism
+
+    def figure(self) -> figures.Picture:
+        """The paired blocks behind the verdict."""
+        return _figure(self.wait())
+
+    def __repr__(self) -> str:
+        if self.running:
+            return f"experiment: {self._course.done} of {self._course.wanted} blocks measured"
+        found = self.wait()
+        return f"{_sentence(found)}" + "".join(f"; {warning}" for warning in found.warnings)
+
+    def _repr_html_(self) -> str:
+        return result_html(self.wait())
+
+    def _ipython_display_(self) -> None:
+        from archzero_lab.jupyter.panel import show
+
+        show(self)
+
+
+def experiment(
+    control: Arm,
+    treatment: Arm,
+    *,
+    metric: str = "p50",
+    blocks: int = 12,
+    calls: int | None = None,
+    margin: float = 0.05,
+    seed: int = 1,
+) -> Experiment:
+    """Two arms in paired blocks of random order; improved or regressed when the interval lies beyond the margin.
+
+        lab.experiment(control="SELECT count(*) FROM cards", treatment="SELECT 1")
+        lab.experiment(lab.Statement(sql, jit="on"), lab.Statement(sql, jit="off"), blocks=20)
+        lab.experiment(lambda: json.dumps(rows), lambda: msgspec.json.encode(rows), metric="mean")
+        lab.experiment(lab.Requests("http://127.0.0.1:3000", paths), lab.Requests("http://127.0.0.1:3001", paths))
+
+    Returns at once and measures in the background. Raises UnknownNameError for a metric that there is none of,
+    SettingsError for what is no arm, DatabaseError for a statement that PostgreSQL does not take.
+    """
+    check_metric(metric)
+    if blocks < 1:
+        raise SettingsError(f"blocks = {blocks}: give at least 1, and 6 for a verdict")
+    arms: dict[str, OwnArm] = {}
+    try:
+        for name, given in (("control", control), ("treatment", treatment)):
+            arms[name] = own_arm(name, given)
+    except LabError:
+        for arm in arms.values():
+            arm.close()
+        raise
+    return Experiment(arms, metric=metric, blocks=blocks, calls=calls, margin=margin, seed=seed)
+
+
+def result_html(found: OwnResult) -> str:
+    """A result as a notebook shows it: the verdict in a sentence, warnings, the blocks as a figure, the mechanism."""
+    warnings = "".join(f"<li>{html.escape(warning)}</li>" for warning in found.warnings)
+    body = f"<p><strong>{html.escape(found.verdict.value)}</strong>: {html.escape(_sentence(found))}</p>"
+    body += f"<ul>{warnings}</ul>" if warnings else ""
+    if found.comparison is not None:
+        body += _figure(found)._repr_html_()
+    if not found.mechanism.empty:
+        body += found.mechanism.to_html(na_rep="")
+    return body
+
+
+def _figure(found: OwnResult) -> figures.Picture:
+    table = found.blocks.pivot_table(index="block", columns="arm", values="ms")
+    return figures.paired_blocks(table, f"{found.metric}, block by block", "ms")
+
+
+def _sentence(found: OwnResult) -> str:
+    c = found.comparison
+    if c is None:
+        return "nothing was measured"
+    ratio = f"{c.effect_size:.3f} ({c.ci_low:.3f} to {c.ci_high:.3f})"
+    return (
+        f"{found.metric} {c.control:.3g} → {c.treatment:.3g} ms, treatment / control {ratio} over {c.blocks} blocks, "
+        f"a difference below {found.margin:.0%} being none"
+    )

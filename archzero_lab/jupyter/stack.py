@@ -1,0 +1,124 @@
+"""The running servers as a notebook uses them: started if need be, asked by SQL, explained."""
+
+from __future__ import annotations
+
+import html
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, cast
+
+import pandas as pd
+import psycopg
+
+from archzero_lab.bootstrap.portfolios import arm_urls
+from archzero_lab.bootstrap.stack import kept_stack, status
+from archzero_lab.errors import DatabaseError, mask_secrets, unknown_name
+from archzero_lab.jupyter.plans import ShownPlan
+from archzero_lab.pipeline.keep_up import bring_everything_up
+from archzero_lab.postgres.migrations import connect
+from archzero_lab.postgres.plans import explain as explain_statement
+from archzero_lab.settings import load_settings
+
+_DATABASES = {"control": "control", "indexes": "treatment", "cache": "control", "treatment": "treatment"}
+
+
+@dataclass(frozen=True)
+class RunningStack:
+    """What is up: the service's URL, and a database URL by arm (control has no index, treatment has phase 5's)."""
+
+    service_url: str
+    databases: dict[str, str]
+    cards: str
+
+    def __repr__(self) -> str:
+        return f"stack: {self.service_url}, databases {', '.join(self.databases)}, {self.cards}"
+
+    def _repr_html_(self) -> str:
+        rows = [("service", self.service_url), *((name, mask_secrets(url)) for name, url in self.databases.items())]
+        cells = "".join(
+            f"<tr><td>{html.escape(name)}</td><td style='text-align:left'>{html.escape(url)}</td></tr>"
+            for name, url in rows
+        )
+        return f"<p><strong>The stack is up.</strong> {html.escape(self.cards)}</p><table>{cells}</table>"
+
+
+def stack(cards: int = 20_000) -> RunningStack:
+    """The servers that `./lab up` keeps; started with so many cards where nothing is up. `./lab down` stops them.
+
+    lab.stack().service_url
+    """
+    settings = load_settings()
+    if kept_stack(settings) is None or not status(settings)["service"]["url"]:
+        bring_everything_up(settings, cards)
+    kept = kept_stack(settings)
+    assert kept is not None
+    labels = kept.databases()
+    return RunningStack(status(settings)["service"]["url"], arm_urls(kept, "up"), labels.get("base", ""))
+
+
+def database_of(arm: str) -> str:
+    """The database URL of an arm, the stack started if need be. Raises UnknownNameError."""
+    if arm not in _DATABASES:
+        raise unknown_name("arm", arm, list(_DATABASES))
+    return stack().databases[_DATABASES[arm]]
+
+
+def sql(
+    text: str, params: Mapping[str, Any] | Sequence[Any] | None = None, *, arm: str = "treatment", url: str = ""
+) -> pd.DataFrame:
+    """The rows of a statement as a DataFrame, in a read-only transaction of a minute at most.
+
+    lab.sql("SELECT type, count(*) FROM cards GROUP BY type", arm="control")
+    Raises DatabaseError with PostgreSQL's reason; `url` asks another database than an arm's.
+    """
+    try:
+        with connect(url or database_of(arm)) as connection, connection.cursor() as cursor:
+            cursor.execute("SET TRANSACTION READ ONLY")
+            cursor.execute("SET LOCAL statement_timeout = '60s'")
+            cursor.execute(text, params)
+            columns = [column.name for column in cursor.description or ()]
+            return pd.DataFrame(cursor.fetchall() if columns else [], columns=columns)
+    except (psycopg.Error, TypeError) as error:
+        raise DatabaseError(_reason(error)) from None
+
+
+def explain(
+    text: str,
+    params: Mapping[str, Any] | Sequence[Any] | None = None,
+    *,
+    arm: str = "treatment",
+    url: str = "",
+    name: str = "",
+) -> ShownPlan:
+    """The plan of a statement under EXPLAIN (ANALYZE, BUFFERS, SETTINGS, WAL), rolled back afterwards.
+
+    lab.plan_diff(lab.explain(text, arm="control"), lab.explain(text, arm="treatment"))
+    Raises DatabaseError with PostgreSQL's reason.
+    """
+    try:
+        with connect(url or database_of(arm), autocommit=True) as connection:
+            connection.execute("SET statement_timeout = '60s'")
+            plan = explain_statement(connection, text, cast("dict[str, Any]", params))
+            return ShownPlan(plan, name or arm)
+    except TypeError as error:
+        raise DatabaseError(_reason(error)) from None
+
+
+def cards(limit: int = 1_000, *, arm: str = "treatment") -> pd.DataFrame:
+    """The newest cards of an arm, a row each.
+
+    lab.cards(100)["type"].value_counts()
+    """
+    return sql(
+        "SELECT id::text, name, type::text, lifecycle_phase::text, quality_score, status, owner_id::text, tags,"
+        " created_at, updated_at FROM cards ORDER BY created_at DESC, id DESC LIMIT %(limit)s",
+        {"limit": limit},
+        arm=arm,
+    )
+
+
+def _reason(error: Exception) -> str:
+    if isinstance(error, psycopg.Error) and error.diag.message_primary:
+        place = f" (at character {error.diag.statement_position})" if error.diag.statement_position else ""
+        return f"PostgreSQL: {error.diag.message_primary}{place}; correct the statement and run the cell again"
+    return f"{error}; give every parameter of the statement in params"

@@ -1,0 +1,46 @@
+"""Brings up what stays up after a command: servers, both databases, the service on the treatment."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from rich.console import Console
+
+from archzero_lab.bootstrap.portfolios import arm_urls, choose_portfolio, ensure_base, make_arms
+from archzero_lab.bootstrap.services import start_service
+from archzero_lab.bootstrap.stack import bring_up, exclusive, record_state, take_down
+from archzero_lab.pipeline.progress import Reporter
+from archzero_lab.settings import Settings
+
+
+def bring_everything_up(
+    settings: Settings,
+    cards: int,
+    *,
+    seed: int = 1,
+    inventory: Path | None = None,
+    relationships: Path | None = None,
+    reporter: Reporter | None = None,
+) -> tuple[str, int]:
+    """Start everything and keep it up; the service's URL and how many cards it has.
+
+    Nothing is left running where a step fails. Raises LabError for what a person can mend.
+    """
+    reporter = reporter or Reporter(Console(quiet=True))
+    with exclusive("up"):
+        portfolio = choose_portfolio(cards, seed, inventory, relationships)
+        try:
+            with reporter.work("servers"):
+                stack = bring_up(settings)
+            with reporter.work("load") as tell:
+                base = ensure_base(stack, portfolio, tell)
+            with reporter.work("migrate") as tell:
+                make_arms(stack, base, "up", lambda name, done, total: tell(done / total))
+            with reporter.work("service"):
+                urls = arm_urls(stack, "up")
+                service = start_service(stack, "treatment", urls["treatment"], cached=True, kept=True)
+                record_state(service={"url": service.url, "pid": service.record.pid})
+        except BaseException:
+            take_down()
+            raise
+    return service.url, base.cards
