@@ -24,7 +24,7 @@ _MEASURED = {
     "improvement": (*TIMED, "mix"),
     "at_least": ("mix",),
     "at_most": ("mix", "sizes"),
-    "none_fails": ("checks",),
+    "none_fails": ("checks", "sizes"),
 }
 """Which operations have an experiment for a rule."""
 
@@ -57,7 +57,7 @@ class _Entry(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     operations: Literal["list", "detail", "search", "filter", "requests", "mix", "sizes", "checks"]
     rule: Literal["improvement", "at_least", "at_most", "none_fails"]
     mechanism: Literal[
-        "hits", "blocks", "keys", "indexes", "entries", "searches_cached", "health", "payloads"
+        "hits", "blocks", "keys", "indexes", "entries", "searches_cached", "health", "payloads", "statements", "scans"
     ]  # a name that is misspelt must not pass for a counter
     over_ms: float | None = None
     paths: tuple[str, ...] = ()

@@ -7,6 +7,7 @@ import time
 import urllib.error
 import urllib.parse
 import urllib.request
+import uuid
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
@@ -67,9 +68,10 @@ class Bench:
 
 
 def call(url: str, method: str, path: str, body: Any = None, **headers: str) -> tuple[int, Any]:
-    """(status, JSON) of a request to a service; (0, reason) where there was no answer."""
-    data = None if body is None else json.dumps(body).encode()
-    request = urllib.request.Request(url + path, data, {"Content-Type": "application/json", **headers}, method=method)
+    """(status, JSON) of a request to a service; (0, reason) where there was no answer. A text is sent as JSON Lines."""
+    data = None if body is None else (body if isinstance(body, str) else json.dumps(body)).encode()
+    media_type = "application/x-ndjson" if isinstance(body, str) else "application/json"
+    request = urllib.request.Request(url + path, data, {"Content-Type": media_type, **headers}, method=method)
     try:
         with urllib.request.urlopen(request, timeout=30) as answer:
             text = answer.read()
@@ -231,6 +233,67 @@ def no_key_injection(bench: Bench) -> Tried:
     return tried
 
 
+def no_n_plus_one(bench: Bench) -> Tried:
+    """No answer takes more statements for 10 or 100 items than for one, by the pool's own count of statements.
+
+    On a service of its own without a cache, which sends nothing but what it is asked for.
+    """
+    tried = Tried()
+    service = start_service(bench.stack, "n-plus-one", bench.database_url, cached=False)
+    sent = 0
+    try:
+        for name, ask in _sized(bench.ids).items():
+            counts = {}
+            for size in ITEMS:
+                before = _statements(service.url)
+                status, _ = ask(service.url, size)
+                counts[size] = _statements(service.url) - before
+                tried.trial(200 <= status < 300 and counts[size] > 0, f"{name} of {size}: status {status}")
+            sent += sum(counts.values())
+            tried.trial(not grows(counts), f"{name}: {counts} statements by number of items")
+    finally:
+        bench.stack.registry.stop(service.record)
+    tried.mechanism = {"statements": sent, "moved": sent >= len(ITEMS)}
+    return tried
+
+
+ITEMS = (1, 10, 100)
+
+
+def grows(counts: dict[int, int]) -> bool:
+    """Whether more items took more statements than the fewest did."""
+    return max(counts.values()) > counts[min(counts)]
+
+
+def _sized(ids: list[str]) -> dict[str, Callable[[str, int], tuple[int, Any]]]:
+    """Questions and writes by name; each takes a service's URL and a number of items."""
+
+    def get(path: str) -> Callable[[str, int], tuple[int, Any]]:
+        return lambda url, size: call(url, "GET", path + str(size))
+
+    def import_cards(url: str, size: int) -> tuple[int, Any]:
+        rows = [{"name": f"Imported {uuid.uuid4()}", "type": "Risk"} for _ in range(size)]
+        return call(url, "POST", "/api/v1/import", "\n".join(json.dumps(row) for row in rows))
+
+    return {
+        "list": get("/api/v1/cards?pageSize="),
+        "filter": get("/api/v1/cards?type=Application&pageSize="),
+        "search": get("/api/v1/search?q=service&pageSize="),
+        "relationships": get(f"/api/v1/relationships?card_id={ids[0]}&pageSize="),
+        "graph": lambda url, size: call(url, "GET", f"/api/v1/graph?center_card_id={ids[0]}&depth={len(str(size))}"),
+        "import": import_cards,
+    }
+
+
+def _statements(url: str) -> int:
+    """Statements that the service has sent to PostgreSQL so far."""
+    with urllib.request.urlopen(url + "/metrics", timeout=10) as answer:
+        for line in answer.read().decode().splitlines():
+            if line.startswith("archzero_database_statements_total"):
+                return int(float(line.rpartition(" ")[2]))
+    return 0
+
+
 CHECKS: dict[str, Callable[[Bench], Tried]] = {
     check.__name__: check
     for check in (
@@ -240,5 +303,6 @@ CHECKS: dict[str, Callable[[Bench], Tried]] = {
         works_without_redis,
         no_sql_injection,
         no_key_injection,
+        no_n_plus_one,
     )
 }

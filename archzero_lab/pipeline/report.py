@@ -84,7 +84,8 @@ def make_report(settings: Settings, request: ReportRequest, reporter: Reporter) 
             tried = _check(run, claims, stack, arms["treatment"], urls["treatment"], catalog)
         load: LoadResult | None = None
         with run.stage("locust"), reporter.work("locust") as tell:
-            mixed = [claim for claim in claims if claim.operations == "mix"]
+            # an index is called unused only after the mix has had its chance to use it
+            mixed = [claim for claim in claims if claim.operations == "mix" or claim.mechanism == "scans"]
             if mixed:
                 of_mix = {name: arms[name] for name in arms_of(mixed)}
                 load = _load(run, stack, of_mix, catalog, profile, request.seed, tell)
@@ -237,8 +238,8 @@ def _result(
     if claim.timed:
         frames = measured.samples_frame(), measured.slots_frame()
         return analyze_gain(claim, *frames, until_decided=until_decided, margin=margin_of(claim))
-    if claim.metric == "index_size":
-        return _index_size(claim, indexes)
+    if claim.operations == "sizes":
+        return _index_size(claim, indexes) if claim.metric == "index_size" else _index_use(claim, indexes)
     assert load is not None
     if claim.rule == "improvement":
         return analyze_gain(claim, *load.as_measured(claim.id), margin=margin_of(claim))
@@ -262,6 +263,16 @@ def _index_size(claim: Claim, indexes: dict[str, list[dict[str, Any]]]) -> Claim
     mechanism = {"indexes": added, "unused_by_this_run": sorted(unused), "moved": added > 0}
     overhead = (sizes[claim.treatment] - sizes[claim.control]) / 1e6
     return analyze_range(claim, [overhead], samples=1, mechanism=mechanism, moved=added > 0)
+
+
+def _index_use(claim: Claim, indexes: dict[str, list[dict[str, Any]]]) -> ClaimResult:
+    """Each index that only the treatment has is a trial: unread by the whole run's workload, it fails."""
+    there = {index["name"] for index in indexes[claim.control]}
+    added = [index for index in indexes[claim.treatment] if index["name"] not in there]
+    unused = sorted(index["name"] for index in added if index["scans"] == 0)
+    scans = sum(int(index["scans"]) for index in added)
+    mechanism: dict[str, Any] = {"scans": scans, "indexes": len(added), "unused": unused, "moved": scans > 0}
+    return analyze_check(claim, len(added), unused, mechanism)
 
 
 def _summary(

@@ -18,6 +18,7 @@ from archzero_lab.bootstrap.stack import Stack
 from archzero_lab.pipeline.checks import (
     CHECKS,
     Bench,
+    grows,
     immediate_invalidation,
     no_key_injection,
     no_sql_injection,
@@ -48,6 +49,12 @@ def test_every_check_holds_on_the_service(stack: Stack, database_url: str, ids: 
     assert found.failures == []
     assert found.trials >= 20
     assert found.mechanism["moved"], found.mechanism
+
+
+def test_statements_that_grow_with_the_items_are_found() -> None:
+    assert not grows({1: 2, 10: 2, 100: 2})
+    assert grows({1: 2, 10: 11, 100: 101})
+    assert grows({1: 1, 10: 1, 100: 2})
 
 
 def test_another_ttl_than_the_policy_is_found(stack: Stack, database_url: str, ids: list[str]) -> None:

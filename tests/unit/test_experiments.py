@@ -65,7 +65,12 @@ def _analyzed(claim: Claim, measured: Measurements) -> object:
 
 
 def test_every_claim_has_an_experiment() -> None:
-    measured = {"improvement": TIMED, "at_least": ("mix",), "at_most": ("mix", "sizes"), "none_fails": ("checks",)}
+    measured = {
+        "improvement": TIMED,
+        "at_least": ("mix",),
+        "at_most": ("mix", "sizes"),
+        "none_fails": ("checks", "sizes"),
+    }
     claims = load_claims()
     assert [claim.id for claim in claims][:7] == [
         "card_list_cached",
