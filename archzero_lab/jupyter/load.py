@@ -20,7 +20,7 @@ from archzero_lab.pipeline.load_request import LoadRequest, check_request
 from archzero_lab.pipeline.load_result import newest_load
 from archzero_lab.pipeline.progress import Reporter
 from archzero_lab.pipeline.run_folder import new_run
-from archzero_lab.reporting import load_figures
+from archzero_lab.reporting import figures, load_figures
 from archzero_lab.reporting.figures import Picture
 from archzero_lab.settings import REPORTS, load_settings
 
@@ -97,6 +97,14 @@ class Load:
         mine = self._of(arm)
         rows = self.resources[(self.resources["arm"] == arm) & (self.resources["round"] == mine["round"].iloc[0])]
         return load_figures.resources(rows, mine, f"{arm}: what it used")
+
+    def courses(self) -> figures.Pictures:
+        """The course of every arm."""
+        return figures.Pictures(tuple(self.course(arm) for arm in self.arms))
+
+    def uses(self) -> figures.Pictures:
+        """CPU and memory beside every arm."""
+        return figures.Pictures(tuple(self.use(arm) for arm in self.arms))
 
     def curves(self) -> Picture:
         """Answered rate and p99 against offered rate. Of a capacity only."""

@@ -59,6 +59,19 @@ class Picture:
         return f"figure: {self.alt}"
 
 
+@dataclass(frozen=True)
+class Pictures:
+    """Several figures, one below the other."""
+
+    pictures: tuple[Picture, ...]
+
+    def _repr_html_(self) -> str:
+        return "".join(picture._repr_html_() for picture in self.pictures)
+
+    def __repr__(self) -> str:
+        return "; ".join(map(repr, self.pictures))
+
+
 def picture(figure: Figure, alt: str) -> Picture:
     """A figure as inline SVG that scales with its page; the figure is closed."""
     buffer = io.StringIO()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import re
 import tomllib
+from pathlib import Path
 
 import nbformat
 import pytest
@@ -56,7 +57,7 @@ def test_conda_installs_the_same_lock() -> None:
 
 
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
-def test_notebooks_are_thin_and_stored_without_output(path: object) -> None:
+def test_notebooks_are_thin_and_stored_without_output(path: Path) -> None:
     notebook = nbformat.read(path, as_version=4)
     code = [cell for cell in notebook.cells if cell.cell_type == "code"]
     assert notebook.cells[0].source.startswith("# ")
@@ -66,7 +67,10 @@ def test_notebooks_are_thin_and_stored_without_output(path: object) -> None:
         assert cell.execution_count is None
         tree = ast.parse(cell.source)
         assert not any(isinstance(node, ast.FunctionDef | ast.ClassDef | ast.For) for node in ast.walk(tree))
-        assert not re.search(r"\bSELECT\b|sleep", cell.source)
+        # SQL is what these two are about: a statement of the reader's own in its place
+        if path.stem not in ("00_start", "09_own_experiment"):
+            assert "SELECT" not in cell.source
+        assert "sleep" not in cell.source
 
 
 def test_phase_5_has_its_25_indexes_one_concurrent_build_a_file_each_with_a_rollback() -> None:
