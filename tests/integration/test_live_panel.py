@@ -21,14 +21,18 @@ CELLS = [
     "while found.progress == 0:\n    time.sleep(0.01)\nfound.stop()\nresult = found.wait()\n"
     "print(len(result.blocks) // 2 < 400, result.verdict.value, found.running)\nprint(result.warnings)",
     # the panel follows on the kernel's loop: between cells it gets its turn
-    "import asyncio\nawait asyncio.sleep(1.5)\n"
-    "import ipywidgets\n"
+    "import asyncio, ipywidgets\n"
+    "async def until(wanted):\n"
+    "    while not any(wanted in w.value for w in list(ipywidgets.Widget.widgets.values())"
+    " if isinstance(w, ipywidgets.HTML)):\n"
+    "        await asyncio.sleep(0.05)\n"
+    "await until('<svg')\n"
     "texts = [w.value for w in ipywidgets.Widget.widgets.values() if isinstance(w, ipywidgets.HTML)]\n"
     "buttons = [w.disabled for w in ipywidgets.Widget.widgets.values() if isinstance(w, ipywidgets.Button)]\n"
     "print(any('stopped' in text for text in texts), any('<svg' in text for text in texts), buttons)",
     "print([thread.name for thread in threading.enumerate() if 'experiment' in thread.name])",
     "lab.experiment(lambda: 1, lambda: 1 / 0, blocks=6)",
-    "await asyncio.sleep(1.5)\nprint([w.value for w in ipywidgets.Widget.widgets.values()"
+    "await until('ZeroDivisionError')\nprint([w.value for w in ipywidgets.Widget.widgets.values()"
     " if isinstance(w, ipywidgets.HTML) and 'ZeroDivisionError' in w.value])",
 ]
 
