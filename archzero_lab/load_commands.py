@@ -161,6 +161,8 @@ def _as_written(told: Any) -> Any:
 
 
 def _print(found: dict[str, Any]) -> None:
+    from archzero_lab.pipeline.load_result import LEAST_PER_S, rate_told
+
     request = found["request"]
     workload = found["arms"][0]["workload"]
     searched = request["shape"] == "capacity"
@@ -171,8 +173,8 @@ def _print(found: dict[str, Any]) -> None:
         response, capacity = entry["response_time_s"], entry["capacity"]
         told = _ms(entry["service_time_s"]["p99"])
         if capacity is not None:
-            told = f"{capacity['rate_per_s']:.0f}/s"
-            if capacity["ci_low"] is not None:
+            told = rate_told(capacity["rate_per_s"])
+            if capacity["ci_low"] is not None and capacity["rate_per_s"] >= LEAST_PER_S:
                 told += f" ({capacity['ci_low']:.0f} to {capacity['ci_high']:.0f})"
         table.add_row(
             entry["arm"],
@@ -189,4 +191,6 @@ def _print(found: dict[str, Any]) -> None:
 
 
 def _ms(seconds: float | None) -> str:
-    return "none" if seconds is None else f"{seconds * 1000:.3g} ms"
+    if seconds is None:
+        return "none"
+    return f"{seconds * 1000:.3g} ms" if seconds < 1 else f"{seconds * 1000:,.0f} ms"

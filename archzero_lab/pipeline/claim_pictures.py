@@ -9,7 +9,7 @@ import pandas as pd
 from archzero_lab.experiments.claims import Claim
 from archzero_lab.experiments.measurements import Measurements
 from archzero_lab.experiments.metrics import by_block
-from archzero_lab.pipeline.load_result import known_capacity
+from archzero_lab.pipeline.load_result import known_capacity, rate_told
 from archzero_lab.pipeline.locust_stage import LoadResult
 from archzero_lab.reporting import course_figures, figures, load_figures
 
@@ -23,7 +23,7 @@ def capacity_section(cards: int, machine: str) -> dict[str, Any] | None:
     for entry in known.arms:
         found = entry["capacity"]
         interval = "none" if found["ci_low"] is None else f"{found['ci_low']:.0f} to {found['ci_high']:.0f}"
-        rate = f"{found['rate_per_s']:.0f}" if found["rate_per_s"] else "none held"
+        rate = rate_told(found["rate_per_s"])
         rows.append({"arm": entry["arm"], "rate": rate, "interval": interval})
     drawn = (load_figures.capacities(known.arms), load_figures.rate_curves(known.trials, known.target_p99_ms))
     return {

@@ -60,6 +60,15 @@ def capacity_of(rates: Sequence[float]) -> Capacity:
     return Capacity(float(np.exp(found.estimate)), low, high, rounds, "Hodges-Lehmann, signed rank")
 
 
+def rate_told(rate_per_s: float) -> str:
+    """A capacity in words: what lies below the least rate that is tried is not known any better.
+
+    >>> rate_told(139.4), rate_told(5.0), rate_told(0.0)
+    ('139/s', 'under 10/s', 'under 10/s')
+    """
+    return f"{rate_per_s:.0f}/s" if rate_per_s >= LEAST_PER_S else f"under {LEAST_PER_S:.0f}/s"
+
+
 def newest_load(*, capacity: bool, cards: int | None = None, machine: str | None = None) -> Path | None:
     """The folder of the newest load that reports/ holds, of a capacity or not; where given, of a size and machine."""
     for path in sorted(REPORTS.glob("*-load-*/loads.json"), reverse=True):

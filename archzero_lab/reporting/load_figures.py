@@ -12,7 +12,7 @@ from archzero_lab.reporting.figures import COLOURS, Picture, legend_above, log_a
 
 ARM_COLOURS = {**COLOURS, "near": "#56B4E9"}
 _LEAST = 5.0
-"""Where nothing held, on a logarithmic axis."""
+"""Half the least rate that is tried: where nothing held, on a logarithmic axis."""
 ARM_MARKS = {"control": "o", "indexes": "s", "cache": "^", "treatment": "D", "near": "v"}
 _PROCESSES = {"service": "#0072B2", "postgres": "#D55E00", "redis": "#CC79A7", "locust": "#999999"}
 _STYLES = {"service": "-", "postgres": "--", "redis": "-.", "locust": ":"}
@@ -124,7 +124,7 @@ def capacities(arms: list[dict[str, Any]]) -> Picture:
         rounds = np.maximum(np.asarray(found["rounds"], dtype=float), _LEAST)
         axes.plot(rounds, np.full(rounds.size, row), "|", color=colour, markersize=12)
         axes.plot([shown], [row], "o", color=colour)
-        label = f" {found['rate_per_s']:.0f}/s" if found["rate_per_s"] else " none: missed at any rate"
+        label = f" {found['rate_per_s']:.0f}/s" if found["rate_per_s"] >= 2 * _LEAST else f" under {2 * _LEAST:.0f}/s"
         axes.annotate(label, (max(shown, found["ci_high"] or 0), row), va="center", xytext=(6, 0),
                       textcoords="offset points", fontsize=9)  # fmt: skip
         said.append(f"{entry['arm']}{label}")
