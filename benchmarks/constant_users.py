@@ -9,19 +9,19 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "loadtests"))
 import load  # its options and listeners; the classes below are the ones to run
 from actions import Call
 from arrivals import OpenArrivals
-from portfolio_users import PortfolioUser, send
+from portfolio_users import Person, send
 from shapes import Constant
 
 __all__ = ["Constant"]
 _CALL = Call("constant", "/", ('{"data":"xxx',))
 
 
-def ask(user: PortfolioUser) -> None:
+def ask(user: Person) -> None:
     """One request."""
     send(user, _CALL)
 
 
-class Asks(PortfolioUser):
+class Asks(Person):
     """A closed user."""
 
     tasks = [ask]  # noqa: RUF012  # Locust's way
@@ -34,6 +34,5 @@ class Arrives(OpenArrivals):
         return _CALL
 
 
-# not to be spawned beside these
-PortfolioUser.abstract = OpenArrivals.abstract = True
+OpenArrivals.abstract = True  # not to be spawned beside these
 assert load.result

@@ -26,7 +26,7 @@ def read_catalog(environment: Any, **_: Any) -> None:
     """Read the catalog before the first user starts; without one there is nothing to ask for, and the test ends."""
     global _catalog
     try:
-        _catalog = load_catalog(environment.host or PortfolioUser.host)
+        _catalog = load_catalog(environment.host or Person.host)
     except (OSError, ValueError, KeyError, RuntimeError) as error:
         print(f"no load: {error}")  # Locust's own console is where a user of plain Locust looks
         environment.process_exit_code = 2
@@ -75,11 +75,11 @@ def task_of(name: str, action: Action) -> Callable[[Any], None]:
     return task
 
 
-class PortfolioUser(FastHttpUser):
-    """Opens cards, browses, filters, searches, walks the graph, and now and then edits a card or imports some."""
+class Person(FastHttpUser):
+    """Somebody who thinks between two actions; what they do is for the classes below (Locust adds a base's tasks)."""
 
+    abstract = True
     host = "http://127.0.0.1:3000"
-    tasks = {task_of(name, action): WEIGHTS[name] for name, action in ACTIONS.items()}  # noqa: RUF012  # Locust's way
 
     def on_start(self) -> None:
         """A random stream of one's own."""
@@ -93,3 +93,9 @@ class PortfolioUser(FastHttpUser):
     def at(self, path: str) -> str:
         """Where a path is asked for: at the user's host."""
         return path
+
+
+class PortfolioUser(Person):
+    """Opens cards, browses, filters, searches, walks the graph, and now and then edits a card or imports some."""
+
+    tasks = {task_of(name, action): WEIGHTS[name] for name, action in ACTIONS.items()}  # noqa: RUF012  # Locust's way

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import random
+import subprocess
 import sys
 from collections import Counter
 from pathlib import Path
@@ -69,6 +70,28 @@ def test_a_fast_wrong_answer_is_a_failure() -> None:
     assert what_is_wrong(replayed, 404, "") is None
     assert what_is_wrong(replayed, 503, "") == "status 503"
     assert what_is_wrong(replayed, 0, "") == "status 0"
+
+
+_CLASSES = """
+import single_actions, portfolio_users
+for module in (single_actions, portfolio_users):
+    for name, found in vars(module).items():
+        if isinstance(found, type) and getattr(found, "tasks", None):
+            print(name, *sorted({task.__name__ for task in found.tasks}))
+"""
+
+
+def test_people_who_do_one_thing_do_nothing_else() -> None:
+    """In a process of its own: importing Locust changes the one that does."""
+    done = subprocess.run(
+        [sys.executable, "-c", _CLASSES], cwd=ROOT / "loadtests", capture_output=True, text=True, check=True
+    )
+    tasks = {words[0]: words[1:] for line in done.stdout.splitlines() if (words := line.split())}
+    everything = sorted(name.replace(" ", "_") for name in ACTIONS)
+    assert tasks.pop("PortfolioUser") == everything
+    assert tasks["OpensCards"] == ["open_card"]
+    assert tasks["BrowsesLists"] == ["browse_list", "filter_list"]
+    assert sorted(name for names in tasks.values() for name in names) == everything
 
 
 TIMES = st.lists(st.floats(min_value=1e-5, max_value=100.0), min_size=1, max_size=200)
