@@ -8,9 +8,9 @@ from typing import Any
 
 import gevent
 import pace
-import recorder
 from locust.runners import MasterRunner
 from recorder import RECORDER
+from results import reasons_of
 from search import Search
 
 ERROR_SHARE = 0.001
@@ -65,7 +65,7 @@ def _try(runner: Any, rate: float, target_s: float) -> dict[str, Any]:
         "slow_share": slow / offered,
         "error_share": errors / offered,
         "held": held,
-        "reasons": recorder.reasons_of(found, "open"),
+        "reasons": reasons_of(found, "open"),
     }
     if not held:
         _drain(runner)

@@ -14,14 +14,15 @@ import capacity
 import gevent
 import live_page
 import pace
-import recorder
 import replay
+import results
 import service_watch
 from arrivals import OpenArrivals
 from locust import events
 from locust.runners import WorkerRunner
 from mix import THINK_TIME_S
 from portfolio_users import PortfolioUser
+from recorder import RECORDER
 from shapes import DEFAULT_S, SHAPES, Capacity, Constant, Ramp, Replay, Soak, Spike, Steps
 from single_actions import BrowsesLists, EditsCards, ImportsBatches, OpensCards, SearchesByTyping, WalksTheGraph
 
@@ -106,11 +107,11 @@ def write_result(environment: Any, **_: Any) -> None:
     """Write what was measured."""
     told = environment.parsed_options
     if told.result_file and not isinstance(environment.runner, WorkerRunner):
-        recorder.write(told.result_file, result(environment))
+        results.write(told.result_file, result(environment))
 
 
 def result(environment: Any) -> dict[str, Any]:
     """The run so far."""
     workload = "open" if pace.is_open(environment.runner) else "closed"
-    found = recorder.result(environment, workload, shape_of(environment))
-    return found | {"service": service_watch.rates(recorder.RECORDER.service)}
+    found = results.result(environment, workload, shape_of(environment))
+    return found | {"service": service_watch.rates(RECORDER.service)}

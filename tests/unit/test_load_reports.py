@@ -18,7 +18,7 @@ TIMES = {"p50": 0.002, "p95": 0.02, "p99": 0.04, "max": 0.3}
 
 
 def _found(rate: float) -> dict[str, Any]:
-    """A result as loadtests/recorder.py writes it: two trials, four seconds."""
+    """A result as loadtests/results.py makes it: two trials, four seconds."""
     trials = [
         {"rate_per_s": offered, "achieved_rate_per_s": min(offered, rate), "requests": 400, "response_time_s": TIMES,
          "slow_share": 0.0 if offered <= rate else 0.4, "error_share": 0.0, "held": offered <= rate, "reasons": []}

@@ -94,6 +94,54 @@ def test_people_who_do_one_thing_do_nothing_else() -> None:
     assert sorted(name for names in tasks.values() for name in names) == everything
 
 
+_JUDGED = """
+import json
+from recorder import RECORDER, Second
+import pace, results
+
+def second(late_ms=1, response_ms=20, dropped=0, cpu=30.0):
+    made = Second()
+    made.counts |= {"offered": 100 + dropped, "done": 100, "dropped": dropped}
+    for _ in range(100):
+        made.times["late"].add(late_ms / 1000)
+        made.times["response"].add(response_ms / 1000)
+    made.cpu = {"locust": cpu}
+    return made
+
+for name, found in {
+    "in order": second(), "late": second(late_ms=30), "late beside slow answers": second(late_ms=30, response_ms=900),
+    "dropped": second(dropped=7), "busy": second(cpu=97.0),
+}.items():
+    print(json.dumps([name, results.reasons_of(found, "open")]))
+print(json.dumps(["late users", results.reasons_of(second(late_ms=30), "closed")]))
+
+class Environment:
+    host = "http://127.0.0.1:1"
+
+def valid(late):
+    pace.CURRENT.duration_s = 100.0
+    RECORDER.seconds = {at: second(late_ms=30 if at // 5 < late else 1) for at in range(100)}
+    found = results.result(Environment, "open", "constant")
+    return [found["valid"], len(found["reasons"]), found["requests"], found["seconds"]]
+
+print(json.dumps(["two blocks of twenty", valid(2)]))
+print(json.dumps(["three blocks of twenty", valid(3)]))
+"""
+
+
+def test_where_the_generator_is_in_the_way_the_block_and_then_the_run_are_invalid() -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", _JUDGED], cwd=ROOT / "loadtests", capture_output=True, text=True, check=True
+    )
+    found = dict(json.loads(line) for line in done.stdout.splitlines())
+    assert found["in order"] == found["late beside slow answers"] == found["late users"] == []
+    assert found["late"] == ["the generator was late (p99 30 ms)"]
+    assert found["dropped"] == ["the generator dropped 7 requests: too many were unanswered"]
+    assert found["busy"] == ["Locust is the bottleneck (97 % of a core)"]
+    assert found["two blocks of twenty"] == [True, 2, 10_000, 100]
+    assert found["three blocks of twenty"] == [False, 3, 10_000, 100]
+
+
 TIMES = st.lists(st.floats(min_value=1e-5, max_value=100.0), min_size=1, max_size=200)
 
 
