@@ -45,7 +45,7 @@ def test_sql_gives_a_frame_and_reads_only() -> None:
     [
         ("SELEC 1", None, r'PostgreSQL: syntax error at or near "SELEC".*; correct the statement'),
         ("SELECT * FROM nowhere", None, 'relation "nowhere" does not exist'),
-        (QUERY, {}, "query parameter missing: type; correct the statement"),
+        (QUERY, {}, "query parameter missing: type"),
         (QUERY, None, "correct the statement"),
     ],
 )
