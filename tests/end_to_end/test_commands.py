@@ -21,6 +21,8 @@ import pytest
 from archzero_lab.settings import ROOT
 from tests.unit.test_load_reports import write_capacity
 
+pytestmark = pytest.mark.alone
+
 
 @pytest.fixture(scope="module")
 def environment(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, str]]:

@@ -13,6 +13,8 @@ import pytest
 
 from archzero_lab.settings import ROOT
 
+pytestmark = pytest.mark.alone
+
 STATEMENT = "            row = await self._database.row(sql, params, prepare=False)\n"
 SLOWER = f"""            began = time.perf_counter()
 {STATEMENT}            until = time.perf_counter() + 0.2 * (time.perf_counter() - began)

@@ -20,6 +20,8 @@ import pytest
 from archzero_lab.servers.process import free_port
 from archzero_lab.settings import ROOT
 
+pytestmark = pytest.mark.alone
+
 SMALL = ("--cards", "1000", "--duration", "4", "--warm-up", "1")
 
 

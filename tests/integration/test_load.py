@@ -20,6 +20,8 @@ from archzero_lab.pipeline.load_request import LoadRequest
 from archzero_lab.postgres.migrations import connect
 from archzero_lab.workload.traffic import catalog_file
 
+pytestmark = pytest.mark.alone
+
 RUN_S, STALL_S = 20.0, 1.0
 
 

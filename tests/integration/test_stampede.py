@@ -27,6 +27,8 @@ from pathlib import Path
 from archzero_lab.bootstrap.consistency_worker import open_cards
 from archzero_lab.cards.model import CardFilter
 
+pytestmark = pytest.mark.alone
+
 async def run(job):
     async with open_cards(job) as cards:
         question = CardFilter(q=job["word"])

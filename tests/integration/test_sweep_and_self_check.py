@@ -12,6 +12,8 @@ from archzero_lab.pipeline.sweep import holds_from, run_sweep
 from archzero_lab.postgres.migrations import connect
 from archzero_lab.stats.verdict import Change
 
+pytestmark = pytest.mark.alone
+
 
 def test_a_card_s_detail_gains_more_from_the_cache_the_farther_the_database_is(stack: Stack) -> None:
     cells = run_sweep(stack, [1_000], [0, 3], [0], only=("card_detail_cached",), blocks=6)

@@ -21,6 +21,8 @@ from archzero_lab.servers.process import free_port
 from archzero_lab.settings import CacheSettings
 from tests.integration.conftest import open_cached
 
+pytestmark = pytest.mark.alone
+
 SHORT = replace(CacheSettings(), timeout_s=0.1, near_bytes=0)
 
 
