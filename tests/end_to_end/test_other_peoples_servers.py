@@ -8,6 +8,7 @@ import subprocess
 from pathlib import Path
 
 import psycopg
+import pytest
 import redis
 
 from archzero_lab.bootstrap.stack import Stack
