@@ -13,11 +13,14 @@ from pathlib import Path
 from typing import Any
 
 import psycopg
+import pytest
 import redis
 
 from archzero_lab.bootstrap.service import ServiceConfig
 from archzero_lab.bootstrap.stack import Stack
 from archzero_lab.settings import ROOT, CacheSettings, PoolSettings
+
+pytestmark = pytest.mark.alone
 
 PROCESSES = 4
 CALLERS = 125
@@ -26,8 +29,6 @@ import asyncio, json, sys, time
 from pathlib import Path
 from archzero_lab.bootstrap.consistency_worker import open_cards
 from archzero_lab.cards.model import CardFilter
-
-pytestmark = pytest.mark.alone
 
 async def run(job):
     async with open_cards(job) as cards:
