@@ -134,9 +134,9 @@ def up(
         if kept_stack(settings) is not None and status(settings)["service"]["url"]:
             console.print(f"already up: {status(settings)['service']['url']} (./lab down ends it)", highlight=False)
             return
-    url, held = bring_everything_up(
-        settings, cards, seed=seed, inventory=inventory, relationships=relationships, reporter=Reporter(console)
-    )
+        url, held = bring_everything_up(
+            settings, cards, seed=seed, inventory=inventory, relationships=relationships, reporter=Reporter(console)
+        )
     console.print(f"up: {url} on {held:,} cards; ./lab status, ./lab down", highlight=False)
 
 
@@ -159,6 +159,7 @@ def status(
 ) -> None:
     """Show URLs, pids and databases of what is up."""
     from archzero_lab.bootstrap import stack
+    from archzero_lab.bootstrap.portfolios import in_words
 
     found = stack.status(load_settings())
     if as_json:
@@ -175,7 +176,7 @@ def status(
     table.add_row("service", service["url"] or "not running", ", ".join(map(str, service["pids"])))
     console.print(table)
     for name, label in found["databases"].items():
-        console.print(f"{name}: {label or 'not finished'}", highlight=False)
+        console.print(f"{name}: {in_words(label) or 'not finished'}", highlight=False)
 
 
 @app.command()

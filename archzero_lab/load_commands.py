@@ -7,6 +7,7 @@ import os
 import sys
 from contextlib import ExitStack
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -117,13 +118,15 @@ def _run(
     from archzero_lab.pipeline.environment import describe_machine
     from archzero_lab.pipeline.load import LATEST, Target, run_loads, serve_ui, served_arms
     from archzero_lab.pipeline.progress import Reporter
-    from archzero_lab.pipeline.run_folder import new_run
+    from archzero_lab.pipeline.run_folder import RunFolder, new_run
     from archzero_lab.reporting.notebooks import NOTEBOOKS, run_notebook
 
     reporter = Reporter(console)
     with ExitStack() as closing:
         closing.enter_context(exclusive("load"))
-        run = new_run("load")
+        # what is picked in the web UI is told there: no run of ours comes of it
+        folder = Path(closing.enter_context(TemporaryDirectory())) if ui_port is not None else None
+        run = new_run("load") if folder is None else RunFolder("ui", folder)
         if request.host:
             closing.callback(registry().stop_own)
             targets = [Target("host", request.host, {})]

@@ -13,7 +13,7 @@ from portfolio_users import Person, send
 from shapes import Constant
 
 __all__ = ["Constant"]
-_CALL = Call("constant", "/", ('{"data":"xxx',))
+_CALL = Call("constant", "/", ('{"data":"',))
 
 
 def ask(user: Person) -> None:

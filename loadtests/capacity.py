@@ -10,7 +10,7 @@ import gevent
 import pace
 from locust.runners import MasterRunner
 from recorder import RECORDER
-from results import reasons_of
+from results import generator_reasons, reasons_of
 from search import Search
 
 ERROR_SHARE = 0.001
@@ -27,13 +27,19 @@ _WORKERS_LAG_S, _OWN_LAG_S = 1.5, 0.1
 def find(environment: Any, start: float, target_s: float, raise_by: float) -> None:
     """Search until it is over, keeping every trial in the recorder; then end the run."""
     search = Search(start, raise_by)
+    in_the_way = False
     while not search.over:
         trial = _try(environment.runner, search.rate, target_s)
         RECORDER.trials.append(trial)
-        if trial["reasons"] and not trial["held"]:
-            RECORDER.notes.append(f"at {search.rate:.0f}/s {'; '.join(trial['reasons'])}")
+        if not trial["held"]:
+            in_the_way = trial["generator_in_the_way"]  # of the lowest rate that failed: each is lower than the last
+            if trial["reasons"]:
+                RECORDER.notes.append(f"at {search.rate:.0f}/s {'; '.join(trial['reasons'])}")
         search.told(trial["held"])
-    RECORDER.capacity = {"rate_per_s": search.estimate, "held_per_s": search.held, "failed_per_s": search.failed}
+    RECORDER.capacity = {
+        "rate_per_s": search.estimate, "held_per_s": search.held, "failed_per_s": search.failed,
+        "generator_in_the_way": in_the_way,
+    }  # fmt: skip
     pace.CURRENT.finished = True
 
 
@@ -42,7 +48,7 @@ def _try(runner: Any, rate: float, target_s: float) -> dict[str, Any]:
     lag_s = _lag_s(runner)
     gevent.sleep(_SETTLE_S)
     began = pace.CURRENT.origin + math.ceil(time.time() - pace.CURRENT.origin)
-    long_enough = max(_TRIAL_S, _ENOUGH / rate)
+    long_enough = math.ceil(max(_TRIAL_S, _ENOUGH / rate))
     while (now := time.time()) < began + long_enough + lag_s + target_s:
         gevent.sleep(0.25)
         so_far = RECORDER.window(began, now - lag_s - target_s)
@@ -66,6 +72,7 @@ def _try(runner: Any, rate: float, target_s: float) -> dict[str, Any]:
         "error_share": errors / offered,
         "held": held,
         "reasons": reasons_of(found, "open"),
+        "generator_in_the_way": bool(generator_reasons(found, "open")),
     }
     if not held:
         _drain(runner)

@@ -86,6 +86,10 @@ def set_pace(environment: Any, **_: Any) -> None:
     told, shape = environment.parsed_options, shape_of(environment)
     shaped = environment.shape_class is not None
     processes = pace.processes(runner) if shaped else max(told.num_users or 1, 1)
+    if shape in ("capacity", "replay") and not pace.is_open(runner):
+        print(f"the shape {shape} has arrivals: pick OpenArrivals, not users who wait")  # Locust's console
+        pace.CURRENT.finished = True
+        return
     if shape == "capacity":
         pace.begin(runner, shape="held", rate=0.0, duration_s=float("inf"), processes=processes)
         gevent.spawn(capacity.find, environment, told.arrival_rate, told.target_p99_ms / 1000, told.raise_by)

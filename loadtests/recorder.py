@@ -70,7 +70,7 @@ class Recorder:
         self.actions: dict[str, Second] = {}
         self.failures: dict[str, int] = {}
         self.trials: list[dict[str, Any]] = []
-        self.capacity: dict[str, float | None] | None = None
+        self.capacity: dict[str, Any] | None = None
         self.service: list[dict[str, Any]] = []
         self.notes: list[str] = []
 

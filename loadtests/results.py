@@ -71,12 +71,18 @@ def result(environment: Any, workload: str, shape: str) -> dict[str, Any]:
 
 def reasons_of(found: Second, workload: str) -> list[str]:
     """Why the generator, not the service, may be what was measured."""
+    reasons = generator_reasons(found, workload)
+    if found.counts["dropped"]:
+        reasons.append(f"the generator dropped {found.counts['dropped']} requests: too many were unanswered")
+    return reasons
+
+
+def generator_reasons(found: Second, workload: str) -> list[str]:
+    """What of it is the generator's own doing; it drops only what a service left unanswered."""
     reasons = []
     late, response = found.times["late"].quantile(0.99), found.times["response"].quantile(0.99)
     if workload == "open" and late is not None and response is not None and late > max(LATE_S, LATE_SHARE * response):
         reasons.append(f"the generator was late (p99 {late * 1000:.0f} ms)")
-    if found.counts["dropped"]:
-        reasons.append(f"the generator dropped {found.counts['dropped']} requests: too many were unanswered")
     busy = max(found.cpu.values(), default=0.0)
     if busy > BUSY_PERCENT:
         reasons.append(f"Locust is the bottleneck ({busy:.0f} % of a core)")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import time
 import urllib.request
@@ -9,6 +10,7 @@ from itertools import pairwise
 from typing import Any
 
 import gevent
+import pace
 from recorder import RECORDER
 
 _METRICS = {
@@ -31,7 +33,7 @@ def totals(host: str) -> dict[str, Any]:
     """Counters since the service began: what it does not tell is not there."""
     found: dict[str, Any] = {"at": time.time()}
     stats, health, metrics = (ask(host + path) for path in ("/api/v1/cache/stats", "/api/v1/cache/health", "/metrics"))
-    try:
+    with contextlib.suppress(ValueError, KeyError, TypeError, AttributeError):  # a host that speaks otherwise
         if stats is not None:
             told = json.loads(stats)
             found |= {name: told[name] for name in ("hits", "near_hits", "misses")}
@@ -41,8 +43,6 @@ def totals(host: str) -> dict[str, Any]:
             }
         if health is not None:
             found["redis_memory_bytes"] = json.loads(health).get("used_memory_bytes")
-    except (ValueError, KeyError, TypeError):
-        pass  # a host that speaks otherwise
     for line in (metrics or "").splitlines():
         name, _, value = line.partition(" ")
         if name in _METRICS:
@@ -51,12 +51,12 @@ def totals(host: str) -> dict[str, Any]:
 
 
 def watch(environment: Any) -> None:
-    """Add a row of totals each second, for as long as Locust runs."""
+    """Add a row of totals in the middle of each second of the run, so that none is without one, or has two."""
     while True:
-        began = time.time()
+        since = (time.time() - pace.CURRENT.origin - 0.5) % 1
+        gevent.sleep(1 - since)
         if environment.runner.state in ("spawning", "running"):
             RECORDER.service.append(totals(str(environment.host).rstrip("/")))
-        gevent.sleep(max(1 - (time.time() - began), 0.1))
 
 
 def rates(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from typing import Any
 
 import pace
@@ -18,6 +19,11 @@ class _Shape(LoadTestShape):
     abstract = True
     use_common_options = True
     name = "constant"
+
+    def reset_time(self) -> None:
+        """Begin: what ended the run before, in the web UI, is over."""
+        super().reset_time()
+        pace.CURRENT.finished = False
 
     def tick(self) -> tuple[int, float] | None:
         """(users, spawn rate), None at the end."""
@@ -78,8 +84,11 @@ class Replay(_Shape):
 
     def tick(self) -> tuple[int, float] | None:
         """One user a process until the log is over and what it asked for is answered."""
-        over = self.get_run_time() > replay.length_s(self.runner.environment.parsed_options.speed)  # type: ignore[union-attr]
-        return None if over and pace.CURRENT.began_s is not None else (pace.processes(self.runner), 100.0)
+        options: Any = self.runner.environment.parsed_options  # type: ignore[union-attr]
+        # from when the arrivals count, which is after the shape began, and a moment for the last of them
+        began_s = pace.CURRENT.began_s or time.perf_counter()
+        over = time.perf_counter() - began_s > replay.length_s(options.speed) + 0.5
+        return None if over or pace.CURRENT.finished else (pace.processes(self.runner), 100.0)
 
 
 SHAPES = {shape.name: shape for shape in (Constant, Ramp, Steps, Spike, Soak, Capacity, Replay)}

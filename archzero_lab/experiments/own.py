@@ -12,6 +12,7 @@ import numpy as np
 import pandas as pd
 
 from archzero_lab.errors import LabError, MeasurementError, unknown_name
+from archzero_lab.experiments.analysis import STEAL_LIMIT
 from archzero_lab.experiments.metrics import QUANTILES
 from archzero_lab.experiments.runner import cpu_ticks, steal_share
 from archzero_lab.experiments.schedule import schedule
@@ -21,7 +22,6 @@ from archzero_lab.stats.sequential import blocks_needed
 from archzero_lab.stats.verdict import Change, change
 
 METRICS = (*QUANTILES, "mean")
-STEAL_LIMIT = 0.10
 _SLOT_S = 0.2
 _LEAST, _MOST = 10, 1_000
 _WARM_UP = 3

@@ -10,7 +10,7 @@ from typing import Any, cast
 
 import psycopg
 
-from archzero_lab.errors import DatabaseError, MeasurementError, SettingsError
+from archzero_lab.errors import DatabaseError, MeasurementError, SettingsError, mask_secrets
 from archzero_lab.experiments.own import OwnArm
 from archzero_lab.jupyter.stack import database_of
 from archzero_lab.postgres.migrations import connect
@@ -22,7 +22,7 @@ from archzero_lab.workload.driver import Driver
 class Statement:
     """One way of asking: SQL with its parameters, on an arm's database, under settings of its own.
 
-    lab.Statement("SELECT count(*) FROM cards WHERE type = %(type)s", {"type": "Risk"}, work_mem="64MB")
+    lab.Statement("SELECT count(*) FROM cards WHERE type = %(type)s", {"type": "Risk"}, settings={"work_mem": "64MB"})
     """
 
     sql: str
@@ -105,7 +105,7 @@ def _requests(name: str, given: Requests) -> OwnArm:
         if not 200 <= status < 300:
             raise MeasurementError(f"GET {given.url}{path} answered {status}")
 
-    return OwnArm(name, call, driver.close, {"url": given.url, "paths": len(given.paths)})
+    return OwnArm(name, call, driver.close, {"url": mask_secrets(given.url), "paths": len(given.paths)})
 
 
 def _callable(name: str, given: Callable[[], Any]) -> OwnArm:

@@ -151,7 +151,7 @@ def experiment(
     """Two arms in paired blocks of random order; improved or regressed when the interval lies beyond the margin.
 
         lab.experiment(control="SELECT count(*) FROM cards", treatment="SELECT 1")
-        lab.experiment(lab.Statement(sql, jit="on"), lab.Statement(sql, jit="off"), blocks=20)
+        lab.experiment(lab.Statement(sql, settings={"jit": "on"}), lab.Statement(sql, settings={"jit": "off"}))
         lab.experiment(lambda: json.dumps(rows), lambda: msgspec.json.encode(rows), metric="mean")
         lab.experiment(lab.Requests("http://127.0.0.1:3000", paths), lab.Requests("http://127.0.0.1:3001", paths))
 
@@ -186,7 +186,7 @@ def result_html(found: OwnResult) -> str:
 
 def _figure(found: OwnResult) -> figures.Picture:
     table = found.blocks.pivot_table(index="block", columns="arm", values="ms")
-    return figures.paired_blocks(table, f"{found.metric}, block by block", "ms")
+    return figures.paired_blocks(table, f"{found.metric}, block by block", "ms", names={})
 
 
 def _sentence(found: OwnResult) -> str:

@@ -80,7 +80,10 @@ class LabMagics(Magics):
     @line_magic("cache")  # type: ignore[arg-type]  # IPython types its decorators for functions
     def cache_line(self, line: str) -> pd.DataFrame:
         """%cache: hits, misses and hit rate by kind of key, near and far."""
-        _, told = call(stack().service_url, "GET", "/api/v1/cache/stats")
+        url = stack().service_url
+        status, told = call(url, "GET", "/api/v1/cache/stats")
+        if status != 200:
+            raise LabError(f"{url} does not tell its cache's counters ({status}); ./lab down, then lab.stack() again")
         rows = {**told["by_kind"], "all": {key: value for key, value in told.items() if key != "by_kind"}}
         return pd.DataFrame(rows).T.drop(columns="enabled", errors="ignore")
 

@@ -106,7 +106,9 @@ class ShownDiff:
 
     def _repr_html_(self) -> str:
         items = "".join(f"<li>{html.escape(line)}</li>" for line in self.lines) or "<li>the same steps</li>"
-        return f"<p><strong>{html.escape(self.diff.whole)}</strong></p><ul>{items}</ul>{self.figure()._repr_html_()}"
+        once = "one run of each, by EXPLAIN's clock, which costs time itself; a verdict wants lab.experiment"
+        head = f"<p><strong>{html.escape(self.diff.whole)}</strong><br><em>{html.escape(once)}</em></p>"
+        return f"{head}<ul>{items}</ul>{self.figure()._repr_html_()}"
 
 
 def plan_diff(before: ShownPlan, after: ShownPlan) -> ShownDiff:

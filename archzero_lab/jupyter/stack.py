@@ -10,7 +10,8 @@ from typing import Any, cast
 import pandas as pd
 import psycopg
 
-from archzero_lab.bootstrap.portfolios import arm_urls
+from archzero_lab.bootstrap.portfolios import arm_urls, in_words
+from archzero_lab.bootstrap.services import SERVICE_ARMS
 from archzero_lab.bootstrap.stack import kept_stack, status
 from archzero_lab.errors import DatabaseError, mask_secrets, unknown_name
 from archzero_lab.jupyter.plans import ShownPlan
@@ -19,7 +20,7 @@ from archzero_lab.postgres.migrations import connect
 from archzero_lab.postgres.plans import explain as explain_statement
 from archzero_lab.settings import load_settings
 
-_DATABASES = {"control": "control", "indexes": "treatment", "cache": "control", "treatment": "treatment"}
+_DATABASES = {name: database for name, (database, _) in SERVICE_ARMS.items()}
 
 
 @dataclass(frozen=True)
@@ -53,7 +54,7 @@ def stack(cards: int = 20_000) -> RunningStack:
     kept = kept_stack(settings)
     assert kept is not None
     labels = kept.databases()
-    return RunningStack(status(settings)["service"]["url"], arm_urls(kept, "up"), labels.get("base", ""))
+    return RunningStack(status(settings)["service"]["url"], arm_urls(kept, "up"), in_words(labels.get("base", "")))
 
 
 def database_of(arm: str) -> str:
@@ -92,13 +93,16 @@ def explain(
 ) -> ShownPlan:
     """The plan of a statement under EXPLAIN (ANALYZE, BUFFERS, SETTINGS, WAL), rolled back afterwards.
 
+    Explained twice, the second kept: the first pays for what was not in memory yet.
+
     lab.plan_diff(lab.explain(text, arm="control"), lab.explain(text, arm="treatment"))
     Raises DatabaseError with PostgreSQL's reason.
     """
     try:
         with connect(url or database_of(arm), autocommit=True) as connection:
             connection.execute("SET statement_timeout = '60s'")
-            plan = explain_statement(connection, text, cast("dict[str, Any]", params))
+            for _ in range(2):
+                plan = explain_statement(connection, text, cast("dict[str, Any]", params))
             return ShownPlan(plan, name or arm)
     except TypeError as error:
         raise DatabaseError(_reason(error)) from None

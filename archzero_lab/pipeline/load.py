@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 import random
 import secrets
@@ -23,12 +24,12 @@ from archzero_lab.bootstrap.stack import Stack, registry
 from archzero_lab.cards.catalog import read_catalog
 from archzero_lab.cards.loading import Portfolio
 from archzero_lab.errors import MeasurementError
-from archzero_lab.pipeline.load_request import DEFAULT_RATE, LOAD_ARMS, LOADTESTS, LoadRequest, check_service
-from archzero_lab.pipeline.load_result import LEAST_PER_S, Capacity, capacity_of, seconds_frame, told, trials_frame
+from archzero_lab.pipeline.load_request import DEFAULT_RATE, LOAD_ARMS, LOADTESTS, LoadRequest
+from archzero_lab.pipeline.load_result import LEAST_PER_S, seconds_frame, told, told_capacity, trials_frame
 from archzero_lab.pipeline.progress import Reporter
 from archzero_lab.pipeline.resources import Sampler
 from archzero_lab.postgres.migrations import connect
-from archzero_lab.servers.process import is_alive, tail
+from archzero_lab.servers.process import has_ended, tail
 from archzero_lab.workload.traffic import catalog_file
 
 LATEST = "latest-load"
@@ -87,10 +88,8 @@ def run_loads(
 
     Loads go one after the other. The rounds of a capacity go over all targets in random order, one round after the
     other, so that a machine that changes meanwhile changes for all.
-    Raises MeasurementError where Locust ends without a result, LabError where a host cannot be asked.
+    Raises MeasurementError where Locust ends without a result.
     """
-    for target in targets:
-        check_service(target.host)
     results: dict[str, list[dict[str, Any]]] = {target.arm: [] for target in targets}
     resources = []
     rounds = request.rounds + 1 if request.shape == "capacity" else 1
@@ -135,7 +134,7 @@ def locust_command(request: LoadRequest, host: str, *, rate_per_s: float, raise_
         "--warm-up-s", str(request.warm_up_s if request.shape not in ("capacity", "replay") else 0),
     ]  # fmt: skip
     if request.shape not in ("capacity", "replay"):
-        command += ["--run-time", str(round(request.seconds))]
+        command += ["--run-time", str(math.ceil(request.seconds))]
     if request.replay is not None:
         command += ["--replay-log", str(request.replay.resolve()), "--speed", str(request.speed)]
     users = 1 if request.is_open else request.users or 8
@@ -156,10 +155,8 @@ def _locust(target: Target, round_: _Round, folder: Path, number: int) -> dict[s
     processes = registry()
     record = processes.spawn(f"locust-{secrets.token_hex(2)}", command, log=log, env=env, cwd=LOADTESTS)
     try:
-        while is_alive(record):
-            if _reaped(record.pid):
-                break
-            time.sleep(0.1)  # until Locust ends: every load has an end
+        while not has_ended(record):
+            time.sleep(0.1)  # every load has an end
     finally:
         processes.stop(record)
     if not out.exists():
@@ -176,13 +173,6 @@ def _processes(request: LoadRequest) -> list[str]:
     return ["--processes", str(request.workers)] if request.workers > 1 else []
 
 
-def _reaped(pid: int) -> bool:
-    try:
-        return os.waitpid(pid, os.WNOHANG)[0] != 0
-    except ChildProcessError:
-        return True
-
-
 def _keep(
     targets: Sequence[Target],
     request: LoadRequest,
@@ -194,12 +184,12 @@ def _keep(
     seconds = []
     for target in targets:
         rounds = results[target.arm]
-        capacity: Capacity | None = None
-        if request.shape == "capacity":
-            capacity = capacity_of([found["capacity"]["rate_per_s"] for found in rounds[1:] or rounds])
-            trials.append(trials_frame(target.arm, rounds))
         last = rounds[-1]
-        entry = told(target.arm, last, capacity)
+        if request.shape == "capacity":
+            entry = told_capacity(target.arm, rounds)
+            trials.append(trials_frame(target.arm, rounds))
+        else:
+            entry = told(target.arm, last, None)
         arms.append(entry | {name: last[name] for name in ("actions", "blocks", "failed_because", "seconds")})
         seconds += [seconds_frame(target.arm, found).assign(round=number) for number, found in enumerate(rounds)]
     kept = [frame for frame in seconds if not frame.empty]

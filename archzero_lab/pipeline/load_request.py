@@ -13,18 +13,13 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
+from archzero_lab.bootstrap.services import SERVICE_ARMS
 from archzero_lab.errors import LabError, SettingsError, mask_secrets, unknown_name
 from archzero_lab.settings import ROOT
 
 LOADTESTS = ROOT / "loadtests"
 SHAPES = ("constant", "ramp", "steps", "spike", "soak", "capacity", "replay")
-LOAD_ARMS = {
-    "control": ("control", False, False),
-    "indexes": ("treatment", False, False),
-    "cache": ("control", True, False),
-    "treatment": ("treatment", True, False),
-    "near": ("treatment", True, True),
-}
+LOAD_ARMS = {name: (*arm, False) for name, arm in SERVICE_ARMS.items()} | {"near": ("treatment", True, True)}
 """Name -> (database, cache, near cache): nothing, indexes, cache, both, and both with the cache in the process."""
 DEFAULT_RATE = 50.0
 DEFAULT_S = 30.0

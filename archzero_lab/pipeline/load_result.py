@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from archzero_lab.errors import mask_secrets
 from archzero_lab.settings import REPORTS
 from archzero_lab.stats.estimates import MINIMUM_BLOCKS, hodges_lehmann
 
@@ -136,7 +137,7 @@ def trials_frame(arm: str, results: Sequence[dict[str, Any]]) -> pd.DataFrame:
                     "slow_share": trial["slow_share"],
                     "error_share": trial["error_share"],
                     "held": trial["held"],
-                    "generator_in_the_way": bool(trial["reasons"]),
+                    "generator_in_the_way": trial["generator_in_the_way"],
                 }
             )
     return pd.DataFrame(rows)
@@ -145,12 +146,26 @@ def trials_frame(arm: str, results: Sequence[dict[str, Any]]) -> pd.DataFrame:
 def told(arm: str, found: dict[str, Any], capacity: Capacity | None) -> dict[str, Any]:
     """A load as `--json` writes it."""
     kept = (
-        "host", "workload", "shape", "offered_rate_per_s", "achieved_rate_per_s", "requests", "failures", "dropped",
+        "workload", "shape", "offered_rate_per_s", "achieved_rate_per_s", "requests", "failures", "dropped",
         "response_time_s", "service_time_s", "lateness_s", "valid", "reasons",
     )  # fmt: skip
     return {
-        "host": found["host"],
+        "host": mask_secrets(found["host"]),
         "arm": arm,
-        **{name: found[name] for name in kept if name != "host"},
+        **{name: found[name] for name in kept},
         "capacity": None if capacity is None else capacity.as_dict(),
     }
+
+
+def told_capacity(arm: str, rounds: Sequence[dict[str, Any]]) -> dict[str, Any]:
+    """A capacity as `--json` writes it: the last round's load, with the capacity of all of them but the first.
+
+    Not valid where in more than a tenth of the rounds Locust was late or busy at the rate that failed: then the limit
+    that was found may be its own.
+    """
+    analysed = rounds[1:] or rounds
+    entry = told(arm, rounds[-1], capacity_of([found["capacity"]["rate_per_s"] for found in analysed]))
+    in_the_way = [number for number, found in enumerate(rounds) if found["capacity"]["generator_in_the_way"]]
+    blamed = [number for number in in_the_way if rounds[number] in analysed]
+    reasons = [f"round {number}: {reason}" for number, found in enumerate(rounds) for reason in found["reasons"]]
+    return entry | {"valid": entry["valid"] and len(blamed) <= 0.1 * len(analysed), "reasons": reasons}

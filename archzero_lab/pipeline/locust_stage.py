@@ -19,7 +19,7 @@ from archzero_lab.bootstrap.stack import Stack
 from archzero_lab.errors import MeasurementError
 from archzero_lab.experiments.schedule import schedule
 from archzero_lab.experiments.spec import Profile
-from archzero_lab.servers.process import is_alive, tail
+from archzero_lab.servers.process import ProcessRecord, has_ended, tail
 from archzero_lab.settings import ROOT
 
 MB = 1_000_000
@@ -97,7 +97,7 @@ def run_load(
         cwd=ROOT / "loadtests",
     )  # fmt: skip
     try:
-        _wait(record.pid, lambda: is_alive(record), seconds, progress)
+        _wait(record, seconds, progress)
     finally:
         stack.registry.stop(record)
     if not out.exists():
@@ -105,15 +105,9 @@ def run_load(
     return _read(out)
 
 
-def _wait(pid: int, alive: Callable[[], bool], seconds: float, progress: Callable[[float], None]) -> None:
+def _wait(record: ProcessRecord, seconds: float, progress: Callable[[float], None]) -> None:
     waited, step = 0.0, 0.5
-    while alive():
-        try:
-            done, _ = os.waitpid(pid, os.WNOHANG)
-        except ChildProcessError:
-            return
-        if done:
-            return
+    while not has_ended(record):
         if waited > seconds * 4 + 60:
             raise MeasurementError("Locust did not end in four times its planned time; see locust.log of the run")
         time.sleep(step)

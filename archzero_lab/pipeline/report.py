@@ -272,7 +272,7 @@ def _index_use(claim: Claim, indexes: dict[str, list[dict[str, Any]]]) -> ClaimR
     unused = sorted(index["name"] for index in added if index["scans"] == 0)
     scans = sum(int(index["scans"]) for index in added)
     mechanism: dict[str, Any] = {"scans": scans, "indexes": len(added), "unused": unused, "moved": scans > 0}
-    return analyze_check(claim, len(added), unused, mechanism)
+    return analyze_check(claim, len(added), [f"{name} was not read once" for name in unused], mechanism)
 
 
 def _summary(

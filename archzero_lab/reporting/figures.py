@@ -16,6 +16,8 @@ import pandas as pd
 from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from matplotlib.figure import Figure
 
 # Okabe & Ito's palette: distinct under every common colour blindness
@@ -26,6 +28,8 @@ NAMES = {
     "indexes": "indexes (no cache)",
     "cache": "cache (no index)",
 }
+
+_NARROW = 4.0
 
 plt.rcParams.update(
     {
@@ -120,16 +124,23 @@ def percentile_curves(samples: pd.DataFrame, title: str) -> Picture:
     return picture(figure, f"{title}: {'; '.join(said)}")
 
 
-def paired_blocks(table: pd.DataFrame, title: str, what: str, claimed: float | None = None) -> Picture:
-    """A metric of each block (a row a block, an arm a column) for both arms, joined: what the verdict is made of."""
+def paired_blocks(
+    table: pd.DataFrame, title: str, what: str, claimed: float | None = None, names: Mapping[str, str] = NAMES
+) -> Picture:
+    """A metric of each block (a row a block, an arm a column) for both arms, joined: what the verdict is made of.
+
+    `names` are what the arms are called beside their colours; NAMES are those of phase 5's services.
+    """
     figure, axes = plt.subplots(figsize=(8, 3.6))
     arms = list(table.columns)
     axes.vlines(table.index, table.min(axis=1), table.max(axis=1), color="#999999", linewidth=0.8, zorder=1)
     for arm in arms:
-        axes.scatter(table.index, table[arm], color=COLOURS[arm], label=NAMES[arm], zorder=2, s=28)
+        axes.scatter(table.index, table[arm], color=COLOURS[arm], label=names.get(arm, arm), zorder=2, s=28)
     if claimed:
         axes.axhline(claimed, color="#111111", linestyle="--", linewidth=1, label=f"claimed after: {claimed:g}")
-    log_axis(axes.yaxis, axes.set_yscale)
+    values = table.to_numpy()
+    if values.max() > _NARROW * values.min():  # else a decade's few marks would leave the axis without numbers
+        log_axis(axes.yaxis, axes.set_yscale)
     axes.set(xlabel="block", ylabel=what, title=title)
     legend_above(axes)
     return picture(figure, f"{title}: {len(table)} paired blocks for {' and '.join(arms)}")

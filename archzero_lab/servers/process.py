@@ -160,6 +160,16 @@ def start_ticks(pid: int) -> int | None:
     return None if fields[0] in "ZX" else int(fields[19])
 
 
+def has_ended(record: ProcessRecord) -> bool:
+    """Whether a child of this process has ended; it is then gone for good, and no zombie."""
+    if not is_alive(record):
+        return True
+    try:
+        return os.waitpid(record.pid, os.WNOHANG)[0] != 0
+    except ChildProcessError:
+        return True
+
+
 def is_alive(record: ProcessRecord) -> bool:
     """Whether the very process of the record (not another one with its pid) still runs."""
     return start_ticks(record.pid) == record.start_ticks

@@ -19,6 +19,7 @@ import psutil
 import pytest
 
 from archzero_lab.settings import ROOT
+from tests.unit.test_claims_of_ones_own import OWN
 from tests.unit.test_load_reports import write_capacity
 
 pytestmark = pytest.mark.alone
@@ -166,30 +167,16 @@ def test_a_killed_command_leaves_nothing_that_the_next_one_does_not_end(environm
     assert not any(psutil.pid_exists(pid) and psutil.Process(pid).status() != "zombie" for pid in left)
 
 
-OWN_CLAIM = """
-[risks]
-title = "Our risks"
-sentence = "The cache alone makes them as fast"
-section = "our own"
-metric = "mean"
-claimed = { before = 10, after = 1, improvement = 0.5 }
-arms = { control = "control", treatment = "cache" }
-operations = "requests"
-paths = ["/api/v1/cards?type=Risk", "/api/v1/cards?type=Risk&minQuality=50"]
-rule = "improvement"
-mechanism = "hits"
-"""
-
-
 def test_a_report_measures_writes_its_files_and_refuses_a_second_one_meanwhile(
     environment: dict[str, str], tmp_path: Path
 ) -> None:
     reports = Path(environment["ARCHZERO_REPORTS"])
     own = tmp_path / "claims.own.toml"
-    own.write_text(OWN_CLAIM)
+    claimed = OWN.replace('treatment = "treatment"', 'treatment = "cache"').replace('metric = "p95"', 'metric = "mean"')
+    own.write_text(claimed)
     process = subprocess.Popen(
         [str(ROOT / "lab"), "report", "--profile", "smoke", "--cards", "1000", "--only", "card_detail_cached",
-         "--only", "index_overhead", "--only", "risks"],
+         "--only", "index_overhead", "--only", "open_risks"],
         stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
         env={**environment, "COLUMNS": "160", "ARCHZERO_CLAIMS": str(own)},
     )  # fmt: skip
@@ -204,7 +191,7 @@ def test_a_report_measures_writes_its_files_and_refuses_a_second_one_meanwhile(
     assert "Card detail, cached" in out
     latest = reports / "latest"
     summary = json.loads((latest / "summary.json").read_text())
-    assert [claim["id"] for claim in summary["claims"]] == ["card_detail_cached", "index_overhead", "risks"]
+    assert [claim["id"] for claim in summary["claims"]] == ["card_detail_cached", "index_overhead", "open_risks"]
     assert [stage["name"] for stage in summary["stages"]] == [
         "servers", "load", "migrate", "measure", "locust", "notebooks", "report",
     ]  # fmt: skip

@@ -20,8 +20,6 @@ import pytest
 from archzero_lab.servers.process import free_port
 from archzero_lab.settings import ROOT
 
-pytestmark = pytest.mark.alone
-
 SMALL = ("--cards", "1000", "--duration", "4", "--warm-up", "1")
 
 
@@ -144,10 +142,17 @@ def test_the_web_ui_has_classes_shapes_and_a_live_page_and_leaves_nothing(enviro
         assert 'href="live"' in page
         assert "Plotly.react" in _get(url + "/live")
         assert len(_get(url + "/live/plotly.js")) > 1_000_000
-        form = {"user_count": "1", "spawn_rate": "1", "user_classes": "OpenArrivals", "shape_class": "Constant",
-                "arrival_rate": "60", "run_time": "60"}  # fmt: skip
-        started = urllib.request.urlopen(url + "/swarm", urllib.parse.urlencode(form).encode(), timeout=20)
-        assert json.load(started)["success"]
+
+        def swarm(**more: str) -> None:
+            form = {"user_count": "1", "spawn_rate": "1", "arrival_rate": "60", "run_time": "60", **more}
+            started = urllib.request.urlopen(url + "/swarm", urllib.parse.urlencode(form).encode(), timeout=20)
+            assert json.load(started)["success"]
+
+        def stop() -> None:
+            stopped = urllib.request.urlopen(urllib.request.Request(url + "/stop", method="POST"), timeout=40)
+            assert json.load(stopped)["success"]
+
+        swarm(user_classes="OpenArrivals", shape_class="Constant")
 
         def filled() -> Any:
             live = json.loads(_get(url + "/live/data"))
@@ -163,8 +168,13 @@ def test_the_web_ui_has_classes_shapes_and_a_live_page_and_leaves_nothing(enviro
         assert last["statements_per_s"] >= 0
         assert last["redis_memory_bytes"] > 100_000
         assert "card" in last["by_kind"]
-        stopped = urllib.request.urlopen(urllib.request.Request(url + "/stop", method="POST"), timeout=40)
-        assert json.load(stopped)["success"]
+        stop()
+        # a second run begins anew, a search for a capacity too, which wants arrivals
+        swarm(user_classes="OpenArrivals", shape_class="Capacity")
+        assert _until(filled)["state"] == "running"
+        stop()
+        swarm(user_classes="PortfolioUser", shape_class="Capacity")
+        _until(lambda: json.loads(_get(url + "/live/data"))["state"] in ("stopped", "ready"))
     finally:
         process.send_signal(signal.SIGINT)
         process.communicate(timeout=60)

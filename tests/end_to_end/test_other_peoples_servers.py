@@ -8,14 +8,11 @@ import subprocess
 from pathlib import Path
 
 import psycopg
-import pytest
 import redis
 
 from archzero_lab.bootstrap.stack import Stack
 from archzero_lab.postgres.databases import database_url
 from archzero_lab.settings import ROOT
-
-pytestmark = pytest.mark.alone
 
 
 def test_a_report_on_given_servers_touches_nothing_of_theirs(stack: Stack, tmp_path: Path) -> None:

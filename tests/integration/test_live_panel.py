@@ -11,8 +11,6 @@ from nbformat.v4 import new_code_cell, new_notebook
 
 from archzero_lab.settings import ROOT
 
-pytestmark = pytest.mark.alone
-
 CELLS = [
     "import sys; sys.path.insert(0, {root!r})\nimport archzero_lab as lab, time, threading",
     "began = time.perf_counter()\n"

@@ -13,14 +13,11 @@ from pathlib import Path
 from typing import Any
 
 import psycopg
-import pytest
 import redis
 
 from archzero_lab.bootstrap.service import ServiceConfig
 from archzero_lab.bootstrap.stack import Stack
 from archzero_lab.settings import ROOT, CacheSettings, PoolSettings
-
-pytestmark = pytest.mark.alone
 
 PROCESSES = 4
 CALLERS = 125

@@ -12,7 +12,7 @@ import pytest
 from archzero_lab.jupyter.load import Load
 from archzero_lab.pipeline import claim_pictures, load_result
 from archzero_lab.pipeline.load_request import LoadRequest
-from archzero_lab.pipeline.load_result import capacity_of, seconds_frame, told, trials_frame
+from archzero_lab.pipeline.load_result import capacity_of, seconds_frame, told, told_capacity, trials_frame
 
 TIMES = {"p50": 0.002, "p95": 0.02, "p99": 0.04, "max": 0.3}
 
@@ -21,7 +21,8 @@ def _found(rate: float) -> dict[str, Any]:
     """A result as loadtests/results.py makes it: two trials, four seconds."""
     trials = [
         {"rate_per_s": offered, "achieved_rate_per_s": min(offered, rate), "requests": 400, "response_time_s": TIMES,
-         "slow_share": 0.0 if offered <= rate else 0.4, "error_share": 0.0, "held": offered <= rate, "reasons": []}
+         "slow_share": 0.0 if offered <= rate else 0.4, "error_share": 0.0, "held": offered <= rate, "reasons": [],
+         "generator_in_the_way": False}
         for offered in (rate, rate * 1.1)
     ]  # fmt: skip
     seconds = [
@@ -38,7 +39,8 @@ def _found(rate: float) -> dict[str, Any]:
         "dropped": 0, "response_time_s": TIMES, "service_time_s": TIMES, "lateness_s": {"p50": 0.0, "p99": 0.001},
         "valid": True, "reasons": ["block 1: the generator was late (p99 9 ms)"], "failed_because": {},
         "actions": {"open card": {"requests": 400, "failures": 6, "response_time_s": TIMES}}, "blocks": [],
-        "trials": trials, "capacity": {"rate_per_s": rate}, "by_second": seconds, "service": service,
+        "trials": trials, "capacity": {"rate_per_s": rate, "generator_in_the_way": False},
+        "by_second": seconds, "service": service,
     }  # fmt: skip
 
 
@@ -50,7 +52,7 @@ def write_capacity(folder: Path, *, cards: int = 1_000, machine: str = "abcd1234
         rounds = [_found(max(rate, 10.0)) for rate in rates]
         if arm == "control":
             rounds = [found | {"trials": [trial | {"held": False} for trial in found["trials"]]} for found in rounds]
-        entry = told(arm, rounds[-1], capacity_of(rates))
+        entry = told_capacity(arm, rounds) | {"capacity": capacity_of(rates).as_dict()}
         arms.append(entry | {name: rounds[-1][name] for name in ("actions", "blocks", "failed_because", "seconds")})
         trials.append(trials_frame(arm, rounds))
         seconds += [seconds_frame(arm, found).assign(round=number) for number, found in enumerate(rounds)]
@@ -80,6 +82,25 @@ def test_a_load_is_read_back_with_its_tables_and_figures(tmp_path: Path) -> None
     assert "locust 20 %" in load.use("treatment").alt
     assert load.actions().loc[("treatment", "open card"), "failures"] == 6
     assert "block 1: the generator was late" in repr(load.trust())
+
+
+def test_a_capacity_that_locust_limited_is_not_valid_and_every_round_says_why() -> None:
+    rounds = [_found(rate) | {"reasons": []} for rate in (300.0, 380.0, 400.0, 390.0, 410.0, 405.0, 395.0)]
+    assert told_capacity("treatment", rounds)["valid"]
+    rounds[0]["capacity"]["generator_in_the_way"] = True
+    rounds[0]["reasons"] = ["at 330/s the generator was late (p99 30 ms)"]
+    first = told_capacity("treatment", rounds)
+    assert first["valid"], "the first search is not analysed"
+    assert first["reasons"] == ["round 0: at 330/s the generator was late (p99 30 ms)"]
+    rounds[3]["capacity"]["generator_in_the_way"] = True
+    assert not told_capacity("treatment", rounds)["valid"]
+    assert told_capacity("treatment", rounds)["capacity"]["rounds"] == [380.0, 400.0, 390.0, 410.0, 405.0, 395.0]
+
+
+def test_the_password_of_a_host_is_not_kept() -> None:
+    found = told("host", _found(10.0) | {"host": "http://me:s3cret@127.0.0.1:1"}, None)
+    assert found["host"] == "http://me:***@127.0.0.1:1"
+    assert "s3cret" not in json.dumps(found)
 
 
 def test_a_report_shows_the_newest_capacity_of_its_machine_and_size(

@@ -113,6 +113,7 @@ for name, found in {
     "dropped": second(dropped=7), "busy": second(cpu=97.0),
 }.items():
     print(json.dumps([name, results.reasons_of(found, "open")]))
+print(json.dumps(["own doing", results.generator_reasons(second(dropped=7, late_ms=30), "open")]))
 print(json.dumps(["late users", results.reasons_of(second(late_ms=30), "closed")]))
 
 class Environment:
@@ -137,6 +138,7 @@ def test_where_the_generator_is_in_the_way_the_block_and_then_the_run_are_invali
     assert found["in order"] == found["late beside slow answers"] == found["late users"] == []
     assert found["late"] == ["the generator was late (p99 30 ms)"]
     assert found["dropped"] == ["the generator dropped 7 requests: too many were unanswered"]
+    assert found["own doing"] == ["the generator was late (p99 30 ms)"], "a drop is what the service left unanswered"
     assert found["busy"] == ["Locust is the bottleneck (97 % of a core)"]
     assert found["two blocks of twenty"] == [True, 2, 10_000, 100]
     assert found["three blocks of twenty"] == [False, 3, 10_000, 100]
