@@ -113,7 +113,7 @@ def _try_statement_statistics(connection: psycopg.Connection[tuple[object, ...]]
 def in_words(label: str) -> str:
     """What a database's label says it holds, as a person reads it; "" of one that was never finished."""
     found = _read_label(label)
-    return label if found is None else f"{found[0]}: {found[1]:,} cards, {found[2]:,} relationships"
+    return label if found is None else f"{found[0]}, {found[2]:,} relationships"
 
 
 def _read_label(text: str) -> tuple[str, int, int] | None:
