@@ -27,10 +27,14 @@ class Pace:
         self.finished = False
 
     def set(self, *, shape: str, rate: float, duration_s: float, processes: int, origin: float) -> None:
-        """Begin now with a rate a second over all processes."""
+        """Begin at `origin` with a rate a second over all processes.
+
+        A worker is told a moment later. Did it begin then, it would end so much after the others, with arrivals
+        beyond the run's last second.
+        """
         self.shape, self.rate, self.duration_s, self.processes = shape, rate, duration_s, processes
         self.origin = origin
-        self.began_s, self.finished = time.perf_counter(), False
+        self.began_s, self.finished = time.perf_counter() - (time.time() - origin), False
 
     def rate_at(self, now_s: float) -> float:
         """This process' arrivals a second; none after the run's time, whenever Locust gets to ending it."""

@@ -144,6 +144,23 @@ def test_where_the_generator_is_in_the_way_the_block_and_then_the_run_are_invali
     assert found["three blocks of twenty"] == [False, 3, 10_000, 100]
 
 
+_TOLD_LATE = """
+import time
+import pace
+
+pace.CURRENT.set(shape="constant", rate=100.0, duration_s=8.0, processes=2, origin=time.time() - 0.25)
+now_s = time.perf_counter()
+print(pace.CURRENT.rate_at(now_s + 7.7), pace.CURRENT.rate_at(now_s + 7.8))
+"""
+
+
+def test_a_worker_that_is_told_late_ends_with_the_others() -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", _TOLD_LATE], cwd=ROOT / "loadtests", capture_output=True, text=True, check=True
+    )
+    assert done.stdout.split() == ["50.0", "0.0"]
+
+
 TIMES = st.lists(st.floats(min_value=1e-5, max_value=100.0), min_size=1, max_size=200)
 
 
