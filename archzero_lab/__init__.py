@@ -7,26 +7,30 @@ In a notebook: `import archzero_lab as lab`, then `lab.load_run("latest")`, `lab
 from __future__ import annotations
 
 import importlib
+import sys
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from archzero_lab.jupyter.arms import Requests, Statement
     from archzero_lab.jupyter.cache import degradation, staleness
+    from archzero_lab.jupyter.contents import cache_keys
     from archzero_lab.jupyter.experiment import Experiment, experiment
     from archzero_lab.jupyter.load import Load, load
     from archzero_lab.jupyter.plans import plan_diff, plan_from
+    from archzero_lab.jupyter.report import Report, report
     from archzero_lab.jupyter.run import Run, claims, load_run, runs
     from archzero_lab.jupyter.stack import explain, sql, stack
 
 _HOMES = {
-    "Requests": "arms", "Statement": "arms", "degradation": "cache", "staleness": "cache", "Experiment": "experiment",
-    "experiment": "experiment", "Load": "load", "load": "load", "plan_diff": "plans", "plan_from": "plans",
-    "Run": "run", "claims": "run", "load_run": "run", "runs": "run", "explain": "stack", "sql": "stack",
-    "stack": "stack",
+    "Requests": "arms", "Statement": "arms", "cache_keys": "contents", "degradation": "cache", "staleness": "cache",
+    "Experiment": "experiment", "experiment": "experiment", "Load": "load", "load": "load", "plan_diff": "plans",
+    "plan_from": "plans", "Report": "report", "report": "report", "Run": "run", "claims": "run", "load_run": "run",
+    "runs": "run", "explain": "stack", "sql": "stack", "stack": "stack",
 }  # fmt: skip
 __all__ = [
-    "Experiment", "Load", "Requests", "Run", "Statement", "cards", "claims", "degradation", "experiment", "explain",
-    "load", "load_run", "plan_diff", "plan_from", "runs", "sql", "stack", "staleness",
+    "Experiment", "Load", "Report", "Requests", "Run", "Statement", "cache_keys", "cards", "claims", "degradation",
+    "experiment", "explain", "load", "load_run", "plan_diff", "plan_from", "report", "runs", "sql", "stack",
+    "staleness",
 ]  # fmt: skip
 
 
@@ -42,3 +46,13 @@ def __getattr__(name: str) -> Any:
 def load_ipython_extension(shell: Any) -> None:
     """What %load_ext archzero_lab calls."""
     importlib.import_module("archzero_lab.jupyter.magics").register(shell)
+
+
+def _errors_in_one_line() -> None:
+    ipython = sys.modules.get("IPython")
+    shell = ipython.get_ipython() if ipython is not None else None
+    if shell is not None:
+        importlib.import_module("archzero_lab.jupyter.errors").in_one_line(shell)
+
+
+_errors_in_one_line()

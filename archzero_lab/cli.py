@@ -68,6 +68,9 @@ def report(
     resume: Annotated[
         str, typer.Option(metavar="RUN", help="Go on with a run that was interrupted, as it was asked for.")
     ] = "",
+    progress: Annotated[
+        Literal["text", "json"], typer.Option(help="json: a line of JSON a step, for another program.")
+    ] = "text",
     notebook: Annotated[
         list[str] | None, typer.Option(help="Only run this notebook, such as staleness; repeat for several.")
     ] = None,
@@ -77,7 +80,7 @@ def report(
     Writes reports/latest/index.html and prints the scorecard.
     """
     from archzero_lab.bootstrap.stack import exclusive
-    from archzero_lab.pipeline.progress import Reporter
+    from archzero_lab.pipeline.progress import JsonReporter, Reporter
     from archzero_lab.pipeline.question import ask
     from archzero_lab.pipeline.report import make_report
     from archzero_lab.pipeline.report_request import ReportRequest
@@ -90,6 +93,12 @@ def report(
             console.print(f"{page.title}: {_relative(page.html)}", highlight=False)
         return
     request = ReportRequest(profile, cards, inventory, relationships, tuple(only or ()), seed, until_decided, resume)
+    if progress == "json":
+        reporter = JsonReporter()
+        with exclusive("report"):
+            run, _ = make_report(load_settings(), request, reporter)
+        reporter.say({"run": run.id})
+        return
     with exclusive("report"):
         run, summary = make_report(load_settings(), request, Reporter(console))
     print_scorecard(console, summary)
@@ -254,14 +263,19 @@ def notebook() -> None:
 
 
 @app.command()
-def new(name: Annotated[str, typer.Argument(help="Small letters, digits and _.")]) -> None:
+def new(
+    name: Annotated[str, typer.Argument(help="Small letters, digits and _.")],
+    claim: Annotated[
+        bool, typer.Option("--claim/--arms", help="A claim that reports measure too, or two arms to compare.")
+    ] = False,
+) -> None:
     """Write a notebook of your own, which runs as it stands.
 
     Into notebooks/own/, which git ignores; ./lab report --notebook NAME runs it.
     """
     from archzero_lab.pipeline.skeleton import new_own_notebook
 
-    path = new_own_notebook(name)
+    path = new_own_notebook(name, "claim" if claim else "arms")
     console.print(f"{_relative(path)}: open it by ./lab notebook, run it by ./lab report --notebook {name}",
                   highlight=False)  # fmt: skip
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import statistics
 from collections.abc import Collection
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
@@ -64,6 +65,15 @@ class Measurements:
             row |= row.pop("counters")
             rows.append(row)
         return pd.DataFrame(rows)
+
+    def block_ms(self, claim: str, block: int) -> dict[str, float]:
+        """The median service time of each arm in one block, in ms; for looking at while it is measured."""
+        times: dict[str, list[float]] = {}
+        for sample in reversed(self.samples):
+            if (sample.claim, sample.block) != (claim, block):
+                break
+            times.setdefault(sample.arm, []).append(sample.service_time_s)
+        return {arm: statistics.median(values) * 1000 for arm, values in times.items()}
 
     def save(self, folder: Path) -> None:
         """Write samples.parquet and slots.parquet, each in one step."""

@@ -11,6 +11,7 @@ import pandas as pd
 from archzero_lab.errors import LabError, SettingsError
 from archzero_lab.experiments.own import Course, OwnArm, OwnResult, check_metric, result_of, run_own
 from archzero_lab.jupyter.arms import Arm, own_arm
+from archzero_lab.jupyter.narrowing import narrowing
 from archzero_lab.reporting import figures
 
 _LOOK_S = 0.1
@@ -31,6 +32,7 @@ class Experiment:
         self._result: OwnResult | None = None
         self._error: BaseException | None = None
         self._began = time.monotonic()
+        self._intervals: list[tuple[int, float, float]] = []
 
         def measure() -> None:
             try:
@@ -83,6 +85,19 @@ class Experiment:
     def so_far(self) -> OwnResult:
         """What the blocks measured so far say; for looking, not for a verdict to quote: looking often fools."""
         return result_of(self._arms, self._course, self._metric, self._margin)
+
+    def so_far_html(self) -> str:
+        """The blocks so far and how their interval narrows; for looking, as `so_far` is."""
+        found = self.so_far()
+        c = found.comparison
+        if c is None:
+            return "<p>warming up</p>"
+        if not self._intervals or self._intervals[-1][0] != c.blocks:
+            self._intervals.append((c.blocks, c.ci_low, c.ci_high))
+        table = found.blocks.pivot_table(index="block", columns="arm", values="ms")
+        ratios = (table["treatment"] / table["control"]).tolist()
+        said = f"so far {c.effect_size:.3f} ({c.ci_low:.3f} to {c.ci_high:.3f}), treatment / control"
+        return f"<p>{said}</p>" + narrowing(ratios, self._intervals, self._course.wanted, self._margin)
 
     @property
     def verdict(self) -> str:

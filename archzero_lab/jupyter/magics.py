@@ -6,14 +6,14 @@ import argparse
 import shlex
 from typing import Any
 
-import pandas as pd
 from IPython.core.magic import Magics, cell_magic, line_magic, magics_class
 
-from archzero_lab.errors import LabError, SettingsError, unknown_name
+from archzero_lab.errors import SettingsError, unknown_name
+from archzero_lab.jupyter.contents import CacheContents, cache_keys
+from archzero_lab.jupyter.errors import in_one_line
 from archzero_lab.jupyter.experiment import Experiment, experiment
 from archzero_lab.jupyter.plans import ShownDiff, ShownPlan, plan_diff
-from archzero_lab.jupyter.stack import explain, stack
-from archzero_lab.pipeline.checks import call
+from archzero_lab.jupyter.stack import explain
 
 
 class _Line(argparse.ArgumentParser):
@@ -78,24 +78,12 @@ class LabMagics(Magics):
         return experiment(self._arms[given.against], arm, blocks=given.blocks, metric=given.metric)
 
     @line_magic("cache")  # type: ignore[arg-type]  # IPython types its decorators for functions
-    def cache_line(self, line: str) -> pd.DataFrame:
-        """%cache: hits, misses and hit rate by kind of key, near and far."""
-        url = stack().service_url
-        status, told = call(url, "GET", "/api/v1/cache/stats")
-        if status != 200:
-            raise LabError(f"{url} does not tell its cache's counters ({status}); ./lab down, then lab.stack() again")
-        rows = {**told["by_kind"], "all": {key: value for key, value in told.items() if key != "by_kind"}}
-        return pd.DataFrame(rows).T.drop(columns="enabled", errors="ignore")
+    def cache_line(self, line: str) -> CacheContents:
+        """%cache: hit rate, keys by kind, memory, the hottest keys."""
+        return cache_keys()
 
 
 def register(shell: Any) -> None:
     """Add the magics to a kernel, and show our own errors as one line."""
     shell.register_magics(LabMagics)
-    shell.set_custom_exc((LabError,), _tell)
-
-
-def _tell(shell: Any, kind: Any, value: BaseException, _: Any, tb_offset: Any = None) -> list[str]:
-    """One readable line in the cell's output, without the frames of our own code; the cell still counts as failed."""
-    line = f"{kind.__name__}: {value}"
-    shell._showtraceback(kind, value, [line])
-    return [line]
+    in_one_line(shell)

@@ -1,60 +1,103 @@
-"""The panel of a running experiment: progress, time left, the narrowing interval, a stop button."""
+"""The panel of what runs: progress, time left, blocks as they arrive, counters each second, a stop button."""
 
 from __future__ import annotations
 
 import asyncio
 import html
 import os
-from typing import TYPE_CHECKING, Any
+import time
+from collections.abc import Mapping, Sequence
+from typing import Any, Protocol
 
 from archzero_lab.errors import LabError
+from archzero_lab.jupyter.errors import tell
+from archzero_lab.jupyter.pulse import Pulse
 
-if TYPE_CHECKING:
-    from archzero_lab.jupyter.experiment import Experiment
-
-_LOOK_S = 0.5
+_LOOK_S = 0.25
+_BEAT_S = 1.0
 
 
-def show(running: Experiment) -> None:
-    """Show a panel that follows the experiment, or, where nobody can press a button, wait and show the result."""
+class Watched(Protocol):
+    """What a panel can follow: an experiment, a report."""
+
+    @property
+    def running(self) -> bool:
+        """Whether it still measures."""
+
+    @property
+    def progress(self) -> float:
+        """The share that is done, 0 to 1."""
+
+    @property
+    def seconds_left(self) -> float | None:
+        """About how long it still takes."""
+
+    def stop(self) -> Any:
+        """End after the current block and keep what was measured."""
+
+    def so_far_html(self) -> str:
+        """What can be said meanwhile."""
+
+    def _repr_html_(self) -> str: ...
+
+
+def show(running: Watched) -> None:
+    """Show a panel that follows what runs, or, where nobody can press a button, wait and show the result.
+
+    Bar, button and counters are widgets; the result is ordinary output, which stays in the saved notebook and is there
+    where a front end shows no widgets.
+    """
     from IPython.display import HTML, display
 
     if not _has_front_end():
-        display(HTML(running._repr_html_()))
+        try:
+            display(HTML(running._repr_html_()))
+        except LabError as error:
+            tell(error)
         return
     import ipywidgets as widgets
 
     bar = widgets.FloatProgress(value=0.0, min=0.0, max=1.0, layout=widgets.Layout(width="50%"))
     told = widgets.HTML()
-    button = widgets.Button(description="Stop after this block", icon="stop")
-    outcome = widgets.HTML()
+    button = widgets.Button(description="Stop after this block", icon="stop", layout=widgets.Layout(width="auto"))
+    counters = widgets.HTML()
 
     def stop(_: Any) -> None:
         running.stop()
         button.disabled = True
 
     button.on_click(stop)
-    display(widgets.VBox([widgets.HBox([bar, told, button]), outcome]))
+    display(widgets.VBox([widgets.HBox([bar, told, button]), counters]))
+    outcome = display(HTML("<p>starting</p>"), display_id=True)
+    assert outcome is not None
 
     async def follow() -> None:
-        seen = -1
+        loop = asyncio.get_running_loop()
+        pulse = await loop.run_in_executor(None, Pulse)
+        seen = -1.0
+        beat = time.monotonic()
         while running.running:
             bar.value = running.progress
             left = running.seconds_left
             told.value = f"{running.progress:.0%}" + (f", about {left:.0f} s left" if left is not None else "")
-            done = round(running.progress * 1_000)
-            if done != seen:
-                seen = done
-                outcome.value = f"<p>{html.escape(so_far(running))}</p>"
+            if running.progress != seen:
+                seen = running.progress
+                outcome.update(HTML(running.so_far_html()))
+            if pulse.beats and time.monotonic() - beat >= _BEAT_S:
+                beat = time.monotonic()
+                # in a thread: a database that is slow to answer must not hold the kernel
+                await loop.run_in_executor(None, pulse.look)
+                counters.value = _counters(pulse.rows)
             await asyncio.sleep(_LOOK_S)
+        pulse.close()
         bar.value, button.disabled = running.progress, True
         told.value = "done" if running.progress >= 1 else "stopped"
         try:
-            outcome.value = running._repr_html_()
+            outcome.update(HTML(running._repr_html_()))
         except LabError as error:
-            outcome.value = f"<p><strong>{html.escape(str(error))}</strong></p>"
+            outcome.update(HTML(f"<p><strong>{html.escape(str(error))}</strong></p>"))
 
-    # on the kernel's own loop: it stays free for other cells while the experiment measures in its thread
+    # on the kernel's own loop: it stays free for other cells while the measuring goes on elsewhere
     task = asyncio.ensure_future(follow())
     _FOLLOWING.add(task)
     task.add_done_callback(_FOLLOWING.discard)
@@ -63,12 +106,28 @@ def show(running: Experiment) -> None:
 _FOLLOWING: set[Any] = set()
 
 
-def so_far(running: Experiment) -> str:
-    """The interval so far, in a line."""
-    c = running.so_far().comparison
-    if c is None:
-        return "warming up"
-    return f"so far {c.effect_size:.3f} ({c.ci_low:.3f} to {c.ci_high:.3f}) over {c.blocks} blocks, treatment / control"
+def _counters(rows: Sequence[Mapping[str, float | None]]) -> str:
+    """The newest reading in numbers, the last minute of each as a line."""
+    if not rows:
+        return ""
+    heads = "".join(f"<th style='padding:0 8px'>{html.escape(name)}</th>" for name in rows[-1])
+    values = "".join(f"<td style='padding:0 8px'>{'-' if v is None else f'{v:,g}'}</td>" for v in rows[-1].values())
+    lines = "".join(f"<td>{_line([row.get(name) for row in rows[-60:]])}</td>" for name in rows[-1])
+    return f"<table style='text-align:right'><tr>{heads}</tr><tr>{values}</tr><tr>{lines}</tr></table>"
+
+
+def _line(values: Sequence[float | None]) -> str:
+    known = [value for value in values if value is not None]
+    top = max(known, default=0.0) or 1.0
+    points = " ".join(
+        f"{at * 80 / max(len(values) - 1, 1):.1f},{18 - 16 * value / top:.1f}"
+        for at, value in enumerate(values)
+        if value is not None
+    )
+    return (
+        "<svg width='80' height='20' role='img'><polyline fill='none' stroke='currentColor' "
+        f"stroke-width='1.2' points='{points}'/></svg>"
+    )
 
 
 def _has_front_end() -> bool:

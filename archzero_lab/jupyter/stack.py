@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import html
+import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, cast
@@ -12,7 +13,7 @@ import psycopg
 
 from archzero_lab.bootstrap.portfolios import arm_urls, in_words
 from archzero_lab.bootstrap.services import SERVICE_ARMS
-from archzero_lab.bootstrap.stack import kept_stack, status
+from archzero_lab.bootstrap.stack import kept_stack, read_state, status
 from archzero_lab.errors import DatabaseError, mask_secrets, unknown_name
 from archzero_lab.jupyter.plans import ShownPlan
 from archzero_lab.pipeline.keep_up import bring_everything_up
@@ -20,19 +21,24 @@ from archzero_lab.postgres.migrations import connect
 from archzero_lab.postgres.plans import explain as explain_statement
 from archzero_lab.settings import load_settings
 
+_CARDS = 20_000
 _DATABASES = {name: database for name, (database, _) in SERVICE_ARMS.items()}
 
 
 @dataclass(frozen=True)
 class RunningStack:
-    """What is up: the service's URL, and a database URL by arm (control has no index, treatment has phase 5's)."""
+    """What is up: the service's URL, and a database URL by arm (control has no index, treatment has phase 5's).
+
+    `reused` says what was there already and what was done anew.
+    """
 
     service_url: str
     databases: dict[str, str]
     cards: str
+    reused: str = ""
 
     def __repr__(self) -> str:
-        return f"stack: {self.service_url}, databases {', '.join(self.databases)}, {self.cards}"
+        return f"stack: {self.service_url}, databases {', '.join(self.databases)}, {self.cards}; {self.reused}"
 
     def _repr_html_(self) -> str:
         rows = [("service", self.service_url), *((name, mask_secrets(url)) for name, url in self.databases.items())]
@@ -40,21 +46,35 @@ class RunningStack:
             f"<tr><td>{html.escape(name)}</td><td style='text-align:left'>{html.escape(url)}</td></tr>"
             for name, url in rows
         )
-        return f"<p><strong>The stack is up.</strong> {html.escape(self.cards)}</p><table>{cells}</table>"
+        told = f"<p><strong>The stack is up.</strong> {html.escape(self.cards)}</p><table>{cells}</table>"
+        return told + f"<p><em>{html.escape(self.reused)}</em></p>"
 
 
-def stack(cards: int = 20_000) -> RunningStack:
-    """The servers that `./lab up` keeps; started with so many cards where nothing is up. `./lab down` stops them.
+def stack(cards: int | None = None) -> RunningStack:
+    """The servers that `./lab up` keeps, started where nothing is up. `./lab down` stops them.
+
+    With another number of cards than they have, these are loaded anew and everything else is kept.
 
     lab.stack().service_url
     """
     settings = load_settings()
-    if kept_stack(settings) is None or not status(settings)["service"]["url"]:
-        bring_everything_up(settings, cards)
+    before = kept_stack(settings)
+    up = before is not None and bool(status(settings)["service"]["url"])
+    service = (read_state() or {}).get("service") or {}
+    if up and cards in (None, service.get("cards")):
+        minutes = (time.time() - service.get("up_since", time.time())) / 60
+        reused = f"reused: all of it, up for {minutes:.0f} min; nothing was loaded"
+    else:
+        began = time.monotonic()
+        _, held = bring_everything_up(settings, cards or _CARDS)
+        kept_too = "reused: PostgreSQL and Redis, which were up; " if before is not None else ""
+        reused = f"{kept_too}made now: databases with {held:,} cards, the service ({time.monotonic() - began:.0f} s)"
     kept = kept_stack(settings)
     assert kept is not None
     labels = kept.databases()
-    return RunningStack(status(settings)["service"]["url"], arm_urls(kept, "up"), in_words(labels.get("base", "")))
+    return RunningStack(
+        status(settings)["service"]["url"], arm_urls(kept, "up"), in_words(labels.get("base", "")), reused
+    )
 
 
 def database_of(arm: str) -> str:

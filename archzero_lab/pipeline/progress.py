@@ -1,10 +1,19 @@
-"""Progress of long work: one line that says what, how far, and how long is left; plain lines where no one watches."""
+"""Progress of long work: one line that says what, how far, and how long is left; plain lines where no one watches.
+
+For another program, such as the panel in a notebook, the same as JSON lines.
+"""
 
 from __future__ import annotations
 
+import json
+import os
+import signal
+import sys
+import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from typing import Any
 
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
@@ -16,6 +25,11 @@ class Reporter:
     def __init__(self, console: Console, quiet_s: float = 10.0) -> None:
         self.console = console
         self._quiet_s = quiet_s
+        self.stop_asked = threading.Event()
+        """Set where somebody wants it to end after the current block."""
+
+    def block(self, claim: str, block: int, values_ms: dict[str, float]) -> None:
+        """A block of a claim is measured: the median of each of its arms, in ms."""
 
     @contextmanager
     def work(self, what: str) -> Iterator[Callable[[float], None]]:
@@ -47,3 +61,36 @@ class Reporter:
 
         yield tell
         self.console.print(f"{what:<12} {time.monotonic() - began:6.1f} s", highlight=False)
+
+
+class JsonReporter(Reporter):
+    """Tells a program: a JSON object a line on stdout. The word `stop` on stdin asks for the end after the block.
+
+    Where stdin ends the other program is gone, and so is the reason to go on.
+    """
+
+    def __init__(self) -> None:
+        super().__init__(Console(file=sys.stderr, quiet=True))
+        threading.Thread(target=self._listen, daemon=True, name="listener").start()
+
+    @contextmanager
+    def work(self, what: str) -> Iterator[Callable[[float], None]]:
+        """Tell of each step."""
+        self.say({"stage": what, "share": 0.0})
+        yield lambda share: self.say({"stage": what, "share": round(share, 4)})
+        self.say({"stage": what, "share": 1.0})
+
+    def block(self, claim: str, block: int, values_ms: dict[str, float]) -> None:
+        """Tell of a measured block."""
+        self.say({"claim": claim, "block": block, "ms": values_ms})
+
+    def say(self, told: dict[str, Any]) -> None:
+        """Write one object."""
+        sys.stdout.write(json.dumps(told) + "\n")
+        sys.stdout.flush()
+
+    def _listen(self) -> None:
+        for line in sys.stdin:
+            if line.strip() == "stop":
+                self.stop_asked.set()
+        os.kill(os.getpid(), signal.SIGINT)

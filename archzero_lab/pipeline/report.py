@@ -19,6 +19,7 @@ from archzero_lab.bootstrap.services import SERVICE_ARMS, start_service
 from archzero_lab.bootstrap.stack import Stack, running_stack
 from archzero_lab.bootstrap.yardstick import Yardstick
 from archzero_lab.cards.catalog import Catalog, read_catalog
+from archzero_lab.errors import LabError
 from archzero_lab.experiments.analysis import analyze_check, analyze_gain, analyze_range, claim_course
 from archzero_lab.experiments.claim_result import ClaimResult, adjust
 from archzero_lab.experiments.claims import Claim
@@ -77,10 +78,11 @@ def make_report(settings: Settings, request: ReportRequest, reporter: Reporter) 
             yardstick = Yardstick(stack, run.path / "constant.log")
             cleanup.callback(yardstick.close)
             client = yardstick.client_cost(_CLIENT_REQUESTS)
-            measured = _measure(run, claims, arms, catalog, profile, request.seed, yardstick.measure_ms, tell)
+            measured = _measure(run, claims, arms, catalog, profile, request.seed, yardstick.measure_ms, tell, reporter)
             if request.until_decided_min:
                 _until_decided(claims, arms, catalog, profile, request, yardstick.measure_ms, measured)
             measured.save(run.path)
+            _end_where_asked(run, reporter)
             tried = _check(run, claims, stack, arms["treatment"], urls["treatment"], catalog)
         load: LoadResult | None = None
         with run.stage("locust"), reporter.work("locust") as tell:
@@ -89,6 +91,7 @@ def make_report(settings: Settings, request: ReportRequest, reporter: Reporter) 
             if mixed:
                 of_mix = {name: arms[name] for name in arms_of(mixed)}
                 load = _load(run, stack, of_mix, catalog, profile, request.seed, tell)
+        _end_where_asked(run, reporter)
         plans = collect_plans(urls, catalog)
         run.write_json("plans.json", plans)
         indexes = collect_index_sizes(urls)
@@ -113,8 +116,13 @@ def make_report(settings: Settings, request: ReportRequest, reporter: Reporter) 
 
 
 def _tell_how_to_go_on(run: RunFolder, reporter: Reporter) -> None:
-    if any(name in run.done for name in ("measured", "tried", "load")):
+    if any(name in run.done for name in ("measured", "blocks", "tried", "load")):
         reporter.console.print(f"what is measured is kept; go on with: ./lab report --resume {run.id}", highlight=False)
+
+
+def _end_where_asked(run: RunFolder, reporter: Reporter) -> None:
+    if reporter.stop_asked.is_set():
+        raise LabError(f"stopped; what is measured is kept in run {run.id}")
 
 
 def _open_arms(
@@ -142,12 +150,14 @@ def _measure(
     seed: int,
     yardstick: Callable[[], float],
     tell: Callable[[float], None],
+    reporter: Reporter,
 ) -> Measurements:
     whole: list[str] = run.done.get("measured", [])
-    measured = Measurements.read(run.path, whole)
+    begun: dict[str, int] = run.done.get("blocks", {})  # of a claim that was stopped between two of its blocks
+    measured = Measurements.read(run.path, [*whole, *begun])
     timed = [claim for claim in claims if claim.timed and claim.id not in whole]
     slots = 2 * profile.blocks * len(timed)
-    done = 0
+    done = 2 * sum(begun.values())
 
     def step() -> None:
         nonlocal done
@@ -156,10 +166,19 @@ def _measure(
 
     for claim in timed:
         size = profile.slot(claim.operations, QUANTILES.get(claim.metric))
-        run_claim(claim, arms, catalog, size, profile.blocks, seed, measured, step, yardstick)
+        for block in range(begun.get(claim.id, 0), profile.blocks):
+            run_claim(claim, arms, catalog, size, block + 1, seed, measured, step, yardstick, first=block)
+            reporter.block(claim.id, block, measured.block_ms(claim.id, block))
+            if reporter.stop_asked.is_set() and done < slots:
+                measured.save(run.path)
+                run.mark("blocks", {claim.id: block + 1} if block + 1 < profile.blocks else {})
+                run.mark("measured", whole if block + 1 < profile.blocks else [*whole, claim.id])
+                raise LabError(f"stopped after block {block + 1} of {profile.blocks} of {claim.id}; what is measured "
+                               f"is kept in run {run.id}")  # fmt: skip
         measured.save(run.path)
         whole = [*whole, claim.id]
         run.mark("measured", whole)
+    run.mark("blocks", {})
     return measured
 
 

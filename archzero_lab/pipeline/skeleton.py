@@ -1,22 +1,38 @@
-"""`./lab new`: a notebook of one's own in notebooks/own/, which runs as it stands."""
+"""`./lab new`: a notebook of one's own in notebooks/own/, of two arms or of a claim, which runs as it stands."""
 
 from __future__ import annotations
 
 import re
 from pathlib import Path
+from typing import Literal
 
 import nbformat
+from nbformat import NotebookNode
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
 
 from archzero_lab.errors import LabError, SettingsError
+from archzero_lab.experiments.claims import OWN_CLAIMS, load_claims
 from archzero_lab.reporting.notebooks import NOTEBOOKS
 
 OWN = NOTEBOOKS / "own"
 _NAME = re.compile(r"[a-z][a-z0-9_]*")
+_CLAIM = """
+[{name}]
+title = "{title}"
+sentence = "The newest page of risks: at least half the time with phase 5"
+section = "our own"
+metric = "p50"
+claimed = {{ before = 20, after = 10, improvement = 0.5 }}
+arms = {{ control = "control", treatment = "treatment" }}
+operations = "requests"
+paths = ["/api/v1/cards?type=Risk"]
+rule = "improvement"
+mechanism = "hits"
+"""
 
 
-def new_own_notebook(name: str) -> Path:
-    """Write notebooks/own/NAME.ipynb: two arms to replace, with blocks as a parameter for papermill.
+def new_own_notebook(name: str, kind: Literal["arms", "claim"] = "arms") -> Path:
+    """Write notebooks/own/NAME.ipynb: two arms to replace, or a claim, which claims.own.toml then holds too.
 
     Raises SettingsError for a name that is no file name, LabError where there is one already: nothing is overwritten.
     """
@@ -25,32 +41,72 @@ def new_own_notebook(name: str) -> Path:
     path = OWN / f"{name}.ipynb"
     if path.exists() or any(found.stem.partition("_")[2] == name for found in NOTEBOOKS.glob("*.ipynb")):
         raise LabError(f"there is a notebook {name} already; take another name, or edit it")
-    parameters = new_code_cell("blocks = 12  # paired blocks; 6 at least for a verdict")
-    parameters.metadata["tags"] = ["parameters"]
-    made = new_notebook(
-        cells=[
-            new_markdown_cell(
-                f"# {name.replace('_', ' ').capitalize()}\n\nThe question, in a sentence. "
-                "Starts the stack where it is not up; some seconds then."
-            ),
-            parameters,
-            new_code_cell("import archzero_lab as lab\n\nlab.stack()"),
-            new_markdown_cell(
-                "What is there now (control), and what might replace it: SQL, a callable, or `lab.Requests`."
-            ),
-            new_code_cell(
-                "control = \"SELECT count(*) FROM cards WHERE type = 'Risk'\"\n"
-                "treatment = \"SELECT count(*) FROM cards WHERE type = 'Risk' AND status = 'active'\"\n"
-                'lab.plan_diff(lab.explain(control, name="control"), lab.explain(treatment, name="treatment"))'
-            ),
-            new_code_cell("found = lab.experiment(control, treatment, blocks=blocks)\nfound"),
-            new_markdown_cell("**Reading.** What the verdict means here, and what to do now."),
-        ],
-        metadata={
-            "kernelspec": {"display_name": "Python 3", "language": "python", "name": "python3"},
-            "language_info": {"name": "python"},
-        },
-    )
+    title = name.replace("_", " ").capitalize()
+    if kind == "claim":
+        if any(claim.id == name for claim in load_claims()):
+            raise LabError(f"there is a claim {name} already; take another name, or edit it")
+        cells = _claim_cells(name, title)
+        written = (
+            OWN_CLAIMS.read_text() if OWN_CLAIMS.exists() else "# Claims of one's own; claims.toml says the form.\n"
+        )
+        partial = OWN_CLAIMS.with_suffix(".part")
+        partial.write_text(written + _CLAIM.format(name=name, title=title))
+        partial.replace(OWN_CLAIMS)
+    else:
+        cells = _arms_cells(title)
     OWN.mkdir(exist_ok=True)
-    nbformat.write(made, path)
+    nbformat.write(
+        new_notebook(
+            cells=cells,
+            metadata={
+                "kernelspec": {"display_name": "Python 3", "language": "python", "name": "python3"},
+                "language_info": {"name": "python"},
+            },
+        ),
+        path,
+    )
     return path
+
+
+def _parameters(source: str) -> NotebookNode:
+    cell = new_code_cell(source)
+    cell.metadata["tags"] = ["parameters"]
+    return cell
+
+
+def _arms_cells(title: str) -> list[NotebookNode]:
+    return [
+        new_markdown_cell(
+            f"# {title}\n\nThe question, in a sentence. Starts the stack where it is not up; some seconds then."
+        ),
+        _parameters("blocks = 12  # paired blocks; 6 at least for a verdict"),
+        new_code_cell("import archzero_lab as lab\n\nlab.stack()"),
+        new_markdown_cell(
+            "What is there now (control), and what might replace it: SQL, a callable, or `lab.Requests`."
+        ),
+        new_code_cell(
+            "control = \"SELECT count(*) FROM cards WHERE type = 'Risk'\"\n"
+            "treatment = \"SELECT count(*) FROM cards WHERE type = 'Risk' AND status = 'active'\"\n"
+            'lab.plan_diff(lab.explain(control, name="control"), lab.explain(treatment, name="treatment"))'
+        ),
+        new_code_cell("found = lab.experiment(control, treatment, blocks=blocks)\nfound"),
+        new_markdown_cell("**Reading.** What the verdict means here, and what to do now."),
+    ]
+
+
+def _claim_cells(name: str, title: str) -> list[NotebookNode]:
+    where = OWN_CLAIMS.name
+    return [
+        new_markdown_cell(
+            f"# {title}\n\nA claim of one's own: `[{name}]` in {where}, beside phase 5's claims.toml; `./lab report` "
+            "measures it with the others. Here it alone, as a smoke run: half a minute, on the running stack or on one "
+            "that it starts."
+        ),
+        _parameters('profile = "smoke"  # standard for a verdict to quote'),
+        new_code_cell(f'import archzero_lab as lab\n\nlab.claims().loc[["{name}"]]'),
+        new_code_cell(f'measured = lab.report(only=["{name}"], profile=profile)\nmeasured'),
+        new_code_cell(f'measured.run.note("{name}")'),
+        new_code_cell(f'measured.run.blocks("{name}")'),
+        new_code_cell(f'measured.run.mechanism("{name}")'),
+        new_markdown_cell("**Reading.** What the verdict means here, and what to do now."),
+    ]

@@ -1,0 +1,100 @@
+"""The cache of the running service in a notebook: how often it helps, what it holds, what is asked for most."""
+
+from __future__ import annotations
+
+import uuid
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import pandas as pd
+
+from archzero_lab.bootstrap.stack import read_state
+from archzero_lab.cache.contents import Contents, read_contents
+from archzero_lab.cards.model import CardFilter
+from archzero_lab.errors import LabError
+from archzero_lab.jupyter.stack import sql, stack
+from archzero_lab.pipeline.checks import call
+
+_DEFAULT = CardFilter()
+
+
+@dataclass(frozen=True)
+class CacheContents:
+    """Three tables: `counters` since the last reset, `kinds` (keys, memory, time to live), `hottest` questions."""
+
+    hit_rate: float | None
+    counters: pd.DataFrame
+    kinds: pd.DataFrame
+    hottest: pd.DataFrame
+    memory: str
+
+    def __repr__(self) -> str:
+        return f"{self._sentence()}\n{self.kinds}\n{self.hottest}"
+
+    def _repr_html_(self) -> str:
+        tables = (
+            ("Reads by kind", self.counters),
+            ("What it holds", self.kinds),
+            ("Asked for most (each process tells every 5 s)", self.hottest),
+        )
+        body = "".join(f"<h4>{title}</h4>{frame.to_html(na_rep='')}" for title, frame in tables if not frame.empty)
+        return f"<p><strong>{self._sentence()}</strong></p>{body}"
+
+    def _sentence(self) -> str:
+        if self.hit_rate is None:
+            return f"Nothing was read through the cache yet; {self.memory}"
+        return f"Hit rate {self.hit_rate:.1%}; {self.memory}"
+
+
+def cache_keys(hottest: int = 10) -> CacheContents:
+    """Hit rate by kind, keys and memory by kind, and what is asked for most, of the running service.
+
+    lab.cache_keys().kinds
+    Raises LabError where the service or its Redis does not answer.
+    """
+    url = stack().service_url
+    status, told = call(url, "GET", "/api/v1/cache/stats")
+    state = read_state() or {}
+    namespace = (state.get("service") or {}).get("namespace")
+    if status != 200 or not namespace:
+        raise LabError(f"{url} does not tell of its cache ({status}); run ./lab down, then lab.stack() again")
+    found = read_contents(state["redis"]["url"], namespace, hottest)
+    counters = pd.DataFrame(told["by_kind"]).T
+    of_limit = f" of {found.maxmemory / 1e6:,.0f} MB" if found.maxmemory else ""
+    memory = f"Redis uses {found.used_memory / 1e6:,.1f} MB{of_limit}"
+    return CacheContents(
+        told["hit_rate"], counters, _kinds(found), _hottest(found), memory + ("" if found.whole else "; scan cut short")
+    )
+
+
+def _kinds(found: Contents) -> pd.DataFrame:
+    frame = pd.DataFrame(
+        {
+            kind: {"keys": held.keys, "kB": round(held.bytes / 1000, 1), "median s to live": held.ttl_s}
+            for kind, held in sorted(found.kinds.items())
+        }
+    ).T
+    return frame.astype({"keys": int}) if not frame.empty else frame
+
+
+def _hottest(found: Contents) -> pd.DataFrame:
+    ids = [what for what, _ in found.hottest if isinstance(what, uuid.UUID)]
+    names: dict[str, str] = {}
+    if ids:
+        rows = sql("SELECT id::text, name FROM cards WHERE id = ANY(%s)", [ids])
+        names = dict(zip(rows["id"], rows["name"], strict=True))
+    rows_told = [
+        {"question": f"card {names.get(str(what), what)}" if isinstance(what, uuid.UUID) else _in_words(what),
+         "times": count}
+        for what, count in found.hottest
+    ]  # fmt: skip
+    return pd.DataFrame(rows_told, columns=["question", "times"]).set_index("question")
+
+
+def _in_words(what: CardFilter) -> str:
+    """Only what differs from the plain first page."""
+    asked: dict[str, Any] = {
+        name: value for name, value in asdict(what).items() if value != getattr(_DEFAULT, name) and value is not None
+    }
+    text = ", ".join(f"{name} {getattr(value, 'value', value)}" for name, value in asked.items())
+    return f"{'search' if what.q is not None else 'list'}: {text or 'first page'}"

@@ -1,0 +1,111 @@
+"""What the running stack does meanwhile, a reading a second: hit rate, pool and database counters."""
+
+from __future__ import annotations
+
+import time
+import urllib.request
+from dataclasses import dataclass, field
+
+import psycopg
+from prometheus_client.parser import text_string_to_metric_families
+
+from archzero_lab.bootstrap.portfolios import arm_urls
+from archzero_lab.bootstrap.stack import kept_stack, status
+from archzero_lab.errors import LabError
+from archzero_lab.pipeline.checks import call
+from archzero_lab.postgres.migrations import connect
+from archzero_lab.settings import load_settings
+
+_POOL = {
+    "held_s": "archzero_pool_held_seconds_sum",
+    "wait_s": "archzero_pool_acquire_wait_seconds_sum",
+    "waits": "archzero_pool_acquire_wait_seconds_count",
+}
+_DATABASE = """
+SELECT sum(xact_commit + xact_rollback)::bigint, sum(blks_hit)::bigint, sum(blks_read)::bigint,
+    sum(tup_returned)::bigint,
+    (SELECT count(*) FROM pg_stat_activity WHERE state = 'active' AND pid <> pg_backend_pid())
+FROM pg_stat_database WHERE datname = ANY(%(names)s)
+"""
+
+
+@dataclass
+class Pulse:
+    """Readings of the stack that `./lab up` keeps. `look()` takes one; nothing where no stack is up."""
+
+    rows: list[dict[str, float | None]] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        self._service = ""
+        self._connection: psycopg.Connection[tuple[object, ...]] | None = None
+        self._names: list[str] = []
+        self._before: dict[str, float] = {}
+        settings = load_settings()
+        kept = kept_stack(settings)
+        if kept is None:
+            return
+        try:
+            urls = arm_urls(kept, "up")
+            self._service = status(settings)["service"]["url"] or ""
+            self._names = [url.rpartition("/")[2].partition("?")[0] for url in urls.values()]
+            # to the maintenance database: a reading must not count itself
+            self._connection = connect(kept.postgres_url, autocommit=True)
+        except (LabError, psycopg.Error):
+            self.close()
+
+    @property
+    def beats(self) -> bool:
+        """Whether there is a stack to read."""
+        return self._connection is not None
+
+    def look(self) -> dict[str, float | None] | None:
+        """What happened since the reading before: rates a second, the hit rate, connections; None of the first."""
+        if self._connection is None:
+            return None
+        try:
+            now = self._counters(self._connection)
+        except (psycopg.Error, OSError, ValueError):
+            self.close()
+            return None
+        before, self._before = self._before, now
+        if not before:
+            return None
+        seconds = now["at"] - before["at"]
+        gone = {name: now[name] - before.get(name, 0.0) for name in now}
+        asked, waits = gone["hits"] + gone["misses"], gone.get("waits", 0.0)
+        row: dict[str, float | None] = {
+            "transactions/s": round(gone["transactions"] / seconds, 1),
+            "rows read/s": round(gone["rows"] / seconds),
+            "blocks from memory/s": round(gone["blocks_hit"] / seconds),
+            "blocks from disk/s": round(gone["blocks_read"] / seconds),
+            "active backends": now["active"],
+            "hit rate": round(gone["hits"] / asked, 3) if asked > 0 else None,
+            "pool: connections held": round(gone.get("held_s", 0.0) / seconds, 2),
+            "pool: wait ms": round(1000 * gone.get("wait_s", 0.0) / waits, 2)
+            if (waits := gone.get("waits", 0.0))
+            else None,
+        }
+        self.rows.append(row)
+        return row
+
+    def close(self) -> None:
+        """End the connection."""
+        if self._connection is not None:
+            self._connection.close()
+            self._connection = None
+
+    def _counters(self, connection: psycopg.Connection[tuple[object, ...]]) -> dict[str, float]:
+        found = connection.execute(_DATABASE, {"names": self._names}).fetchone()
+        names = ("transactions", "blocks_hit", "blocks_read", "rows", "active")
+        counted = {name: float(str(value or 0)) for name, value in zip(names, found or (0,) * 5, strict=True)}
+        counted["at"] = time.monotonic()
+        told = call(self._service, "GET", "/api/v1/cache/stats")[1] if self._service else None
+        told = told if isinstance(told, dict) else {}
+        counted |= {"hits": float(told.get("hits", 0)), "misses": float(told.get("misses", 0))}
+        return counted | (self._pool() if self._service else {})
+
+    def _pool(self) -> dict[str, float]:
+        with urllib.request.urlopen(self._service + "/metrics", timeout=5) as answer:
+            text = answer.read().decode()
+        samples = {s.name: s.value for family in text_string_to_metric_families(text) for s in family.samples}
+        return {short: samples[name] for short, name in _POOL.items() if name in samples}
