@@ -20,7 +20,7 @@ from rich.table import Table
 
 from archzero_lab import check_commands, database_commands, load_commands, run_commands
 from archzero_lab.errors import LabError, mask_secrets
-from archzero_lab.settings import REPORTS, ROOT, load_settings
+from archzero_lab.settings import ROOT, load_settings
 
 app = typer.Typer(
     help="archzero-lab: phase 5's claims as experiments, on a cached card service you can run.",
@@ -238,25 +238,25 @@ def serve(
 
 
 @app.command()
-def notebook() -> None:
-    """Open JupyterLab on the running stack.
+def notebook(
+    browser: Annotated[bool, typer.Option(help="Open a browser window.")] = True,
+    port: Annotated[int, typer.Option(min=0, max=65535, help="0: any free one.")] = 8888,
+) -> None:
+    """Open JupyterLab on the running stack, at the page to start from.
 
-    Without a run to read, a smoke run is measured first.
+    Starts what is not up. Ctrl-C ends JupyterLab, ./lab down the stack.
     """
-    from archzero_lab.bootstrap.stack import exclusive, kept_stack
-    from archzero_lab.pipeline.progress import Reporter
-    from archzero_lab.pipeline.report import make_report
-    from archzero_lab.pipeline.report_request import ReportRequest
+    from archzero_lab.bootstrap.stack import kept_stack
 
-    settings = load_settings()
-    if kept_stack(settings) is None:
+    if kept_stack(load_settings()) is None:
         up(cards=20_000, inventory=None, relationships=None, seed=1)
-    if not (REPORTS / "latest" / "summary.json").exists():
-        console.print("no run to read yet: measuring a smoke run first")
-        with exclusive("notebook"):
-            make_report(settings, ReportRequest("smoke"), Reporter(console))
     os.chdir(ROOT)
-    arguments = ["--ServerApp.root_dir=.", "--LabApp.default_url=/lab/tree/notebooks/00_start.ipynb"]
+    arguments = ["--ServerApp.root_dir=.", "--LabApp.default_url=/lab/tree/notebooks/00_start.ipynb", f"--port={port}"]
+    # defaults of ours below a user's own: JupyterLab neither asks for news nor fetches any
+    config = [str(ROOT / "archzero_lab" / "jupyter" / "config"), os.environ.get("JUPYTER_CONFIG_PATH", "")]
+    os.environ["JUPYTER_CONFIG_PATH"] = os.pathsep.join(filter(None, config))
+    if not browser:
+        arguments.append("--no-browser")
     if os.geteuid() == 0:
         arguments.append("--allow-root")
     os.execv(sys.executable, [sys.executable, "-m", "jupyterlab", *arguments])  # noqa: S606  # no shell: a list

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import html
+import math
 import threading
 import time
 
@@ -13,6 +14,7 @@ from archzero_lab.experiments.own import Course, OwnArm, OwnResult, check_metric
 from archzero_lab.jupyter.arms import Arm, own_arm
 from archzero_lab.jupyter.narrowing import narrowing
 from archzero_lab.reporting import figures
+from archzero_lab.stats.estimates import MINIMUM_BLOCKS
 
 _LOOK_S = 0.1
 
@@ -92,11 +94,14 @@ class Experiment:
         c = found.comparison
         if c is None:
             return "<p>warming up</p>"
-        if not self._intervals or self._intervals[-1][0] != c.blocks:
+        if math.isfinite(c.ci_high) and (not self._intervals or self._intervals[-1][0] != c.blocks):
             self._intervals.append((c.blocks, c.ci_low, c.ci_high))
         table = found.blocks.pivot_table(index="block", columns="arm", values="ms")
         ratios = (table["treatment"] / table["control"]).tolist()
-        said = f"so far {c.effect_size:.3f} ({c.ci_low:.3f} to {c.ci_high:.3f}), treatment / control"
+        interval = (
+            f"{c.ci_low:.3f} to {c.ci_high:.3f}" if self._intervals else f"an interval from block {MINIMUM_BLOCKS} on"
+        )
+        said = f"so far {c.effect_size:.3f} ({interval}), treatment / control"
         return f"<p>{said}</p>" + narrowing(ratios, self._intervals, self._course.wanted, self._margin)
 
     @property

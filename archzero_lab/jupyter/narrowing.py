@@ -24,8 +24,10 @@ def narrowing(
     low = math.log(min(*shown, 1 / (1 + 2 * margin)))
     high = math.log(max(*shown, 1 + 2 * margin))
 
+    across = min(wanted, max(12, round(1.5 * len(ratios))))  # of hundreds, the first ones would be one mark
+
     def x(block: float) -> float:
-        return _LEFT + (block - 0.5) / wanted * (_WIDTH - _LEFT - _RIGHT)
+        return _LEFT + (block - 0.5) / across * (_WIDTH - _LEFT - _RIGHT)
 
     def y(ratio: float) -> float:
         share = (math.log(min(max(ratio, math.exp(low)), math.exp(high))) - low) / (high - low)

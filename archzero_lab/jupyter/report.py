@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import html
 import json
+import math
 import os
 import subprocess
 import sys
@@ -111,8 +112,13 @@ class Report:
         for claim_id, claim in self._claims.items():
             row: dict[str, Any] = {"blocks": len(self._ms.get(claim_id, []))}
             if (found := self._compared(claim_id)) is not None:
-                row |= {"before ms": found.control, "after ms": found.treatment, "ratio": found.effect_size,
-                        "ci_low": found.ci_low, "ci_high": found.ci_high}  # fmt: skip
+                row |= {
+                    "before ms": found.control,
+                    "after ms": found.treatment,
+                    "ratio": found.effect_size,
+                    "ci_low": found.ci_low,
+                    "ci_high": found.ci_high if math.isfinite(found.ci_high) else None,
+                }
             rows[claim.title] = row
         return pd.DataFrame(rows).T
 
@@ -124,7 +130,7 @@ class Report:
             return body
         found = self._compared(newest)
         intervals = self._intervals.setdefault(newest, [])
-        if found is not None and (not intervals or intervals[-1][0] != found.blocks):
+        if found is not None and math.isfinite(found.ci_high) and (not intervals or intervals[-1][0] != found.blocks):
             intervals.append((found.blocks, found.ci_low, found.ci_high))
         claim = self._claims[newest]
         ratios = [block[claim.treatment] / block[claim.control] for block in self._ms[newest]]

@@ -69,7 +69,7 @@ def new_own_notebook(name: str, kind: Literal["arms", "claim"] = "arms") -> Path
 
 
 def _parameters(source: str) -> NotebookNode:
-    cell = new_code_cell(source)
+    cell: NotebookNode = new_code_cell(source)
     cell.metadata["tags"] = ["parameters"]
     return cell
 
