@@ -15,6 +15,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
 import psutil
 import pytest
 
@@ -261,6 +262,78 @@ def test_a_new_notebook_runs_as_it_stands_and_is_never_overwritten(environment: 
     finally:
         path.unlink(missing_ok=True)
         lab(environment, "down")
+
+
+def test_a_new_claim_is_measured_by_its_notebook_and_listed_with_the_others(
+    environment: dict[str, str], tmp_path: Path
+) -> None:
+    path = ROOT / "notebooks" / "own" / "claimed_by_a_test.ipynb"
+    path.unlink(missing_ok=True)
+    own = {**environment, "ARCHZERO_CLAIMS": str(tmp_path / "claims.own.toml")}
+    try:
+        made = lab(own, "new", "claimed_by_a_test", "--claim")
+        assert made.returncode == 0, made.stderr
+        ran = lab(own, "report", "--notebook", "claimed_by_a_test")
+        assert ran.returncode == 0, ran.stderr
+        page = next(Path(environment["ARCHZERO_REPORTS"]).glob("*-notebook-*/claimed_by_a_test.html")).read_text()
+        assert re.search("Claimed by a test: (confirmed|refuted|inconclusive)", page)
+        assert "<svg" in page
+        path.unlink()
+        again = lab(own, "new", "claimed_by_a_test", "--claim")
+        assert (again.returncode, "there is a claim claimed_by_a_test already" in again.stderr) == (2, True)
+        assert not path.exists()
+    finally:
+        path.unlink(missing_ok=True)
+        lab(environment, "down")
+
+
+def _told(process: subprocess.Popen[str]) -> Iterator[dict[str, Any]]:
+    assert process.stdout is not None
+    for line in process.stdout:
+        yield json.loads(line)
+
+
+def test_a_report_that_a_program_stops_ends_after_the_block_and_goes_on_with_the_next(
+    environment: dict[str, str],
+) -> None:
+    process = subprocess.Popen(
+        [str(ROOT / "lab"), "report", "--profile", "smoke", "--cards", "1000", "--only", "card_detail_cached",
+         "--progress", "json"],
+        stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment,
+    )  # fmt: skip
+    blocks = (told for told in _told(process) if "block" in told)
+    first = next(blocks)
+    assert set(first["ms"]) == {"control", "treatment"}
+    assert process.stdin is not None
+    process.stdin.write("stop\n")
+    process.stdin.flush()
+    last = max([first["block"], *(told["block"] for told in blocks)])
+    assert process.stderr is not None
+    said = process.stderr.read()
+    assert process.wait(timeout=60) == 2
+    found = re.search(rf"stopped after block {last + 1} of 12 of card_detail_cached; .* in run (\S+)", said)
+    assert found, said
+    run = Path(environment["ARCHZERO_REPORTS"]) / found.group(1)
+    before = pd.read_parquet(run / "samples.parquet")
+    assert before["block"].nunique() == last + 1
+    done = lab(environment, "report", "--resume", run.name)
+    assert done.returncode == 0, done.stderr
+    after = pd.read_parquet(run / "samples.parquet")
+    assert after["block"].nunique() == 12
+    assert after.groupby(["block", "arm"]).size().nunique() == 1, "no block twice"
+    pd.testing.assert_frame_equal(after[: len(before)], before)
+
+
+def test_a_report_whose_program_is_gone_ends(environment: dict[str, str]) -> None:
+    process = subprocess.Popen(
+        [str(ROOT / "lab"), "report", "--profile", "smoke", "--cards", "1000", "--progress", "json"],
+        stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True, env=environment,
+    )  # fmt: skip
+    next(told for told in _told(process) if told["stage"] == "load")
+    assert process.stdin is not None
+    process.stdin.close()
+    assert process.wait(timeout=60) == 130
+    assert _recorded(environment) == []
 
 
 def test_a_report_that_is_interrupted_goes_on_without_measuring_again(environment: dict[str, str]) -> None:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import threading
+import time
+import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
@@ -15,9 +17,12 @@ import redis
 
 from archzero_lab.bootstrap.services import RunningService, start_service
 from archzero_lab.bootstrap.stack import Stack
+from archzero_lab.cache.contents import read_contents
+from archzero_lab.errors import ServerError
 from archzero_lab.pipeline.checks import (
     CHECKS,
     Bench,
+    call,
     grows,
     immediate_invalidation,
     no_key_injection,
@@ -49,6 +54,28 @@ def test_every_check_holds_on_the_service(stack: Stack, database_url: str, ids: 
     assert found.failures == []
     assert found.trials >= 20
     assert found.mechanism["moved"], found.mechanism
+
+
+def test_what_the_cache_holds_is_told_by_kind_with_what_is_asked_for_most(
+    stack: Stack, database_url: str, ids: list[str]
+) -> None:
+    service = start_service(stack, "told", database_url, cached=True)
+    try:
+        for path in [f"/api/v1/cards/{ids[0]}"] * 3 + [f"/api/v1/cards/{ids[1]}", "/api/v1/search?q=service"]:
+            assert call(service.url, "GET", path)[0] == 200
+        deadline = time.monotonic() + 30
+        while not (found := read_contents(stack.redis_url, service.namespace)).hottest:
+            assert time.monotonic() < deadline
+            time.sleep(0.1)  # the process adds its counts up every few seconds
+    finally:
+        stack.registry.stop(service.record)
+    assert {kind: held.keys for kind, held in found.kinds.items()} == {"card": 2, "search": 1}
+    assert all(held.bytes > 300 and held.ttl_s for held in found.kinds.values())
+    assert found.hottest[0] == (uuid.UUID(ids[0]), 3)
+    assert {count for _, count in found.hottest[1:]} == {1}
+    assert found.whole
+    with pytest.raises(ServerError, match="does not answer"):
+        read_contents("redis://me:s3cret@127.0.0.1:1", "nothing")
 
 
 def test_statements_that_grow_with_the_items_are_found() -> None:
