@@ -174,3 +174,15 @@ def test_magics_explain_diff_and_measure_and_an_error_is_one_line(databases: dic
     assert "Traceback" not in out + done.stderr
     assert out.strip().endswith("2")
     assert out.count("FAILED") == 3
+
+
+def test_without_a_stack_and_a_way_to_start_it_a_line_says_why(tmp_path: Path) -> None:
+    code = "import archzero_lab as lab\nlab.sql('SELECT 1')"
+    done = subprocess.run(
+        [sys.executable, "-m", "IPython", "-c", code], capture_output=True, text=True, timeout=60,
+        env={**os.environ, "PYTHONPATH": str(ROOT), "IPYTHONDIR": str(tmp_path), "ARCHZERO_STATE": str(tmp_path / "s"),
+             "ARCHZERO_DATABASE_URL": "postgresql://me:s3cret@127.0.0.1:1/x"},
+    )  # fmt: skip
+    told = [line for line in (done.stdout + done.stderr).splitlines() if line.strip()]
+    assert len(told) == 1, told
+    assert told[0].startswith("DatabaseError: cannot connect to postgresql://me:***@127.0.0.1:1/x")
