@@ -18,7 +18,7 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from archzero_lab import check_commands, database_commands, load_commands, run_commands
+from archzero_lab import check_commands, database_commands, index_commands, load_commands, run_commands
 from archzero_lab.errors import LabError, mask_secrets
 from archzero_lab.settings import ROOT, load_settings
 
@@ -282,6 +282,7 @@ def new(
 
 # after report, test, up and the others above: help lists them in this order
 app.command()(load_commands.load)
+app.command()(index_commands.indexes)
 app.command()(run_commands.compare)
 app.command()(run_commands.gate)
 app.command()(run_commands.history)

@@ -1,0 +1,157 @@
+"""What is to be done with an index, from what it saves reads and what it costs writes."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from enum import StrEnum
+from typing import Any
+
+from archzero_lab.stats.verdict import Change, change
+
+MARGIN = 0.1
+"""A statement that loses less than a tenth without an index does not need it."""
+
+
+SETTINGS = {"jit": "off", "max_parallel_workers_per_gather": "0"}
+"""Fixed while it is measured, so that plans differ by their indexes alone."""
+
+
+class IndexVerdict(StrEnum):
+    """What the measurements say of an index."""
+
+    KEEP = "keep"
+    KEEP_CONSTRAINT = "keep (constraint)"
+    DROP_UNUSED = "drop (nothing uses it)"
+    DROP_SUBSUMED = "drop (subsumed)"
+    TOO_DEAR = "too dear"
+    UNDECIDED = "undecided"
+
+
+@dataclass(frozen=True)
+class Loss:
+    """What a statement loses when indexes are hidden: its time without over its time with them, paired.
+
+    `instead` are the indexes of the plan that it then has.
+    """
+
+    statement: str
+    hidden: tuple[str, ...]
+    with_ms: float
+    without_ms: float
+    ratio: float
+    ci_low: float
+    ci_high: float
+    blocks: int
+    instead: tuple[str, ...]
+
+    @property
+    def change(self) -> Change:
+        """Regressed: the statement is slower without it."""
+        return change(self.ci_low, self.ci_high, MARGIN)
+
+
+@dataclass(frozen=True)
+class WriteCost:
+    """What an index adds to the insert of a row, paired with the same insert without it.
+
+    `ms` with its interval is the added time a row; WAL is counted, `wal_bytes` in the slots with the fewest full-page
+    images. `hot_lost` names the columns whose updates are heap-only without this index and are not with it.
+    """
+
+    ms: float
+    ci_low: float
+    ci_high: float
+    wal_records: float
+    wal_bytes: float
+    hot_lost: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Finding:
+    """An index and what came of it. `reads_a_write`: from so many reads of `best` for each write on it pays."""
+
+    name: str
+    table: str
+    bytes: int
+    build_s: float | None
+    verdict: IndexVerdict
+    why: str
+    used_by: tuple[str, ...]
+    losses: tuple[Loss, ...]
+    cost: WriteCost | None
+    reads_a_write: float | None
+    best: str | None
+
+
+@dataclass(frozen=True)
+class IndexReport:
+    """What came of a migration's indexes. `whole` is each statement with all of them and with none, paired."""
+
+    findings: tuple[Finding, ...]
+    whole: tuple[Loss, ...]
+    rows: dict[str, int]
+    server: str
+
+    @property
+    def bytes(self) -> int:
+        """What the indexes weigh together."""
+        return sum(finding.bytes for finding in self.findings)
+
+    @property
+    def kept_bytes(self) -> int:
+        """What those weigh that the experiment would keep (undecided ones among them)."""
+        kept = (IndexVerdict.KEEP, IndexVerdict.KEEP_CONSTRAINT, IndexVerdict.UNDECIDED)
+        return sum(finding.bytes for finding in self.findings if finding.verdict in kept)
+
+    def as_dict(self) -> dict[str, Any]:
+        """As the run's folder keeps it."""
+        return asdict(self) | {"settings": SETTINGS}
+
+
+def judge(
+    *,
+    constraint: bool,
+    used_by: Sequence[str],
+    losses: Sequence[Loss],
+    cost: WriteCost | None,
+    subsumed_by: str | None,
+    pair_losses: Sequence[Loss] = (),
+    reads_per_write: float,
+) -> tuple[IndexVerdict, str, float | None, str | None]:
+    """Verdict, the reason in words, the break-even in reads a write, and the statement that it is about.
+
+    `losses`: of each statement that uses the index, it alone hidden. `pair_losses`: of the same statements, the index
+    hidden together with the one that took its place. `subsumed_by`: an index whose definition makes it superfluous.
+    """
+    if constraint:
+        return IndexVerdict.KEEP_CONSTRAINT, "a constraint rests on it", None, None
+    if not used_by:
+        if subsumed_by is not None:
+            return IndexVerdict.DROP_SUBSUMED, f"{subsumed_by} begins with the same columns", None, None
+        return IndexVerdict.DROP_UNUSED, "no statement's plan reads it", None, None
+    slower = [loss for loss in losses if loss.change is Change.REGRESSED]
+    if not slower:
+        if any(loss.change is Change.INCONCLUSIVE and loss.ratio > 1 for loss in losses):
+            worst = max(losses, key=lambda loss: loss.ci_high)
+            return (
+                IndexVerdict.UNDECIDED,
+                f"{worst.statement}: {worst.ratio:.2f} times as long without it ({worst.ci_low:.2f} to "
+                f"{worst.ci_high:.2f}); give more --blocks",
+                None, worst.statement,
+            )  # fmt: skip
+        others = sorted({name for loss in losses for name in loss.instead})
+        needed = [loss for loss in pair_losses if loss.change is Change.REGRESSED]
+        if others and needed:
+            return IndexVerdict.DROP_SUBSUMED, f"{', '.join(others)} serves the same; one of them is enough", None, None
+        if others:
+            return IndexVerdict.DROP_SUBSUMED, f"{', '.join(others)} serves its statements as fast", None, None
+        return IndexVerdict.DROP_UNUSED, "its statements are as fast without any index", None, None
+    best = max(slower, key=lambda loss: loss.without_ms - loss.with_ms)
+    told = f"{best.statement}: {best.with_ms:.3g} → {best.without_ms:.3g} ms without it"
+    if cost is None or cost.ci_high <= 0:
+        return IndexVerdict.KEEP, f"{told}; its cost to a write was not seen", 0.0, best.statement
+    reads = max(cost.ms, 0.0) / (best.without_ms - best.with_ms)
+    if reads > reads_per_write:
+        return IndexVerdict.TOO_DEAR, f"{told}; pays above {reads:,.0f} such reads a write", reads, best.statement
+    return IndexVerdict.KEEP, told, reads, best.statement

@@ -1,0 +1,131 @@
+"""What an index costs writes: the same rows inserted with it and with it dropped, each time rolled back."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from psycopg import sql
+
+from archzero_lab.experiments.index_verdict import WriteCost
+from archzero_lab.postgres.index_catalog import Index
+from archzero_lab.postgres.migrations import Connection
+from archzero_lab.stats.estimates import hodges_lehmann
+
+ROWS = 500
+"""Rows of an insert; a smaller table gives all that it has."""
+
+
+@dataclass(frozen=True)
+class _Slot:
+    ms: float
+    wal_records: float
+    wal_bytes: float
+    images: int
+
+
+class Writes:
+    """Inserts into one table of a database of ours, as its superuser. Dead rows are vacuumed away after each block."""
+
+    def __init__(self, connection: Connection, table: Index, blocks: int, seed: int) -> None:
+        self._connection = connection
+        self._table = sql.Identifier(table.schema, table.table)
+        self._oid = table.table_oid
+        self._blocks = blocks
+        self._seed = seed
+        columns = connection.execute(
+            "SELECT attname::text FROM pg_attribute WHERE attrelid = $1::oid AND attnum > 0 AND NOT attisdropped"
+            " AND attgenerated = '' ORDER BY attnum", [table.table_oid]
+        ).fetchall()  # fmt: skip
+        self._columns = sql.SQL(", ").join(sql.Identifier(name) for (name,) in columns)
+
+    def costs(
+        self, indexes: Sequence[Index], of_table: Sequence[Index], step: Callable[[], None] = lambda: None
+    ) -> dict[str, WriteCost]:
+        """The cost of each index to an insert, by name; nothing of an empty table. `of_table`: all that it has.
+
+        All arms of a block (every index there, each one gone) insert the same rows in random order. GIN indexes are
+        set to take each row at once (fastupdate off): else a later write or a vacuum would pay for them.
+        """
+        rows = self._row_count()
+        if not rows:
+            return {}
+        for index in indexes:
+            if index.method == "gin":
+                name = sql.Identifier(index.schema, index.name)
+                self._connection.execute(sql.SQL("ALTER INDEX {} SET (fastupdate = off)").format(name))
+        arms: list[Index | None] = [None, *indexes]
+        slots: dict[str | None, list[_Slot]] = {}
+        for block in range(self._blocks):
+            order = list(arms)
+            random.Random(f"{self._seed} {block}").shuffle(order)
+            for arm in order:
+                slots.setdefault(arm.name if arm else None, []).append(self._slot(arm, rows))
+                step()
+            self._connection.execute(sql.SQL("VACUUM {}").format(self._table))
+        whole = slots[None]
+        return {index.name: self._cost(index, of_table, whole, slots[index.name], rows) for index in indexes}
+
+    def _cost(
+        self, index: Index, of_table: Sequence[Index], whole: list[_Slot], without: list[_Slot], rows: int
+    ) -> WriteCost:
+        added = hodges_lehmann([(a.ms - b.ms) / rows for a, b in zip(whole, without, strict=True)])
+        records = np.median([a.wal_records - b.wal_records for a, b in zip(whole, without, strict=True)]) / rows
+        size = (_least_images(whole) - _least_images(without)) / rows
+        return WriteCost(
+            added.estimate, added.low, added.high, float(records), size,
+            hot_lost(index, of_table),
+        )  # fmt: skip
+
+    def _row_count(self) -> int:
+        row = self._connection.execute(
+            sql.SQL("SELECT count(*) FROM (SELECT FROM {} LIMIT {}) taken").format(self._table, sql.Literal(ROWS))
+        ).fetchone()
+        return int(row[0]) if row else 0
+
+    def _slot(self, without: Index | None, rows: int) -> _Slot:
+        with self._connection.transaction(force_rollback=True):
+            self._begin(without)
+            self._connection.execute(
+                sql.SQL("CREATE TEMPORARY TABLE archzero_rows ON COMMIT DROP AS SELECT * FROM {} LIMIT {}").format(
+                    self._table, sql.Literal(rows)
+                )
+            )
+            self._connection.execute(
+                sql.SQL("DELETE FROM {0} t WHERE ctid IN (SELECT ctid FROM {0} LIMIT {1})").format(
+                    self._table, sql.Literal(rows)
+                )
+            )
+            row = self._connection.execute(
+                sql.SQL(
+                    "EXPLAIN (ANALYZE, WAL, TIMING OFF, FORMAT JSON) INSERT INTO {} ({}) OVERRIDING SYSTEM VALUE"
+                    " SELECT {} FROM archzero_rows"
+                ).format(self._table, self._columns, self._columns)
+            ).fetchone()
+        assert row is not None
+        told = row[0][0]
+        top = told["Plan"]
+        return _Slot(
+            float(told["Execution Time"]), top.get("WAL Records", 0), top.get("WAL Bytes", 0), top.get("WAL FPI", 0)
+        )
+
+    def _begin(self, without: Index | None) -> None:
+        # foreign keys and triggers are not what is measured, and would forbid taking the rows out
+        self._connection.execute("SET LOCAL session_replication_role = replica")
+        if without is not None:
+            name = sql.Identifier(without.schema, without.name)
+            self._connection.execute(sql.SQL("DROP INDEX {}").format(name))
+
+
+def hot_lost(index: Index, of_table: Sequence[Index]) -> tuple[str, ...]:
+    """Columns whose updates could be heap-only but for this one index: no other of the table's indexes reads them."""
+    others = {column for other in of_table if other.oid != index.oid for column in other.columns}
+    return tuple(column for column in index.columns if column not in others)
+
+
+def _least_images(slots: Sequence[_Slot]) -> float:
+    """WAL bytes of the slots with the fewest full-page images, which a checkpoint rules and not the index."""
+    fewest = min(slot.images for slot in slots)
+    return float(np.median([slot.wal_bytes for slot in slots if slot.images == fewest]))

@@ -1,0 +1,60 @@
+"""./lab indexes: every index of a migration measured, ours or a user's on a copy of their database."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from archzero_lab.settings import REPORTS, load_settings
+
+console = Console()
+_STYLE = {"keep": "green", "keep (constraint)": "green", "undecided": "yellow"}
+
+
+def indexes(
+    cards: Annotated[int, typer.Option(min=100, help="Phase 5's migration: on so many cards.")] = 100_000,
+    inventory: Annotated[Path | None, typer.Option(exists=True, dir_okay=False, help="On a real inventory.")] = None,
+    relationships: Annotated[Path | None, typer.Option(exists=True, dir_okay=False, help="Its relationships.")] = None,
+    database_url: Annotated[
+        str, typer.Option(envvar="ARCHZERO_SOURCE_URL", help="A database of your own; it is copied, never changed.")
+    ] = "",
+    migration: Annotated[Path | None, typer.Option(help="The SQL that makes the indexes to judge.")] = None,
+    queries: Annotated[Path | None, typer.Option(help="A folder of .sql files, a statement each.")] = None,
+    from_pg_stat_statements: Annotated[
+        int, typer.Option(min=0, help="The N statements that took the most time of that database.")
+    ] = 0,
+    reads_per_write: Annotated[float, typer.Option(min=0, help="An index that pays only above it is too dear.")] = 99.0,
+    blocks: Annotated[int, typer.Option(min=6, help="Paired blocks of each measurement.")] = 10,
+    seed: Annotated[int, typer.Option(min=0)] = 1,
+) -> None:
+    """Judge each index of a migration: keep, drop, subsumed, too dear.
+
+    Measures reads with it hidden, writes with it dropped. Writes a page.
+    """
+    from archzero_lab.bootstrap.stack import exclusive, running_stack
+    from archzero_lab.pipeline.indexes import IndexRequest, check_request, measure_indexes
+    from archzero_lab.pipeline.progress import Reporter
+
+    request = IndexRequest(
+        cards, seed, blocks, reads_per_write, database_url, migration, queries, from_pg_stat_statements, inventory,
+        relationships,
+    )  # fmt: skip
+    check_request(request)
+    with exclusive("indexes"), running_stack(load_settings()) as stack:
+        run, found = measure_indexes(stack, request, Reporter(console))
+    table = Table("index", "MB", "build", "µs an insert", "verdict", "why")
+    for finding in found.findings:
+        style = _STYLE.get(finding.verdict.value, "bold red")
+        table.add_row(
+            finding.name, f"{finding.bytes / 1e6:.1f}", "" if finding.build_s is None else f"{finding.build_s:.2f} s",
+            "" if finding.cost is None else f"{finding.cost.ms * 1000:.1f}", f"[{style}]{finding.verdict.value}[/]",
+            finding.why,
+        )  # fmt: skip
+    console.print(table)
+    console.print(f"{found.bytes / 1e6:.1f} MB, {found.kept_bytes / 1e6:.1f} MB of it to keep", highlight=False)
+    path = REPORTS / run.id / "index.html"
+    console.print(f"page: {path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path}", highlight=False)

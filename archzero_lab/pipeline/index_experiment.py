@@ -1,0 +1,134 @@
+"""The index experiment: what each index of a migration saves the reads, costs the writes, and what to do with it."""
+
+from __future__ import annotations
+
+import time
+from collections import defaultdict
+from collections.abc import Callable, Sequence
+
+import psycopg
+from psycopg import sql
+
+from archzero_lab.errors import DatabaseError
+from archzero_lab.experiments.index_reads import Case, Reads
+from archzero_lab.experiments.index_verdict import SETTINGS, Finding, IndexReport, Loss, WriteCost, judge
+from archzero_lab.experiments.index_writes import Writes
+from archzero_lab.postgres.index_catalog import Index, list_indexes, redundant
+from archzero_lab.postgres.migrations import Connection, connect
+
+READS_PER_WRITE = 99.0
+"""The reads a write of the lab's own mix; an index that pays only above it is too dear there."""
+
+
+def raw_connection(url: str) -> Connection:
+    """A connection for the experiment: parameters as $1, every plan made anew, no parallel workers, no jit."""
+    connection = connect(url, autocommit=True)
+    connection.cursor_factory = psycopg.RawCursor  # type: ignore[assignment,unused-ignore]
+    connection.prepare_threshold = None
+    for name, value in SETTINGS.items():
+        connection.execute("SELECT set_config($1, $2, false)", [name, value])
+    return connection
+
+
+def run_index_experiment(
+    url: str,
+    indexes: Sequence[str],
+    cases: Sequence[Case],
+    *,
+    blocks: int = 10,
+    reads_per_write: float = READS_PER_WRITE,
+    seed: int = 1,
+    progress: Callable[[float], None] = lambda share: None,
+) -> IndexReport:
+    """Measure the named indexes of a database that is ours to hurt, as its superuser.
+
+    Reads first, on the database as it was made; then build times, each index made once more; then writes, which are
+    rolled back. Raises DatabaseError naming a statement that cannot be run, MeasurementError for one whose rows change.
+    """
+    with raw_connection(url) as connection:
+        there = list_indexes(connection)
+        chosen = [index for index in there if index.name in set(indexes)]
+        if not chosen:
+            raise DatabaseError("the migration makes no index: nothing to measure")
+        reads = Reads(connection, cases, blocks, seed)
+        reads.explain_all()
+        used = {index.name: reads.users_of(index) for index in chosen}
+        todo = len(cases) + sum(map(len, used.values())) + (blocks + 1) * len(chosen)
+        done = 0
+
+        def step() -> None:
+            nonlocal done
+            done += 1
+            progress(min(done / todo, 1.0))
+
+        free = [index for index in chosen if not index.constraint]
+        whole = [reads.loss(case, free, step) for case in cases]
+        losses = {
+            index.name: [reads.loss(case, [index], step) for case in used[index.name]]
+            for index in free
+        }  # fmt: skip
+        pairs = {index.name: _pairs(reads, index, losses[index.name], chosen) for index in free}
+        built = {index.name: _build_s(connection, index) for index in free}
+        costs = _costs(connection, free, there, blocks, seed, step)
+        superfluous = redundant(there)
+        findings = []
+        for index in chosen:
+            mine = losses.get(index.name, [])
+            verdict, why, reads_a_write, best = judge(
+                constraint=index.constraint, used_by=[case.name for case in used[index.name]], losses=mine,
+                cost=costs.get(index.name), subsumed_by=superfluous.get(index.name),
+                pair_losses=pairs.get(index.name, []), reads_per_write=reads_per_write,
+            )  # fmt: skip
+            findings.append(
+                Finding(index.name, index.qualified_table, index.bytes, built.get(index.name), verdict, why,
+                        tuple(case.name for case in used[index.name]), tuple(mine), costs.get(index.name),
+                        reads_a_write, best)
+            )  # fmt: skip
+        return IndexReport(tuple(findings), tuple(whole), _row_counts(connection, chosen), _server(connection))
+
+
+def _pairs(reads: Reads, index: Index, losses: Sequence[Loss], chosen: Sequence[Index]) -> list[Loss]:
+    """Where another of the indexes took its place: the statement with both hidden, to tell one that is enough."""
+    by_name = {other.name: other for other in chosen if not other.constraint}
+    cases = {case.name: case for case in reads.cases}
+    found = []
+    for loss in losses:
+        others = [by_name[name] for name in loss.instead if name in by_name]
+        if others:
+            found.append(reads.loss(cases[loss.statement], [index, *others]))
+    return found
+
+
+def _build_s(connection: Connection, index: Index) -> float:
+    began = time.perf_counter()
+    connection.execute(sql.SQL("REINDEX INDEX {}").format(sql.Identifier(index.schema, index.name)))
+    return time.perf_counter() - began
+
+
+def _costs(
+    connection: Connection, indexes: Sequence[Index], there: Sequence[Index], blocks: int, seed: int,
+    step: Callable[[], None],
+) -> dict[str, WriteCost]:  # fmt: skip
+    by_table: dict[int, list[Index]] = defaultdict(list)
+    for index in indexes:
+        by_table[index.table_oid].append(index)
+    found: dict[str, WriteCost] = {}
+    for oid, mine in by_table.items():
+        of_table = [index for index in there if index.table_oid == oid]
+        found |= Writes(connection, mine[0], blocks, seed).costs(mine, of_table, step)
+    return found
+
+
+def _row_counts(connection: Connection, indexes: Sequence[Index]) -> dict[str, int]:
+    found = {}
+    for index in {one.table_oid: one for one in indexes}.values():
+        row = connection.execute(
+            sql.SQL("SELECT count(*) FROM {}").format(sql.Identifier(index.schema, index.table))
+        ).fetchone()
+        found[index.qualified_table] = int(row[0]) if row else 0
+    return found
+
+
+def _server(connection: Connection) -> str:
+    row = connection.execute("SELECT current_setting('server_version')").fetchone()
+    return f"PostgreSQL {row[0]}" if row else ""

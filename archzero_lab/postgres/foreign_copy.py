@@ -1,0 +1,80 @@
+"""A copy of somebody's database on a server of ours, by pg_dump: it is read, gently, and never changed."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import tempfile
+from pathlib import Path
+
+import psycopg
+from psycopg.conninfo import conninfo_to_dict
+
+from archzero_lab.errors import DatabaseError, SettingsError
+from archzero_lab.postgres.databases import create_database, drop_database
+from archzero_lab.postgres.migrations import connect
+
+OLDEST = 12
+"""pg_dump's own oldest that we have tried to read from."""
+_GENTLE = "-c default_transaction_read_only=on -c lock_timeout=5000"
+_VARIABLES = {"host": "PGHOST", "port": "PGPORT", "user": "PGUSER", "password": "PGPASSWORD", "dbname": "PGDATABASE",
+              "sslmode": "PGSSLMODE", "sslrootcert": "PGSSLROOTCERT"}  # fmt: skip
+
+
+def copy_database(source_url: str, server_url: str, name: str, programs: Path) -> str:
+    """Copy schema and rows of `source_url` into a new database `name` of our server; its URL.
+
+    One REPEATABLE READ snapshot, read only, a lock waited for 5 s at most. Nothing of the copy is left where it fails.
+    Raises DatabaseError: no permission, a server that is too old, an extension that our server has not.
+    """
+    with connect(source_url, autocommit=True) as source:
+        version = source.info.server_version // 10_000
+        if version < OLDEST:
+            raise DatabaseError(f"PostgreSQL {version} at {source_url} is too old; {OLDEST} or newer can be copied")
+    with tempfile.TemporaryDirectory(prefix="archzero-copy-") as folder:
+        dump = Path(folder) / "dump"
+        _run(
+            [str(programs / "pg_dump"), "--format=custom", "--compress=0", "--no-owner", "--no-privileges",
+             "--no-publications", "--no-subscriptions", "--lock-wait-timeout=5000", f"--file={dump}"],
+            source_url, "reading it", {"PGOPTIONS": _GENTLE},
+        )  # fmt: skip
+        url = create_database(server_url, name)
+        try:
+            _run(
+                [str(programs / "pg_restore"), "--no-owner", "--no-privileges", "--exit-on-error", f"--dbname={name}",
+                 str(dump)],
+                url, "writing the copy", {},
+            )  # fmt: skip
+            with connect(url, autocommit=True) as connection:
+                connection.execute("VACUUM ANALYZE")
+        except BaseException:
+            drop_database(server_url, name)
+            raise
+    return url
+
+
+def apply_file(url: str, migration: Path, programs: Path) -> None:
+    """Run a migration's file on a database of ours, statement by statement, ending at the first error.
+
+    Raises DatabaseError with file, line and PostgreSQL's reason.
+    """
+    if not migration.is_file():
+        raise SettingsError(f"{migration}: no such file; give a migration as SQL")
+    _run(
+        [str(programs / "psql"), "--no-psqlrc", "--quiet", "--set=ON_ERROR_STOP=1", f"--file={migration}"],
+        url, f"migration {migration.name}", {},
+    )  # fmt: skip
+
+
+def _run(command: list[str], url: str, what: str, more: dict[str, str]) -> None:
+    """Run one of PostgreSQL's programs on a database; the password travels in the environment, not in the command."""
+    try:
+        parts = conninfo_to_dict(url)
+    except psycopg.ProgrammingError as error:
+        raise DatabaseError(f"not a database URL: {error}") from None
+    given = {variable: str(parts[key]) for key, variable in _VARIABLES.items() if parts.get(key)}
+    done = subprocess.run(command, capture_output=True, text=True, env={**os.environ, **given, **more})
+    if done.returncode != 0:
+        lines = [line for line in done.stderr.splitlines() if "ERROR" in line or "error:" in line] or [done.stderr]
+        reason = lines[0].strip().removeprefix("psql:")
+        raise DatabaseError(f"{what}: {reason}")

@@ -1,0 +1,109 @@
+"""The index experiment as a table, a figure and a page: what each index saves, what it costs, what to do with it."""
+
+from __future__ import annotations
+
+import html
+from typing import Any
+
+import matplotlib.pyplot as plt
+import pandas as pd
+
+from archzero_lab.experiments.index_verdict import IndexVerdict
+from archzero_lab.reporting.figures import Picture, legend_above, log_axis, picture
+from archzero_lab.reporting.plain_page import plain_page
+
+_COLOURS = {
+    IndexVerdict.KEEP: "#0072B2", IndexVerdict.KEEP_CONSTRAINT: "#56B4E9", IndexVerdict.UNDECIDED: "#999999",
+    IndexVerdict.TOO_DEAR: "#E69F00", IndexVerdict.DROP_SUBSUMED: "#CC79A7", IndexVerdict.DROP_UNUSED: "#D55E00",
+}  # fmt: skip
+
+
+def table(told: dict[str, Any]) -> pd.DataFrame:
+    """A row an index: verdict, why, table, MB, seconds to build, what it adds to an insert, reads a write it needs."""
+    rows = {}
+    for finding in told["findings"]:
+        cost = finding["cost"] or {}
+        rows[finding["name"]] = {
+            "verdict": finding["verdict"],
+            "why": finding["why"],
+            "table": finding["table"],
+            "MB": round(finding["bytes"] / 1e6, 2),
+            "build s": None if finding["build_s"] is None else round(finding["build_s"], 2),
+            "used by": len(finding["used_by"]),
+            "µs an insert": None if not cost else round(cost["ms"] * 1000, 1),
+            "µs, 95 %": "" if not cost else f"{cost['ci_low'] * 1000:.1f} to {cost['ci_high'] * 1000:.1f}",
+            "WAL records": None if not cost else round(cost["wal_records"], 2),
+            "WAL bytes": None if not cost else round(cost["wal_bytes"]),
+            "no HOT for": ", ".join(cost.get("hot_lost", ())),
+            "pays above reads a write": finding["reads_a_write"],
+        }
+    return pd.DataFrame(rows).T
+
+
+def statements(told: dict[str, Any]) -> pd.DataFrame:
+    """A row a statement: its time with the migration's indexes and with all of them hidden, paired."""
+    rows = {
+        loss["statement"]: {
+            "with ms": loss["with_ms"],
+            "without ms": loss["without_ms"],
+            "without / with": loss["ratio"],
+            "ci_low": loss["ci_low"],
+            "ci_high": loss["ci_high"],
+        }
+        for loss in told["whole"]
+    }
+    return pd.DataFrame(rows).T.astype(float).round(3)
+
+
+def bars(told: dict[str, Any]) -> Picture:
+    """Size of each index, in the colour of its verdict; the whole and what would be kept in the title."""
+    ordered = sorted(told["findings"], key=lambda finding: finding["bytes"])
+    figure, axes = plt.subplots(figsize=(8, 0.3 * len(ordered) + 1.4))
+    seen: set[str] = set()
+    for row, finding in enumerate(ordered):
+        verdict = finding["verdict"]
+        axes.barh(row, finding["bytes"] / 1e6, color=_COLOURS[IndexVerdict(verdict)],
+                  label=None if verdict in seen else verdict)  # fmt: skip
+        seen.add(verdict)
+    axes.set_yticks(range(len(ordered)), [finding["name"] for finding in ordered])
+    axes.set(xlabel="size, MB", title="What each index weighs, and what to do with it")
+    legend_above(axes)
+    whole = sum(finding["bytes"] for finding in ordered) / 1e6
+    kept = (IndexVerdict.KEEP, IndexVerdict.KEEP_CONSTRAINT, IndexVerdict.UNDECIDED)
+    stays = sum(finding["bytes"] for finding in ordered if finding["verdict"] in kept) / 1e6
+    return picture(figure, f"{len(ordered)} indexes, {whole:.1f} MB, of which {stays:.1f} MB would be kept")
+
+
+def gain_bars(told: dict[str, Any]) -> Picture:
+    """Each statement without the indexes over with them, its interval, on a log scale: right of 1 they help."""
+    losses = sorted(told["whole"], key=lambda loss: loss["ratio"])
+    figure, axes = plt.subplots(figsize=(8, 0.3 * len(losses) + 1.4))
+    for row, loss in enumerate(losses):
+        axes.plot([loss["ci_low"], loss["ci_high"]], [row, row], color="#0072B2", linewidth=5, alpha=0.35)
+        axes.plot(loss["ratio"], row, "o", color="#0072B2")
+    axes.axvline(1, color="#111111", linewidth=1)
+    axes.set_yticks(range(len(losses)), [loss["statement"] for loss in losses])
+    log_axis(axes.xaxis, axes.set_xscale)
+    axes.set(
+        xlabel="times as long without the migration's indexes", title="What the statements lose without all of them"
+    )
+    return picture(figure, "; ".join(f"{loss['statement']} {loss['ratio']:.2f}" for loss in losses))
+
+
+def page(told: dict[str, Any]) -> str:
+    """The whole as one page without anything from elsewhere."""
+    rows = ", ".join(f"{number:,} {name}" for name, number in told["rows"].items())
+    head = (
+        f"<p>{html.escape(told['about'])}: {html.escape(rows)}. {html.escape(told['server'])}, "
+        f"{html.escape(', '.join(f'{name} {value}' for name, value in told['settings'].items()))}. Each statement in "
+        f"{told['blocks']} paired blocks with the index and with it hidden; inserts with it and with it dropped, GIN "
+        "taking each row at once. A loss below 10 % is none; an index that pays only above "
+        f"{told['reads_per_write']:g} reads a write is too dear.</p>"
+    )
+    tables = "".join(
+        f"<h2>{title}</h2><div style='overflow-x:auto'>{frame.to_html(na_rep='', escape=True)}</div>"
+        for title, frame in (("Indexes", table(told)), ("Statements", statements(told)))
+    )
+    return plain_page(
+        "What each index is worth", head + bars(told)._repr_html_() + gain_bars(told)._repr_html_() + tables
+    )

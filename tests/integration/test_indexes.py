@@ -1,0 +1,203 @@
+"""The index experiment on a copy of a database with other tables than ours: verdicts, costs, bad input."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import psycopg
+import pytest
+from rich.console import Console
+
+from archzero_lab.bootstrap.stack import Stack
+from archzero_lab.errors import DatabaseError, LabError
+from archzero_lab.experiments.index_reads import Case, Reads
+from archzero_lab.experiments.index_verdict import IndexReport, IndexVerdict
+from archzero_lab.experiments.query_cases import cases_of
+from archzero_lab.pipeline.index_experiment import raw_connection
+from archzero_lab.pipeline.indexes import IndexRequest, measure_indexes
+from archzero_lab.pipeline.progress import Reporter
+from archzero_lab.postgres.databases import create_database, drop_database
+from archzero_lab.postgres.index_catalog import hidden, list_indexes
+from archzero_lab.postgres.migrations import connect
+
+pytestmark = pytest.mark.alone
+
+SHOP = """
+CREATE SCHEMA shop;
+CREATE TYPE shop.state AS ENUM ('open', 'paid', 'sent');
+CREATE TABLE shop.customer (id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY, "e-Mail" text UNIQUE NOT NULL);
+CREATE TABLE shop."Order" (
+    id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+    customer_id bigint NOT NULL REFERENCES shop.customer,
+    state shop.state NOT NULL,
+    total numeric NOT NULL CHECK (total >= 0),
+    twice numeric GENERATED ALWAYS AS (total * 2) STORED,
+    placed date NOT NULL
+);
+CREATE TABLE shop.event (at date NOT NULL, what text NOT NULL) PARTITION BY RANGE (at);
+CREATE TABLE shop.event_2026 PARTITION OF shop.event FOR VALUES FROM ('2026-01-01') TO ('2027-01-01');
+INSERT INTO shop.customer ("e-Mail") SELECT 'c' || n || '@example.org' FROM generate_series(1, 2000) AS n;
+INSERT INTO shop."Order" (customer_id, state, total, placed)
+SELECT 1 + n % 2000, (ARRAY['open', 'paid', 'sent']::shop.state[])[1 + (n % 100 > 0)::int + (n % 3 > 0)::int],
+    n % 500, date '2026-01-01' + n % 300 FROM generate_series(1, 40000) AS n;
+INSERT INTO shop.event SELECT date '2026-01-01' + n % 300, 'event ' || n FROM generate_series(1, 2000) AS n;
+ANALYZE;
+"""
+MIGRATION = """
+CREATE INDEX order_customer ON shop."Order" (customer_id);
+CREATE INDEX CONCURRENTLY order_customer_state ON shop."Order" (customer_id, state);
+CREATE INDEX order_total ON shop."Order" (total);
+ALTER TABLE shop.customer ADD CONSTRAINT customer_pair UNIQUE ("e-Mail", id);
+"""
+QUERIES = {
+    "of a customer": 'SELECT * FROM shop."Order" WHERE customer_id = $1 AND state = $2 ORDER BY id LIMIT $3',
+    "by mail": 'SELECT * FROM shop.customer WHERE "e-Mail" = $1',
+    "all": "-- $1 = 250\nSELECT count(*) FROM shop.\"Order\" WHERE twice > $1",
+}  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def shop(stack: Stack) -> Iterator[str]:
+    """Somebody's database."""
+    name = stack.database_name("shop")
+    url = create_database(stack.postgres_url, name)
+    with connect(url, autocommit=True) as connection:
+        connection.execute(SHOP.encode())
+    yield url
+    drop_database(stack.postgres_url, name)
+
+
+def _state(url: str) -> str:
+    """Everything of it that a change would change."""
+    with connect(url, autocommit=True) as connection:
+        rows = connection.execute(
+            "SELECT c.relname, c.relkind, pg_get_indexdef(c.oid), pg_relation_size(c.oid) FROM pg_class c"
+            " JOIN pg_namespace n ON n.oid = c.relnamespace WHERE n.nspname = 'shop' ORDER BY 1"
+        ).fetchall()
+        counts = connection.execute('SELECT count(*), sum(total) FROM shop."Order"').fetchall()
+    return hashlib.sha256(repr((rows, counts)).encode()).hexdigest()
+
+
+def _request(shop: str, folder: Path, migration: str = MIGRATION, queries: dict[str, str] = QUERIES) -> IndexRequest:
+    (folder / "queries").mkdir()
+    for name, text in queries.items():
+        (folder / "queries" / f"{name}.sql").write_text(text + ";\n")
+    file = folder / "migration.sql"
+    file.write_text(migration)
+    return IndexRequest(database_url=shop, migration=file, queries=folder / "queries", blocks=6)
+
+
+def _measure(stack: Stack, request: IndexRequest) -> IndexReport:
+    try:
+        return measure_indexes(stack, request, Reporter(Console(quiet=True)))[1]
+    finally:
+        assert "copy" not in stack.databases(), "the copy stayed"
+
+
+def test_each_index_of_a_strange_database_has_its_verdict_and_the_database_is_as_before(
+    stack: Stack, shop: str, tmp_path: Path
+) -> None:
+    before = _state(shop)
+    found = _measure(stack, _request(shop, tmp_path))
+    assert _state(shop) == before
+    by_name = {finding.name: finding for finding in found.findings}
+    verdicts = {name: finding.verdict for name, finding in by_name.items()}
+    assert set(verdicts) == {"order_customer", "order_customer_state", "order_total", "customer_pair"}
+    assert verdicts["order_total"] is IndexVerdict.DROP_UNUSED
+    assert verdicts["customer_pair"] is IndexVerdict.KEEP_CONSTRAINT
+    # one of the two for a customer is enough: whichever the planner took, together they are worth their place
+    pair = {verdicts["order_customer"], verdicts["order_customer_state"]}
+    assert IndexVerdict.DROP_SUBSUMED in pair
+    # without both it is a scan of the whole table
+    customers = [loss for loss in found.whole if loss.statement.startswith("of a customer")]
+    assert customers
+    assert all(loss.ci_low > 2 for loss in customers)
+    for name in ("order_customer", "order_customer_state", "order_total"):
+        cost = by_name[name].cost
+        assert cost is not None
+        assert cost.wal_records == pytest.approx(1.0, abs=0.35), "an index adds a record a row"
+        assert cost.wal_bytes > 20
+        assert by_name[name].build_s is not None
+    total = by_name["order_total"].cost
+    assert total is not None
+    assert total.hot_lost == ("total",)
+    assert found.rows == {"shop.Order": 40_000, "shop.customer": 2_000}
+
+
+def test_parameters_become_cases_of_common_rare_and_middle_values(shop: str) -> None:
+    with raw_connection(shop) as connection:
+        cases = cases_of(connection, "orders", QUERIES["of a customer"])
+        states = {case.values[1] for case in cases}
+        assert {case.name for case in cases} <= {"orders, common", "orders, rare", "orders, middle"}
+        assert len(states) == 2
+        assert states <= {"open", "paid", "sent"}
+        assert all(case.values[2] == "20" for case in cases)
+        (mail,) = cases_of(connection, "mail", QUERIES["by mail"])
+        assert str(mail.values[0]).endswith("@example.org")
+        found = cases_of(connection, "like", "SELECT * FROM shop.event WHERE what ILIKE $1")
+        assert all(str(case.values[0]).startswith("%") for case in found)
+        with pytest.raises(DatabaseError, match=r"statement odd: nothing is known of \$1; write"):
+            cases_of(connection, "odd", "SELECT $1::int + 1")
+
+
+@pytest.mark.parametrize(
+    ("migration", "queries", "told"),
+    [
+        (MIGRATION + "\nCREATE INDEX wrong ON shop.nowhere (x);\n", QUERIES, r"migration.sql: .*:7: ERROR: .*nowhere"),
+        (MIGRATION, {"bad": "SELEC 1"}, r'statement bad: syntax error at or near "SELEC" \(at character'),
+        (MIGRATION, {"bad": "SELECT * FROM shop.gone WHERE x = $1"}, r'bad: relation "shop.gone" does not exist'),
+        ("ANALYZE;", QUERIES, "makes no index"),
+    ],
+)  # fmt: skip
+def test_bad_input_says_what_and_where_and_leaves_nothing(
+    stack: Stack, shop: str, tmp_path: Path, migration: str, queries: dict[str, str], told: str
+) -> None:
+    before = _state(shop)
+    with pytest.raises(LabError, match=told):
+        _measure(stack, _request(shop, tmp_path, migration, queries))
+    assert _state(shop) == before
+
+
+def test_a_role_that_may_not_read_is_told_the_table(stack: Stack, shop: str, tmp_path: Path) -> None:
+    with connect(shop, autocommit=True) as connection:
+        connection.execute("CREATE ROLE archzero_lab_poor LOGIN PASSWORD 'poor'")
+    poor = shop.replace(shop.split("//")[1].split("@")[0], "archzero_lab_poor:poor")
+    try:
+        with pytest.raises(DatabaseError, match=r"reading it: .*permission denied") as caught:
+            _measure(stack, _request(poor, tmp_path))
+        assert ":poor" not in str(caught.value)
+    finally:
+        with connect(shop, autocommit=True) as connection:
+            connection.execute("DROP ROLE archzero_lab_poor")
+
+
+def test_a_hidden_index_is_in_no_plan_and_back_afterwards(shop: str) -> None:
+    with raw_connection(shop) as connection:
+        (unique,) = [index for index in list_indexes(connection) if index.name == "customer_e-Mail_key"]
+        reads = Reads(connection, [Case("mail", QUERIES["by mail"], ("c7@example.org",))], 6, 1)
+        reads.explain_all()
+        assert reads.plans["mail"].indexes == ("customer_e-Mail_key",)
+        assert reads.explain(reads.cases[0], [unique]).indexes == ()
+        assert reads.explain(reads.cases[0], ()).indexes == ("customer_e-Mail_key",)
+        with hidden(connection, [unique]), connect(shop) as other:
+            row = other.execute("SELECT indisvalid FROM pg_index WHERE indexrelid = %s::oid", [unique.oid]).fetchone()
+            assert row == (True,)  # others see it as it is
+
+
+def test_the_busiest_statements_come_from_the_server_itself(
+    stack: Stack, shop: str, tmp_path: Path, make_database: Callable[[str], str]
+) -> None:
+    with connect(shop, autocommit=True) as connection:
+        try:
+            connection.execute("CREATE EXTENSION IF NOT EXISTS pg_stat_statements")
+            connection.execute("SELECT pg_stat_statements_reset()")
+        except psycopg.Error:
+            pytest.skip("this server has no pg_stat_statements loaded")
+        for number in range(30):
+            connection.execute(f"SELECT * FROM shop.\"Order\" WHERE customer_id = {number} AND state = 'paid'")
+    request = _request(shop, tmp_path)
+    found = _measure(stack, IndexRequest(database_url=shop, migration=request.migration, from_statistics=1, blocks=6))
+    assert {loss.statement.partition(",")[0] for loss in found.whole} == {"statement 1"}
+    assert any(finding.used_by for finding in found.findings if finding.table == "shop.Order")
