@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from archzero_lab.jupyter.cache import degradation, staleness
     from archzero_lab.jupyter.contents import cache_keys
     from archzero_lab.jupyter.experiment import Experiment, experiment
+    from archzero_lab.jupyter.indexes import Indexes, indexes
     from archzero_lab.jupyter.load import Load, load
     from archzero_lab.jupyter.plans import plan_diff, plan_from
     from archzero_lab.jupyter.report import Report, report
@@ -23,14 +24,15 @@ if TYPE_CHECKING:
 
 _HOMES = {
     "Requests": "arms", "Statement": "arms", "cache_keys": "contents", "degradation": "cache", "staleness": "cache",
-    "Experiment": "experiment", "experiment": "experiment", "Load": "load", "load": "load", "plan_diff": "plans",
-    "plan_from": "plans", "Report": "report", "report": "report", "Run": "run", "claims": "run", "load_run": "run",
-    "runs": "run", "explain": "stack", "sql": "stack", "stack": "stack",
+    "Experiment": "experiment", "experiment": "experiment", "Indexes": "indexes", "indexes": "indexes",
+    "Load": "load", "load": "load", "plan_diff": "plans", "plan_from": "plans", "Report": "report",
+    "report": "report", "Run": "run", "claims": "run", "load_run": "run", "runs": "run", "explain": "stack",
+    "sql": "stack", "stack": "stack",
 }  # fmt: skip
 __all__ = [
-    "Experiment", "Load", "Report", "Requests", "Run", "Statement", "cache_keys", "cards", "claims", "degradation",
-    "experiment", "explain", "load", "load_run", "plan_diff", "plan_from", "report", "runs", "sql", "stack",
-    "staleness",
+    "Experiment", "Indexes", "Load", "Report", "Requests", "Run", "Statement", "cache_keys", "cards", "claims",
+    "degradation", "experiment", "explain", "indexes", "load", "load_run", "plan_diff", "plan_from", "report",
+    "runs", "sql", "stack", "staleness",
 ]  # fmt: skip
 
 

@@ -1,0 +1,85 @@
+"""The index experiment in a notebook: what each index saves, costs, and what to do with it."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+from rich.console import Console
+
+from archzero_lab.bootstrap.stack import exclusive, running_stack
+from archzero_lab.errors import LabError
+from archzero_lab.experiments.index_verdict import IndexVerdict
+from archzero_lab.jupyter.run import Words
+from archzero_lab.pipeline.indexes import LATEST, IndexRequest, measure_indexes
+from archzero_lab.pipeline.progress import Reporter
+from archzero_lab.reporting import index_report
+from archzero_lab.reporting.figures import Picture
+from archzero_lab.settings import REPORTS, load_settings
+
+
+class Indexes:
+    """One index experiment. `Indexes(path)` wants its run's folder."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.told: dict[str, Any] = json.loads((path / "indexes.json").read_text())
+
+    def __repr__(self) -> str:
+        return f"indexes: {self.told['about']}, {len(self.told['findings'])} judged"
+
+    def _repr_html_(self) -> str:
+        return f"{self.said()._repr_html_()}{self.table()[['verdict', 'why', 'MB']].to_html()}"
+
+    def said(self) -> Words:
+        """How many stay, and what that frees."""
+        findings = self.told["findings"]
+        kept = (IndexVerdict.KEEP, IndexVerdict.KEEP_CONSTRAINT, IndexVerdict.UNDECIDED)
+        stays = [finding for finding in findings if finding["verdict"] in kept]
+        size, left = (sum(finding["bytes"] for finding in some) / 1e6 for some in (findings, stays))
+        text = f"{self.told['about']}; {size:.1f} MB, of which {left:.1f} MB in those to keep"
+        return Words(f"{len(stays)} of {len(findings)} indexes are worth keeping", text)
+
+    def table(self) -> pd.DataFrame:
+        """A row an index; see reporting.index_report.table."""
+        return index_report.table(self.told)
+
+    def statements(self) -> pd.DataFrame:
+        """A row a statement: with all indexes of the migration and with none of them."""
+        return index_report.statements(self.told)
+
+    def losses(self) -> pd.DataFrame:
+        """A row a statement and index that it uses: its time with it and with it alone hidden."""
+        rows = [
+            {"index": finding["name"], "statement": loss["statement"], "with ms": loss["with_ms"],
+             "without ms": loss["without_ms"], "ratio": loss["ratio"], "ci_low": loss["ci_low"],
+             "ci_high": loss["ci_high"], "then uses": ", ".join(loss["instead"]) or "none"}
+            for finding in self.told["findings"] for loss in finding["losses"]
+        ]  # fmt: skip
+        return pd.DataFrame(rows).round(3)
+
+    def sizes(self) -> Picture:
+        """Sizes in the colours of the verdicts."""
+        return index_report.bars(self.told)
+
+    def gains(self) -> Picture:
+        """What each statement loses without all of them."""
+        return index_report.gain_bars(self.told)
+
+
+def indexes(run: str = "", *, cards: int = 20_000, blocks: int = 6) -> Indexes:
+    """An index experiment by its run's id or folder; without a name the newest, or one measured now at a small size.
+
+    lab.indexes().table()
+    Raises LabError where there is no run of that name.
+    """
+    path = (Path(run) if "/" in run else REPORTS / run) if run else REPORTS / LATEST
+    if (path / "indexes.json").exists() and "findings" in json.loads((path / "indexes.json").read_text()):
+        return Indexes(path.resolve())
+    if run:
+        raise LabError(f"no index experiment '{run}'; ./lab indexes makes one, {LATEST} is the newest")
+    with exclusive("indexes"), running_stack(load_settings()) as stack:
+        made, _ = measure_indexes(stack, IndexRequest(cards=cards, blocks=blocks), Reporter(Console(quiet=True)))
+    return Indexes(made.path)
