@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated
 
 import typer
 from rich.console import Console
 from rich.table import Table
 
-from archzero_lab.errors import LabError
+from archzero_lab.errors import LabError, SettingsError
 from archzero_lab.settings import load_settings
 
 console = Console()
@@ -41,6 +42,36 @@ def migrate_status(database_url: Annotated[str, typer.Option(envvar="ARCHZERO_MI
 
     for state in Migrations(_migration_url(database_url)).status():
         console.print(f"{'applied' if state.applied else 'pending'}  {state.id}", highlight=False)
+
+
+@migrate_app.command("lint")
+def migrate_lint(
+    files: Annotated[list[Path] | None, typer.Argument(help="SQL files; phase 5's migrations unless given.")] = None,
+    database_url: Annotated[
+        str, typer.Option(envvar="ARCHZERO_SOURCE_URL", help="Also against this schema (one file); it is only read.")
+    ] = "",
+) -> None:
+    """Lint migrations by squawk, and against a schema; exit 1 on a fault.
+
+    The schema adds: subsumed by another index, ends heap-only updates, INVALID leftovers.
+    """
+    from archzero_lab.bootstrap.stack import exclusive, running_stack
+    from archzero_lab.pipeline.lint import lint_files, lint_schema
+    from archzero_lab.postgres.migrations import MIGRATIONS
+
+    chosen = files or [path for path in sorted(MIGRATIONS.glob("*.sql")) if not path.name.endswith(".rollback.sql")]
+    if database_url and len(chosen) != 1:
+        raise SettingsError("--database-url goes with one file: the migration to try on that schema")
+    faults = lint_files(chosen)
+    if database_url:
+        with exclusive("migrate lint"), running_stack(load_settings()) as stack:
+            faults += lint_schema(stack, database_url, chosen[0])
+    for fault in faults:
+        advice = f"; {fault.advice}" if fault.advice else ""
+        console.print(f"{fault.where}: {fault.rule}: {fault.message}{advice}", highlight=False, markup=False,
+                      soft_wrap=True)  # fmt: skip
+    console.print(f"{len(faults)} faults in {len(chosen)} files", highlight=False)
+    raise typer.Exit(1 if faults else 0)
 
 
 def analyze(database_url: Annotated[str, typer.Option(help="Default: what `up` serves.")] = "") -> None:

@@ -21,8 +21,8 @@ _VARIABLES = {"host": "PGHOST", "port": "PGPORT", "user": "PGUSER", "password": 
               "sslmode": "PGSSLMODE", "sslrootcert": "PGSSLROOTCERT"}  # fmt: skip
 
 
-def copy_database(source_url: str, server_url: str, name: str, programs: Path) -> str:
-    """Copy schema and rows of `source_url` into a new database `name` of our server; its URL.
+def copy_database(source_url: str, server_url: str, name: str, programs: Path, *, rows: bool = True) -> str:
+    """Copy `source_url`, schema and `rows`, into a new database `name` of our server; its URL.
 
     One REPEATABLE READ snapshot, read only, a lock waited for 5 s at most. Nothing of the copy is left where it fails.
     Raises DatabaseError: no permission, a server that is too old, an extension that our server has not.
@@ -35,7 +35,8 @@ def copy_database(source_url: str, server_url: str, name: str, programs: Path) -
         dump = Path(folder) / "dump"
         _run(
             [str(programs / "pg_dump"), "--format=custom", "--compress=0", "--no-owner", "--no-privileges",
-             "--no-publications", "--no-subscriptions", "--lock-wait-timeout=5000", f"--file={dump}"],
+             "--no-publications", "--no-subscriptions", "--lock-wait-timeout=5000", f"--file={dump}",
+             *([] if rows else ["--schema-only"])],
             source_url, "reading it", {"PGOPTIONS": _GENTLE},
         )  # fmt: skip
         url = create_database(server_url, name)

@@ -11,16 +11,17 @@ import pytest
 from rich.console import Console
 
 from archzero_lab.bootstrap.stack import Stack
-from archzero_lab.errors import DatabaseError, LabError
+from archzero_lab.errors import DatabaseError, LabError, SettingsError
 from archzero_lab.experiments.index_reads import Case, Reads
 from archzero_lab.experiments.index_verdict import IndexReport, IndexVerdict
 from archzero_lab.experiments.query_cases import cases_of
 from archzero_lab.pipeline.index_experiment import raw_connection
 from archzero_lab.pipeline.indexes import IndexRequest, measure_indexes
+from archzero_lab.pipeline.lint import lint_files, lint_schema
 from archzero_lab.pipeline.progress import Reporter
 from archzero_lab.postgres.databases import create_database, drop_database
 from archzero_lab.postgres.index_catalog import hidden, list_indexes
-from archzero_lab.postgres.migrations import connect
+from archzero_lab.postgres.migrations import MIGRATIONS, connect
 
 pytestmark = pytest.mark.alone
 
@@ -184,6 +185,40 @@ def test_a_hidden_index_is_in_no_plan_and_back_afterwards(shop: str) -> None:
         with hidden(connection, [unique]), connect(shop) as other:
             row = other.execute("SELECT indisvalid FROM pg_index WHERE indexrelid = %s::oid", [unique.oid]).fetchone()
             assert row == (True,)  # others see it as it is
+
+
+def test_a_schema_adds_to_what_the_sql_alone_tells(stack: Stack, shop: str, tmp_path: Path) -> None:
+    before = _state(shop)
+    file = tmp_path / "migration.sql"
+    file.write_text(MIGRATION)
+    found = {fault.where: fault for fault in lint_schema(stack, shop, file)}
+    assert found["order_customer"].rule == "subsumed"
+    assert "order_customer_state serves" in found["order_customer"].message
+    assert found["order_total"].rule == "ends-heap-only-updates"
+    assert "an update of total in shop.Order" in found["order_total"].message
+    assert _state(shop) == before
+    assert "lint" not in stack.databases()
+    with connect(shop, autocommit=True) as connection:
+        connection.execute('CREATE INDEX half_built ON shop."Order" (placed)')
+        connection.execute("UPDATE pg_index SET indisvalid = false WHERE indexrelid = 'shop.half_built'::regclass")
+        try:
+            left = [fault for fault in lint_schema(stack, shop, file) if fault.rule == "invalid-leftover"]
+        finally:
+            connection.execute("DROP INDEX shop.half_built")
+    assert [fault.where for fault in left] == ["half_built"]
+    assert left[0].advice == "DROP INDEX CONCURRENTLY shop.half_built"
+
+
+def test_squawk_finds_what_blocks_writes_and_ours_have_no_fault(tmp_path: Path) -> None:
+    file = tmp_path / "bad.sql"
+    file.write_text("SELECT 1;\nCREATE INDEX x ON t (a);\n")
+    found = lint_files([file])
+    assert (f"{file}:2", "require-concurrent-index-creation") in {(fault.where, fault.rule) for fault in found}
+    ours = [path for path in MIGRATIONS.glob("*.sql") if not path.name.endswith(".rollback.sql")]
+    assert len(ours) == 26
+    assert lint_files(ours) == []
+    with pytest.raises(SettingsError, match=r"nowhere\.sql: no such file"):
+        lint_files([tmp_path / "nowhere.sql"])
 
 
 def test_the_busiest_statements_come_from_the_server_itself(
