@@ -75,16 +75,29 @@ def migrate_lint(
 
 
 def analyze(database_url: Annotated[str, typer.Option(help="Default: what `up` serves.")] = "") -> None:
-    """Show index use, sizes, slow statements; read only."""
+    """Say what to do about a database's indexes and statements; read only.
+
+    Then index use, sizes, sequential scans, slow statements.
+    """
+    from psycopg import RawCursor
+
+    from archzero_lab.postgres.advice import advise
     from archzero_lab.postgres.insights import analyze as run_analysis
     from archzero_lab.postgres.migrations import connect
 
     with connect(_migration_url(database_url), autocommit=True) as connection:
-        for found in run_analysis(connection):
-            table = Table(*found.columns, title=found.title, title_justify="left")
-            for row in found.rows[:40]:
-                table.add_row(*("" if value is None else str(value) for value in row))
-            console.print(table if found.rows else f"{found.title}\n  none", highlight=False)
+        tables = run_analysis(connection)
+        connection.cursor_factory = RawCursor
+        advice = advise(connection)
+    marks = Table("mark", "about", "seen", "would do", title="What to do", title_justify="left")
+    for mark in advice:
+        marks.add_row(mark.mark, mark.about, mark.seen, mark.do)
+    console.print(marks if advice else "What to do\n  nothing", highlight=False)
+    for found in tables:
+        table = Table(*found.columns, title=found.title, title_justify="left")
+        for row in found.rows[:40]:
+            table.add_row(*("" if value is None else str(value) for value in row))
+        console.print(table if found.rows else f"{found.title}\n  none", highlight=False)
 
 
 def _migration_url(given: str) -> str:

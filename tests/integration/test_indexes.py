@@ -19,6 +19,7 @@ from archzero_lab.pipeline.index_experiment import raw_connection
 from archzero_lab.pipeline.indexes import IndexRequest, measure_indexes
 from archzero_lab.pipeline.lint import lint_files, lint_schema
 from archzero_lab.pipeline.progress import Reporter
+from archzero_lab.postgres.advice import advise
 from archzero_lab.postgres.databases import create_database, drop_database
 from archzero_lab.postgres.index_catalog import hidden, list_indexes
 from archzero_lab.postgres.migrations import MIGRATIONS, connect
@@ -236,3 +237,41 @@ def test_the_busiest_statements_come_from_the_server_itself(
     found = _measure(stack, IndexRequest(database_url=shop, migration=request.migration, from_statistics=1, blocks=6))
     assert {loss.statement.partition(",")[0] for loss in found.whole} == {"statement 1"}
     assert any(finding.used_by for finding in found.findings if finding.table == "shop.Order")
+
+
+def test_analyze_marks_what_it_would_do_and_does_nothing(stack: Stack, make_database: Callable[[str], str]) -> None:
+    name = stack.database_name("marks")
+    url = create_database(stack.postgres_url, name)
+    try:
+        with connect(url, autocommit=True) as connection:
+            for part in (
+                "CREATE TABLE a (id int PRIMARY KEY, x int NOT NULL, y int, t text)",
+                "CREATE TABLE b (a_id int REFERENCES a)",
+                "INSERT INTO a SELECT n, n, n, repeat('x', 60) FROM generate_series(1, 300000) AS n",
+                "CREATE INDEX a_x ON a (x)",
+                "CREATE INDEX a_xy ON a (x, y)",
+                "CREATE INDEX a_half ON a (y)",
+                "UPDATE pg_index SET indisvalid = false WHERE indexrelid = 'a_half'::regclass",
+                "CREATE INDEX a_big ON a (t, id)",
+                "DELETE FROM a WHERE id % 10 > 0",
+                "VACUUM ANALYZE a",
+                "INSERT INTO b VALUES (10)",
+                "SELECT pg_stat_force_next_flush()",
+            ):
+                connection.execute(part.encode())
+        with connect(url, autocommit=True) as connection:
+            connection.cursor_factory = psycopg.RawCursor
+            found = advise(connection)
+            marks = {(mark.mark, mark.about) for mark in found}
+            assert {("invalid", "a_half"), ("duplicate", "a_x"), ("unused", "a_xy"), ("foreign key", "b.b_a_id_fkey"),
+                    ("never analyzed", "b"), ("bloated", "a_big")} <= marks  # fmt: skip
+            assert ("duplicate", "a_xy") not in marks
+            assert ("unused", "a_pkey") not in marks
+            (key,) = [mark for mark in found if mark.mark == "foreign key"]
+            assert key.do == "CREATE INDEX CONCURRENTLY ON b (a_id)"
+            connection.execute(key.do.encode())
+            assert "foreign key" not in {mark.mark for mark in advise(connection)}
+            row = connection.execute("SELECT count(*) FROM pg_index WHERE indrelid = 'a'::regclass").fetchone()
+            assert row == (5,)
+    finally:
+        drop_database(stack.postgres_url, name)
