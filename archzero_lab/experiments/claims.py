@@ -57,7 +57,17 @@ class _Entry(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     operations: Literal["list", "detail", "search", "filter", "requests", "mix", "sizes", "checks"]
     rule: Literal["improvement", "at_least", "at_most", "none_fails"]
     mechanism: Literal[
-        "hits", "blocks", "keys", "indexes", "entries", "searches_cached", "health", "payloads", "statements", "scans"
+        "hits",
+        "blocks",
+        "keys",
+        "indexes",
+        "entries",
+        "searches_cached",
+        "health",
+        "payloads",
+        "statements",
+        "scans",
+        "refused",
     ]  # a name that is misspelt must not pass for a counter
     over_ms: float | None = None
     paths: tuple[str, ...] = ()

@@ -13,7 +13,7 @@ from archzero_lab.cache.contents import Contents, read_contents
 from archzero_lab.cards.model import CardFilter
 from archzero_lab.errors import LabError
 from archzero_lab.jupyter.stack import sql, stack
-from archzero_lab.pipeline.checks import call
+from archzero_lab.pipeline.trials import call
 
 _DEFAULT = CardFilter()
 

@@ -12,7 +12,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from archzero_lab.bootstrap.portfolios import arm_urls
 from archzero_lab.bootstrap.stack import kept_stack, status
 from archzero_lab.errors import LabError
-from archzero_lab.pipeline.checks import call
+from archzero_lab.pipeline.trials import call
 from archzero_lab.postgres.migrations import connect
 from archzero_lab.settings import load_settings
 

@@ -2,23 +2,22 @@
 
 from __future__ import annotations
 
-import json
 import time
 import urllib.error
 import urllib.parse
 import urllib.request
-import uuid
 from collections.abc import Callable
-from dataclasses import dataclass, field
 from typing import Any
 
 import redis
 
 from archzero_lab.bootstrap.hurt import HurtRedis
-from archzero_lab.bootstrap.services import RunningService, start_service
+from archzero_lab.bootstrap.services import start_service
 from archzero_lab.bootstrap.stack import Stack
 from archzero_lab.cache.entries import Hit, decode
 from archzero_lab.cache.keys import Keyspace, Kind
+from archzero_lab.pipeline.database_checks import no_n_plus_one, pool_no_exhaustion
+from archzero_lab.pipeline.trials import Bench, Tried, call
 from archzero_lab.postgres.migrations import connect
 
 SQL_PAYLOADS = (
@@ -31,55 +30,6 @@ KEY_PAYLOADS = (
     "archzero", ":usage", "L0", "F0000000000", "V0", "'\"", "\\x00", "a b", "::", "generation",
 )  # fmt: skip
 _TRIES = 40
-
-
-@dataclass
-class Tried:
-    """How often it was tried, what went wrong, and the counters that show that it was tried at all."""
-
-    trials: int = 0
-    failures: list[str] = field(default_factory=list)
-    mechanism: dict[str, Any] = field(default_factory=dict)
-
-    def trial(self, right: bool, otherwise: str) -> None:
-        """Count one."""
-        self.trials += 1
-        if not right:
-            self.failures.append(otherwise)
-
-
-@dataclass(frozen=True)
-class Bench:
-    """What a check works on: the treatment's service and database, ids of cards that are there."""
-
-    stack: Stack
-    service: RunningService
-    database_url: str
-    ids: list[str]
-
-    def call(self, method: str, path: str, body: Any = None, **headers: str) -> tuple[int, Any]:
-        """(status, JSON) of a request; 0 where there was no answer."""
-        return call(self.service.url, method, path, body, **headers)
-
-    def stats(self) -> dict[str, Any]:
-        """The cache's counters."""
-        found: dict[str, Any] = self.call("GET", "/api/v1/cache/stats")[1]
-        return found
-
-
-def call(url: str, method: str, path: str, body: Any = None, **headers: str) -> tuple[int, Any]:
-    """(status, JSON) of a request to a service; (0, reason) where there was no answer. A text is sent as JSON Lines."""
-    data = None if body is None else (body if isinstance(body, str) else json.dumps(body)).encode()
-    media_type = "application/x-ndjson" if isinstance(body, str) else "application/json"
-    request = urllib.request.Request(url + path, data, {"Content-Type": media_type, **headers}, method=method)
-    try:
-        with urllib.request.urlopen(request, timeout=30) as answer:
-            text = answer.read()
-            return answer.status, json.loads(text) if text else None
-    except urllib.error.HTTPError as error:
-        return error.code, None
-    except (OSError, ValueError) as error:
-        return 0, type(error).__name__
 
 
 def ttl_policies(bench: Bench) -> Tried:
@@ -233,67 +183,6 @@ def no_key_injection(bench: Bench) -> Tried:
     return tried
 
 
-def no_n_plus_one(bench: Bench) -> Tried:
-    """No answer takes more statements for 10 or 100 items than for one, by the pool's own count of statements.
-
-    On a service of its own without a cache, which sends nothing but what it is asked for.
-    """
-    tried = Tried()
-    service = start_service(bench.stack, "n-plus-one", bench.database_url, cached=False)
-    sent = 0
-    try:
-        for name, ask in _sized(bench.ids).items():
-            counts = {}
-            for size in ITEMS:
-                before = _statements(service.url)
-                status, _ = ask(service.url, size)
-                counts[size] = _statements(service.url) - before
-                tried.trial(200 <= status < 300 and counts[size] > 0, f"{name} of {size}: status {status}")
-            sent += sum(counts.values())
-            tried.trial(not grows(counts), f"{name}: {counts} statements by number of items")
-    finally:
-        bench.stack.registry.stop(service.record)
-    tried.mechanism = {"statements": sent, "moved": sent >= len(ITEMS)}
-    return tried
-
-
-ITEMS = (1, 10, 100)
-
-
-def grows(counts: dict[int, int]) -> bool:
-    """Whether more items took more statements than the fewest did."""
-    return max(counts.values()) > counts[min(counts)]
-
-
-def _sized(ids: list[str]) -> dict[str, Callable[[str, int], tuple[int, Any]]]:
-    """Questions and writes by name; each takes a service's URL and a number of items."""
-
-    def get(path: str) -> Callable[[str, int], tuple[int, Any]]:
-        return lambda url, size: call(url, "GET", path + str(size))
-
-    def import_cards(url: str, size: int) -> tuple[int, Any]:
-        rows = [{"name": f"Imported {uuid.uuid4()}", "type": "Risk"} for _ in range(size)]
-        return call(url, "POST", "/api/v1/import", "\n".join(json.dumps(row) for row in rows))
-
-    return {
-        "list": get("/api/v1/cards?pageSize="),
-        "filter": get("/api/v1/cards?type=Application&pageSize="),
-        "search": get("/api/v1/search?q=service&pageSize="),
-        "relationships": get(f"/api/v1/relationships?card_id={ids[0]}&pageSize="),
-        "graph": lambda url, size: call(url, "GET", f"/api/v1/graph?center_card_id={ids[0]}&depth={len(str(size))}"),
-        "import": import_cards,
-    }
-
-
-def _statements(url: str) -> int:
-    """Statements that the service has sent to PostgreSQL so far."""
-    with urllib.request.urlopen(url + "/metrics", timeout=10) as answer:
-        for line in answer.read().decode().splitlines():
-            if line.startswith("archzero_database_statements_total"):
-                return int(float(line.rpartition(" ")[2]))
-    return 0
-
-
 CHECKS: dict[str, Callable[[Bench], Tried]] = {
     check.__name__: check
     for check in (
@@ -304,5 +193,6 @@ CHECKS: dict[str, Callable[[Bench], Tried]] = {
         no_sql_injection,
         no_key_injection,
         no_n_plus_one,
+        pool_no_exhaustion,
     )
 }

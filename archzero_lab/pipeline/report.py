@@ -27,7 +27,7 @@ from archzero_lab.experiments.measurements import Measurements
 from archzero_lab.experiments.metrics import QUANTILES
 from archzero_lab.experiments.runner import run_claim
 from archzero_lab.experiments.spec import Profile, choose_profile
-from archzero_lab.pipeline.checks import CHECKS, Bench, Tried
+from archzero_lab.pipeline.checks import CHECKS
 from archzero_lab.pipeline.chosen_claims import arms_of, chosen_claims
 from archzero_lab.pipeline.claim_pictures import capacity_section, claim_pictures
 from archzero_lab.pipeline.environment import describe
@@ -38,6 +38,7 @@ from archzero_lab.pipeline.question import reads_a_run
 from archzero_lab.pipeline.report_request import ReportRequest, begin
 from archzero_lab.pipeline.run_folder import RunFolder
 from archzero_lab.pipeline.self_check import margin_of
+from archzero_lab.pipeline.trials import Bench, Tried
 from archzero_lab.postgres.migrations import connect
 from archzero_lab.reporting.history import append as append_history
 from archzero_lab.reporting.notebooks import NOTEBOOKS, NotebookPage, run_notebook

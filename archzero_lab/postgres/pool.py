@@ -12,7 +12,7 @@ from typing import Any, LiteralString, Self
 import psycopg
 from prometheus_client import Counter, Histogram
 from psycopg.rows import TupleRow
-from psycopg_pool import AsyncConnectionPool, PoolClosed
+from psycopg_pool import AsyncConnectionPool, PoolClosed, PoolTimeout, TooManyRequests
 
 from archzero_lab.settings import PoolSettings
 
@@ -21,6 +21,7 @@ ACQUIRE_WAIT = Histogram(
     "archzero_pool_acquire_wait_seconds", "Time from asking for a connection to having it", buckets=_BUCKETS
 )
 HELD = Histogram("archzero_pool_held_seconds", "Time a connection was held", buckets=_BUCKETS)
+REFUSED = Counter("archzero_pool_refused_total", "Requests for a connection that none came free for, or none was left")
 STATEMENTS = Counter("archzero_database_statements_total", "Statements sent to PostgreSQL")
 STATEMENT_TIME = Histogram("archzero_database_statement_seconds", "Time of a statement, rows fetched", buckets=_BUCKETS)
 
@@ -125,7 +126,11 @@ class Database:
         """
         asked = time.perf_counter()
         pool = self._pool
-        connection = await self._acquire(pool)
+        try:
+            connection = await self._acquire(pool)
+        except (PoolTimeout, PoolClosed, TooManyRequests):
+            REFUSED.inc()
+            raise
         got = time.perf_counter()
         ACQUIRE_WAIT.observe(got - asked)
         try:

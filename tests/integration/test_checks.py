@@ -19,17 +19,17 @@ from archzero_lab.bootstrap.services import RunningService, start_service
 from archzero_lab.bootstrap.stack import Stack
 from archzero_lab.cache.contents import read_contents
 from archzero_lab.errors import ServerError
+from archzero_lab.pipeline import database_checks
 from archzero_lab.pipeline.checks import (
     CHECKS,
-    Bench,
-    call,
-    grows,
     immediate_invalidation,
     no_key_injection,
     no_sql_injection,
     pattern_invalidation,
     ttl_policies,
 )
+from archzero_lab.pipeline.database_checks import grows
+from archzero_lab.pipeline.trials import Bench, call
 from archzero_lab.postgres.migrations import connect
 
 
@@ -76,6 +76,20 @@ def test_what_the_cache_holds_is_told_by_kind_with_what_is_asked_for_most(
     assert found.whole
     with pytest.raises(ServerError, match="does not answer"):
         read_contents("redis://me:s3cret@127.0.0.1:1", "nothing")
+
+
+def test_a_pool_that_lets_everybody_wait_is_found(
+    stack: Stack, database_url: str, ids: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(database_checks, "_WAIT_S", 60.0)
+    monkeypatch.setattr(database_checks, "_HANGS_S", 1.5)
+    service = start_service(stack, "waits", database_url, cached=False)
+    try:
+        found = CHECKS["pool_no_exhaustion"](Bench(stack, service, database_url, ids))
+    finally:
+        stack.registry.stop(service.record)
+    assert found.failures == ["28 requests hung for 1.5 s"]
+    assert not found.mechanism["moved"]
 
 
 def test_statements_that_grow_with_the_items_are_found() -> None:
