@@ -14,6 +14,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from archzero_lab.bootstrap.services import start_service
+from archzero_lab.bootstrap.stack import Stack
 from archzero_lab.pipeline.trials import Bench, Tried, call
 from archzero_lab.postgres.migrations import connect
 from archzero_lab.settings import PoolSettings
@@ -25,27 +26,36 @@ _HANGS_S = 10.0
 
 
 def no_n_plus_one(bench: Bench) -> Tried:
-    """No answer takes more statements for 10 or 100 items than for one, by the pool's own count of statements.
+    """No answer takes more statements for 10 or 100 items than for one, by the pool's own count of statements."""
+    tried = Tried()
+    found = statements_by_items(bench.stack, bench.database_url, bench.ids)
+    for name, counts in found.items():
+        for size, count in counts.items():
+            tried.trial(count > 0, f"{name} of {size}: no answer")
+        tried.trial(not grows(counts), f"{name}: {counts} statements by number of items")
+    sent = sum(sum(counts.values()) for counts in found.values())
+    tried.mechanism = {"statements": sent, "moved": sent >= len(ITEMS)}
+    return tried
+
+
+def statements_by_items(stack: Stack, database_url: str, ids: list[str]) -> dict[str, dict[int, int]]:
+    """How many statements each kind of answer takes by its number of items; 0 where there was no right answer.
 
     On a service of its own without a cache, which sends nothing but what it is asked for.
     """
-    tried = Tried()
-    service = start_service(bench.stack, "n-plus-one", bench.database_url, cached=False)
-    sent = 0
+    service = start_service(stack, "n-plus-one", database_url, cached=False)
+    found: dict[str, dict[int, int]] = {}
     try:
-        for name, ask in _sized(bench.ids).items():
-            counts = {}
+        for name, ask in _sized(ids).items():
+            found[name] = {}
             for size in ITEMS:
                 before = _counted(service.url, "archzero_database_statements_total")
                 status, _ = ask(service.url, size)
-                counts[size] = _counted(service.url, "archzero_database_statements_total") - before
-                tried.trial(200 <= status < 300 and counts[size] > 0, f"{name} of {size}: status {status}")
-            sent += sum(counts.values())
-            tried.trial(not grows(counts), f"{name}: {counts} statements by number of items")
+                sent = _counted(service.url, "archzero_database_statements_total") - before
+                found[name][size] = sent if 200 <= status < 300 else 0
     finally:
-        bench.stack.registry.stop(service.record)
-    tried.mechanism = {"statements": sent, "moved": sent >= len(ITEMS)}
-    return tried
+        stack.registry.stop(service.record)
+    return found
 
 
 def grows(counts: dict[int, int]) -> bool:
