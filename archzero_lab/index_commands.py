@@ -9,6 +9,7 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
+from archzero_lab.errors import SettingsError
 from archzero_lab.settings import REPORTS, load_settings
 
 console = Console()
@@ -27,6 +28,9 @@ def indexes(
     from_pg_stat_statements: Annotated[
         int, typer.Option(min=0, help="The N statements that took the most time of that database.")
     ] = 0,
+    in_place: Annotated[
+        bool, typer.Option("--in-place", help="Change that database: apply the migration to it; asks for its name.")
+    ] = False,
     reads_per_write: Annotated[float, typer.Option(min=0, help="An index that pays only above it is too dear.")] = 99.0,
     blocks: Annotated[int, typer.Option(min=6, help="Paired blocks of each measurement.")] = 10,
     seed: Annotated[int, typer.Option(min=0)] = 1,
@@ -35,6 +39,9 @@ def indexes(
 
     Measures reads with it hidden, writes with it dropped. Writes a page.
     """
+    if in_place:
+        _apply_in_place(database_url, migration)
+        return
     from archzero_lab.bootstrap.stack import exclusive, running_stack
     from archzero_lab.pipeline.indexes import IndexRequest, check_request, measure_indexes
     from archzero_lab.pipeline.progress import Reporter
@@ -58,3 +65,21 @@ def indexes(
     console.print(f"{found.bytes / 1e6:.1f} MB, {found.kept_bytes / 1e6:.1f} MB of it to keep", highlight=False)
     path = REPORTS / run.id / "index.html"
     console.print(f"page: {path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path}", highlight=False)
+
+
+def _apply_in_place(database_url: str, migration: Path | None) -> None:
+    from psycopg.conninfo import conninfo_to_dict
+
+    from archzero_lab.postgres.in_place import apply_in_place, read_migration
+
+    if not database_url or migration is None or not migration.is_file():
+        raise SettingsError("--in-place needs --database-url URL and --migration FILE.sql")
+    statements = read_migration(migration)
+    told = conninfo_to_dict(database_url)
+    name = str(told.get("dbname", ""))
+    console.print(f"{len(statements)} statements for database {name} at {told.get('host', 'the local socket')}",
+                  highlight=False)  # fmt: skip
+    if typer.prompt("This changes it. Its name, to go on") != name:
+        raise SettingsError("another name: nothing was changed")
+    apply_in_place(database_url, statements, lambda text: console.print(text, highlight=False, soft_wrap=True))
+    console.print(f"applied {len(statements)} statements to {name}", highlight=False)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import hashlib
+import subprocess
+import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -21,8 +23,10 @@ from archzero_lab.pipeline.lint import lint_files, lint_schema
 from archzero_lab.pipeline.progress import Reporter
 from archzero_lab.postgres.advice import advise
 from archzero_lab.postgres.databases import create_database, drop_database
+from archzero_lab.postgres.in_place import apply_in_place, read_migration
 from archzero_lab.postgres.index_catalog import hidden, list_indexes
 from archzero_lab.postgres.migrations import MIGRATIONS, connect
+from archzero_lab.settings import ROOT
 
 pytestmark = pytest.mark.alone
 
@@ -275,3 +279,85 @@ def test_analyze_marks_what_it_would_do_and_does_nothing(stack: Stack, make_data
             assert row == (5,)
     finally:
         drop_database(stack.postgres_url, name)
+
+
+IN_PLACE = """
+-- the index of a comment; and a semicolon
+CREATE UNIQUE INDEX "Odd; name" ON shop.customer ("e-Mail", id);
+CREATE INDEX CONCURRENTLY order_state ON shop."Order" (state);
+COMMENT ON TABLE shop.customer IS 'customers; all of them';
+"""
+
+
+@pytest.fixture
+def theirs(stack: Stack) -> Iterator[str]:
+    """A database that may be changed."""
+    name = stack.database_name("theirs")
+    url = create_database(stack.postgres_url, name)
+    with connect(url, autocommit=True) as connection:
+        connection.execute(SHOP.encode())
+    yield url
+    drop_database(stack.postgres_url, name)
+
+
+def _valid(url: str) -> dict[str, bool]:
+    with connect(url, autocommit=True) as connection:
+        rows = connection.execute(
+            "SELECT c.relname, i.indisvalid FROM pg_index i JOIN pg_class c ON c.oid = i.indexrelid"
+            " JOIN pg_namespace n ON n.oid = c.relnamespace WHERE n.nspname = 'shop'"
+        ).fetchall()
+    return {str(name): bool(valid) for name, valid in rows}
+
+
+def test_in_place_builds_concurrently_and_mends_what_a_failed_build_left(theirs: str, tmp_path: Path) -> None:
+    file = tmp_path / "in_place.sql"
+    file.write_text(IN_PLACE)
+    statements = read_migration(file)
+    assert [statement.startswith("CREATE ") for statement in statements] == [True, True, False]
+    assert "UNIQUE INDEX CONCURRENTLY IF NOT EXISTS" in statements[0]
+    with connect(theirs, autocommit=True) as connection:
+        connection.execute('CREATE INDEX order_state ON shop."Order" (total)')
+        connection.execute("UPDATE pg_index SET indisvalid = false WHERE indexrelid = 'shop.order_state'::regclass")
+    apply_in_place(theirs, statements)
+    assert _valid(theirs)["order_state"]
+    assert _valid(theirs)["Odd; name"]
+    with connect(theirs) as connection:
+        row = connection.execute("SELECT indexdef FROM pg_indexes WHERE indexname = 'order_state'").fetchone()
+    assert row is not None
+    assert "(state)" in row[0]
+    apply_in_place(theirs, statements)  # again: nothing to do, nothing fails
+
+
+def test_in_place_ends_at_the_statement_that_fails_and_leaves_no_invalid_index(theirs: str, tmp_path: Path) -> None:
+    file = tmp_path / "in_place.sql"
+    file.write_text('CREATE UNIQUE INDEX twice ON shop."Order" (customer_id); CREATE INDEX never ON shop."Order" (id);')
+    with pytest.raises(DatabaseError, match=r"INDEX CONCURRENTLY IF NOT EXISTS twice .*could not create unique index"):
+        apply_in_place(theirs, read_migration(file))
+    assert not {"twice", "never"} & _valid(theirs).keys()
+    file.write_text('CREATE INDEX ON shop."Order" (id);')
+    with pytest.raises(DatabaseError, match="an index without a name"):
+        read_migration(file)
+
+
+def test_in_place_waits_its_turn_for_a_lock(theirs: str) -> None:
+    with connect(theirs) as holder:
+        holder.execute('LOCK TABLE shop."Order" IN ROW EXCLUSIVE MODE')
+        timer = threading.Timer(6.0, holder.commit)  # after the first attempt has given up
+        timer.start()
+        apply_in_place(theirs, ['ALTER TABLE shop."Order" ADD COLUMN note text'])
+        timer.join()
+    with connect(theirs) as connection:
+        assert connection.execute('SELECT note FROM shop."Order" LIMIT 1').fetchone() == (None,)
+
+
+def test_in_place_asks_for_the_name_of_the_database(theirs: str, tmp_path: Path) -> None:
+    file = tmp_path / "in_place.sql"
+    file.write_text('CREATE INDEX asked ON shop."Order" (state);')
+    command = [str(ROOT / "lab"), "indexes", "--database-url", theirs, "--migration", str(file), "--in-place"]
+    refused = subprocess.run(command, input="production\n", capture_output=True, text=True, timeout=60)
+    assert (refused.returncode, "another name: nothing was changed" in refused.stderr) == (2, True), refused
+    assert "asked" not in _valid(theirs)
+    done = subprocess.run(command, input=theirs.rpartition("/")[2] + "\n", capture_output=True, text=True, timeout=60)
+    assert done.returncode == 0, done.stderr
+    assert _valid(theirs)["asked"]
+    assert theirs.split(":")[2].split("@")[0] not in done.stdout + done.stderr, "a password"
