@@ -15,6 +15,7 @@ from archzero_lab.experiments.index_verdict import SETTINGS, Finding, IndexRepor
 from archzero_lab.experiments.index_writes import Writes
 from archzero_lab.postgres.index_catalog import Index, list_indexes, redundant
 from archzero_lab.postgres.migrations import Connection, connect
+from archzero_lab.stats.verdict import Change
 
 READS_PER_WRITE = 99.0
 """The reads a write of the lab's own mix; an index that pays only above it is too dear there."""
@@ -88,7 +89,12 @@ def run_index_experiment(
 
 
 def _pairs(reads: Reads, index: Index, losses: Sequence[Loss], chosen: Sequence[Index]) -> list[Loss]:
-    """Where another of the indexes took its place: the statement with both hidden, to tell one that is enough."""
+    """Where another of the indexes took its place: the statement with both hidden, to tell one that is enough.
+
+    Not of an index that some statement is slower without: it is needed, whatever stands beside it.
+    """
+    if any(loss.change is Change.REGRESSED for loss in losses):
+        return []
     by_name = {other.name: other for other in chosen if not other.constraint}
     cases = {case.name: case for case in reads.cases}
     found = []
