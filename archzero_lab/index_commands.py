@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.console import Console
-from rich.table import Table
+from rich.markup import escape
 
 from archzero_lab.errors import SettingsError
 from archzero_lab.settings import REPORTS, load_settings
+
+if TYPE_CHECKING:
+    from archzero_lab.pipeline.indexes import IndexRequest
 
 console = Console()
 _STYLE = {"keep": "green", "keep (constraint)": "green", "undecided": "yellow"}
@@ -28,6 +31,9 @@ def indexes(
     from_pg_stat_statements: Annotated[
         int, typer.Option(min=0, help="The N statements that took the most time of that database.")
     ] = 0,
+    plans_only: Annotated[
+        bool, typer.Option("--plans-only", help="Copy schema and statistics, no row: the plans before and after.")
+    ] = False,
     in_place: Annotated[
         bool, typer.Option("--in-place", help="Change that database: apply the migration to it; asks for its name.")
     ] = False,
@@ -51,18 +57,24 @@ def indexes(
         relationships,
     )  # fmt: skip
     check_request(request)
+    if plans_only:
+        _show_plans(request)
+        return
     with exclusive("indexes"), running_stack(load_settings()) as stack:
         run, found = measure_indexes(stack, request, Reporter(console))
-    table = Table("index", "MB", "build", "µs an insert", "verdict", "why")
+    wide = max(len(finding.name) for finding in found.findings)
     for finding in found.findings:
         style = _STYLE.get(finding.verdict.value, "bold red")
-        table.add_row(
-            finding.name, f"{finding.bytes / 1e6:.1f}", "" if finding.build_s is None else f"{finding.build_s:.2f} s",
-            "" if finding.cost is None else f"{finding.cost.ms * 1000:.1f}", f"[{style}]{finding.verdict.value}[/]",
-            finding.why,
+        cost = "" if finding.cost is None else f"{finding.cost.ms * 1000:.1f} µs an insert"
+        console.print(
+            f"{finding.name:<{wide}} {finding.bytes / 1e6:8.1f} MB {cost:>20}  [{style}]{finding.verdict.value}[/]: "
+            f"{escape(finding.why)}", highlight=False, soft_wrap=True,
         )  # fmt: skip
-    console.print(table)
     console.print(f"{found.bytes / 1e6:.1f} MB, {found.kept_bytes / 1e6:.1f} MB of it to keep", highlight=False)
+    if slower := found.slower_without_dropped:
+        console.print(f"without those to drop these are slower: {', '.join(slower)}", style="yellow", soft_wrap=True)
+    elif found.without_dropped:
+        console.print("without those to drop no statement is slower than with all", highlight=False)
     path = REPORTS / run.id / "index.html"
     console.print(f"page: {path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path}", highlight=False)
 
@@ -83,3 +95,24 @@ def _apply_in_place(database_url: str, migration: Path | None) -> None:
         raise SettingsError("another name: nothing was changed")
     apply_in_place(database_url, statements, lambda text: console.print(text, highlight=False, soft_wrap=True))
     console.print(f"applied {len(statements)} statements to {name}", highlight=False)
+
+
+def _show_plans(request: IndexRequest) -> None:
+    from archzero_lab.bootstrap.stack import exclusive, running_stack
+    from archzero_lab.pipeline.plans_only import plan_changes
+    from archzero_lab.pipeline.progress import Reporter
+
+    if not request.database_url:
+        raise SettingsError("--plans-only is for a database of your own: give --database-url and --migration")
+    with exclusive("indexes"), running_stack(load_settings()) as stack:
+        found = plan_changes(stack, request, Reporter(console))
+    for change in found:
+        before, after = change.costs
+        used = ", ".join(change.after.indexes) or "no index"
+        same = change.before.indexes == change.after.indexes
+        console.print(
+            f"{change.statement}: cost {before:,.0f} → {after:,.0f}, {'still' if same else 'then'} {used}",
+            highlight=False, markup=False, soft_wrap=True,
+        )  # fmt: skip
+    console.print("the planner's own estimates on restored statistics; nothing was run, nothing was timed",
+                  highlight=False)  # fmt: skip

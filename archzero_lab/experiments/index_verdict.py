@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Mapping, Sequence, Set
+from dataclasses import asdict, dataclass, replace
 from enum import StrEnum
 from typing import Any
 
@@ -26,6 +26,10 @@ class IndexVerdict(StrEnum):
     DROP_SUBSUMED = "drop (subsumed)"
     TOO_DEAR = "too dear"
     UNDECIDED = "undecided"
+
+
+KEPT = (IndexVerdict.KEEP, IndexVerdict.KEEP_CONSTRAINT, IndexVerdict.UNDECIDED)
+"""Verdicts under which an index stays."""
 
 
 @dataclass(frozen=True)
@@ -86,10 +90,15 @@ class Finding:
 
 @dataclass(frozen=True)
 class IndexReport:
-    """What came of a migration's indexes. `whole` is each statement with all of them and with none, paired."""
+    """What came of a migration's indexes.
+
+    `whole` is each statement with all of them and with none, paired; `without_dropped` with all of them and with those
+    alone that are to be kept: what following the verdicts would do.
+    """
 
     findings: tuple[Finding, ...]
     whole: tuple[Loss, ...]
+    without_dropped: tuple[Loss, ...]
     rows: dict[str, int]
     server: str
 
@@ -99,14 +108,38 @@ class IndexReport:
         return sum(finding.bytes for finding in self.findings)
 
     @property
+    def slower_without_dropped(self) -> list[str]:
+        """Statements that are slower once everything to be dropped is gone; none where the verdicts hold together."""
+        return [loss.statement for loss in self.without_dropped if loss.change is Change.REGRESSED]
+
+    @property
     def kept_bytes(self) -> int:
         """What those weigh that the experiment would keep (undecided ones among them)."""
-        kept = (IndexVerdict.KEEP, IndexVerdict.KEEP_CONSTRAINT, IndexVerdict.UNDECIDED)
-        return sum(finding.bytes for finding in self.findings if finding.verdict in kept)
+        return sum(finding.bytes for finding in self.findings if finding.verdict in KEPT)
 
     def as_dict(self) -> dict[str, Any]:
         """As the run's folder keeps it."""
         return asdict(self) | {"settings": SETTINGS}
+
+
+def keep_one_of_each(findings: Sequence[Finding], instead: Mapping[str, Set[str]]) -> list[Finding]:
+    """Findings of which no two rest on each other: what takes a dropped index's place stays itself.
+
+    `instead`: a subsumed index -> those that serve in its place. The largest goes first; one whose substitute has gone
+    by then is kept.
+    """
+    gone = {found.name for found in findings if found.verdict in (IndexVerdict.DROP_UNUSED, IndexVerdict.TOO_DEAR)}
+    kept: dict[str, Finding] = {}
+    for finding in sorted(findings, key=lambda found: (-found.bytes, found.name)):
+        if finding.verdict is not IndexVerdict.DROP_SUBSUMED:
+            continue
+        lost = sorted(instead.get(finding.name, set()) & gone)
+        if lost:
+            why = f"serves in place of {', '.join(lost)}, which goes; one of them is enough"
+            kept[finding.name] = replace(finding, verdict=IndexVerdict.KEEP, why=why)
+        else:
+            gone.add(finding.name)
+    return [kept.get(finding.name, finding) for finding in findings]
 
 
 def judge(

@@ -11,7 +11,7 @@ from rich.console import Console
 
 from archzero_lab.bootstrap.stack import exclusive, running_stack
 from archzero_lab.errors import LabError
-from archzero_lab.experiments.index_verdict import IndexVerdict
+from archzero_lab.experiments.index_verdict import KEPT
 from archzero_lab.jupyter.run import Words
 from archzero_lab.pipeline.indexes import LATEST, IndexRequest, measure_indexes
 from archzero_lab.pipeline.progress import Reporter
@@ -36,10 +36,10 @@ class Indexes:
     def said(self) -> Words:
         """How many stay, and what that frees."""
         findings = self.told["findings"]
-        kept = (IndexVerdict.KEEP, IndexVerdict.KEEP_CONSTRAINT, IndexVerdict.UNDECIDED)
-        stays = [finding for finding in findings if finding["verdict"] in kept]
+        stays = [finding for finding in findings if finding["verdict"] in KEPT]
         size, left = (sum(finding["bytes"] for finding in some) / 1e6 for some in (findings, stays))
-        text = f"{self.told['about']}; {size:.1f} MB, of which {left:.1f} MB in those to keep"
+        text = f"{self.told['about']}; {size:.1f} MB, of which {left:.1f} MB in those to keep. "
+        text += index_report.check(self.told)
         return Words(f"{len(stays)} of {len(findings)} indexes are worth keeping", text)
 
     def table(self) -> pd.DataFrame:

@@ -11,7 +11,16 @@ from psycopg import sql
 
 from archzero_lab.errors import DatabaseError
 from archzero_lab.experiments.index_reads import Case, Reads
-from archzero_lab.experiments.index_verdict import SETTINGS, Finding, IndexReport, Loss, WriteCost, judge
+from archzero_lab.experiments.index_verdict import (
+    KEPT,
+    SETTINGS,
+    Finding,
+    IndexReport,
+    Loss,
+    WriteCost,
+    judge,
+    keep_one_of_each,
+)
 from archzero_lab.experiments.index_writes import Writes
 from archzero_lab.postgres.index_catalog import Index, list_indexes, redundant
 from archzero_lab.postgres.migrations import Connection, connect
@@ -54,7 +63,7 @@ def run_index_experiment(
         reads = Reads(connection, cases, blocks, seed)
         reads.explain_all()
         used = {index.name: reads.users_of(index) for index in chosen}
-        todo = len(cases) + sum(map(len, used.values())) + (blocks + 1) * len(chosen)
+        todo = 2 * len(cases) + sum(map(len, used.values())) + (blocks + 1) * len(chosen)
         done = 0
 
         def step() -> None:
@@ -85,7 +94,18 @@ def run_index_experiment(
                         tuple(case.name for case in used[index.name]), tuple(mine), costs.get(index.name),
                         reads_a_write, best)
             )  # fmt: skip
-        return IndexReport(tuple(findings), tuple(whole), _row_counts(connection, chosen), _server(connection))
+        instead = {
+            index.name: {name for loss in losses.get(index.name, []) for name in loss.instead}
+            | ({superfluous[index.name]} if index.name in superfluous else set())
+            for index in chosen
+        }
+        findings = keep_one_of_each(findings, instead)
+        dropped = {finding.name for finding in findings if finding.verdict not in KEPT}
+        gone = [index for index in free if index.name in dropped]
+        without = [reads.loss(case, gone, step) for case in cases] if gone else []
+        return IndexReport(
+            tuple(findings), tuple(whole), tuple(without), _row_counts(connection, chosen), _server(connection)
+        )
 
 
 def _pairs(reads: Reads, index: Index, losses: Sequence[Loss], chosen: Sequence[Index]) -> list[Loss]:

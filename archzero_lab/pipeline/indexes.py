@@ -133,15 +133,9 @@ def _by_card(ids: list[str]) -> list[Case]:
 @contextmanager
 def _copy(stack: Stack, request: IndexRequest, reporter: Reporter) -> Iterator[tuple[str, list[str], list[Case], str]]:
     assert request.migration is not None
-    embedded = stack.settings.servers != "system"
-    programs = postgres_server.embedded_programs() if embedded else postgres_server.system_programs()
-    texts = read_queries(request.queries) if request.queries else {}
+    programs, texts = programs_of(stack), texts_of(request)
     with raw_connection(request.database_url) as source:
         _fits(source.execute("SELECT pg_database_size(current_database())").fetchone())
-        if request.from_statistics:
-            source.execute("SET default_transaction_read_only = on")
-            source.execute("SET statement_timeout = '30s'")
-            texts |= busiest_statements(source, request.from_statistics)
     name = stack.database_name("copy")
     with reporter.work("copy"):
         url = copy_database(request.database_url, stack.postgres_url, name, programs)
@@ -157,6 +151,23 @@ def _copy(stack: Stack, request: IndexRequest, reporter: Reporter) -> Iterator[t
         yield url, new, cases, f"{request.migration.name} on a copy of the whole database"
     finally:
         drop_database(stack.postgres_url, name)
+
+
+def programs_of(stack: Stack) -> Path:
+    """The programs of the stack's own PostgreSQL."""
+    system = stack.settings.servers == "system"
+    return postgres_server.system_programs() if system else postgres_server.embedded_programs()
+
+
+def texts_of(request: IndexRequest) -> dict[str, str]:
+    """The statements that were asked for, by name: of files, and of the given server's own statistics."""
+    texts = read_queries(request.queries) if request.queries else {}
+    if request.from_statistics:
+        with raw_connection(request.database_url) as source:
+            source.execute("SET default_transaction_read_only = on")
+            source.execute("SET statement_timeout = '30s'")
+            texts |= busiest_statements(source, request.from_statistics)
+    return texts
 
 
 def _names(url: str) -> list[str]:

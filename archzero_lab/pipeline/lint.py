@@ -67,7 +67,7 @@ def lint_schema(stack: Stack, database_url: str, migration: Path) -> list[Fault]
         before = list_indexes(source)
         updates = _updates(source)
     name = stack.database_name("lint")
-    url = copy_database(database_url, stack.postgres_url, name, programs, rows=False)
+    url = copy_database(database_url, stack.postgres_url, name, programs, "schema")
     try:
         apply_file(url, migration, programs)
         with raw_connection(url) as connection:

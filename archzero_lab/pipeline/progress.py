@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import os
 import signal
+import stat
 import sys
 import threading
 import time
@@ -66,12 +67,13 @@ class Reporter:
 class JsonReporter(Reporter):
     """Tells a program: a JSON object a line on stdout. The word `stop` on stdin asks for the end after the block.
 
-    Where stdin ends the other program is gone, and so is the reason to go on.
+    Where stdin is a pipe and ends, the other program is gone, and so is the reason to go on.
     """
 
     def __init__(self) -> None:
         super().__init__(Console(file=sys.stderr, quiet=True))
-        threading.Thread(target=self._listen, daemon=True, name="listener").start()
+        if stat.S_ISFIFO(os.fstat(sys.stdin.fileno()).st_mode):  # not of a terminal or /dev/null
+            threading.Thread(target=self._listen, daemon=True, name="listener").start()
 
     @contextmanager
     def work(self, what: str) -> Iterator[Callable[[float], None]]:

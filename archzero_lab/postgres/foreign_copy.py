@@ -6,6 +6,7 @@ import os
 import subprocess
 import tempfile
 from pathlib import Path
+from typing import Literal
 
 import psycopg
 from psycopg.conninfo import conninfo_to_dict
@@ -21,8 +22,18 @@ _VARIABLES = {"host": "PGHOST", "port": "PGPORT", "user": "PGUSER", "password": 
               "sslmode": "PGSSLMODE", "sslrootcert": "PGSSLROOTCERT"}  # fmt: skip
 
 
-def copy_database(source_url: str, server_url: str, name: str, programs: Path, *, rows: bool = True) -> str:
-    """Copy `source_url`, schema and `rows`, into a new database `name` of our server; its URL.
+Contents = Literal["rows", "schema", "statistics"]
+_CONTENTS: dict[Contents, tuple[list[str], list[list[str]]]] = {
+    "rows": ([], [[]]),
+    "schema": (["--schema-only"], [[]]),
+    # PostgreSQL 18 and later; the statistics once the indexes are made, whose making counts the rows that are not there
+    "statistics": (["--no-data", "--statistics"], [["--no-statistics"], ["--statistics-only"]]),
+}
+"""What is copied -> options of pg_dump, of each run of pg_restore; the schema always."""
+
+
+def copy_database(source_url: str, server_url: str, name: str, programs: Path, contents: Contents = "rows") -> str:
+    """Copy `source_url`'s schema into a new database of our server, with its rows, its statistics or neither; the URL.
 
     One REPEATABLE READ snapshot, read only, a lock waited for 5 s at most. Nothing of the copy is left where it fails.
     Raises DatabaseError: no permission, a server that is too old, an extension that our server has not.
@@ -36,18 +47,20 @@ def copy_database(source_url: str, server_url: str, name: str, programs: Path, *
         _run(
             [str(programs / "pg_dump"), "--format=custom", "--compress=0", "--no-owner", "--no-privileges",
              "--no-publications", "--no-subscriptions", "--lock-wait-timeout=5000", f"--file={dump}",
-             *([] if rows else ["--schema-only"])],
+             *_CONTENTS[contents][0]],
             source_url, "reading it", {"PGOPTIONS": _GENTLE},
         )  # fmt: skip
         url = create_database(server_url, name)
         try:
-            _run(
-                [str(programs / "pg_restore"), "--no-owner", "--no-privileges", "--exit-on-error", f"--dbname={name}",
-                 str(dump)],
-                url, "writing the copy", {},
-            )  # fmt: skip
-            with connect(url, autocommit=True) as connection:
-                connection.execute("VACUUM ANALYZE")
+            for options in _CONTENTS[contents][1]:
+                _run(
+                    [str(programs / "pg_restore"), "--no-owner", "--no-privileges", "--exit-on-error", *options,
+                     f"--dbname={name}", str(dump)],
+                    url, "writing the copy", {},
+                )  # fmt: skip
+            if contents == "rows":
+                with connect(url, autocommit=True) as connection:
+                    connection.execute("VACUUM ANALYZE")
         except BaseException:
             drop_database(server_url, name)
             raise

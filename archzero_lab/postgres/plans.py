@@ -19,7 +19,8 @@ class PlanNode:
 
     Times are in milliseconds, blocks are 8 kB. Below a Gather, whose workers run side by side, times are divided by the
     number of processes: what it took, not what it cost. `actual_rows` None: the node never ran or nothing was executed.
-    `subplan` is the name of an InitPlan, SubPlan or CTE that the node is the top of. WAL is of the node and all below.
+    `subplan` is the name of an InitPlan, SubPlan or CTE that the node is the top of. WAL is of the node and all below;
+    `total_cost` is the planner's.
     """
 
     depth: int
@@ -28,6 +29,7 @@ class PlanNode:
     alias: str | None
     index: str | None
     condition: str | None
+    total_cost: float
     plan_rows: float
     actual_rows: float | None
     loops: int
@@ -135,6 +137,7 @@ def _node(entry: dict[str, Any], depth: int, processes: int) -> PlanNode:
         alias=entry.get("Alias"),
         index=entry.get("Index Name"),
         condition="; ".join(f"{name}: {entry[name]}" for name in conditions if name in entry) or None,
+        total_cost=float(entry.get("Total Cost", 0.0)),
         plan_rows=float(entry.get("Plan Rows", 0)),
         actual_rows=float(entry["Actual Rows"]) if "Actual Rows" in entry and loops else None,
         loops=loops,

@@ -8,7 +8,7 @@ from typing import Any
 import matplotlib.pyplot as plt
 import pandas as pd
 
-from archzero_lab.experiments.index_verdict import IndexVerdict
+from archzero_lab.experiments.index_verdict import KEPT, MARGIN, IndexVerdict
 from archzero_lab.reporting.figures import Picture, legend_above, log_axis, picture
 from archzero_lab.reporting.plain_page import plain_page
 
@@ -41,18 +41,36 @@ def table(told: dict[str, Any]) -> pd.DataFrame:
 
 
 def statements(told: dict[str, Any]) -> pd.DataFrame:
-    """A row a statement: its time with the migration's indexes and with all of them hidden, paired."""
-    rows = {
-        loss["statement"]: {
+    """A row a statement: its time with all of the indexes, with none, with those alone that are to be kept; paired."""
+    kept = {loss["statement"]: loss for loss in told["without_dropped"]}
+    rows = {}
+    for loss in told["whole"]:
+        name = loss["statement"]
+        rows[name] = {
             "with ms": loss["with_ms"],
             "without ms": loss["without_ms"],
             "without / with": loss["ratio"],
             "ci_low": loss["ci_low"],
             "ci_high": loss["ci_high"],
         }
-        for loss in told["whole"]
-    }
+        if name in kept:
+            rows[name] |= {
+                "kept alone / with": kept[name]["ratio"],
+                "kept ci_low": kept[name]["ci_low"],
+                "kept ci_high": kept[name]["ci_high"],
+            }
     return pd.DataFrame(rows).T.astype(float).round(3)
+
+
+def check(told: dict[str, Any]) -> str:
+    """Whether the verdicts hold together: what statements lose once everything to be dropped is gone, in a sentence."""
+    slower = [loss["statement"] for loss in told["without_dropped"] if loss["ci_low"] > 1 + MARGIN]
+    if not told["without_dropped"]:
+        return "Nothing is to be dropped"
+    whole = len(told["without_dropped"])
+    if not slower:
+        return f"With those alone that are to be kept, none of the {whole} statements is slower than with all of them"
+    return f"With those alone that are to be kept, {len(slower)} of {whole} statements are slower: {', '.join(slower)}"
 
 
 def bars(told: dict[str, Any]) -> Picture:
@@ -69,8 +87,7 @@ def bars(told: dict[str, Any]) -> Picture:
     axes.set(xlabel="size, MB", title="What each index weighs, and what to do with it")
     legend_above(axes)
     whole = sum(finding["bytes"] for finding in ordered) / 1e6
-    kept = (IndexVerdict.KEEP, IndexVerdict.KEEP_CONSTRAINT, IndexVerdict.UNDECIDED)
-    stays = sum(finding["bytes"] for finding in ordered if finding["verdict"] in kept) / 1e6
+    stays = sum(finding["bytes"] for finding in ordered if finding["verdict"] in KEPT) / 1e6
     return picture(figure, f"{len(ordered)} indexes, {whole:.1f} MB, of which {stays:.1f} MB would be kept")
 
 
@@ -98,7 +115,7 @@ def page(told: dict[str, Any]) -> str:
         f"{html.escape(', '.join(f'{name} {value}' for name, value in told['settings'].items()))}. Each statement in "
         f"{told['blocks']} paired blocks with the index and with it hidden; inserts with it and with it dropped, GIN "
         "taking each row at once. A loss below 10 % is none; an index that pays only above "
-        f"{told['reads_per_write']:g} reads a write is too dear.</p>"
+        f"{told['reads_per_write']:g} reads a write is too dear.</p><p>{html.escape(check(told))}.</p>"
     )
     tables = "".join(
         f"<h2>{title}</h2><div style='overflow-x:auto'>{frame.to_html(na_rep='', escape=True)}</div>"

@@ -20,6 +20,7 @@ from archzero_lab.experiments.query_cases import cases_of
 from archzero_lab.pipeline.index_experiment import raw_connection
 from archzero_lab.pipeline.indexes import IndexRequest, measure_indexes
 from archzero_lab.pipeline.lint import lint_files, lint_schema
+from archzero_lab.pipeline.plans_only import plan_changes
 from archzero_lab.pipeline.progress import Reporter
 from archzero_lab.postgres.advice import advise
 from archzero_lab.postgres.databases import create_database, drop_database
@@ -115,7 +116,8 @@ def test_each_index_of_a_strange_database_has_its_verdict_and_the_database_is_as
     assert verdicts["customer_pair"] is IndexVerdict.KEEP_CONSTRAINT
     # one of the two for a customer is enough: whichever the planner took, together they are worth their place
     pair = {verdicts["order_customer"], verdicts["order_customer_state"]}
-    assert IndexVerdict.DROP_SUBSUMED in pair
+    assert pair == {IndexVerdict.DROP_SUBSUMED, IndexVerdict.KEEP}
+    assert found.slower_without_dropped == []
     # without both it is a scan of the whole table
     customers = [loss for loss in found.whole if loss.statement.startswith("of a customer")]
     assert customers
@@ -224,6 +226,31 @@ def test_squawk_finds_what_blocks_writes_and_ours_have_no_fault(tmp_path: Path) 
     assert lint_files(ours) == []
     with pytest.raises(SettingsError, match=r"nowhere\.sql: no such file"):
         lint_files([tmp_path / "nowhere.sql"])
+
+
+def test_plans_without_rows_are_those_of_the_source(stack: Stack, shop: str, tmp_path: Path) -> None:
+    request = _request(shop, tmp_path)
+    if stack.settings.servers == "system":
+        with pytest.raises(LabError, match="wants the lab's own PostgreSQL 18"):
+            plan_changes(stack, request, Reporter(Console(quiet=True)))
+        return
+    before = _state(shop)
+    found = {change.statement: change for change in plan_changes(stack, request, Reporter(Console(quiet=True)))}
+    assert _state(shop) == before
+    assert "plans" not in stack.databases()
+    with raw_connection(shop) as connection:
+        real = Reads(connection, cases_of(connection, "all", QUERIES["all"]), 6, 1)
+        real.explain_all()
+    same = found["all"]
+    assert [node.label for node in same.before.root.walk()] == [node.label for node in real.plans["all"].root.walk()]
+    assert same.costs[0] == pytest.approx(real.plans["all"].root.total_cost, rel=0.02)
+    assert same.costs[1] == pytest.approx(same.costs[0], rel=0.02)
+    customers = [change for name, change in found.items() if name.startswith("of a customer")]
+    assert customers
+    for change in customers:
+        assert change.before.indexes in ((), ("Order_pkey",))
+        assert set(change.after.indexes) & {"order_customer", "order_customer_state"}
+        assert change.costs[1] < 0.5 * change.costs[0]
 
 
 def test_the_busiest_statements_come_from_the_server_itself(

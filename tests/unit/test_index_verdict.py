@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from archzero_lab.errors import SettingsError
-from archzero_lab.experiments.index_verdict import IndexVerdict, Loss, WriteCost, judge
+from archzero_lab.experiments.index_verdict import Finding, IndexVerdict, Loss, WriteCost, judge, keep_one_of_each
 from archzero_lab.experiments.index_writes import hot_lost
 from archzero_lab.pipeline.indexes import IndexRequest, check_request
 from archzero_lab.postgres.index_catalog import Index, redundant
@@ -58,6 +58,20 @@ def test_an_index_whose_statements_lose_nothing_is_subsumed_by_what_serves_them_
     both = _loss(9.0, 8.0, 10.0)
     assert "one of them is enough" in _judge(losses=[alone], pair_losses=[both])[1]
     assert _judge(losses=[_loss(1.0, 0.98, 1.03)])[0] is IndexVerdict.DROP_UNUSED
+
+
+def test_of_two_that_serve_each_others_statements_the_smaller_stays() -> None:
+    def found(name: str, size: int, verdict: IndexVerdict = IndexVerdict.DROP_SUBSUMED) -> Finding:
+        return Finding(name, "t", size, None, verdict, "", (), (), None, None, None)
+
+    both = [found("small", 5), found("large", 9), found("third", 7), found("unread", 3, IndexVerdict.DROP_UNUSED),
+            found("read", 4)]  # fmt: skip
+    instead = {"small": {"large"}, "large": {"small"}, "third": {"elsewhere"}, "read": {"unread"}}
+    verdicts = {finding.name: finding.verdict.value for finding in keep_one_of_each(both, instead)}
+    assert verdicts == {
+        "small": "keep", "large": "drop (subsumed)", "third": "drop (subsumed)", "unread": "drop (nothing uses it)",
+        "read": "keep",
+    }  # fmt: skip
 
 
 def test_what_too_few_blocks_cannot_tell_is_undecided_and_says_so() -> None:
