@@ -215,7 +215,8 @@ def test_a_report_measures_writes_its_files_and_refuses_a_second_one_meanwhile(
 
 QUICK: dict[str, dict[str, Any]] = {"05_staleness": {"reads": 2_000, "peers": False},
          "06_degradation": {"phase_s": 1.0},
-         "09_own_experiment": {"blocks": 6}}  # fmt: skip
+         "09_own_experiment": {"blocks": 6},
+         "10_indexes": {"cards": 2_000}}  # fmt: skip
 """Notebooks that measure are given less to do; their other parameters, and all of the others', keep their defaults."""
 
 
