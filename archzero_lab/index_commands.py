@@ -65,9 +65,9 @@ def indexes(
     wide = max(len(finding.name) for finding in found.findings)
     for finding in found.findings:
         style = _STYLE.get(finding.verdict.value, "bold red")
-        cost = "" if finding.cost is None else f"{finding.cost.ms * 1000:.1f} µs an insert"
+        cost = finding.cost.in_words if finding.cost is not None else ""
         console.print(
-            f"{finding.name:<{wide}} {finding.bytes / 1e6:8.1f} MB {cost:>20}  [{style}]{finding.verdict.value}[/]: "
+            f"{finding.name:<{wide}} {finding.bytes / 1e6:8.1f} MB {cost:>26}  [{style}]{finding.verdict.value}[/]: "
             f"{escape(finding.why)}", highlight=False, soft_wrap=True,
         )  # fmt: skip
     console.print(f"{found.bytes / 1e6:.1f} MB, {found.kept_bytes / 1e6:.1f} MB of it to keep", highlight=False)

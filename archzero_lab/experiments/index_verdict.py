@@ -70,6 +70,13 @@ class WriteCost:
     wal_bytes: float
     hot_lost: tuple[str, ...]
 
+    @property
+    def in_words(self) -> str:
+        """The added time of a row, or what it is at most where it cannot be told from nothing."""
+        if self.ci_low <= 0:
+            return f"below {max(self.ci_high, 0) * 1000:.1f} µs an insert"
+        return f"{self.ms * 1000:.1f} µs an insert"
+
 
 @dataclass(frozen=True)
 class Finding:
@@ -158,7 +165,7 @@ def judge(
     hidden together with the one that took its place. `subsumed_by`: an index whose definition makes it superfluous.
     """
     if constraint:
-        return IndexVerdict.KEEP_CONSTRAINT, "a constraint rests on it", None, None
+        return IndexVerdict.KEEP_CONSTRAINT, "a constraint rests on it, or it lets nothing in twice", None, None
     if not used_by:
         if subsumed_by is not None:
             return IndexVerdict.DROP_SUBSUMED, f"{subsumed_by} begins with the same columns", None, None
@@ -184,7 +191,8 @@ def judge(
     told = f"{best.statement}: {best.with_ms:.3g} → {best.without_ms:.3g} ms without it"
     if cost is None or cost.ci_high <= 0:
         return IndexVerdict.KEEP, f"{told}; its cost to a write was not seen", 0.0, best.statement
-    reads = max(cost.ms, 0.0) / (best.without_ms - best.with_ms)
+    # of a cost that cannot be told from nothing, the most that it may be
+    reads = (cost.ms if cost.ci_low > 0 else cost.ci_high) / (best.without_ms - best.with_ms)
     if reads > reads_per_write:
         return IndexVerdict.TOO_DEAR, f"{told}; pays above {reads:,.0f} such reads a write", reads, best.statement
     return IndexVerdict.KEEP, told, reads, best.statement

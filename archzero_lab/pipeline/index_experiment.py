@@ -71,7 +71,7 @@ def run_index_experiment(
             done += 1
             progress(min(done / todo, 1.0))
 
-        free = [index for index in chosen if not index.constraint]
+        free = [index for index in chosen if not index.guards]
         whole = [reads.loss(case, free, step) for case in cases]
         losses = {
             index.name: [reads.loss(case, [index], step) for case in used[index.name]]
@@ -85,7 +85,7 @@ def run_index_experiment(
         for index in chosen:
             mine = losses.get(index.name, [])
             verdict, why, reads_a_write, best = judge(
-                constraint=index.constraint, used_by=[case.name for case in used[index.name]], losses=mine,
+                constraint=index.guards, used_by=[case.name for case in used[index.name]], losses=mine,
                 cost=costs.get(index.name), subsumed_by=superfluous.get(index.name),
                 pair_losses=pairs.get(index.name, []), reads_per_write=reads_per_write,
             )  # fmt: skip
@@ -115,7 +115,7 @@ def _pairs(reads: Reads, index: Index, losses: Sequence[Loss], chosen: Sequence[
     """
     if any(loss.change is Change.REGRESSED for loss in losses):
         return []
-    by_name = {other.name: other for other in chosen if not other.constraint}
+    by_name = {other.name: other for other in chosen if not other.guards}
     cases = {case.name: case for case in reads.cases}
     found = []
     for loss in losses:

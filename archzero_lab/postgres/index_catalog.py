@@ -33,7 +33,7 @@ class Index:
     """One index. `keys` are its key columns or expressions with their sort options, in order; `columns` all that
     it reads, in expressions and its predicate too.
 
-    `constraint`: a constraint rests on it (or it is unique), so it is there for more than speed.
+    `constraint`: a constraint rests on it.
     """
 
     oid: int
@@ -51,6 +51,11 @@ class Index:
     included: tuple[str, ...]
     table_oid: int
     definition: str
+
+    @property
+    def guards(self) -> bool:
+        """Whether it is there for more than speed: a constraint rests on it, or it lets nothing in twice."""
+        return self.constraint or self.unique
 
     @property
     def qualified_table(self) -> str:
@@ -72,7 +77,7 @@ def redundant(indexes: Sequence[Index]) -> dict[str, str]:
     """
     found: dict[str, str] = {}
     for one in indexes:
-        if one.constraint or one.unique:
+        if one.guards:
             continue
         for other in indexes:
             same_place = (one.table_oid, one.method, one.predicate) == (
@@ -82,7 +87,7 @@ def redundant(indexes: Sequence[Index]) -> dict[str, str]:
                 continue
             if one.keys == other.keys and set(one.included) <= set(other.included):
                 # of two equal ones the other only where it stays: a constraint's, or the earlier name
-                if one.included != other.included or other.constraint or other.unique or other.name < one.name:
+                if one.included != other.included or other.guards or other.name < one.name:
                     found[one.name] = other.name
                     break
             elif one.method == "btree" and not one.included and one.keys == other.keys[: len(one.keys)]:

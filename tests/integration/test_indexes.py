@@ -57,6 +57,7 @@ CREATE INDEX order_customer ON shop."Order" (customer_id);
 CREATE INDEX CONCURRENTLY order_customer_state ON shop."Order" (customer_id, state);
 CREATE INDEX order_total ON shop."Order" (total);
 ALTER TABLE shop.customer ADD CONSTRAINT customer_pair UNIQUE ("e-Mail", id);
+CREATE UNIQUE INDEX order_once ON shop."Order" (placed, id);
 """
 QUERIES = {
     "of a customer": 'SELECT * FROM shop."Order" WHERE customer_id = $1 AND state = $2 ORDER BY id LIMIT $3',
@@ -111,8 +112,9 @@ def test_each_index_of_a_strange_database_has_its_verdict_and_the_database_is_as
     assert _state(shop) == before
     by_name = {finding.name: finding for finding in found.findings}
     verdicts = {name: finding.verdict for name, finding in by_name.items()}
-    assert set(verdicts) == {"order_customer", "order_customer_state", "order_total", "customer_pair"}
+    assert set(verdicts) == {"order_customer", "order_customer_state", "order_total", "customer_pair", "order_once"}
     assert verdicts["order_total"] is IndexVerdict.DROP_UNUSED
+    assert verdicts["order_once"] is IndexVerdict.KEEP_CONSTRAINT
     assert verdicts["customer_pair"] is IndexVerdict.KEEP_CONSTRAINT
     # one of the two for a customer is enough: whichever the planner took, together they are worth their place
     pair = {verdicts["order_customer"], verdicts["order_customer_state"]}
@@ -153,7 +155,7 @@ def test_parameters_become_cases_of_common_rare_and_middle_values(shop: str) -> 
 @pytest.mark.parametrize(
     ("migration", "queries", "told"),
     [
-        (MIGRATION + "\nCREATE INDEX wrong ON shop.nowhere (x);\n", QUERIES, r"migration.sql: .*:7: ERROR: .*nowhere"),
+        (MIGRATION + "\nCREATE INDEX wrong ON shop.nowhere (x);\n", QUERIES, r"migration.sql: .*:8: ERROR: .*nowhere"),
         (MIGRATION, {"bad": "SELEC 1"}, r'statement bad: syntax error at or near "SELEC" \(at character'),
         (MIGRATION, {"bad": "SELECT * FROM shop.gone WHERE x = $1"}, r'bad: relation "shop.gone" does not exist'),
         ("ANALYZE;", QUERIES, "makes no index"),
