@@ -107,11 +107,15 @@ class Reads:
     def _once(self, case: Case) -> float:
         began = time.perf_counter()
         # planned each time: a kept plan would go on reading what is hidden
-        self.connection.execute(case.sql.encode(), case.values, prepare=False).fetchall()
+        self._fetch(case)
         return time.perf_counter() - began
+
+    def _fetch(self, case: Case) -> list[tuple[object, ...]]:
+        cursor = self.connection.execute(case.sql.encode(), case.values, prepare=False)
+        return cursor.fetchall() if cursor.description else []  # a statement that writes gives no rows
 
     def _rows(self, case: Case, without: Sequence[Index]) -> str:
         """A digest of the answer, in any order: without ORDER BY PostgreSQL promises none."""
         with hidden(self.connection, without):
-            rows = self.connection.execute(case.sql.encode(), case.values, prepare=False).fetchall()
+            rows = self._fetch(case)
         return hashlib.blake2b("\n".join(sorted(map(repr, rows))).encode()).hexdigest()

@@ -18,8 +18,6 @@ from archzero_lab.postgres.migrations import connect
 from archzero_lab.reporting.figures import Picture, legend_above, picture
 from archzero_lab.settings import load_settings
 
-_CARDS = 20_000
-
 
 @dataclass(frozen=True)
 class StatementCounts:
@@ -51,14 +49,14 @@ class StatementCounts:
         return picture(figure, "; ".join(f"{name} {list(counts.values())}" for name, counts in self.counts.items()))
 
 
-def n_plus_one() -> StatementCounts:
-    """Ask a service for 1, 10 and 100 items of every kind and count what it sends; some seconds.
+def n_plus_one(cards: int = 20_000) -> StatementCounts:
+    """Ask a service on so many cards for 1, 10 and 100 items of every kind and count what it sends; some seconds.
 
     lab.n_plus_one().table()
     """
     reporter = Reporter(Console(quiet=True))
     with running_stack(load_settings()) as stack, reporter.work("count"):
-        base = ensure_base(stack, choose_portfolio(_CARDS, 1, None, None), lambda share: None)
+        base = ensure_base(stack, choose_portfolio(cards, 1, None, None), lambda share: None)
         try:
             urls = make_arms(stack, base, "count", lambda name, done, total: None)
             with connect(urls["treatment"]) as connection:

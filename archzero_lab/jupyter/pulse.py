@@ -81,9 +81,7 @@ class Pulse:
             "active backends": now["active"],
             "hit rate": round(gone["hits"] / asked, 3) if asked > 0 else None,
             "pool: connections held": round(gone.get("held_s", 0.0) / seconds, 2),
-            "pool: wait ms": round(1000 * gone.get("wait_s", 0.0) / waits, 2)
-            if (waits := gone.get("waits", 0.0))
-            else None,
+            "pool: wait ms": round(1000 * gone["wait_s"] / waits, 2) if waits > 0 else None,
         }
         self.rows.append(row)
         return row

@@ -11,6 +11,7 @@ import sys
 import threading
 import time
 from collections.abc import Sequence
+from contextlib import suppress
 from typing import Any
 
 import pandas as pd
@@ -83,8 +84,9 @@ class Report:
         """End after the current block; what was measured is kept."""
         if not self._stopping and self._process.stdin is not None and self.running:
             self._stopping = True
-            self._process.stdin.write("stop\n")
-            self._process.stdin.flush()
+            with suppress(OSError):  # it has just ended by itself
+                self._process.stdin.write("stop\n")
+                self._process.stdin.flush()
         return self
 
     def wait(self) -> Run:

@@ -81,7 +81,7 @@ async def test_a_write_whose_process_died_after_its_commit_is_seen(
         return await _score(cached, card_id) == 2
 
     await _until(seen)
-    assert _waiting(connection) == 0
+    await _until(lambda: _is(lambda: _waiting(connection) == 0))
 
 
 async def test_truncate_and_changes_of_many_rows_make_every_card_anew(
@@ -118,7 +118,7 @@ async def test_a_statement_that_changes_nothing_adds_no_row(cached: Cached, conn
     await _until(lambda: _is(lambda: _waiting(connection) == 0))
     connection.execute("BEGIN")
     connection.execute("UPDATE cards SET quality_score = 1 WHERE id = %s", [uuid.uuid4()])
-    assert _waiting(connection) == 0
+    await _until(lambda: _is(lambda: _waiting(connection) == 0))
     connection.execute("ROLLBACK")
 
 
