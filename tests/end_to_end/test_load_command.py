@@ -90,6 +90,12 @@ def test_a_load_on_two_arms_prints_a_table_and_writes_json_and_its_report(
     assert _left(environment) == []
 
 
+def _lines_with(log: Path, method: str) -> list[dict[str, Any]]:
+    """The lines of an access log, once one of them is of that method."""
+    lines: list[dict[str, Any]] = [json.loads(line) for line in log.read_text().splitlines()]
+    return lines if any(line["method"] == method for line in lines) else []
+
+
 def test_what_was_recorded_is_sent_again_and_faster(environment: dict[str, str], tmp_path: Path) -> None:
     log = tmp_path / "access.log"
     port = free_port()
@@ -108,7 +114,8 @@ def test_what_was_recorded_is_sent_again_and_faster(environment: dict[str, str],
         urllib.request.urlopen(
             urllib.request.Request(f"{url}/api/v1/cards/{card}", body, headers, method="PUT"), timeout=20
         ).close()
-        lines = [json.loads(line) for line in log.read_text().splitlines()]
+        # a line is written once its answer is on its way
+        lines = _until(lambda: _lines_with(log, "PUT"), 10)
         assert lines[-1]["method"] == "PUT"
         assert json.loads(lines[-1]["body"]) == {"qualityScore": 7}
         assert all("body" not in line for line in lines if line["method"] == "GET")
