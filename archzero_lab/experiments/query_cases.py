@@ -19,9 +19,11 @@ _GIVEN = re.compile(r"^--\s*\$(\d+)\s*=\s*(.*?)\s*$", re.MULTILINE)
 _NAME = r'(?:"(?:[^"]|"")+"|\w+)'
 _COMPARED = re.compile(
     rf"\(?(?:({_NAME})\.)?({_NAME})\)?(?:::[\w ]+)? (=|<>|<|>|<=|>=|~~\*?|@>|<@|\?|\?\||&&)"
-    r" (?:ANY \()?\(?\$(\d+)\b"
+    r" (?:ANY \()?\(?(\$\d+)\b"
 )
-_PAGE = ("20", "0")
+_LISTED = re.compile(rf"\(?(?:({_NAME})\.)?({_NAME})\)?(?:::[\w ]+)? (=|<>) (?:ANY|ALL) \(\(?ARRAY\[([^\]]*)\]")
+_PAGING = re.compile(r"\b(LIMIT|OFFSET)\s+\$(\d+)\b", re.IGNORECASE)
+_PAGE = {"LIMIT": "20", "OFFSET": "0"}
 """What LIMIT and OFFSET get where nothing else is known: the first page of twenty."""
 
 _VALUES = """
@@ -69,14 +71,15 @@ def cases_of(connection: Connection, name: str, text: str) -> list[Case]:
         _check(connection, name, text)
         return [Case(name, text)]
     compared = _compared(connection, name, text)
+    paging = {int(number): word.upper() for word, number in _PAGING.findall(text)}
     filled: dict[int, tuple[str | None, ...]] = {}
     for number in wanted:
         if number in given:
             filled[number] = (given[number],)
         elif number in compared:
             filled[number] = _values(connection, *compared[number])
-        elif f"LIMIT ${number}" in text.upper().replace("  ", " ") or f"OFFSET ${number}" in text.upper():
-            filled[number] = (_PAGE[f"OFFSET ${number}" in text.upper()],)
+        elif number in paging:
+            filled[number] = (_PAGE[paging[number]],)
         if not filled.get(number):
             raise DatabaseError(
                 f"statement {name}: nothing is known of ${number}; write a line `-- ${number} = value` into its file"
@@ -128,9 +131,12 @@ def _compared(connection: Connection, name: str, text: str) -> dict[int, tuple[s
     tables = _tables(told[0]["Plan"])
     found: dict[int, tuple[str, str, str, str]] = {}
     for node in parse_plan(told).root.walk():
-        for alias, column, operator, number in _COMPARED.findall(node.condition or ""):
+        condition = node.condition or ""
+        for alias, column, operator, compared in _COMPARED.findall(condition) + _LISTED.findall(condition):
             place = tables.get(_unquoted(alias) or node.alias or "")
-            if place is not None:
+            if place is None:
+                continue
+            for number in _PARAMETER.findall(compared):
                 found.setdefault(int(number), (*place, _unquoted(column), operator))
     return found
 

@@ -13,7 +13,7 @@ from archzero_lab.bootstrap.stack import exclusive, running_stack
 from archzero_lab.errors import LabError
 from archzero_lab.experiments.index_verdict import KEPT
 from archzero_lab.jupyter.run import Words
-from archzero_lab.pipeline.indexes import LATEST, IndexRequest, measure_indexes
+from archzero_lab.pipeline.indexes import FILE, LATEST, IndexRequest, measure_indexes
 from archzero_lab.pipeline.progress import Reporter
 from archzero_lab.reporting import index_report
 from archzero_lab.reporting.figures import Picture
@@ -25,7 +25,7 @@ class Indexes:
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        self.told: dict[str, Any] = json.loads((path / "indexes.json").read_text())
+        self.told: dict[str, Any] = json.loads((path / FILE).read_text())
 
     def __repr__(self) -> str:
         return f"indexes: {self.told['about']}, {len(self.told['findings'])} judged"
@@ -76,7 +76,7 @@ def indexes(run: str = "", *, cards: int = 20_000, blocks: int = 6) -> Indexes:
     Raises LabError where there is no run of that name.
     """
     path = (Path(run) if "/" in run else REPORTS / run) if run else REPORTS / LATEST
-    if (path / "indexes.json").exists() and "findings" in json.loads((path / "indexes.json").read_text()):
+    if (path / FILE).exists():
         return Indexes(path.resolve())
     if run:
         raise LabError(f"no index experiment '{run}'; ./lab indexes makes one, {LATEST} is the newest")

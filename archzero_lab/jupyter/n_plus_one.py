@@ -4,18 +4,15 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-import matplotlib.pyplot as plt
 import pandas as pd
-from rich.console import Console
 
 from archzero_lab.bootstrap.portfolios import choose_portfolio, drop_arms, ensure_base, make_arms
-from archzero_lab.bootstrap.stack import running_stack
+from archzero_lab.bootstrap.stack import exclusive, running_stack
 from archzero_lab.cards.catalog import read_catalog
 from archzero_lab.jupyter.run import Words
 from archzero_lab.pipeline.database_checks import grows, statements_by_items
-from archzero_lab.pipeline.progress import Reporter
 from archzero_lab.postgres.migrations import connect
-from archzero_lab.reporting.figures import Picture, legend_above, picture
+from archzero_lab.reporting.figures import Picture, statements_by_size
 from archzero_lab.settings import load_settings
 
 
@@ -38,15 +35,7 @@ class StatementCounts:
 
     def figure(self) -> Picture:
         """Statements against items; a query in a loop would be a line that climbs."""
-        figure, axes = plt.subplots(figsize=(8, 3.2))
-        for at, (name, counts) in enumerate(self.counts.items()):
-            shift = 1 + 0.04 * at  # side by side, where they are the same
-            axes.plot([size * shift for size in counts], list(counts.values()), "o-", label=name)
-        axes.set_xscale("log")
-        axes.set(xlabel="items", ylabel="statements", title="Statements by number of items",
-                 ylim=(0, max(max(counts.values()) for counts in self.counts.values()) + 1))  # fmt: skip
-        legend_above(axes, columns=3)
-        return picture(figure, "; ".join(f"{name} {list(counts.values())}" for name, counts in self.counts.items()))
+        return statements_by_size(self.counts)
 
 
 def n_plus_one(cards: int = 20_000) -> StatementCounts:
@@ -54,8 +43,7 @@ def n_plus_one(cards: int = 20_000) -> StatementCounts:
 
     lab.n_plus_one().table()
     """
-    reporter = Reporter(Console(quiet=True))
-    with running_stack(load_settings()) as stack, reporter.work("count"):
+    with exclusive("n_plus_one"), running_stack(load_settings()) as stack:
         base = ensure_base(stack, choose_portfolio(cards, 1, None, None), lambda share: None)
         try:
             urls = make_arms(stack, base, "count", lambda name, done, total: None)

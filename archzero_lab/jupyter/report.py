@@ -21,6 +21,7 @@ from archzero_lab.experiments.spec import choose_profile
 from archzero_lab.jupyter.narrowing import narrowing
 from archzero_lab.jupyter.run import Run, load_run
 from archzero_lab.pipeline.chosen_claims import chosen_claims
+from archzero_lab.pipeline.run_folder import unfinished_run
 from archzero_lab.settings import ROOT
 from archzero_lab.stats.comparison import Comparison, compare
 
@@ -192,8 +193,11 @@ def report(
         lab.report(profile="standard").run.claims
 
     `resume` goes on with a run that was stopped. Loaded cards and whole claims are not done again. Raises
-    UnknownNameError for a profile or claim that there is none of.
+    UnknownNameError for a profile or claim that there is none of, LabError for a run that is none to go on with.
     """
+    if resume:
+        asked = unfinished_run(resume).done["request"]
+        profile, cards, only = asked["profile"], asked["cards"], asked["only"]
     blocks = choose_profile(profile, cards).blocks
     chosen_claims(tuple(only))
     arguments = ["--resume", resume] if resume else ["--profile", profile, "--seed", str(seed)]

@@ -63,13 +63,13 @@ def run_index_experiment(
         reads = Reads(connection, cases, blocks, seed)
         reads.explain_all()
         used = {index.name: reads.users_of(index) for index in chosen}
-        todo = 2 * len(cases) + sum(map(len, used.values())) + (blocks + 1) * len(chosen)
+        steps = 2 * len(cases) + sum(map(len, used.values())) + (blocks + 1) * len(chosen)
         done = 0
 
         def step() -> None:
             nonlocal done
             done += 1
-            progress(min(done / todo, 1.0))
+            progress(min(done / steps, 1.0))
 
         free = [index for index in chosen if not index.guards]
         whole = [reads.loss(case, free, step) for case in cases]

@@ -32,6 +32,7 @@ from archzero_lab.servers import postgres_server
 
 _PURPOSE = "indexes"
 LATEST = "latest-indexes"
+FILE = "index_experiment.json"
 
 
 @dataclass(frozen=True)
@@ -63,7 +64,7 @@ def check_request(request: IndexRequest) -> None:
 
 
 def measure_indexes(stack: Stack, request: IndexRequest, reporter: Reporter) -> tuple[RunFolder, IndexReport]:
-    """Run it and write reports/<run>/indexes.json and index.html. Nothing of a copy stays, however it ends.
+    """Run it and write reports/<run>/index_experiment.json and index.html. Nothing of a copy stays, however it ends.
 
     Raises LabError for what a person can mend; a database that was given is read and never changed.
     """
@@ -82,7 +83,7 @@ def measure_indexes(stack: Stack, request: IndexRequest, reporter: Reporter) -> 
     run = new_run("indexes")
     told = found.as_dict() | {"about": about, "blocks": request.blocks, "reads_per_write": request.reads_per_write}
     told |= describe_machine() | {"run_id": run.id}
-    run.write_json("indexes.json", told)
+    run.write_json(FILE, told)
     (run.path / "index.html").write_text(page(told))
     run.publish(LATEST)
     return run, found

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Literal
 
 import psycopg
-from psycopg.conninfo import conninfo_to_dict
+from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
 from archzero_lab.errors import DatabaseError, SettingsError
 from archzero_lab.postgres.databases import create_database, drop_database
@@ -18,8 +18,6 @@ from archzero_lab.postgres.migrations import connect
 OLDEST = 12
 """pg_dump's own oldest that we have tried to read from."""
 _GENTLE = "-c default_transaction_read_only=on -c lock_timeout=5000"
-_VARIABLES = {"host": "PGHOST", "port": "PGPORT", "user": "PGUSER", "password": "PGPASSWORD", "dbname": "PGDATABASE",
-              "sslmode": "PGSSLMODE", "sslrootcert": "PGSSLROOTCERT"}  # fmt: skip
 
 
 Contents = Literal["rows", "schema", "statistics"]
@@ -55,7 +53,7 @@ def copy_database(source_url: str, server_url: str, name: str, programs: Path, c
             for options in _CONTENTS[contents][1]:
                 _run(
                     [str(programs / "pg_restore"), "--no-owner", "--no-privileges", "--exit-on-error", *options,
-                     f"--dbname={name}", str(dump)],
+                     str(dump)],
                     url, "writing the copy", {},
                 )  # fmt: skip
             if contents == "rows":
@@ -86,8 +84,12 @@ def _run(command: list[str], url: str, what: str, more: dict[str, str]) -> None:
         parts = conninfo_to_dict(url)
     except psycopg.ProgrammingError as error:
         raise DatabaseError(f"not a database URL: {error}") from None
-    given = {variable: str(parts[key]) for key, variable in _VARIABLES.items() if parts.get(key)}
-    done = subprocess.run(command, capture_output=True, text=True, env={**os.environ, **given, **more})
+    password = parts.pop("password", None)
+    secret = {"PGPASSWORD": str(password)} if password is not None else {}
+    done = subprocess.run(
+        [*command, f"--dbname={make_conninfo('', **parts)}"], capture_output=True, text=True,
+        env={**os.environ, **secret, **more},
+    )  # fmt: skip
     if done.returncode != 0:
         lines = [line for line in done.stderr.splitlines() if "ERROR" in line or "error:" in line] or [done.stderr]
         reason = lines[0].strip().removeprefix("psql:")

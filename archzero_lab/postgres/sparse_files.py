@@ -23,7 +23,7 @@ FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
 WHERE c.relkind IN ('r', 'm', 'i') AND n.nspname NOT IN ('pg_catalog', 'information_schema', 'pg_toast')
 """
 _NEW_INDEX = """
-SELECT greatest(ceil(t.reltuples * coalesce($2::float8, 1) * (coalesce(w.width, 16) + 16) / (8192 * 0.9)), 1)::bigint
+SELECT greatest(ceil(t.reltuples * (coalesce(w.width, 16) + 16) / (8192 * 0.9)), 1)::bigint
 FROM pg_index i JOIN pg_class t ON t.oid = i.indrelid
 CROSS JOIN LATERAL (SELECT sum((s.avg_width + 7) / 8 * 8) AS width FROM pg_stats s JOIN pg_attribute a
     ON a.attname = s.attname AND a.attrelid = t.oid AND a.attnum = ANY(i.indkey)
@@ -51,9 +51,12 @@ def make_sparse(connection: Connection) -> int:
     return grown
 
 
-def make_index_sparse(connection: Connection, oid: int, share: float | None = None) -> None:
-    """Give an index that was built on no row about the size that it would have; `share` of the rows are in it."""
-    row = connection.execute(_NEW_INDEX, [oid, share]).fetchone()
+def make_index_sparse(connection: Connection, oid: int) -> None:
+    """Give an index that was built on no row about the size that it would have with all rows in it.
+
+    A partial one has fewer: the planner then finds it dearer than it will be.
+    """
+    row = connection.execute(_NEW_INDEX, [oid]).fetchone()
     where = connection.execute(
         "SELECT current_setting('data_directory'), pg_relation_filepath($1::oid)", [oid]
     ).fetchone()

@@ -200,6 +200,19 @@ def index_bars(sizes: pd.DataFrame, title: str) -> Picture:
     )
 
 
+def statements_by_size(counts: Mapping[str, Mapping[int, int]]) -> Picture:
+    """Statements of each kind of answer against its number of items; a query in a loop would be a line that climbs."""
+    figure, axes = plt.subplots(figsize=(8, 3.2))
+    for at, (name, of_size) in enumerate(counts.items()):
+        shift = 1 + 0.04 * at  # side by side, where they are the same
+        axes.plot([size * shift for size in of_size], list(of_size.values()), "o-", label=name)
+    top = max(max(of_size.values()) for of_size in counts.values())
+    axes.set_xscale("log")
+    axes.set(xlabel="items", ylabel="statements", ylim=(0, top + 1), title="Statements by number of items")
+    legend_above(axes, columns=3)
+    return picture(figure, "; ".join(f"{name} {list(of_size.values())}" for name, of_size in counts.items()))
+
+
 def hit_rate_by_block(slots: pd.DataFrame, claimed: tuple[float, float]) -> Picture:
     """Hit rate of each measured slot of the treatment, the claimed range as a band."""
     figure, axes = plt.subplots(figsize=(8, 3.2))

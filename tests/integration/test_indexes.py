@@ -7,6 +7,7 @@ import subprocess
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import psycopg
 import pytest
@@ -18,12 +19,14 @@ from archzero_lab.experiments.index_reads import Case, Reads
 from archzero_lab.experiments.index_verdict import KEPT, IndexReport, IndexVerdict
 from archzero_lab.experiments.query_cases import cases_of
 from archzero_lab.pipeline.index_experiment import raw_connection
-from archzero_lab.pipeline.indexes import IndexRequest, measure_indexes
+from archzero_lab.pipeline.indexes import IndexRequest, measure_indexes, programs_of
 from archzero_lab.pipeline.lint import lint_files, lint_schema
 from archzero_lab.pipeline.plans_only import plan_changes
 from archzero_lab.pipeline.progress import Reporter
+from archzero_lab.postgres import foreign_copy
 from archzero_lab.postgres.advice import advise
 from archzero_lab.postgres.databases import create_database, drop_database
+from archzero_lab.postgres.foreign_copy import copy_database
 from archzero_lab.postgres.in_place import apply_in_place, read_migration
 from archzero_lab.postgres.index_catalog import hidden, list_indexes
 from archzero_lab.postgres.migrations import MIGRATIONS, connect
@@ -149,6 +152,10 @@ def test_parameters_become_cases_of_common_rare_and_middle_values(shop: str) -> 
         assert str(mail.values[0]).endswith("@example.org")
         found = cases_of(connection, "like", "SELECT * FROM shop.event WHERE what ILIKE $1")
         assert all(str(case.values[0]).startswith("%") for case in found)
+        marks = ", ".join(f"${number}" for number in range(1, 10))
+        listed = cases_of(connection, "list", f"SELECT * FROM shop.event WHERE what IN ({marks}) LIMIT $10")
+        assert all(str(value).startswith("event ") for case in listed for value in case.values[:9])
+        assert {case.values[9] for case in listed} == {"20"}
         with pytest.raises(DatabaseError, match=r"statement odd: nothing is known of \$1; write"):
             cases_of(connection, "odd", "SELECT $1::int + 1")
 
@@ -169,6 +176,26 @@ def test_bad_input_says_what_and_where_and_leaves_nothing(
     with pytest.raises(LabError, match=told):
         _measure(stack, _request(shop, tmp_path, migration, queries))
     assert _state(shop) == before
+
+
+def test_a_url_keeps_whatever_it_says_and_its_password_is_in_no_command(
+    stack: Stack, shop: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    commands: list[str] = []
+    run = subprocess.run
+
+    def seen(command: list[str], **given: Any) -> Any:
+        commands.append(" ".join(command))
+        return run(command, **given)
+
+    monkeypatch.setattr(foreign_copy.subprocess, "run", seen)
+    url = shop + "?application_name=theirs&options=-c%20search_path%3Dshop"
+    name = stack.database_name("copied")
+    copy_database(url, stack.postgres_url, name, programs_of(stack), "schema")
+    drop_database(stack.postgres_url, name)
+    assert "application_name=theirs" in commands[0]
+    password = shop.split(":")[2].split("@")[0]
+    assert not any(password in command for command in commands)
 
 
 def test_a_role_that_may_not_read_is_told_the_table(stack: Stack, shop: str, tmp_path: Path) -> None:
