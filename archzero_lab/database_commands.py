@@ -79,16 +79,17 @@ def analyze(database_url: Annotated[str, typer.Option(help="Default: what `up` s
 
     Then index use, sizes, sequential scans, slow statements.
     """
-    from psycopg import RawCursor
-
     from archzero_lab.postgres.advice import advise
+    from archzero_lab.postgres.index_catalog import list_indexes
     from archzero_lab.postgres.insights import analyze as run_analysis
+    from archzero_lab.postgres.insights import reading
     from archzero_lab.postgres.migrations import connect
 
     with connect(_migration_url(database_url), autocommit=True) as connection:
         tables = run_analysis(connection)
-        connection.cursor_factory = RawCursor
-        advice = advise(connection)
+        with reading(connection):
+            indexes = list_indexes(connection)
+    advice = advise(tables, indexes)
     marks = Table("mark", "about", "seen", "would do", title="What to do", title_justify="left")
     for mark in advice:
         marks.add_row(mark.mark, mark.about, mark.seen, mark.do)

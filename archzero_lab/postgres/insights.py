@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -25,6 +27,16 @@ class AnalysisTable:
     rows: tuple[tuple[Any, ...], ...]
 
 
+@contextmanager
+def reading(connection: Connection) -> Iterator[None]:
+    """A read-only transaction that gives up rather than hurt: for databases that are not ours."""
+    with connection.transaction():
+        connection.execute("SET LOCAL TRANSACTION READ ONLY")
+        connection.execute("SET LOCAL statement_timeout = '30s'")
+        connection.execute("SET LOCAL lock_timeout = '2s'")
+        yield
+
+
 def analyze(connection: Connection, folder: Path = ANALYSIS) -> list[AnalysisTable]:
     """Run every analysis query in a read-only transaction that gives up rather than hurt.
 
@@ -36,9 +48,7 @@ def analyze(connection: Connection, folder: Path = ANALYSIS) -> list[AnalysisTab
         text = path.read_text()
         title = text.splitlines()[0].removeprefix("--").strip()
         try:
-            with connection.transaction(), connection.cursor() as cursor:
-                cursor.execute("SET LOCAL TRANSACTION READ ONLY")
-                cursor.execute("SET LOCAL statement_timeout = '30s'; SET LOCAL lock_timeout = '2s'")
+            with reading(connection), connection.cursor() as cursor:
                 cursor.execute(text.encode())
                 columns = tuple(column.name for column in cursor.description or ())
                 tables.append(AnalysisTable(path.stem, title, columns, tuple(cursor.fetchall())))

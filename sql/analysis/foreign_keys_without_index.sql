@@ -2,6 +2,9 @@
 SELECT c.conrelid::regclass AS "table",
        c.conname AS foreign_key,
        c.confrelid::regclass AS parent,
+       (SELECT string_agg(quote_ident(a.attname), ', ' ORDER BY k.at)
+        FROM unnest(c.conkey) WITH ORDINALITY AS k(num, at)
+        JOIN pg_attribute a ON a.attrelid = c.conrelid AND a.attnum = k.num) AS columns,
        pg_size_pretty(pg_relation_size(c.conrelid)) AS table_size
 FROM pg_constraint c
 WHERE c.contype = 'f'

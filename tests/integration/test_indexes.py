@@ -29,6 +29,7 @@ from archzero_lab.postgres.databases import create_database, drop_database
 from archzero_lab.postgres.foreign_copy import copy_database
 from archzero_lab.postgres.in_place import apply_in_place, read_migration
 from archzero_lab.postgres.index_catalog import hidden, list_indexes
+from archzero_lab.postgres.insights import analyze
 from archzero_lab.postgres.migrations import MIGRATIONS, connect
 from archzero_lab.settings import ROOT
 
@@ -321,8 +322,7 @@ def test_analyze_marks_what_it_would_do_and_does_nothing(stack: Stack, make_data
             ):
                 connection.execute(part.encode())
         with connect(url, autocommit=True) as connection:
-            connection.cursor_factory = psycopg.RawCursor
-            found = advise(connection)
+            found = advise(analyze(connection), list_indexes(connection))
             marks = {(mark.mark, mark.about) for mark in found}
             assert {("invalid", "a_half"), ("duplicate", "a_x"), ("unused", "a_xy"), ("foreign key", "b.b_a_id_fkey"),
                     ("never analyzed", "b"), ("bloated", "a_big")} <= marks  # fmt: skip
@@ -331,7 +331,7 @@ def test_analyze_marks_what_it_would_do_and_does_nothing(stack: Stack, make_data
             (key,) = [mark for mark in found if mark.mark == "foreign key"]
             assert key.do == "CREATE INDEX CONCURRENTLY ON b (a_id)"
             connection.execute(key.do.encode())
-            assert "foreign key" not in {mark.mark for mark in advise(connection)}
+            assert "foreign key" not in {mark.mark for mark in advise(analyze(connection), list_indexes(connection))}
             row = connection.execute("SELECT count(*) FROM pg_index WHERE indrelid = 'a'::regclass").fetchone()
             assert row == (5,)
     finally:

@@ -126,6 +126,7 @@ def test_every_analysis_query_works_and_changes_nothing(url: str, connection: ps
     tables = {table.name: table for table in analyze(connection)}
     assert set(tables) == {
         "index_use", "table_sizes", "foreign_keys_without_index", "slowest_statements", "sequential_scans",
+        "bloated_indexes",
     }  # fmt: skip
     assert len(tables["index_use"].rows) >= 25
     assert tables["foreign_keys_without_index"].rows == ()
