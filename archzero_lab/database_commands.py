@@ -90,10 +90,10 @@ def analyze(database_url: Annotated[str, typer.Option(help="Default: what `up` s
         with reading(connection):
             indexes = list_indexes(connection)
     advice = advise(tables, indexes)
-    marks = Table("mark", "about", "seen", "would do", title="What to do", title_justify="left")
-    for mark in advice:
-        marks.add_row(mark.mark, mark.about, mark.seen, mark.do)
-    console.print(marks if advice else "What to do\n  nothing", highlight=False)
+    console.print("What to do" if advice else "What to do: nothing")
+    for mark in advice:  # lines, not a table: a name that is cut short cannot be copied
+        console.print(f"  {mark.mark:<15} {mark.about}: {mark.seen}; {mark.do}", highlight=False, markup=False,
+                      soft_wrap=True)  # fmt: skip
     for found in tables:
         table = Table(*found.columns, title=found.title, title_justify="left")
         for row in found.rows[:40]:

@@ -10,6 +10,7 @@ from rich.console import Console
 from rich.markup import escape
 
 from archzero_lab.errors import SettingsError
+from archzero_lab.experiments.index_verdict import READS_PER_WRITE
 from archzero_lab.settings import REPORTS, load_settings
 
 if TYPE_CHECKING:
@@ -37,7 +38,9 @@ def indexes(
     in_place: Annotated[
         bool, typer.Option("--in-place", help="Change that database: apply the migration to it; asks for its name.")
     ] = False,
-    reads_per_write: Annotated[float, typer.Option(min=0, help="An index that pays only above it is too dear.")] = 99.0,
+    reads_per_write: Annotated[
+        float, typer.Option(min=0, help="An index that pays only above it is too dear.")
+    ] = READS_PER_WRITE,
     blocks: Annotated[int, typer.Option(min=6, help="Paired blocks of each measurement.")] = 10,
     seed: Annotated[int, typer.Option(min=0)] = 1,
 ) -> None:
@@ -51,6 +54,7 @@ def indexes(
     from archzero_lab.bootstrap.stack import exclusive, running_stack
     from archzero_lab.pipeline.indexes import IndexRequest, check_request, measure_indexes
     from archzero_lab.pipeline.progress import Reporter
+    from archzero_lab.reporting.index_report import check
 
     request = IndexRequest(
         cards, seed, blocks, reads_per_write, database_url, migration, queries, from_pg_stat_statements, inventory,
@@ -71,10 +75,8 @@ def indexes(
             f"{escape(finding.why)}", highlight=False, soft_wrap=True,
         )  # fmt: skip
     console.print(f"{found.bytes / 1e6:.1f} MB, {found.kept_bytes / 1e6:.1f} MB of it to keep", highlight=False)
-    if slower := found.slower_without_dropped:
-        console.print(f"without those to drop these are slower: {', '.join(slower)}", style="yellow", soft_wrap=True)
-    elif found.without_dropped:
-        console.print("without those to drop no statement is slower than with all", highlight=False)
+    console.print(check(found.as_dict()), style="yellow" if found.slower_without_dropped else "", highlight=False,
+                  soft_wrap=True)  # fmt: skip
     path = REPORTS / run.id / "index.html"
     console.print(f"page: {path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path}", highlight=False)
 

@@ -17,6 +17,10 @@ SETTINGS = {"jit": "off", "max_parallel_workers_per_gather": "0"}
 """Fixed while it is measured, so that plans differ by their indexes alone."""
 
 
+READS_PER_WRITE = 99.0
+"""The reads a write of the lab's own mix; an index that pays only above it is too dear there."""
+
+
 class IndexVerdict(StrEnum):
     """What the measurements say of an index."""
 
@@ -125,8 +129,14 @@ class IndexReport:
         return sum(finding.bytes for finding in self.findings if finding.verdict in KEPT)
 
     def as_dict(self) -> dict[str, Any]:
-        """As the run's folder keeps it."""
-        return asdict(self) | {"settings": SETTINGS}
+        """As the run's folder keeps it, with what its figures and sentences say."""
+        return asdict(self) | {
+            "settings": SETTINGS,
+            "bytes": self.bytes,
+            "kept_bytes": self.kept_bytes,
+            "kept": sum(finding.verdict in KEPT for finding in self.findings),
+            "slower_without_dropped": self.slower_without_dropped,
+        }
 
 
 def keep_one_of_each(findings: Sequence[Finding], instead: Mapping[str, Set[str]]) -> list[Finding]:

@@ -11,7 +11,6 @@ from rich.console import Console
 
 from archzero_lab.bootstrap.stack import exclusive, running_stack
 from archzero_lab.errors import LabError
-from archzero_lab.experiments.index_verdict import KEPT
 from archzero_lab.jupyter.run import Words
 from archzero_lab.pipeline.indexes import FILE, LATEST, IndexRequest, measure_indexes
 from archzero_lab.pipeline.progress import Reporter
@@ -35,12 +34,10 @@ class Indexes:
 
     def said(self) -> Words:
         """How many stay, and what that frees."""
-        findings = self.told["findings"]
-        stays = [finding for finding in findings if finding["verdict"] in KEPT]
-        size, left = (sum(finding["bytes"] for finding in some) / 1e6 for some in (findings, stays))
-        text = f"{self.told['about']}; {size:.1f} MB, of which {left:.1f} MB in those to keep. "
-        text += index_report.check(self.told)
-        return Words(f"{len(stays)} of {len(findings)} indexes are worth keeping", text)
+        told = self.told
+        text = f"{told['about']}; {told['bytes'] / 1e6:.1f} MB, of which {told['kept_bytes'] / 1e6:.1f} MB in those to keep"
+        said = f"{told['kept']} of {len(told['findings'])} indexes are worth keeping"
+        return Words(said, f"{text}. {index_report.check(told)}")
 
     def table(self) -> pd.DataFrame:
         """A row an index; see reporting.index_report.table."""

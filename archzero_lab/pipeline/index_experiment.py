@@ -13,6 +13,7 @@ from archzero_lab.errors import DatabaseError
 from archzero_lab.experiments.index_reads import Case, Reads
 from archzero_lab.experiments.index_verdict import (
     KEPT,
+    READS_PER_WRITE,
     SETTINGS,
     Finding,
     IndexReport,
@@ -25,9 +26,6 @@ from archzero_lab.experiments.index_writes import Writes
 from archzero_lab.postgres.index_catalog import Index, list_indexes, redundant
 from archzero_lab.postgres.migrations import Connection, connect
 from archzero_lab.stats.verdict import Change
-
-READS_PER_WRITE = 99.0
-"""The reads a write of the lab's own mix; an index that pays only above it is too dear there."""
 
 
 def raw_connection(url: str) -> Connection:

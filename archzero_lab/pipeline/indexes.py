@@ -16,7 +16,7 @@ from archzero_lab.cards.catalog import read_catalog
 from archzero_lab.cards.search import count_statement, page_statement
 from archzero_lab.errors import LabError, SettingsError
 from archzero_lab.experiments.index_reads import Case
-from archzero_lab.experiments.index_verdict import IndexReport
+from archzero_lab.experiments.index_verdict import READS_PER_WRITE, IndexReport
 from archzero_lab.experiments.query_cases import busiest_statements, cases_of, read_queries
 from archzero_lab.pipeline.environment import describe_machine
 from archzero_lab.pipeline.index_experiment import raw_connection, run_index_experiment
@@ -42,7 +42,7 @@ class IndexRequest:
     cards: int = 20_000
     seed: int = 1
     blocks: int = 10
-    reads_per_write: float = 99.0
+    reads_per_write: float = READS_PER_WRITE
     database_url: str = ""
     migration: Path | None = None
     queries: Path | None = None

@@ -8,7 +8,7 @@ from typing import Any
 import matplotlib.pyplot as plt
 import pandas as pd
 
-from archzero_lab.experiments.index_verdict import KEPT, MARGIN, IndexVerdict
+from archzero_lab.experiments.index_verdict import IndexVerdict
 from archzero_lab.reporting.figures import Picture, legend_above, log_axis, picture
 from archzero_lab.reporting.plain_page import plain_page
 
@@ -64,7 +64,7 @@ def statements(told: dict[str, Any]) -> pd.DataFrame:
 
 def check(told: dict[str, Any]) -> str:
     """Whether the verdicts hold together: what statements lose once everything to be dropped is gone, in a sentence."""
-    slower = [loss["statement"] for loss in told["without_dropped"] if loss["ci_low"] > 1 + MARGIN]
+    slower = told["slower_without_dropped"]
     if not told["without_dropped"]:
         return "Nothing is to be dropped"
     whole = len(told["without_dropped"])
@@ -86,9 +86,10 @@ def bars(told: dict[str, Any]) -> Picture:
     axes.set_yticks(range(len(ordered)), [finding["name"] for finding in ordered])
     axes.set(xlabel="size, MB", title="What each index weighs, and what to do with it")
     legend_above(axes)
-    whole = sum(finding["bytes"] for finding in ordered) / 1e6
-    stays = sum(finding["bytes"] for finding in ordered if finding["verdict"] in KEPT) / 1e6
-    return picture(figure, f"{len(ordered)} indexes, {whole:.1f} MB, of which {stays:.1f} MB would be kept")
+    return picture(
+        figure,
+        f"{len(ordered)} indexes, {told['bytes'] / 1e6:.1f} MB, of which {told['kept_bytes'] / 1e6:.1f} MB would be kept",
+    )
 
 
 def gain_bars(told: dict[str, Any]) -> Picture:
