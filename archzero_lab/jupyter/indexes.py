@@ -35,7 +35,7 @@ class Indexes:
     def said(self) -> Words:
         """How many stay, and what that frees."""
         told = self.told
-        text = f"{told['about']}; {told['bytes'] / 1e6:.1f} MB, of which {told['kept_bytes'] / 1e6:.1f} MB in those to keep"
+        text = f"{told['about']}; {index_report.weight(told)}"
         said = f"{told['kept']} of {len(told['findings'])} indexes are worth keeping"
         return Words(said, f"{text}. {index_report.check(told)}")
 

@@ -73,6 +73,11 @@ def check(told: dict[str, Any]) -> str:
     return f"With those alone that are to be kept, {len(slower)} of {whole} statements are slower: {', '.join(slower)}"
 
 
+def weight(told: dict[str, Any]) -> str:
+    """What the indexes weigh, and what those that are to be kept do."""
+    return f"{told['bytes'] / 1e6:.1f} MB, of which {told['kept_bytes'] / 1e6:.1f} MB in those to keep"
+
+
 def bars(told: dict[str, Any]) -> Picture:
     """Size of each index, in the colour of its verdict; the whole and what would be kept in the title."""
     ordered = sorted(told["findings"], key=lambda finding: finding["bytes"])
@@ -88,7 +93,7 @@ def bars(told: dict[str, Any]) -> Picture:
     legend_above(axes)
     return picture(
         figure,
-        f"{len(ordered)} indexes, {told['bytes'] / 1e6:.1f} MB, of which {told['kept_bytes'] / 1e6:.1f} MB would be kept",
+        f"{len(ordered)} indexes, {weight(told)}",
     )
 
 
