@@ -15,11 +15,11 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import pandas as pd
 import psutil
 import pytest
 
 from archzero_lab.settings import ROOT
+from tests.end_to_end.command import lab, recorded
 from tests.unit.test_claims_of_ones_own import OWN
 from tests.unit.test_load_reports import write_capacity
 
@@ -33,18 +33,6 @@ def environment(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, 
     made = {**os.environ, "ARCHZERO_STATE": str(folder / "state"), "ARCHZERO_REPORTS": str(folder / "reports")}
     yield made
     lab(made, "down")
-
-
-def lab(environment: dict[str, str], *arguments: str, timeout: float = 240) -> subprocess.CompletedProcess[str]:
-    """Run ./lab."""
-    return subprocess.run(
-        [str(ROOT / "lab"), *arguments], capture_output=True, text=True, env={**environment, "COLUMNS": "160"},
-        timeout=timeout,
-    )  # fmt: skip
-
-
-def _recorded(environment: dict[str, str]) -> list[str]:
-    return [path.name for path in (Path(environment["ARCHZERO_STATE"]) / "run").glob("*.json")]
 
 
 def _get(url: str) -> Any:
@@ -86,7 +74,7 @@ def test_bad_arguments_are_told_in_a_line_with_exit_code_2(
     assert told in done.stderr
     assert "Traceback" not in done.stderr
     assert "s3cret" not in done.stderr + done.stdout
-    assert _recorded(environment) == []
+    assert recorded(environment) == []
 
 
 def test_a_wrong_inventory_line_is_named_and_nothing_is_loaded(environment: dict[str, str], tmp_path: Path) -> None:
@@ -95,7 +83,7 @@ def test_a_wrong_inventory_line_is_named_and_nothing_is_loaded(environment: dict
     done = lab(environment, "report", "--inventory", str(path))
     assert done.returncode == 2
     assert done.stderr.strip().startswith("lab: cards.jsonl line 2: field type: Invalid enum value 'Gadget'")
-    assert _recorded(environment) == []
+    assert recorded(environment) == []
 
 
 def test_up_status_down(environment: dict[str, str]) -> None:
@@ -134,7 +122,7 @@ def test_serve_prints_its_url_answers_and_leaves_nothing_after_ctrl_c(environmen
     assert _get(url + "/api/v1/cache/stats")["enabled"] is True
     process.send_signal(signal.SIGINT)
     assert process.wait(60) in (0, 130)
-    assert _recorded(environment) == []
+    assert recorded(environment) == []
 
 
 def test_a_taken_port_is_told_and_nothing_is_left(environment: dict[str, str]) -> None:
@@ -145,7 +133,7 @@ def test_a_taken_port_is_told_and_nothing_is_left(environment: dict[str, str]) -
         done = lab(environment, "serve", "--cards", "500", "--port", str(port))
     assert done.returncode == 2
     assert f"port {port}: Address already in use; choose another --port" in done.stderr
-    assert _recorded(environment) == []
+    assert recorded(environment) == []
 
 
 def test_a_killed_command_leaves_nothing_that_the_next_one_does_not_end(environment: dict[str, str]) -> None:
@@ -164,7 +152,7 @@ def test_a_killed_command_leaves_nothing_that_the_next_one_does_not_end(environm
     process.kill()
     process.wait()
     assert lab(environment, "down").returncode == 0
-    assert _recorded(environment) == []
+    assert recorded(environment) == []
     assert not any(psutil.pid_exists(pid) and psutil.Process(pid).status() != "zombie" for pid in left)
 
 
@@ -210,7 +198,7 @@ def test_a_report_measures_writes_its_files_and_refuses_a_second_one_meanwhile(
     for page in latest.glob("*.html"):
         outside = re.findall(r"""(?:src|href|url)\s*[=(]\s*["']?(?:https?:)?//[^"')\s>]+""", page.read_text())
         assert outside == [], page.name
-    assert _recorded(environment) == []
+    assert recorded(environment) == []
 
 
 QUICK: dict[str, dict[str, Any]] = {"05_staleness": {"reads": 2_000, "peers": False},
@@ -286,85 +274,3 @@ def test_a_new_claim_is_measured_by_its_notebook_and_listed_with_the_others(
     finally:
         path.unlink(missing_ok=True)
         lab(environment, "down")
-
-
-def _told(process: subprocess.Popen[str]) -> Iterator[dict[str, Any]]:
-    assert process.stdout is not None
-    for line in process.stdout:
-        yield json.loads(line)
-
-
-def test_a_report_that_a_program_stops_ends_after_the_block_and_goes_on_with_the_next(
-    environment: dict[str, str],
-) -> None:
-    process = subprocess.Popen(
-        [str(ROOT / "lab"), "report", "--profile", "smoke", "--cards", "1000", "--only", "card_detail_cached",
-         "--progress", "json"],
-        stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment,
-    )  # fmt: skip
-    blocks = (told for told in _told(process) if "block" in told)
-    first = next(blocks)
-    assert set(first["ms"]) == {"control", "treatment"}
-    assert process.stdin is not None
-    process.stdin.write("stop\n")
-    process.stdin.flush()
-    last = max([first["block"], *(told["block"] for told in blocks)])
-    assert process.stderr is not None
-    said = process.stderr.read()
-    assert process.wait(timeout=60) == 2
-    found = re.search(rf"stopped after block {last + 1} of 12 of card_detail_cached; .* in run (\S+)", said)
-    assert found, said
-    run = Path(environment["ARCHZERO_REPORTS"]) / found.group(1)
-    before = pd.read_parquet(run / "samples.parquet")
-    assert before["block"].nunique() == last + 1
-    done = lab(environment, "report", "--resume", run.name)
-    assert done.returncode == 0, done.stderr
-    after = pd.read_parquet(run / "samples.parquet")
-    assert after["block"].nunique() == 12
-    assert after.groupby(["block", "arm"]).size().nunique() == 1, "no block twice"
-    pd.testing.assert_frame_equal(after[: len(before)], before)
-
-
-def test_a_report_whose_program_is_gone_ends(environment: dict[str, str]) -> None:
-    process = subprocess.Popen(
-        [str(ROOT / "lab"), "report", "--profile", "smoke", "--cards", "1000", "--progress", "json"],
-        stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True, env=environment,
-    )  # fmt: skip
-    next(told for told in _told(process) if told["stage"] == "load")
-    assert process.stdin is not None
-    process.stdin.close()
-    assert process.wait(timeout=60) == 130
-    assert _recorded(environment) == []
-
-
-def test_a_report_that_is_interrupted_goes_on_without_measuring_again(environment: dict[str, str]) -> None:
-    reports = Path(environment["ARCHZERO_REPORTS"])
-    process = subprocess.Popen(
-        [str(ROOT / "lab"), "report", "--profile", "smoke", "--cards", "1000", "--only", "card_detail_cached",
-         "--only", "works_without_redis"],
-        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env={**environment, "COLUMNS": "160"},
-    )  # fmt: skip
-    deadline = time.monotonic() + 120
-    while not (begun := [path for path in reports.glob("*/progress.json") if "measured" in path.read_text()]):
-        assert process.poll() is None
-        assert time.monotonic() < deadline
-        time.sleep(0.02)
-    process.send_signal(signal.SIGINT)
-    out, _ = process.communicate(timeout=60)
-    assert process.returncode == 130
-    run = begun[0].parent
-    assert f"./lab report --resume {run.name}" in out
-    assert not (run / "summary.json").exists()
-    measured = (run / "samples.parquet").read_bytes()
-    done = lab(environment, "report", "--resume", run.name)
-    assert done.returncode == 0, done.stderr
-    summary = json.loads((run / "summary.json").read_text())
-    assert summary["resumed"] is True
-    assert [claim["id"] for claim in summary["claims"]] == ["card_detail_cached", "works_without_redis"]
-    assert summary["claims"][0]["measured"]["blocks"] == 12
-    assert (run / "samples.parquet").read_bytes() == measured, "the same samples, not new ones"
-    assert [stage["name"] for stage in summary["stages"]].count("measure") == 1
-    assert not (run / "progress.json").exists()
-    again = lab(environment, "report", "--resume", run.name)
-    assert again.returncode == 2
-    assert f"no interrupted run '{run.name}'" in again.stderr

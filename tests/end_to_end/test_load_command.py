@@ -19,6 +19,7 @@ import pytest
 
 from archzero_lab.servers.process import free_port
 from archzero_lab.settings import ROOT
+from tests.end_to_end.command import lab, recorded
 
 SMALL = ("--cards", "1000", "--duration", "4", "--warm-up", "1")
 
@@ -27,19 +28,7 @@ SMALL = ("--cards", "1000", "--duration", "4", "--warm-up", "1")
 def environment(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
     """State and reports of these tests' own."""
     folder = tmp_path_factory.mktemp("load")
-    return {**os.environ, "ARCHZERO_STATE": str(folder / "state"), "ARCHZERO_REPORTS": str(folder / "reports"),
-            "COLUMNS": "200"}  # fmt: skip
-
-
-def lab(environment: dict[str, str], *arguments: str, timeout: float = 240) -> subprocess.CompletedProcess[str]:
-    """Run ./lab."""
-    return subprocess.run(
-        [str(ROOT / "lab"), *arguments], capture_output=True, text=True, env=environment, timeout=timeout
-    )
-
-
-def _left(environment: dict[str, str]) -> list[str]:
-    return [path.name for path in (Path(environment["ARCHZERO_STATE"]) / "run").glob("*.json")]
+    return {**os.environ, "ARCHZERO_STATE": str(folder / "state"), "ARCHZERO_REPORTS": str(folder / "reports")}
 
 
 def _get(url: str) -> Any:
@@ -87,7 +76,7 @@ def test_a_load_on_two_arms_prints_a_table_and_writes_json_and_its_report(
     used = pd.read_parquet(folder / "load_resources.parquet")
     assert {"service", "postgres", "redis"} <= set(used["process"])
     assert (used["rss_bytes"] > 1_000_000).all()
-    assert _left(environment) == []
+    assert recorded(environment) == []
 
 
 def _lines_with(log: Path, method: str) -> list[dict[str, Any]]:
@@ -132,7 +121,7 @@ def test_what_was_recorded_is_sent_again_and_faster(environment: dict[str, str],
     told = json.loads(done.stdout[done.stdout.index("{") : done.stdout.rindex("}") + 1])
     assert (told["workload"], told["shape"], told["arm"]) == ("open", "replay", "host")
     assert (told["requests"], told["failures"]) == (len(asked), 0)
-    assert _left(environment) == []
+    assert recorded(environment) == []
 
 
 def test_the_web_ui_has_classes_shapes_and_a_live_page_and_leaves_nothing(environment: dict[str, str]) -> None:
@@ -185,7 +174,7 @@ def test_the_web_ui_has_classes_shapes_and_a_live_page_and_leaves_nothing(enviro
     finally:
         process.send_signal(signal.SIGINT)
         process.communicate(timeout=60)
-    assert _left(environment) == []
+    assert recorded(environment) == []
 
 
 @pytest.mark.parametrize(
@@ -231,4 +220,4 @@ def test_a_host_that_is_no_card_service_and_a_log_that_cannot_be_read_are_refuse
     broken = lab(environment, "load", "--replay", str(log))
     assert broken.returncode == 2
     assert "broken.log line 2 can be read neither" in broken.stderr
-    assert _left(environment) == []
+    assert recorded(environment) == []
