@@ -63,8 +63,8 @@ class Loss:
 class WriteCost:
     """What an index adds to the insert of a row, paired with the same insert without it.
 
-    `ms` with its interval is the added time a row; WAL is counted, `wal_bytes` in the slots with the fewest full-page
-    images. `hot_lost` names the columns whose updates are heap-only without this index and are not with it.
+    `ms` with its interval is the added time a row. WAL is counted, without full-page images. `hot_lost` names the
+    columns whose updates are heap-only without this index and are not with it.
     """
 
     ms: float

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,19 @@ from archzero_lab.reporting.figures import Picture
 from archzero_lab.settings import REPORTS, load_settings
 
 
+@dataclass(frozen=True)
+class WholeFrame:
+    """A frame shown with nothing cut short; `frame` is the DataFrame itself."""
+
+    frame: pd.DataFrame
+
+    def _repr_html_(self) -> str:
+        return index_report.whole_html(self.frame)
+
+    def __repr__(self) -> str:
+        return self.frame.to_string()
+
+
 class Indexes:
     """One index experiment. `Indexes(path)` wants its run's folder."""
 
@@ -30,7 +44,7 @@ class Indexes:
         return f"indexes: {self.told['about']}, {len(self.told['findings'])} judged"
 
     def _repr_html_(self) -> str:
-        return f"{self.said()._repr_html_()}{self.table()[['verdict', 'why', 'MB']].to_html()}"
+        return self.said()._repr_html_() + self.verdicts()._repr_html_()
 
     def said(self) -> Words:
         """How many stay, and what that frees."""
@@ -39,9 +53,13 @@ class Indexes:
         said = f"{told['kept']} of {len(told['findings'])} indexes are worth keeping"
         return Words(said, f"{text}. {index_report.check(told)}")
 
-    def table(self) -> pd.DataFrame:
-        """A row an index; see reporting.index_report.table."""
-        return index_report.table(self.told)
+    def verdicts(self) -> WholeFrame:
+        """A row an index: what to do with it and why; see reporting.index_report.verdicts."""
+        return WholeFrame(index_report.verdicts(self.told))
+
+    def costs(self) -> WholeFrame:
+        """A row an index: what it adds to an insert; see reporting.index_report.costs."""
+        return WholeFrame(index_report.costs(self.told))
 
     def statements(self) -> pd.DataFrame:
         """A row a statement: with all indexes of the migration and with none of them."""
@@ -69,7 +87,7 @@ class Indexes:
 def indexes(run: str = "", *, cards: int = 20_000, blocks: int = 6) -> Indexes:
     """An index experiment by its run's id or folder; without a name the newest, or one measured now at a small size.
 
-    lab.indexes().table()
+    lab.indexes().verdicts().frame
     Raises LabError where there is no run of that name.
     """
     path = (Path(run) if "/" in run else REPORTS / run) if run else REPORTS / LATEST

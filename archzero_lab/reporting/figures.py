@@ -13,7 +13,7 @@ mpl.use("Agg", force=False)
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
-from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
+from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullFormatter
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -207,7 +207,8 @@ def statements_by_size(counts: Mapping[str, Mapping[int, int]]) -> Picture:
         shift = 1 + 0.04 * at  # side by side, where they are the same
         axes.plot([size * shift for size in of_size], list(of_size.values()), "o-", label=name)
     top = max(max(of_size.values()) for of_size in counts.values())
-    axes.set_xscale("log")
+    log_axis(axes.xaxis, axes.set_xscale)
+    axes.yaxis.set_major_locator(MaxNLocator(integer=True))
     axes.set(xlabel="items", ylabel="statements", ylim=(0, top + 1), title="Statements by number of items")
     legend_above(axes, columns=3)
     return picture(figure, "; ".join(f"{name} {list(of_size.values())}" for name, of_size in counts.items()))

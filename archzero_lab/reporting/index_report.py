@@ -18,26 +18,46 @@ _COLOURS = {
 }  # fmt: skip
 
 
-def table(told: dict[str, Any]) -> pd.DataFrame:
-    """A row an index: verdict, why, table, MB, seconds to build, what it adds to an insert, reads a write it needs."""
+def verdicts(told: dict[str, Any]) -> pd.DataFrame:
+    """A row an index: what to do with it and why, its table and size, how many of the statements read it."""
+    return pd.DataFrame.from_dict(
+        {
+            finding["name"]: {
+                "verdict": finding["verdict"],
+                "why": finding["why"],
+                "table": finding["table"],
+                "MB": round(finding["bytes"] / 1e6, 2),
+                "used by": len(finding["used_by"]),
+            }
+            for finding in told["findings"]
+        },
+        orient="index",
+    )
+
+
+def costs(told: dict[str, Any]) -> pd.DataFrame:
+    """A row an index: seconds to build, what it adds to the insert of a row, the reads a write from which it pays."""
     rows = {}
     for finding in told["findings"]:
-        cost = finding["cost"] or {}
-        rows[finding["name"]] = {
-            "verdict": finding["verdict"],
-            "why": finding["why"],
-            "table": finding["table"],
-            "MB": round(finding["bytes"] / 1e6, 2),
-            "build s": None if finding["build_s"] is None else round(finding["build_s"], 2),
-            "used by": len(finding["used_by"]),
-            "µs an insert": None if not cost else round(cost["ms"] * 1000, 1),
-            "µs, 95 %": "" if not cost else f"{cost['ci_low'] * 1000:.1f} to {cost['ci_high'] * 1000:.1f}",
-            "WAL records": None if not cost else round(cost["wal_records"], 2),
-            "WAL bytes": None if not cost else round(cost["wal_bytes"]),
-            "no HOT for": ", ".join(cost.get("hot_lost", ())),
-            "pays above reads a write": finding["reads_a_write"],
-        }
-    return pd.DataFrame(rows).T
+        rows[finding["name"]] = {"build s": finding["build_s"]}
+        if (cost := finding["cost"]) is not None:
+            rows[finding["name"]] |= {
+                "µs an insert": cost["ms"] * 1000,
+                "from": cost["ci_low"] * 1000,
+                "to (95 %)": cost["ci_high"] * 1000,
+                "WAL records": cost["wal_records"],
+                "WAL bytes": cost["wal_bytes"],
+                "ends HOT updates of": ", ".join(cost["hot_lost"]),
+                "pays above reads a write": finding["reads_a_write"],
+            }
+    return pd.DataFrame.from_dict(rows, orient="index")
+
+
+def whole_html(frame: pd.DataFrame) -> str:
+    """A frame as HTML with nothing cut short, numbers to three digits, what is missing left out."""
+    with pd.option_context("display.max_colwidth", None):
+        table = frame.to_html(na_rep="", float_format=lambda value: f"{value:.3g}", justify="left")
+    return f"<div style='overflow-x:auto;text-align:left'>{table}</div>"
 
 
 def statements(told: dict[str, Any]) -> pd.DataFrame:
@@ -123,10 +143,8 @@ def page(told: dict[str, Any]) -> str:
         "taking each row at once. A loss below 10 % is none; an index that pays only above "
         f"{told['reads_per_write']:g} reads a write is too dear.</p><p>{html.escape(check(told))}.</p>"
     )
-    tables = "".join(
-        f"<h2>{title}</h2><div style='overflow-x:auto'>{frame.to_html(na_rep='', escape=True)}</div>"
-        for title, frame in (("Indexes", table(told)), ("Statements", statements(told)))
-    )
+    frames = (("Indexes", verdicts(told)), ("What they cost", costs(told)), ("Statements", statements(told)))
+    tables = "".join(f"<h2>{title}</h2>{whole_html(frame)}" for title, frame in frames)
     return plain_page(
         "What each index is worth", head + bars(told)._repr_html_() + gain_bars(told)._repr_html_() + tables
     )
