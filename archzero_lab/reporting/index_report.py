@@ -53,10 +53,14 @@ def costs(told: dict[str, Any]) -> pd.DataFrame:
     return pd.DataFrame.from_dict(rows, orient="index")
 
 
+def _number(value: float) -> str:
+    return f"{value:,.0f}" if abs(value) >= 100 else f"{value:.3g}"
+
+
 def whole_html(frame: pd.DataFrame) -> str:
     """A frame as HTML with nothing cut short, numbers to three digits, what is missing left out."""
     with pd.option_context("display.max_colwidth", None):
-        table = frame.to_html(na_rep="", float_format=lambda value: f"{value:.3g}", justify="left")
+        table = frame.to_html(na_rep="", float_format=_number, justify="left", border=0)
     return f"<div style='overflow-x:auto;text-align:left'>{table}</div>"
 
 
