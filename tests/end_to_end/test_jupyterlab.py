@@ -201,6 +201,21 @@ def test_an_error_is_one_line_and_the_kernel_lives(page: Page) -> None:
     expect(answer).to_be_visible()
 
 
+def test_an_interrupt_of_the_kernel_ends_after_the_block_and_keeps_what_was_measured(page: Page) -> None:
+    cell = _code_cell(page, "42 AS answer")
+    _write(
+        page,
+        cell,
+        "trial = lab.experiment(query, query, blocks=500); print('measuring'); print(trial.wait().warnings)  # 42 AS answer",
+    )
+    page.keyboard.press("Control+Enter")
+    cell.locator(".jp-OutputArea-output").get_by_text("measuring", exact=True).wait_for(timeout=WAIT_MS)
+    page.get_by_role("menuitem", name="Kernel", exact=True).click()
+    page.get_by_text("Interrupt Kernel", exact=True).click()
+    cell.get_by_text(re.compile(r"stopped after \d+ of 500 blocks")).wait_for(timeout=WAIT_MS)
+    assert _errors(page) == []
+
+
 def test_a_report_in_a_panel_is_measured_by_a_process_that_ends_with_the_kernel(page: Page) -> None:
     cell = _code_cell(page, "lab.runs(")
     _write(page, cell, 'lab.report(only=["card_detail_cached"], cards=1000)  # lab.runs(')
