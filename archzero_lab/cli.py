@@ -41,7 +41,7 @@ RelationshipsFile = Annotated[
     Path | None, typer.Option(exists=True, dir_okay=False, help="Relationships of the inventory.")
 ]
 Seed = Annotated[int, typer.Option(min=0, help="Same seed, same rows and same order of everything.")]
-ArmName = Literal["control", "indexes", "cache", "treatment"]
+ArmName = Literal["control", "indexes", "cache", "treatment", "v2", "v2-cache"]
 
 
 @app.callback()
@@ -190,7 +190,9 @@ def status(
 
 @app.command()
 def serve(
-    arm: Annotated[ArmName, typer.Option(help="control (no index), indexes, cache, treatment (both).")] = "treatment",
+    arm: Annotated[
+        ArmName, typer.Option(help="control (no index), indexes, cache, treatment (both), v2, v2-cache.")
+    ] = "treatment",
     cache: Annotated[Literal["on", "off"] | None, typer.Option(help="Overrides the arm's.")] = None,
     cards: Cards = None,
     inventory: InventoryFile = None,
@@ -205,8 +207,8 @@ def serve(
     seed: Seed = 1,
 ) -> None:
     """Run the card service until Ctrl-C."""
-    from archzero_lab.bootstrap.portfolios import choose_portfolio, drop_arms, ensure_base, make_arms
-    from archzero_lab.bootstrap.services import SERVICE_ARMS, start_service
+    from archzero_lab.bootstrap.portfolios import choose_portfolio, drop_arms, ensure_base, make_arms, upto
+    from archzero_lab.bootstrap.services import SERVICE_ARMS, index_set_of, start_service
     from archzero_lab.bootstrap.stack import running_stack
     from archzero_lab.pipeline.progress import Reporter
     from archzero_lab.servers.process import is_alive
@@ -221,9 +223,17 @@ def serve(
             with reporter.work("load") as tell:
                 base = ensure_base(stack, portfolio, tell)
             with reporter.work("migrate") as tell:
-                urls = make_arms(stack, base, purpose, lambda name, done, total: tell(done / total))
+                urls = make_arms(stack, base, purpose, lambda name, done, total: tell(done / total), upto(database))
             service = start_service(
-                stack, arm, urls[database], cached=cached, host=host, port=port or None, workers=workers, record=record
+                stack,
+                arm,
+                urls[database],
+                cached=cached,
+                index_set=index_set_of(database),
+                host=host,
+                port=port or None,
+                workers=workers,
+                record=record,
             )
             console.print(
                 f"{service.url}  {base.cards:,} cards, arm {arm}, cache {'on' if cached else 'off'}", highlight=False

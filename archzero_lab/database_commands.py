@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 from rich.console import Console
@@ -13,22 +13,27 @@ from archzero_lab.errors import LabError, SettingsError
 from archzero_lab.settings import load_settings
 
 console = Console()
-migrate_app = typer.Typer(help="Apply or roll back phase 5's indexes.", no_args_is_help=True)
+migrate_app = typer.Typer(help="Apply or roll back the index sets: phase 5's, v2.", no_args_is_help=True)
 
 
 @migrate_app.command("up")
-def migrate_up(database_url: Annotated[str, typer.Option(envvar="ARCHZERO_MIGRATE_URL")] = "") -> None:
-    """Apply phase 5's indexes, one CONCURRENTLY build after the other."""
+def migrate_up(
+    database_url: Annotated[str, typer.Option(envvar="ARCHZERO_MIGRATE_URL")] = "",
+    index_set: Annotated[Literal["phase5", "v2"], typer.Option(help="v2 goes on from phase 5's.")] = "phase5",
+) -> None:
+    """Apply an index set, one CONCURRENTLY build after the other."""
     from archzero_lab.postgres.migrations import Migrations
 
     migrations = Migrations(_migration_url(database_url))
-    applied = migrations.up(lambda name, done, total: console.print(f"{done + 1}/{total} {name}", highlight=False))
+    applied = migrations.up(
+        lambda name, done, total: console.print(f"{done + 1}/{total} {name}", highlight=False), index_set=index_set
+    )
     console.print(f"applied {len(applied)} migrations" if applied else "nothing to apply")
 
 
 @migrate_app.command("down")
 def migrate_down(database_url: Annotated[str, typer.Option(envvar="ARCHZERO_MIGRATE_URL")] = "") -> None:
-    """Roll phase 5's indexes back."""
+    """Roll all that is applied back."""
     from archzero_lab.postgres.migrations import Migrations
 
     rolled_back = Migrations(_migration_url(database_url)).down()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -19,7 +19,8 @@ from archzero_lab.errors import InventoryError
 from archzero_lab.postgres.databases import create_database, database_url, drop_database, label_database
 from archzero_lab.postgres.migrations import Migrations, connect
 
-ARMS = ("control", "treatment")
+ARMS = ("control", "treatment", "v2")
+"""No index, phase 5's, index set v2."""
 
 
 @dataclass(frozen=True)
@@ -64,19 +65,36 @@ def ensure_base(stack: Stack, portfolio: Portfolio, progress: Callable[[float], 
     return Loaded(name, portfolio.label, cards, relationships, reused=False)
 
 
-def make_arms(stack: Stack, base: Loaded, purpose: str, migrating: Callable[[str, int, int], None]) -> dict[str, str]:
+def upto(*databases: str) -> tuple[str, ...]:
+    """The arms to make for these databases: the first two always, as everything compares them; v2 where it is named."""
+    return ARMS if "v2" in databases else ARMS[:2]
+
+
+def make_arms(
+    stack: Stack,
+    base: Loaded,
+    purpose: str,
+    migrating: Callable[[str, int, int], None],
+    arms: Collection[str] = ARMS[:2],
+) -> dict[str, str]:
     """A fresh copy of the base for each arm, phase 5's migrations on the treatment; URLs by arm.
 
+    v2 is a copy of the treatment with the migrations after phase 5's on it, as a server that has those would go on.
     `purpose` keeps a run's databases apart from those that `./lab up` serves.
     """
     urls = {}
+    made = stack.database_name(f"{purpose}_treatment")
     for arm in ARMS:
-        urls[arm] = create_database(stack.postgres_url, stack.database_name(f"{purpose}_{arm}"), template=base.name)
-    Migrations(urls["treatment"]).up(migrating)
+        if arm not in arms:
+            continue
+        template = made if arm == "v2" else base.name
+        urls[arm] = create_database(stack.postgres_url, stack.database_name(f"{purpose}_{arm}"), template=template)
+        if arm != "control":
+            Migrations(urls[arm]).up(migrating, index_set="v2" if arm == "v2" else "phase5")
     for url in urls.values():
         with connect(url, autocommit=True) as connection:
             connection.execute("VACUUM ANALYZE")
-    for arm in ARMS:
+    for arm in urls:
         name = stack.database_name(f"{purpose}_{arm}")
         with connect(stack.postgres_url, autocommit=True) as connection:
             label_database(connection, name, f"{base.label} ({arm})")

@@ -10,7 +10,7 @@ from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import msgspec
 import psycopg
@@ -35,24 +35,29 @@ from archzero_lab.cache.warm import warm
 from archzero_lab.cards.faults import translated
 from archzero_lab.cards.model import Unavailable
 from archzero_lab.cards.protocol import Cards
+from archzero_lab.cards.search import list_statement
+from archzero_lab.cards.search_v2 import list_statement_v2
 from archzero_lab.cards.service import CardService
 from archzero_lab.postgres.pool import Database
 from archzero_lab.settings import CacheSettings, PoolSettings
 
 VARIABLE = "ARCHZERO_SERVICE"
 _USAGE_PERIOD_S = 5.0
+IndexSet = Literal["phase5", "v2"]
 
 
 @dataclass(frozen=True)
 class ServiceConfig:
     """What a worker process needs to know; handed over as JSON in the environment.
 
-    `redis_url` None is a service without a cache. `record` is the file of its access log, "" for none.
+    `redis_url` None is a service without a cache. `index_set` is that of the database; the statements fit it.
+    `record` is the file of its access log, "" for none.
     """
 
     database_url: str
     redis_url: str | None
     namespace: str
+    index_set: IndexSet = "phase5"
     admin_token: str = ""
     record: str = ""
     cache: CacheSettings = field(default_factory=CacheSettings)
@@ -125,7 +130,7 @@ async def open_service(config: ServiceConfig) -> AsyncIterator[Service]:
     database = Database(config.database_url, config.pool, application_name="archzero-lab service")
     await database.open()
     closing = AsyncExitStack()
-    cards: Cards = CardService(database)
+    cards: Cards = CardService(database, list_statement_v2 if config.index_set == "v2" else list_statement)
     cache: CacheHandle | None = None
     sharing: asyncio.Task[None] | None = None
     if config.redis_url is not None:

@@ -11,7 +11,7 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
-from archzero_lab.bootstrap.service import VARIABLE, ServiceConfig
+from archzero_lab.bootstrap.service import VARIABLE, IndexSet, ServiceConfig
 from archzero_lab.bootstrap.stack import TREE, Stack
 from archzero_lab.errors import ServerError
 from archzero_lab.servers.process import ProcessRecord, free_port, is_alive, tail
@@ -22,8 +22,11 @@ SERVICE_ARMS = {
     "indexes": ("treatment", False),
     "cache": ("control", True),
     "treatment": ("treatment", True),
+    "v2": ("v2", False),
+    "v2-cache": ("v2", True),
 }
-"""Name of a service's arm -> (database, cache): without both, indexes alone, cache alone, both."""
+"""Name of a service's arm -> (database, cache): without both, phase 5's indexes alone, its cache alone, both; index set
+v2 with the statements that fit it, alone and with the cache."""
 
 
 @dataclass(frozen=True)
@@ -36,12 +39,18 @@ class RunningService:
     namespace: str
 
 
+def index_set_of(database: str) -> IndexSet:
+    """The index set of an arm's database, whose statements its service sends."""
+    return "v2" if database == "v2" else "phase5"
+
+
 def start_service(
     stack: Stack,
     arm: str,
     database_url: str,
     *,
     cached: bool,
+    index_set: IndexSet = "phase5",
     host: str = "127.0.0.1",
     port: int | None = None,
     workers: int = 1,
@@ -50,7 +59,9 @@ def start_service(
     record: Path | None = None,
     timeout_s: float = 30.0,
 ) -> RunningService:
-    """Start a service and wait until it answers. `code` is the checkout whose service it is, `record` its access log.
+    """Start a service and wait until it answers. Its statements fit the database's `index_set`.
+
+    `code` is the checkout whose service it is, `record` its access log.
 
     Raises ServerError for a taken port or a failed start.
     """
@@ -67,6 +78,7 @@ def start_service(
         database_url=database_url,
         redis_url=stack.redis_url if cached else None,
         namespace=f"archzero:{TREE}:{arm}:{secrets.token_hex(3)}",
+        index_set=index_set,
         admin_token=stack.settings.admin_token,
         record=str(record.resolve()) if record is not None else "",
         cache=stack.settings.cache,

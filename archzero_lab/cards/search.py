@@ -60,15 +60,23 @@ def where(question: CardFilter) -> tuple[LiteralString, dict[str, Any]]:
     return (" WHERE " + " AND ".join(clauses) if clauses else ""), params
 
 
+def after_cursor(condition: LiteralString, question: CardFilter) -> tuple[LiteralString, dict[str, Any]]:
+    """A WHERE clause with the cursor's part added, and its parameters; as it was where there is no cursor."""
+    if question.cursor is None:
+        return condition, {}
+    after: LiteralString = "(c.created_at, c.id) < (%(after_time)s, %(after_id)s)"
+    params = {"after_time": question.cursor.created_at, "after_id": question.cursor.id}
+    return condition + (" AND " if condition else " WHERE ") + after, params
+
+
 def page_statement(question: CardFilter) -> tuple[LiteralString, dict[str, Any]]:
     """The page alone, newest first: by keyset after a cursor, else by OFFSET as page numbers ask."""
     condition, params = where(question)
     params["limit"] = question.page_size
-    if question.cursor is not None:
-        condition += (" AND " if condition else " WHERE ") + ("(c.created_at, c.id) < (%(after_time)s, %(after_id)s)")
-        params |= {"after_time": question.cursor.created_at, "after_id": question.cursor.id}
-        offset: LiteralString = ""
-    else:
+    condition, after = after_cursor(condition, question)
+    params |= after
+    offset: LiteralString = ""
+    if question.cursor is None:
         offset = " OFFSET %(offset)s"
         params["offset"] = (question.page - 1) * question.page_size
     return (

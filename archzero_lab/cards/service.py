@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 import uuid
+from collections.abc import Callable
 from typing import Any, LiteralString
 
 import msgspec
@@ -39,13 +40,19 @@ _COLUMN: dict[str, LiteralString] = {
     "attributes": "attributes",
     "status": "status",
 }
+ListStatement = Callable[[CardFilter], tuple[LiteralString, dict[str, Any]]]
+"""Makes one statement whose one row is the whole answer: the JSON document as bytes, and its digest."""
 
 
 class CardService(RelationshipService, GraphService):
-    """The card contract on PostgreSQL alone; implements cards.protocol.Cards."""
+    """The card contract on PostgreSQL alone; implements cards.protocol.Cards.
 
-    def __init__(self, database: Database) -> None:
+    `lists` makes the statement of a list or search: the plain one, or list_statement_v2 where that index set is.
+    """
+
+    def __init__(self, database: Database, lists: ListStatement = list_statement) -> None:
         self._database = database
+        self._lists = lists
 
     async def card(self, card_id: uuid.UUID) -> Document:
         """One card. Raises NotFound."""
@@ -56,8 +63,8 @@ class CardService(RelationshipService, GraphService):
         return card_document(row)
 
     async def cards(self, question: CardFilter) -> Document:
-        """A page of cards, newest first, with the exact total."""
-        sql, params = list_statement(question)
+        """A page of cards, newest first, with the exact total or, by totalRelation "gte", a lower bound."""
+        sql, params = self._lists(question)
         with translated():
             row = await self._database.row(sql, params, prepare=False)
         if row is None:

@@ -27,7 +27,7 @@ _DATABASES = {name: database for name, (database, _) in SERVICE_ARMS.items()}
 
 @dataclass(frozen=True)
 class RunningStack:
-    """What is up: the service's URL, and a database URL by arm (control has no index, treatment has phase 5's).
+    """What is up: the service's URL, and a database URL by arm (control: no index, treatment: phase 5's, v2).
 
     `reused` says what was there already and what was done anew.
     """

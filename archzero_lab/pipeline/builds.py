@@ -16,8 +16,8 @@ from pathlib import Path
 import pandas as pd
 
 from archzero_lab.bootstrap.arms import ServiceArm
-from archzero_lab.bootstrap.portfolios import choose_portfolio, drop_arms, ensure_base, make_arms
-from archzero_lab.bootstrap.services import SERVICE_ARMS, start_service
+from archzero_lab.bootstrap.portfolios import choose_portfolio, drop_arms, ensure_base, make_arms, upto
+from archzero_lab.bootstrap.services import SERVICE_ARMS, index_set_of, start_service
 from archzero_lab.bootstrap.stack import Stack
 from archzero_lab.cards.catalog import read_catalog
 from archzero_lab.errors import LabError
@@ -92,7 +92,7 @@ def compare_builds(
     if not cases:
         raise LabError("none of these claims is about latency: there is nothing to measure of a build")
     base = ensure_base(stack, choose_portfolio(profile.cards, seed, None, None), lambda share: None)
-    urls = make_arms(stack, base, _PURPOSE, lambda *_: None)
+    urls = make_arms(stack, base, _PURPOSE, lambda *_: None, upto(*(SERVICE_ARMS[arm][0] for _, arm in cases)))
     done = 0
 
     def step() -> None:
@@ -110,7 +110,9 @@ def compare_builds(
             with ExitStack() as closing:
                 arms = {}
                 for name, code in (("baseline", baseline), ("candidate", candidate)):
-                    service = start_service(far, f"{name}-{arm}", urls[database], cached=cached, code=code)
+                    service = start_service(
+                        far, f"{name}-{arm}", urls[database], cached=cached, index_set=index_set_of(database), code=code
+                    )
                     closing.callback(stack.registry.stop, service.record)
                     token = stack.settings.admin_token
                     arms[name] = ServiceArm(service, urls[database], cached=cached, admin_token=token)

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from rich.console import Console
 
-from archzero_lab.bootstrap.portfolios import arm_urls, choose_portfolio, ensure_base, make_arms
+from archzero_lab.bootstrap.portfolios import ARMS, arm_urls, choose_portfolio, ensure_base, make_arms
 from archzero_lab.bootstrap.services import start_service
 from archzero_lab.bootstrap.stack import Stack, bring_up, exclusive, read_state, record_state, take_down
 from archzero_lab.pipeline.progress import Reporter
@@ -38,7 +38,7 @@ def bring_everything_up(
             with reporter.work("load") as tell:
                 base = ensure_base(stack, portfolio, tell)
             with reporter.work("migrate") as tell:
-                make_arms(stack, base, "up", lambda name, done, total: tell(done / total))
+                make_arms(stack, base, "up", lambda name, done, total: tell(done / total), ARMS)
             with reporter.work("service"):
                 urls = arm_urls(stack, "up")
                 service = start_service(stack, "treatment", urls["treatment"], cached=True, kept=True)

@@ -18,8 +18,8 @@ from typing import Any
 
 import pandas as pd
 
-from archzero_lab.bootstrap.portfolios import drop_arms, ensure_base, make_arms
-from archzero_lab.bootstrap.services import RunningService, start_service
+from archzero_lab.bootstrap.portfolios import drop_arms, ensure_base, make_arms, upto
+from archzero_lab.bootstrap.services import RunningService, index_set_of, start_service
 from archzero_lab.bootstrap.stack import Stack, registry
 from archzero_lab.cards.catalog import read_catalog
 from archzero_lab.cards.loading import Portfolio
@@ -57,7 +57,8 @@ def served_arms(
     with ExitStack() as closing:
         closing.callback(drop_arms, stack, purpose)
         with reporter.work("migrate") as tell:
-            urls = make_arms(stack, base, purpose, lambda name, done, total: tell(done / total))
+            wanted = upto(*(LOAD_ARMS[arm][0] for arm in arms))
+            urls = make_arms(stack, base, purpose, lambda name, done, total: tell(done / total), wanted)
         with connect(urls["control"]) as connection:
             (folder / "catalog.json").write_text(catalog_file(read_catalog(connection, seed)))
         targets = []
@@ -75,7 +76,13 @@ def _serve(stack: Stack, arm: str, urls: dict[str, str]) -> RunningService:
     settings = stack.settings
     if not near:
         settings = replace(settings, cache=replace(settings.cache, near_bytes=0))
-    return start_service(replace(stack, settings=settings), f"load-{arm}", urls[database], cached=cached)
+    return start_service(
+        replace(stack, settings=settings),
+        f"load-{arm}",
+        urls[database],
+        cached=cached,
+        index_set=index_set_of(database),
+    )
 
 
 def run_loads(

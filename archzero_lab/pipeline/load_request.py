@@ -20,7 +20,7 @@ from archzero_lab.settings import ROOT
 LOADTESTS = ROOT / "loadtests"
 SHAPES = ("constant", "ramp", "steps", "spike", "soak", "capacity", "replay")
 LOAD_ARMS = {name: (*arm, False) for name, arm in SERVICE_ARMS.items()} | {"near": ("treatment", True, True)}
-"""Name -> (database, cache, near cache): nothing, indexes, cache, both, and both with the cache in the process."""
+"""Name -> (database, cache, near cache): nothing, indexes, cache, both, v2's; both with the cache in the process."""
 DEFAULT_RATE = 50.0
 DEFAULT_S = 30.0
 SOAK_S = 3600.0

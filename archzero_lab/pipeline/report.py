@@ -14,8 +14,8 @@ from typing import Any
 import pandas as pd
 
 from archzero_lab.bootstrap.arms import ServiceArm
-from archzero_lab.bootstrap.portfolios import Loaded, choose_portfolio, drop_arms, ensure_base, make_arms
-from archzero_lab.bootstrap.services import SERVICE_ARMS, start_service
+from archzero_lab.bootstrap.portfolios import Loaded, choose_portfolio, drop_arms, ensure_base, make_arms, upto
+from archzero_lab.bootstrap.services import SERVICE_ARMS, index_set_of, start_service
 from archzero_lab.bootstrap.stack import Stack, running_stack
 from archzero_lab.bootstrap.yardstick import Yardstick
 from archzero_lab.cards.catalog import Catalog, read_catalog
@@ -70,7 +70,8 @@ def make_report(settings: Settings, request: ReportRequest, reporter: Reporter) 
             base = ensure_base(stack, portfolio, tell)
         cleanup.callback(drop_arms, stack, _PURPOSE)
         with run.stage("migrate"), reporter.work("migrate") as tell:
-            urls = make_arms(stack, base, _PURPOSE, lambda name, done, total: tell(done / total))
+            wanted = upto(*(SERVICE_ARMS[name][0] for name in arms_of(claims)))
+            urls = make_arms(stack, base, _PURPOSE, lambda name, done, total: tell(done / total), wanted)
             with connect(urls["control"]) as connection:
                 catalog = read_catalog(connection, request.seed)
         environment = describe(stack)
@@ -134,7 +135,7 @@ def _open_arms(
     far_only = replace(stack, settings=replace(settings, cache=replace(settings.cache, near_bytes=0)))
     for name in names:
         database, cached = SERVICE_ARMS[name]
-        service = start_service(far_only, name, urls[database], cached=cached)
+        service = start_service(far_only, name, urls[database], cached=cached, index_set=index_set_of(database))
         arm = ServiceArm(service, urls[database], cached=cached, admin_token=settings.admin_token)
         cleanup.callback(stack.registry.stop, service.record)
         cleanup.callback(arm.close)

@@ -10,8 +10,8 @@ import pandas as pd
 
 from archzero_lab.bootstrap.arms import ServiceArm
 from archzero_lab.bootstrap.hurt import Relay
-from archzero_lab.bootstrap.portfolios import choose_portfolio, drop_arms, ensure_base, make_arms
-from archzero_lab.bootstrap.services import SERVICE_ARMS, start_service
+from archzero_lab.bootstrap.portfolios import choose_portfolio, drop_arms, ensure_base, make_arms, upto
+from archzero_lab.bootstrap.services import SERVICE_ARMS, index_set_of, start_service
 from archzero_lab.bootstrap.stack import Stack
 from archzero_lab.cards.catalog import Catalog, read_catalog
 from archzero_lab.errors import LabError
@@ -74,7 +74,7 @@ class _Place:
     ) -> None:
         base = ensure_base(stack, choose_portfolio(cards, seed, None, None), lambda share: None)
         closing.callback(drop_arms, stack, _PURPOSE)
-        urls = make_arms(stack, base, _PURPOSE, lambda *_: None)
+        urls = make_arms(stack, base, _PURPOSE, lambda *_: None, upto(*(SERVICE_ARMS[name][0] for name in names)))
         self._cards, self._blocks, self._seed = cards, blocks, seed
         self._catalog: Catalog
         with connect(urls["control"]) as connection:
@@ -88,7 +88,8 @@ class _Place:
         self._arms = {}
         for name in names:
             database, cached = SERVICE_ARMS[name]
-            service = start_service(far, name, self._database.through(urls[database]), cached=cached)
+            url = self._database.through(urls[database])
+            service = start_service(far, name, url, cached=cached, index_set=index_set_of(database))
             closing.callback(stack.registry.stop, service.record)
             token = stack.settings.admin_token
             self._arms[name] = ServiceArm(service, urls[database], cached=cached, admin_token=token)

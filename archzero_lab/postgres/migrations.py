@@ -27,6 +27,8 @@ MIGRATIONS = ROOT / "sql" / "migrations"
 _ADVISORY_KEY = 0x61726368  # "arch"
 _CONCURRENT_INDEX = re.compile(r"CREATE\s+(?:UNIQUE\s+)?INDEX\s+CONCURRENTLY\s+(?:IF\s+NOT\s+EXISTS\s+)?(\w+)", re.I)
 _LOCK_ATTEMPTS = 5
+INDEX_SETS = {"phase5": "001", "v2": "002"}
+"""The last number of a migration that belongs to each set of indexes; v2 goes on from phase 5's."""
 
 Connection = psycopg.Connection[tuple[Any, ...]]
 
@@ -52,14 +54,17 @@ class Migrations:
             applied = set(backend.get_applied_migration_hashes())
             return [MigrationState(m.id, m.hash in applied) for m in migrations]
 
-    def up(self, progress: Callable[[str, int, int], None] = lambda name, done, total: None) -> list[str]:
-        """Apply what is not applied; return the names. Running it again goes on where a failure stopped it.
+    def up(
+        self, progress: Callable[[str, int, int], None] = lambda name, done, total: None, *, index_set: str = "v2"
+    ) -> list[str]:
+        """Apply what an index set wants and is not applied; return the names. A run after a failure goes on from there.
 
         `progress` gets the name about to run, how many are done and how many there are. Raises DatabaseError.
         """
         applied = []
+        last = INDEX_SETS[index_set]
         with self._exclusive() as connection, self._backend() as (backend, migrations):
-            pending = list(backend.to_apply(migrations))
+            pending = [m for m in backend.to_apply(migrations) if not m.id[:3].isdigit() or m.id[:3] <= last]
             for number, migration in enumerate(pending):
                 progress(migration.id, number, len(pending))
                 index = self._index_of(migration)

@@ -206,7 +206,9 @@ def test_an_interrupt_of_the_kernel_ends_after_the_block_and_keeps_what_was_meas
     _write(
         page,
         cell,
-        "trial = lab.experiment(query, query, blocks=500); print('measuring'); print(trial.wait().warnings)  # 42 AS answer",
+        "trial = lab.experiment(query, query, blocks=500)\n"
+        "print('measuring')\n"
+        "print(trial.wait().warnings)  # 42 AS answer",
     )
     page.keyboard.press("Control+Enter")
     cell.locator(".jp-OutputArea-output").get_by_text("measuring", exact=True).wait_for(timeout=WAIT_MS)

@@ -18,7 +18,9 @@ from archzero_lab.cache.cached_service import CachedCardService
 from archzero_lab.cache.keys import Keyspace
 from archzero_lab.cache.store import CacheStore
 from archzero_lab.cards.protocol import Cards
-from archzero_lab.cards.service import CardService
+from archzero_lab.cards.search import list_statement
+from archzero_lab.cards.search_v2 import list_statement_v2
+from archzero_lab.cards.service import CardService, ListStatement
 from archzero_lab.postgres.pool import Database
 from archzero_lab.settings import CacheSettings, PoolSettings
 
@@ -57,6 +59,17 @@ async def open_cached(
         await database.close()
 
 
+@asynccontextmanager
+async def open_plain(database_url: str, lists: ListStatement = list_statement) -> AsyncIterator[CardService]:
+    """A service without a cache."""
+    database = Database(database_url, PoolSettings(min_size=1, max_size=4))
+    await database.open()
+    try:
+        yield CardService(database, lists)
+    finally:
+        await database.close()
+
+
 @pytest.fixture(scope="module")
 def database_url(make_database: Callable[[str], str], request: pytest.FixtureRequest) -> str:
     """A database of the module's own."""
@@ -70,9 +83,13 @@ async def cached(stack: Stack, database_url: str) -> AsyncIterator[Cached]:
         yield made
 
 
-@pytest.fixture(params=["plain", "cached"])
+@pytest.fixture(params=["plain", "cached", "v2"])
 async def cards(request: pytest.FixtureRequest, stack: Stack, database_url: str) -> AsyncIterator[Cards]:
-    """Every implementation of the card contract."""
+    """Every implementation of the card contract; v2 sends the statements of index set v2."""
+    if request.param == "v2":
+        async with open_plain(database_url, list_statement_v2) as service:
+            yield service
+        return
     async with open_cached(database_url, stack.redis_url) as made:
         yield made.plain if request.param == "plain" else made.cards
 

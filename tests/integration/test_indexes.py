@@ -146,7 +146,8 @@ def test_a_url_keeps_whatever_it_says_and_its_password_is_in_no_command(
     copy_database(url, stack.postgres_url, name, programs_of(stack), "schema")
     drop_database(stack.postgres_url, name)
     dumps = [command for command in commands if "application_name=theirs" in command]
-    assert dumps and all("pg_dump" in command for command in dumps)
+    assert dumps
+    assert all("pg_dump" in command for command in dumps)
     password = shop.split(":")[2].split("@")[0]
     assert not any(password in command for command in commands)
 

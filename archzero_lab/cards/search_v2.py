@@ -1,0 +1,142 @@
+"""SQL for lists and searches on index set v2: totals that are read or capped, search by the words of the cards.
+
+A page's rows, order and cursor are those of cards.search. Only `total` may be a lower bound; `totalRelation` says so.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import replace
+from typing import Any, LiteralString
+
+from archzero_lab.cards.model import CardFilter
+from archzero_lab.cards.search import CARD_COLUMNS, NEXT_CURSOR, after_cursor, like_pattern, page_statement, where
+
+COUNTED = 1_001
+"""A total that must be counted is counted so far at most."""
+_LOOKED_AT = 5_000
+"""Cards that are looked at before the words are asked: what is common is found among the newest at once."""
+_PARTS = 4
+"""Words of a search that narrow it down; every row found is compared with the whole text in the end."""
+_WHITE = re.compile("[ \t\n\x0b\f\r]+")  # as card_words() splits, and no other white space
+_TRIGRAM = re.compile(r"[^\W_]{3}")
+
+
+def list_statement_v2(question: CardFilter) -> tuple[LiteralString, dict[str, Any]]:
+    """One statement whose one row is the whole answer, as cards.search.list_statement gives it."""
+    if question.q is not None:
+        return _search(question, question.q)
+    page, params = page_statement(question)
+    if question.owner_id is not None or question.tags or question.attributes is not None:
+        return _capped(question, page, params)
+    if question.min_quality is not None:
+        return _seen(question, page, params)
+    condition, kinds = where(question)
+    # type, phase and status alone: the columns of card_counts and card_changes too
+    total: LiteralString = (
+        "(SELECT coalesce(sum(n), 0)::bigint FROM (SELECT c.cards AS n FROM card_counts c" + condition
+        + " UNION ALL SELECT c.added FROM card_changes c" + condition + ") counted)"
+    )  # fmt: skip
+    return _answer("", page, total, "'eq'"), params | kinds | _paging(question)
+
+
+def _capped(question: CardFilter, page: LiteralString, params: dict[str, Any]) -> tuple[LiteralString, dict[str, Any]]:
+    """Where an index serves the filter: count what it finds, up to COUNTED."""
+    condition, more = where(question)
+    before: LiteralString = (
+        "WITH counted AS MATERIALIZED (SELECT count(*) AS n FROM"
+        " (SELECT FROM cards c" + condition + " LIMIT %(counted)s) found) "
+    )  # fmt: skip
+    relation: LiteralString = "CASE WHEN (SELECT n FROM counted) < %(counted)s THEN 'eq' ELSE 'gte' END"
+    total: LiteralString = "greatest((SELECT n FROM counted), CASE WHEN count(*) > 0 THEN %(skipped)s + count(*) END)"
+    return _answer(before, page, total, relation), params | more | _paging(question) | {"counted": COUNTED}
+
+
+def _seen(question: CardFilter, page: LiteralString, params: dict[str, Any]) -> tuple[LiteralString, dict[str, Any]]:
+    """Where none does: exact on a last page and of some thousand cards, else at least what those hold."""
+    condition, more = where(replace(question, min_quality=None))
+    before: LiteralString = (
+        "WITH seen AS MATERIALIZED (SELECT count(*) AS cards, count(*) FILTER (WHERE quality_score >= %(quality)s) AS n"
+        " FROM (SELECT c.quality_score FROM cards c" + condition + " LIMIT %(looked_at)s) some_cards) "
+    )  # fmt: skip
+    last: LiteralString = "count(*) < %(page_size)s AND (count(*) > 0 OR %(skipped)s = 0) AND %(by_number)s"
+    total: LiteralString = (
+        "CASE WHEN " + last + " THEN %(skipped)s + count(*)"
+        " ELSE greatest((SELECT n FROM seen), CASE WHEN count(*) > 0 THEN %(skipped)s + count(*) END) END"
+    )  # fmt: skip
+    relation: LiteralString = (
+        "CASE WHEN " + last + " OR (SELECT cards FROM seen) < %(looked_at)s THEN 'eq' ELSE 'gte' END"
+    )
+    bounds = {"looked_at": _LOOKED_AT, "by_number": question.cursor is None}
+    return _answer(before, page, total, relation), params | more | _paging(question) | bounds
+
+
+def _search(question: CardFilter, text: str) -> tuple[LiteralString, dict[str, Any]]:
+    """Look through the newest cards; where those do not fill the page, find every card by its words.
+
+    A text without white space lies within a word, so the vocabulary knows each word that can hold it. Cards whose
+    words are not in the vocabulary yet stand in card_changes.
+    """
+    others = replace(question, q=None)
+    everywhere, params = where(others)
+    nearby, after = after_cursor(everywhere, others)
+    found, more = where(question)
+    matched, _ = after_cursor("", question)
+    params |= after | more | _paging(question)
+    params["limit"] = question.page_size
+    params["by_number"] = question.cursor is None
+    params["wanted"] = params["skipped"] + question.page_size
+    params["enough"] = max(COUNTED, params["wanted"])
+    params["looked_at"] = _LOOKED_AT + 25 * params["wanted"]
+    by_words: LiteralString = ""
+    parts = sorted(filter(None, _WHITE.split(text)), key=len, reverse=True)[:_PARTS]
+    for part, name in zip(parts, ("part_0", "part_1", "part_2", "part_3"), strict=False):
+        params[name] = part
+        by_words += (
+            " AND card_words(c.name, c.description) && ARRAY(SELECT v.word FROM card_vocabulary v"
+            " WHERE string_to_array(v.word, NULL) @> string_to_array(lower(%(" + name + ")s), NULL)"
+            " AND strpos(v.word, lower(%(" + name + ")s)) > 0"
+        )  # fmt: skip
+        if _TRIGRAM.search(part):  # LIKE without a trigram would read the whole index
+            params[name + "_like"] = like_pattern(part)
+            by_words += " AND v.word LIKE lower(%(" + name + "_like)s)"
+        by_words += ")"
+    before: LiteralString = (
+        "WITH near AS MATERIALIZED (SELECT c.id, c.created_at FROM (SELECT * FROM cards c" + nearby
+        + " ORDER BY c.created_at DESC, c.id DESC LIMIT %(looked_at)s) c"
+        " WHERE c.name ILIKE %(pattern)s OR c.description ILIKE %(pattern)s LIMIT %(enough)s"
+        "), far AS MATERIALIZED (SELECT count(*) < %(wanted)s AS wanted FROM near"
+        "), matched AS MATERIALIZED (SELECT id, created_at FROM near WHERE NOT (SELECT wanted FROM far)"
+        " UNION SELECT c.id, c.created_at FROM cards c" + found + " AND (SELECT wanted FROM far)" + by_words
+        + " UNION SELECT c.id, c.created_at FROM card_changes k JOIN cards c ON c.id = k.card_id" + found
+        + " AND (SELECT wanted FROM far)) "
+    )  # fmt: skip
+    page: LiteralString = (
+        "SELECT " + CARD_COLUMNS + " FROM (SELECT c.id FROM matched c" + matched
+        + " ORDER BY c.created_at DESC, c.id DESC LIMIT %(limit)s OFFSET %(skipped)s) m JOIN cards c USING (id)"
+        " ORDER BY c.created_at DESC, c.id DESC"
+    )  # fmt: skip
+    total: LiteralString = "(SELECT count(*) FROM matched)"
+    relation: LiteralString = (
+        "CASE WHEN (SELECT wanted FROM far) OR %(by_number)s AND (SELECT count(*) FROM near) < %(enough)s AND"
+        # all cards there are were looked at
+        " (SELECT count(*) FROM (SELECT FROM cards c" + everywhere + " LIMIT %(looked_at)s) seen) < %(looked_at)s"
+        " THEN 'eq' ELSE 'gte' END"
+    )
+    return _answer(before, page, total, relation), params
+
+
+def _answer(before: LiteralString, page: LiteralString, total: LiteralString, relation: LiteralString) -> LiteralString:
+    """The statement around a page; `total` and `relation` may aggregate over its rows."""
+    return (
+        before + "SELECT document, md5(document) FROM (SELECT convert_to(row_to_json(answer)::text, 'UTF8') AS document"
+        " FROM (SELECT coalesce(json_agg(p), '[]') AS data, " + total + " AS total, " + relation
+        + ' AS "totalRelation", %(page)s::int AS page, %(page_size)s::int AS page_size,'
+        " CASE WHEN count(*) = %(page_size)s THEN (array_agg(" + NEXT_CURSOR + '))[count(*)] END AS "nextCursor"'
+        " FROM (" + page + ") p) answer) made"
+    )  # fmt: skip
+
+
+def _paging(question: CardFilter) -> dict[str, Any]:
+    skipped = 0 if question.cursor is not None else (question.page - 1) * question.page_size
+    return {"page": question.page, "page_size": question.page_size, "skipped": skipped}

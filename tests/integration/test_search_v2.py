@@ -1,0 +1,316 @@
+"""Index set v2: its statements answer what the plain ones do, whatever is asked and however the cards changed."""
+
+from __future__ import annotations
+
+import json
+import random
+import uuid
+from collections.abc import AsyncIterator, Callable, Iterator
+from dataclasses import replace
+from typing import Any
+
+import psycopg
+import pytest
+from conftest import open_plain
+
+from archzero_lab.cards import search_v2
+from archzero_lab.cards.model import CardFilter, CardStatus, CardType, Cursor, LifecyclePhase
+from archzero_lab.cards.search_v2 import list_statement_v2
+from archzero_lab.cards.service import CardService
+from archzero_lab.postgres.migrations import Migrations
+
+ODD_TEXTS = (
+    "100% of_all\\none", "tab\there", "line\nbreak", "no\u00a0break",
+    "Straße ÅNGSTRÖM ΟΔΟΣ", "日本語 カード", "a", "", "  two  spaces ",
+    "C++/C# (v1.2-beta), 'quoted' \"twice\"", "{json: [1, 2]}", "emoji 🚀 rocket", "x" * 300, "İstanbul ǅ ﬁne",
+)  # fmt: skip
+SEARCHES = (
+    "a", "e", "7", "ß", "日", "🚀", "xq", "77", "la", "..", "%", "_", "\\", "%_", " ", "  ", "\t", "c++",
+    "(v1", "1.2-b", "service",
+    "SERVICE", "erVic", "gateway platform", "data pl", "m d", "ångström", "οδος", "ΟΔΟΣ", "straße", "strasse",
+    "line\nbreak",
+    "no\u00a0break", "ﬁne", "İ", "i̇", "xxxxxxxxxx", "nothing-like-it", "two  spaces", "'quoted'", "'; --", "json: [",
+)  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def database_url(make_database: Callable[[str], str]) -> str:
+    url = make_database("search_v2")
+    Migrations(url).up()
+    with psycopg.connect(url) as connection:
+        for number, text in enumerate(ODD_TEXTS):
+            _insert(connection, f"Odd {number} {text}"[:255].replace("\x00", ""), text)
+            _insert(connection, text or f"Odd name {number}", "")
+    return url
+
+
+@pytest.fixture
+async def plain(database_url: str) -> AsyncIterator[CardService]:
+    async with open_plain(database_url) as service:
+        yield service
+
+
+@pytest.fixture
+async def fitted(database_url: str) -> AsyncIterator[CardService]:
+    async with open_plain(database_url, list_statement_v2) as service:
+        yield service
+
+
+@pytest.fixture
+def connection(database_url: str) -> Iterator[psycopg.Connection[Any]]:
+    with psycopg.connect(database_url, autocommit=True) as made:
+        yield made
+
+
+def _insert(connection: psycopg.Connection[Any], name: str, description: str, **fields: str) -> uuid.UUID:
+    row = connection.execute(
+        "INSERT INTO cards (name, type, lifecycle_phase, quality_score, description) VALUES (%s, %s, %s, 50, %s)"
+        " RETURNING id",
+        [name, fields.get("type", "Risk"), fields.get("phase", "Active"), description],
+    ).fetchone()
+    assert row is not None
+    found: uuid.UUID = row[0]
+    return found
+
+
+async def _same(plain: CardService, fitted: CardService, question: CardFilter) -> dict[str, Any]:
+    right, found = json.loads((await plain.cards(question)).body), json.loads((await fitted.cards(question)).body)
+    assert found["data"] == right["data"], question
+    assert found.get("nextCursor") == right.get("nextCursor"), question
+    if found["totalRelation"] == "eq":
+        assert found["total"] == right["total"], question
+    else:
+        paged = question.cursor is None and right["data"]
+        shown = (question.page - 1) * question.page_size + len(right["data"]) if paged else 0
+        assert shown <= found["total"] <= right["total"], question
+    answer: dict[str, Any] = found
+    return answer
+
+
+@pytest.mark.parametrize("looked_at", [5_000, 20], ids=["found-nearby", "found-by-words"])
+async def test_a_search_for_any_text_finds_what_ilike_finds(
+    plain: CardService, fitted: CardService, monkeypatch: pytest.MonkeyPatch, looked_at: int
+) -> None:
+    monkeypatch.setattr(search_v2, "_LOOKED_AT", looked_at)
+    for text in SEARCHES:
+        for status in (CardStatus.ACTIVE, None):
+            found = await _same(plain, fitted, CardFilter(q=text, status=status))
+            if found["total"] < 20:  # the page was not filled from nearby, so every card was found
+                assert found["totalRelation"] == "eq"
+
+
+async def test_pieces_of_what_is_there_are_found_with_any_filter_beside_them_on_any_page(
+    plain: CardService, fitted: CardService, connection: psycopg.Connection[Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(search_v2, "_LOOKED_AT", 30)
+    rows = connection.execute("SELECT name, description, owner_id, tags FROM cards").fetchall()
+    rng = random.Random(5)
+    for _ in range(150):
+        name, description, owner, tags = rng.choice(rows)
+        text = rng.choice([name, description]) or name
+        begin = rng.randrange(len(text))
+        question = CardFilter(
+            q=text[begin : begin + rng.choice([1, 2, 3, 5, 9, 30])],
+            type=rng.choice([None, *CardType]),
+            lifecycle_phase=rng.choice([None, None, *LifecyclePhase]),
+            status=rng.choice([None, CardStatus.ACTIVE]),
+            owner_id=rng.choice([None, None, owner]),
+            min_quality=rng.choice([None, None, 60]),
+            tags=tuple(tags[:1]) if rng.random() < 0.2 else (),
+            page=rng.choice([1, 1, 2, 5]),
+            page_size=rng.choice([1, 5, 20]),
+        )
+        await _same(plain, fitted, question)
+
+
+async def test_filters_without_a_text_show_the_same_pages_and_no_total_that_is_too_high(
+    plain: CardService, fitted: CardService, connection: psycopg.Connection[Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(search_v2, "COUNTED", 40)
+    monkeypatch.setattr(search_v2, "_LOOKED_AT", 60)
+    owners = [row[0] for row in connection.execute("SELECT DISTINCT owner_id FROM cards LIMIT 5").fetchall()]
+    rng, relations = random.Random(6), set()
+    for _ in range(200):
+        question = CardFilter(
+            type=rng.choice([None, None, *CardType]),
+            lifecycle_phase=rng.choice([None, None, *LifecyclePhase]),
+            status=rng.choice([None, *CardStatus]),
+            owner_id=rng.choice([None, None, *owners]),
+            min_quality=rng.choice([None, None, 0, 50, 90, 100]),
+            tags=rng.choice([(), (), ("cloud",), ("cloud", "nosuch")]),
+            attributes=rng.choice([None, None, '{"tier":1}', '{"region":"emea","tier":2}', '{"no":1}']),
+            page=rng.choice([1, 2, 40]),
+            page_size=rng.choice([5, 20]),
+        )
+        relations.add((await _same(plain, fitted, question))["totalRelation"])
+    assert relations == {"eq", "gte"}
+
+
+@pytest.mark.parametrize(
+    "question", [CardFilter(), CardFilter(q="service"), CardFilter(q="xq"), CardFilter(min_quality=80)]
+)
+async def test_a_walk_by_cursor_meets_every_card_once(
+    plain: CardService, fitted: CardService, question: CardFilter, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(search_v2, "_LOOKED_AT", 50)
+    seen: list[str] = []
+    page = await _same(plain, fitted, replace(question, page_size=100))
+    while page.get("nextCursor"):
+        seen += [card["id"] for card in page["data"]]
+        page = await _same(
+            plain, fitted, replace(question, page_size=100, cursor=Cursor.decode(page["nextCursor"]))
+        )  # fmt: skip
+    seen += [card["id"] for card in page["data"]]
+    total = json.loads((await plain.cards(question)).body)["total"]
+    assert len(seen) == len(set(seen)) == total
+
+
+async def test_totals_and_searches_are_exact_after_any_changes_folded_or_not(
+    plain: CardService, fitted: CardService, connection: psycopg.Connection[Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(search_v2, "_LOOKED_AT", 1)
+    rng = random.Random(7)
+    ids = [row[0] for row in connection.execute("SELECT id FROM cards ORDER BY id LIMIT 60").fetchall()]
+    for number in range(120):
+        word = f"w{number}w"
+        match rng.randrange(6):
+            case 0:
+                ids.append(_insert(connection, f"New {word} {uuid.uuid4()}", "text"))
+            case 1:
+                connection.execute("UPDATE cards SET description = %s WHERE id = %s", [word, rng.choice(ids)])
+            case 2:
+                change = ["Retired", rng.choice(["Risk", "Platform"]), rng.choice(["active", "draft"]), rng.choice(ids)]
+                connection.execute(
+                    "UPDATE cards SET lifecycle_phase = %s, type = %s, status = %s WHERE id = %s", change
+                )
+            case 3:
+                connection.execute("DELETE FROM cards WHERE id = %s", [ids.pop(rng.randrange(len(ids)))])
+            case 4:
+                connection.execute("UPDATE cards SET quality_score = 1, version = version + 1 WHERE id = %s", [ids[0]])
+            case _:
+                connection.execute("SELECT card_changes_fold()")
+        for question in (
+            CardFilter(), CardFilter(status=None), CardFilter(type=CardType.Risk), CardFilter(status=CardStatus.DRAFT),
+            CardFilter(lifecycle_phase=LifecyclePhase.Retired, type=CardType.Platform), CardFilter(q=word, status=None),
+        ):  # fmt: skip
+            found = await _same(plain, fitted, question)
+            assert found["totalRelation"] == "eq"
+
+
+def _kinds(connection: psycopg.Connection[Any]) -> tuple[list[Any], list[Any]]:
+    """How many cards of each kind there are, counted and kept."""
+    counted = connection.execute(
+        "SELECT type, lifecycle_phase, status, count(*) FROM cards GROUP BY 1, 2, 3 ORDER BY 1, 2, 3"
+    )
+    kept = connection.execute(
+        "SELECT type, lifecycle_phase, status, sum(n)::bigint FROM (SELECT type, lifecycle_phase, status, cards AS n"
+        " FROM card_counts UNION ALL SELECT type, lifecycle_phase, status, added FROM card_changes) k GROUP BY 1, 2, 3"
+        " HAVING sum(n) <> 0 ORDER BY 1, 2, 3"
+    )
+    return counted.fetchall(), kept.fetchall()
+
+
+def test_what_another_transaction_has_not_committed_is_neither_folded_nor_lost(
+    database_url: str, connection: psycopg.Connection[Any]
+) -> None:
+    with psycopg.connect(database_url) as slow, psycopg.connect(database_url) as folding:
+        _insert(slow, f"Slow {uuid.uuid4()}", "unheardofword")
+        _insert(folding, f"Folding {uuid.uuid4()}", "anotherword")
+        folding.execute("SELECT card_changes_fold()")
+        # a third writer passes by: it neither waits for the fold nor undoes it
+        connection.execute("SET lock_timeout = '2s'")
+        _insert(connection, f"Third {uuid.uuid4()}", "third")
+        connection.execute("SELECT card_changes_fold()")
+        folding.commit()
+        slow.commit()
+        waiting = connection.execute("SELECT count(*) FROM card_changes").fetchone()
+        assert waiting is not None
+        assert waiting[0] >= 2
+        counted, kept = _kinds(connection)
+        assert counted == kept
+        connection.execute("SELECT card_changes_fold()")
+        counted, kept = _kinds(connection)
+        assert counted == kept
+    known = connection.execute(
+        "SELECT count(*) FROM card_vocabulary WHERE word IN ('unheardofword', 'anotherword', 'third')"
+    )
+    assert (known.fetchone() or (0,))[0] == 3
+
+
+def test_a_transaction_with_an_older_snapshot_leaves_the_fold_to_others(database_url: str) -> None:
+    with psycopg.connect(database_url) as old:
+        old.isolation_level = psycopg.IsolationLevel.REPEATABLE_READ
+        _insert(old, f"Old {uuid.uuid4()}", "oldword")
+        old.execute("SELECT card_changes_fold()")
+        waiting = old.execute("SELECT count(*) FROM card_changes").fetchone()
+        assert waiting is not None
+        assert waiting[0] >= 1
+
+
+def test_a_load_of_thousands_folds_once_at_its_end_and_a_stream_of_writes_now_and_then(
+    connection: psycopg.Connection[Any],
+) -> None:
+    columns = "(name, type, lifecycle_phase, quality_score, description)"
+    rows = "SELECT 'Many ' || i, 'Risk', 'Active', 1, 'manyword' || i FROM generate_series(1, %s) i"
+    connection.execute(f"INSERT INTO cards {columns} {rows}", [2_500])
+    left = connection.execute("SELECT count(*) FROM card_changes").fetchone()
+    assert left is not None
+    assert left[0] == 0
+    for number in range(1_100):
+        _insert(connection, f"Single {number} {uuid.uuid4()}", "stream")
+    left = connection.execute("SELECT count(*) FROM card_changes").fetchone()
+    assert left is not None
+    assert left[0] < 1_000
+    counted, kept = _kinds(connection)
+    assert counted == kept
+
+
+def test_a_change_of_quality_is_heap_only_and_told_to_nobody(connection: psycopg.Connection[Any]) -> None:
+    """No index of v2 has a column that people change all day; a row leaves a full page once and then stays."""
+    connection.execute("SELECT card_changes_fold()")
+    card = _insert(connection, f"Often changed {uuid.uuid4()}", "text")
+    connection.execute("SELECT card_changes_fold()")
+    for quality in range(20):
+        connection.execute("UPDATE cards SET quality_score = %s, updated_at = now() WHERE id = %s", [quality, card])
+    connection.execute("SELECT pg_stat_force_next_flush()")
+    updated = connection.execute("SELECT n_tup_hot_upd FROM pg_stat_user_tables WHERE relname = 'cards'").fetchone()
+    assert updated is not None
+    assert updated[0] >= 19
+    assert connection.execute("SELECT count(*) FROM card_changes").fetchone() == (0,)
+
+
+def test_truncated_cards_count_nothing(make_database: Callable[[str], str]) -> None:
+    url = make_database("search_v2_truncated")
+    Migrations(url).up()
+    with psycopg.connect(url, autocommit=True) as connection:
+        connection.execute("TRUNCATE cards CASCADE")
+        assert _kinds(connection) == ([], [])
+        _insert(connection, "After", "all")
+        counted, kept = _kinds(connection)
+        assert counted == kept == [("Risk", "Active", "active", 1)]
+
+
+def test_the_set_goes_back_to_phase_5_and_to_nothing(make_database: Callable[[str], str]) -> None:
+    url = make_database("search_v2_down")
+    migrations = Migrations(url)
+
+    def names() -> set[str]:
+        with psycopg.connect(url) as connection:
+            rows = connection.execute("SELECT indexname FROM pg_indexes WHERE indexname LIKE 'idx_%'").fetchall()
+            return {row[0] for row in rows}
+
+    migrations.up(index_set="phase5")
+    phase_5 = names()
+    assert len(phase_5) == 25
+    migrations.up()
+    assert len(names()) == 10
+    with migrations._backend() as (backend, found):
+        for migration in backend.to_rollback(found):
+            if migration.id.startswith("002"):
+                backend.rollback_one(migration)
+    assert names() == phase_5
+    migrations.down()
+    with psycopg.connect(url) as connection:
+        left = connection.execute("SELECT count(*) FROM pg_proc WHERE proname LIKE 'card\\_%'").fetchone()
+    assert names() == set()
+    assert left == (0,)
