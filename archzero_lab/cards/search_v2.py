@@ -6,7 +6,7 @@ A page's rows, order and cursor are those of cards.search. Only `total` may be a
 from __future__ import annotations
 
 import re
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any, LiteralString
 
 from archzero_lab.cards.model import CardFilter
@@ -15,9 +15,13 @@ from archzero_lab.cards.search import CARD_COLUMNS, NEXT_CURSOR, after_cursor, l
 COUNTED = 1_001
 """A total that must be counted is counted so far at most."""
 _LOOKED_AT = 5_000
-"""Cards that are looked at before the words are asked: what is common is found among the newest at once."""
-_PARTS = 4
-"""Words of a search that narrow it down; every row found is compared with the whole text in the end."""
+"""Cards among which those of some quality are counted."""
+_LOOKED_AT_FOR_A_WORD, _LOOKED_AT_FOR_MORE = 1_000, 3_000
+"""Cards looked through before the words are asked: what is common is found there at once. Finding by words is dearer
+where the whole text must be compared with each card found."""
+_PART_NAMES: tuple[LiteralString, ...] = ("part_0", "part_1", "part_2")
+_PARTS = len(_PART_NAMES)
+"""Parts of a text that narrow a search down."""
 _WHITE = re.compile("[ \t\n\x0b\f\r]+")  # as card_words() splits, and no other white space
 _TRIGRAM = re.compile(r"[^\W_]{3}")
 
@@ -72,58 +76,98 @@ def _seen(question: CardFilter, page: LiteralString, params: dict[str, Any]) -> 
 
 
 def _search(question: CardFilter, text: str) -> tuple[LiteralString, dict[str, Any]]:
-    """Look through the newest cards; where those do not fill the page, find every card by its words.
+    """Look through the newest cards; where those do not fill the page and are not all, find every card by its words.
 
-    A text without white space lies within a word, so the vocabulary knows each word that can hold it. Cards whose
-    words are not in the vocabulary yet stand in card_changes.
+    The vocabulary knows each word that can hold the text or a part of it. Cards whose words it does not know yet stand
+    in card_changes.
     """
     others = replace(question, q=None)
     everywhere, params = where(others)
     nearby, after = after_cursor(everywhere, others)
     found, more = where(question)
-    matched, _ = after_cursor("", question)
+    past_cursor, _ = after_cursor("", question)
     params |= after | more | _paging(question)
     params["limit"] = question.page_size
     params["by_number"] = question.cursor is None
     params["wanted"] = params["skipped"] + question.page_size
     params["enough"] = max(COUNTED, params["wanted"])
-    params["looked_at"] = _LOOKED_AT + 25 * params["wanted"]
-    by_words: LiteralString = ""
-    parts = sorted(filter(None, _WHITE.split(text)), key=len, reverse=True)[:_PARTS]
-    for part, name in zip(parts, ("part_0", "part_1", "part_2", "part_3"), strict=False):
-        params[name] = part
-        by_words += (
-            " AND card_words(c.name, c.description) && ARRAY(SELECT v.word FROM card_vocabulary v"
-            " WHERE string_to_array(v.word, NULL) @> string_to_array(lower(%(" + name + ")s), NULL)"
-            " AND strpos(v.word, lower(%(" + name + ")s)) > 0"
-        )  # fmt: skip
-        if _TRIGRAM.search(part):  # LIKE without a trigram would read the whole index
-            params[name + "_like"] = like_pattern(part)
-            by_words += " AND v.word LIKE lower(%(" + name + "_like)s)"
-        by_words += ")"
+    by_words, words = _by_words(text)
+    params |= words
+    one_word = _WHITE.search(text) is None
+    params["looked_at"] = (_LOOKED_AT_FOR_A_WORD if one_word else _LOOKED_AT_FOR_MORE) + 25 * params["wanted"]
+    # the words of one part hold the text itself; those of several only say where to look
+    certain = everywhere or " WHERE true" if one_word else found
     before: LiteralString = (
         "WITH near AS MATERIALIZED (SELECT c.id, c.created_at FROM (SELECT * FROM cards c" + nearby
         + " ORDER BY c.created_at DESC, c.id DESC LIMIT %(looked_at)s) c"
         " WHERE c.name ILIKE %(pattern)s OR c.description ILIKE %(pattern)s LIMIT %(enough)s"
-        "), far AS MATERIALIZED (SELECT count(*) < %(wanted)s AS wanted FROM near"
+        "), far AS MATERIALIZED (SELECT count(*) < %(wanted)s AND"
+        " (SELECT count(*) FROM (SELECT FROM cards c" + nearby + " LIMIT %(looked_at)s) c) = %(looked_at)s AS wanted"
+        " FROM near"
         "), matched AS MATERIALIZED (SELECT id, created_at FROM near WHERE NOT (SELECT wanted FROM far)"
-        " UNION SELECT c.id, c.created_at FROM cards c" + found + " AND (SELECT wanted FROM far)" + by_words
+        " UNION SELECT c.id, c.created_at FROM cards c" + certain + " AND (SELECT wanted FROM far)" + by_words
         + " UNION SELECT c.id, c.created_at FROM card_changes k JOIN cards c ON c.id = k.card_id" + found
         + " AND (SELECT wanted FROM far)) "
     )  # fmt: skip
     page: LiteralString = (
-        "SELECT " + CARD_COLUMNS + " FROM (SELECT c.id FROM matched c" + matched
+        "SELECT " + CARD_COLUMNS + " FROM (SELECT c.id FROM matched c" + past_cursor
         + " ORDER BY c.created_at DESC, c.id DESC LIMIT %(limit)s OFFSET %(skipped)s) m JOIN cards c USING (id)"
         " ORDER BY c.created_at DESC, c.id DESC"
     )  # fmt: skip
     total: LiteralString = "(SELECT count(*) FROM matched)"
     relation: LiteralString = (
         "CASE WHEN (SELECT wanted FROM far) OR %(by_number)s AND (SELECT count(*) FROM near) < %(enough)s AND"
-        # all cards there are were looked at
-        " (SELECT count(*) FROM (SELECT FROM cards c" + everywhere + " LIMIT %(looked_at)s) seen) < %(looked_at)s"
+        " (SELECT count(*) FROM (SELECT FROM cards c" + everywhere + " LIMIT %(looked_at)s) c) < %(looked_at)s"
         " THEN 'eq' ELSE 'gte' END"
     )
     return _answer(before, page, total, relation), params
+
+
+@dataclass(frozen=True)
+class _Part:
+    """A part of a text between white space; `begins`, `ends`: whether a word begins or ends with it for certain."""
+
+    text: str
+    begins: bool
+    ends: bool
+
+    @property
+    def tells(self) -> tuple[bool, bool, int]:
+        """By how much it narrows a search down: a whole word most, one or two characters least."""
+        return self.begins and self.ends, len(self.text) > 2, len(self.text)
+
+
+def _parts(text: str) -> list[_Part]:
+    split = _WHITE.split(text)
+    parts = [_Part(part, at > 0, at < len(split) - 1) for at, part in enumerate(split) if part]
+    parts.sort(key=lambda part: part.tells, reverse=True)
+    telling = [part for part in parts if any(part.tells[:2])]
+    return telling[:_PARTS] or parts[:_PARTS]
+
+
+def _by_words(text: str) -> tuple[LiteralString, dict[str, Any]]:
+    """The condition that a card has words which can hold the text, for its most telling parts."""
+    sql: LiteralString = ""
+    params: dict[str, Any] = {}
+    for part, name in zip(_parts(text), _PART_NAMES, strict=False):
+        params[name] = part.text
+        if part.begins and part.ends:
+            sql += " AND card_words(c.name, c.description) @> ARRAY[lower(%(" + name + ")s)]"
+            continue
+        place: LiteralString = "strpos(v.word, lower(%(" + name + ")s)) > 0"
+        if part.begins:
+            place = "starts_with(v.word, lower(%(" + name + ")s))"
+        elif part.ends:
+            place = "right(v.word, length(lower(%(" + name + ")s))) = lower(%(" + name + ")s)"
+        sql += (
+            " AND card_words(c.name, c.description) && ARRAY(SELECT v.word FROM card_vocabulary v"
+            " WHERE string_to_array(v.word, NULL) @> string_to_array(lower(%(" + name + ")s), NULL) AND " + place
+        )
+        if _TRIGRAM.search(part.text):  # LIKE without a trigram would read the whole index
+            params[name + "_like"] = like_pattern(part.text)
+            sql += " AND v.word LIKE lower(%(" + name + "_like)s)"
+        sql += ")"
+    return sql, params
 
 
 def _answer(before: LiteralString, page: LiteralString, total: LiteralString, relation: LiteralString) -> LiteralString:

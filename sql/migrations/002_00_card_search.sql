@@ -7,7 +7,8 @@ SET LOCAL statement_timeout = '60s';
 
 -- A text found in a name or description without white space in it lies within one of these words.
 CREATE FUNCTION card_words(name text, description text) RETURNS text[] LANGUAGE sql IMMUTABLE PARALLEL SAFE
-RETURN string_to_array(translate(lower(name || ' ' || description), E'\t\n\x0b\f\r', '     '), ' ');
+RETURN string_to_array(replace(replace(replace(replace(replace(
+    lower(name || ' ' || description), E'\n', ' '), E'\t', ' '), E'\r', ' '), E'\x0b', ' '), E'\f', ' '), ' ');
 
 -- Words that cards have or had; one may stand here twice, which does no harm and needs no lock.
 CREATE TABLE IF NOT EXISTS card_vocabulary (word text NOT NULL);

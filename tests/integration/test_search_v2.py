@@ -30,6 +30,7 @@ SEARCHES = (
     "SERVICE", "erVic", "gateway platform", "data pl", "m d", "ångström", "οδος", "ΟΔΟΣ", "straße", "strasse",
     "line\nbreak",
     "no\u00a0break", "ﬁne", "İ", "i̇", "xxxxxxxxxx", "nothing-like-it", "two  spaces", "'quoted'", "'; --", "json: [",
+    " odd", "odd ", " 1 ", "straße å", "rocket ", "e r", "İstanbul ǅ", "n İ", "ΔΟΣ ", "\ttwo\t", "card odd service",
 )  # fmt: skip
 
 
@@ -73,6 +74,11 @@ def _insert(connection: psycopg.Connection[Any], name: str, description: str, **
     return found
 
 
+def _look_at(monkeypatch: pytest.MonkeyPatch, cards: int) -> None:
+    for name in ("_LOOKED_AT", "_LOOKED_AT_FOR_A_WORD", "_LOOKED_AT_FOR_MORE"):
+        monkeypatch.setattr(search_v2, name, cards)
+
+
 async def _same(plain: CardService, fitted: CardService, question: CardFilter) -> dict[str, Any]:
     right, found = json.loads((await plain.cards(question)).body), json.loads((await fitted.cards(question)).body)
     assert found["data"] == right["data"], question
@@ -87,11 +93,11 @@ async def _same(plain: CardService, fitted: CardService, question: CardFilter) -
     return answer
 
 
-@pytest.mark.parametrize("looked_at", [5_000, 20], ids=["found-nearby", "found-by-words"])
+@pytest.mark.parametrize("looked_at", [5_000, 20, -480], ids=["found-nearby", "found-by-words", "by-words-alone"])
 async def test_a_search_for_any_text_finds_what_ilike_finds(
     plain: CardService, fitted: CardService, monkeypatch: pytest.MonkeyPatch, looked_at: int
 ) -> None:
-    monkeypatch.setattr(search_v2, "_LOOKED_AT", looked_at)
+    _look_at(monkeypatch, looked_at)
     for text in SEARCHES:
         for status in (CardStatus.ACTIVE, None):
             found = await _same(plain, fitted, CardFilter(q=text, status=status))
@@ -102,7 +108,7 @@ async def test_a_search_for_any_text_finds_what_ilike_finds(
 async def test_pieces_of_what_is_there_are_found_with_any_filter_beside_them_on_any_page(
     plain: CardService, fitted: CardService, connection: psycopg.Connection[Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(search_v2, "_LOOKED_AT", 30)
+    _look_at(monkeypatch, 30)
     rows = connection.execute("SELECT name, description, owner_id, tags FROM cards").fetchall()
     rng = random.Random(5)
     for _ in range(150):
@@ -127,7 +133,7 @@ async def test_filters_without_a_text_show_the_same_pages_and_no_total_that_is_t
     plain: CardService, fitted: CardService, connection: psycopg.Connection[Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(search_v2, "COUNTED", 40)
-    monkeypatch.setattr(search_v2, "_LOOKED_AT", 60)
+    _look_at(monkeypatch, 60)
     owners = [row[0] for row in connection.execute("SELECT DISTINCT owner_id FROM cards LIMIT 5").fetchall()]
     rng, relations = random.Random(6), set()
     for _ in range(200):
@@ -152,7 +158,7 @@ async def test_filters_without_a_text_show_the_same_pages_and_no_total_that_is_t
 async def test_a_walk_by_cursor_meets_every_card_once(
     plain: CardService, fitted: CardService, question: CardFilter, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(search_v2, "_LOOKED_AT", 50)
+    _look_at(monkeypatch, 50)
     seen: list[str] = []
     page = await _same(plain, fitted, replace(question, page_size=100))
     while page.get("nextCursor"):
@@ -168,7 +174,7 @@ async def test_a_walk_by_cursor_meets_every_card_once(
 async def test_totals_and_searches_are_exact_after_any_changes_folded_or_not(
     plain: CardService, fitted: CardService, connection: psycopg.Connection[Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(search_v2, "_LOOKED_AT", 1)
+    _look_at(monkeypatch, 1)
     rng = random.Random(7)
     ids = [row[0] for row in connection.execute("SELECT id FROM cards ORDER BY id LIMIT 60").fetchall()]
     for number in range(120):
