@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 from scipy import stats
 
-from archzero_lab.experiments.claim_result import ClaimResult
+from archzero_lab.experiments.claim_result import Beside, ClaimResult
 from archzero_lab.experiments.claims import Claim
 from archzero_lab.experiments.metrics import (
     EVENTS,
@@ -49,6 +49,11 @@ def analyze_gain(
     """
     samples = samples[samples["claim"] == claim.id]
     slots = slots[slots["claim"] == claim.id]
+    beside = None
+    if claim.beside in set(samples["arm"]):
+        beside = _beside(claim, by_block(claim.metric, claim.over_ms, samples, slots))
+    samples = samples[samples["arm"] != claim.beside]
+    slots = slots[slots["arm"] != claim.beside]
     table = by_block(claim.metric, claim.over_ms, samples, slots)
     comparison = compare(
         table[claim.control].tolist(),
@@ -108,7 +113,15 @@ def analyze_gain(
         warnings=tuple(warnings),
         p=signed_rank_p(ratios, bar),
         course=seen,
+        beside=beside,
     )
+
+
+def _beside(claim: Claim, table: pd.DataFrame) -> Beside:
+    """The third arm against the treatment, block by block."""
+    found = compare(table[claim.treatment].tolist(), table[claim.beside].tolist())
+    low, high = (float(bound) if np.isfinite(bound) else None for bound in (found.ci_low, found.ci_high))
+    return Beside(claim.beside, found.treatment, found.effect_size, low, high)
 
 
 def _gain(claim: Claim, ratio: float) -> float:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from typing import Any, cast
 
 import numpy as np
@@ -14,12 +14,28 @@ from archzero_lab.stats.verdict import Verdict
 
 
 @dataclass(frozen=True)
+class Beside:
+    """A third arm: its value in the claim's unit, and as a share of the treatment's with its 95 % interval.
+
+    The interval is None where the value was counted or the blocks are too few for one, the share of what is a number
+    of failures.
+    """
+
+    arm: str
+    value: float
+    to_treatment: float | None
+    ci_low: float | None
+    ci_high: float | None
+
+
+@dataclass(frozen=True)
 class ClaimResult:
     """What is said of one claim. `before` and `after` are in the claim's unit, improvements are shares.
 
     `after_low` and `after_high` bound `after`. `p` is of the signed-rank test that the value lies just at the claim
     (None where it was counted), `p_adjusted` after Holm over the report. `course` is there where blocks were added
     until it was decided: then the interval is its confidence sequence, which may be looked at after every block.
+    `beside` is what a third arm came to, which the verdict does not regard.
     """
 
     claim: Claim
@@ -41,6 +57,7 @@ class ClaimResult:
     p: float | None = None
     p_adjusted: float | None = None
     course: Course | None = None
+    beside: Beside | None = None
 
     def as_dict(self) -> dict[str, Any]:
         """The claim's entry in summary.json; numbers that do not exist (an unbounded interval) are null."""
@@ -78,6 +95,7 @@ class ClaimResult:
                 "e": self.course.e,
                 **_course_of_gain(self.claim, self.course),
             },
+            "beside": None if self.beside is None else asdict(self.beside),
             "target_met": self.target_met,
             "mechanism": self.mechanism,
             "verdict": self.verdict.value,

@@ -38,10 +38,11 @@ class Claimed(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class ClaimArms(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """Which arms are compared."""
+    """Which arms are compared; `beside` is measured in the same blocks and has no part in the verdict."""
 
     control: str
     treatment: str
+    beside: str = ""
 
 
 class _Entry(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -75,7 +76,10 @@ class _Entry(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 @dataclass(frozen=True)
 class Claim:
-    """One claim. `id` is its name in summary.json; `paths` are asked for where its operations are "requests"."""
+    """One claim. `id` is its name in summary.json; `paths` are asked for where its operations are "requests".
+
+    `beside` names a third arm, measured in the same blocks, that the verdict does not regard; "" is none.
+    """
 
     id: str
     title: str
@@ -90,6 +94,12 @@ class Claim:
     mechanism: str
     over_ms: float | None = None
     paths: tuple[str, ...] = ()
+    beside: str = ""
+
+    @property
+    def arms(self) -> tuple[str, ...]:
+        """The arms of a block."""
+        return (self.control, self.treatment, *filter(None, [self.beside]))
 
     @property
     def timed(self) -> bool:
@@ -150,6 +160,7 @@ def read_claims(path: Path) -> list[Claim]:
                 mechanism=entry.mechanism,
                 over_ms=entry.over_ms,
                 paths=entry.paths,
+                beside=entry.arms.beside,
             )
         )
     return claims
@@ -177,6 +188,8 @@ def _contradiction(entry: _Entry) -> str | None:
         return "metric share_over and the limit over_ms go together"
     if entry.metric == "error_share" and entry.operations != "mix":
         return 'error_share wants operations = "mix": elsewhere a wrong answer ends the run'
+    if entry.arms.beside and entry.operations not in (*TIMED, "sizes"):
+        return f"a third arm beside the two is measured of {', '.join(TIMED)} and sizes alone"
     if (entry.operations == "requests") != bool(entry.paths):
         return 'operations = "requests" and the paths to ask for go together'
     wrong = next((path for path in entry.paths if not path.startswith("/") or not path.isascii() or " " in path), None)

@@ -35,7 +35,7 @@ def run_claim(
 
     Raises MeasurementError at the first wrong answer: a fast wrong answer is no measurement.
     """
-    for slot in schedule([claim.control, claim.treatment], blocks, seed):
+    for slot in schedule(claim.arms, blocks, seed):
         if slot.block < first:
             continue
         arm = arms[slot.arm]

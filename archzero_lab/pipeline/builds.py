@@ -118,7 +118,7 @@ def compare_builds(
                     arms[name] = ServiceArm(service, urls[database], cached=cached, admin_token=token)
                     closing.callback(arms[name].close)
                 measured = Measurements()
-                asked = replace(claim, control="baseline", treatment="candidate")
+                asked = replace(claim, control="baseline", treatment="candidate", beside="")
                 size = profile.slot(claim.operations)
                 run_claim(asked, arms, catalog, size, blocks, seed, measured, step)
             found.append(BuildComparison(claim.id, claim.operations, arm, _compare(asked, measured.samples_frame())))

@@ -14,7 +14,7 @@ def chosen_claims(only: Sequence[str] = ()) -> list[Claim]:
     """The claims named, or all there are. Raises UnknownNameError; SettingsError for one that nothing can measure."""
     claims = choose_claims(list(only), load_claims())
     for claim in claims:
-        for arm in (claim.control, claim.treatment):
+        for arm in claim.arms:
             if arm not in SERVICE_ARMS:
                 raise SettingsError(f"claim {claim.id}: unknown arm '{arm}'; known: {', '.join(SERVICE_ARMS)}")
         if claim.operations == "checks" and claim.id not in CHECKS:
@@ -24,5 +24,5 @@ def chosen_claims(only: Sequence[str] = ()) -> list[Claim]:
 
 def arms_of(claims: Sequence[Claim]) -> list[str]:
     """The arms that these claims compare, each once; treatment and control always, which checks and plans want."""
-    named = {"control", "treatment", *(arm for claim in claims for arm in (claim.control, claim.treatment))}
+    named = {"control", "treatment", *(arm for claim in claims for arm in claim.arms)}
     return [arm for arm in SERVICE_ARMS if arm in named]

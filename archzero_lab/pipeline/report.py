@@ -14,7 +14,7 @@ from typing import Any
 import pandas as pd
 
 from archzero_lab.bootstrap.arms import ServiceArm
-from archzero_lab.bootstrap.portfolios import Loaded, choose_portfolio, drop_arms, ensure_base, make_arms, upto
+from archzero_lab.bootstrap.portfolios import ARMS, Loaded, choose_portfolio, drop_arms, ensure_base, make_arms, upto
 from archzero_lab.bootstrap.services import SERVICE_ARMS, index_set_of, start_service
 from archzero_lab.bootstrap.stack import Stack, running_stack
 from archzero_lab.bootstrap.yardstick import Yardstick
@@ -27,6 +27,7 @@ from archzero_lab.experiments.measurements import Measurements
 from archzero_lab.experiments.metrics import QUANTILES
 from archzero_lab.experiments.runner import run_claim
 from archzero_lab.experiments.spec import Profile, choose_profile
+from archzero_lab.pipeline import index_set_v2
 from archzero_lab.pipeline.checks import CHECKS
 from archzero_lab.pipeline.chosen_claims import arms_of, chosen_claims
 from archzero_lab.pipeline.claim_pictures import capacity_section, claim_pictures
@@ -94,12 +95,16 @@ def make_report(settings: Settings, request: ReportRequest, reporter: Reporter) 
                 of_mix = {name: arms[name] for name in arms_of(mixed)}
                 load = _load(run, stack, of_mix, catalog, profile, request.seed, tell)
         _end_where_asked(run, reporter)
-        plans = collect_plans(urls, catalog)
+        plans = collect_plans({arm: urls[arm] for arm in ARMS[:2]}, catalog)
         run.write_json("plans.json", plans)
+        tables = 0
+        if index_set_v2.ARM in arms:
+            tables = index_set_v2.table_bytes(urls[index_set_v2.ARM])
+            index_set_v2.use_every_way(arms[index_set_v2.ARM].url, catalog, request.seed)
         indexes = collect_index_sizes(urls)
         run.write_json("indexes.json", indexes)
         sequential = request.until_decided_min > 0
-        results = adjust([_result(claim, measured, load, indexes, tried, sequential) for claim in claims])
+        results = adjust([_result(claim, measured, load, indexes, tables, tried, sequential) for claim in claims])
         summary = _summary(run, request, profile, base, environment, client, results)
         run.write_json("summary.json", summary)
         with run.stage("notebooks"), reporter.work("notebooks") as tell:
@@ -158,8 +163,8 @@ def _measure(
     begun: dict[str, int] = run.done.get("blocks", {})  # of a claim that was stopped between two of its blocks
     measured = Measurements.read(run.path, [*whole, *begun])
     timed = [claim for claim in claims if claim.timed and claim.id not in whole]
-    slots = 2 * profile.blocks * len(timed)
-    done = 2 * sum(begun.values())
+    slots = profile.blocks * sum(len(claim.arms) for claim in timed)
+    done = sum(begun.get(claim.id, 0) * len(claim.arms) for claim in timed)
 
     def step() -> None:
         nonlocal done
@@ -250,6 +255,7 @@ def _result(
     measured: Measurements,
     load: LoadResult | None,
     indexes: dict[str, list[dict[str, Any]]],
+    tables: int,
     tried: dict[str, Tried],
     until_decided: bool,
 ) -> ClaimResult:
@@ -260,7 +266,7 @@ def _result(
         frames = measured.samples_frame(), measured.slots_frame()
         return analyze_gain(claim, *frames, until_decided=until_decided, margin=margin_of(claim))
     if claim.operations == "sizes":
-        return _index_size(claim, indexes) if claim.metric == "index_size" else _index_use(claim, indexes)
+        return _index_size(claim, indexes, tables) if claim.metric == "index_size" else _index_use(claim, indexes)
     assert load is not None
     if claim.rule == "improvement":
         return analyze_gain(claim, *load.as_measured(claim.id), margin=margin_of(claim))
@@ -277,13 +283,14 @@ def _result(
     return analyze_range(claim, memory, samples=samples, mechanism=mechanism, moved=keys > 0, context=load.described)
 
 
-def _index_size(claim: Claim, indexes: dict[str, list[dict[str, Any]]]) -> ClaimResult:
+def _index_size(claim: Claim, indexes: dict[str, list[dict[str, Any]]], tables: int) -> ClaimResult:
     sizes = {arm: sum(int(index["bytes"]) for index in rows) for arm, rows in indexes.items()}
     added = len(indexes[claim.treatment]) - len(indexes[claim.control])
     unused = [i["name"] for i in indexes[claim.treatment] if i["scans"] == 0 and not i["constraint"]]
     mechanism = {"indexes": added, "unused_by_this_run": sorted(unused), "moved": added > 0}
     overhead = (sizes[claim.treatment] - sizes[claim.control]) / 1e6
-    return analyze_range(claim, [overhead], samples=1, mechanism=mechanism, moved=added > 0)
+    found = analyze_range(claim, [overhead], samples=1, mechanism=mechanism, moved=added > 0)
+    return replace(found, beside=index_set_v2.size_beside(claim, indexes, tables))
 
 
 def _index_use(claim: Claim, indexes: dict[str, list[dict[str, Any]]]) -> ClaimResult:
@@ -293,7 +300,8 @@ def _index_use(claim: Claim, indexes: dict[str, list[dict[str, Any]]]) -> ClaimR
     unused = sorted(index["name"] for index in added if index["scans"] == 0)
     scans = sum(int(index["scans"]) for index in added)
     mechanism: dict[str, Any] = {"scans": scans, "indexes": len(added), "unused": unused, "moved": scans > 0}
-    return analyze_check(claim, len(added), [f"{name} was not read once" for name in unused], mechanism)
+    found = analyze_check(claim, len(added), [f"{name} was not read once" for name in unused], mechanism)
+    return replace(found, beside=index_set_v2.unread_beside(claim, indexes))
 
 
 def _summary(

@@ -191,7 +191,9 @@ class _Bench:
 
 def _claim(operation: str) -> Claim:
     """What the runner wants to know: arms a and b under an operation's requests."""
-    return replace(load_claims()[0], id=f"self_check_{operation}", control="a", treatment="b", operations=operation)
+    return replace(
+        load_claims()[0], id=f"self_check_{operation}", control="a", treatment="b", beside="", operations=operation
+    )
 
 
 def _same(slots: pd.DataFrame, operation: str, metric: str) -> Same:

@@ -44,7 +44,7 @@ def run_sweep(
     ci_low, ci_high, verdict, note. Both arms are as far from PostgreSQL; a claim without a cache is measured at one
     distance of Redis only. Raises LabError where no claim of a latency is among `only`.
     """
-    claims = [claim for claim in chosen_claims(only) if claim.timed]
+    claims = [replace(claim, beside="") for claim in chosen_claims(only) if claim.timed]
     if not claims:
         raise LabError("none of these claims is about latency: there is nothing to sweep")
     cells = [

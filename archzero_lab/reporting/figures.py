@@ -21,12 +21,13 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 # Okabe & Ito's palette: distinct under every common colour blindness
-COLOURS = {"control": "#D55E00", "treatment": "#0072B2", "indexes": "#009E73", "cache": "#CC79A7"}
+COLOURS = {"control": "#D55E00", "treatment": "#0072B2", "indexes": "#009E73", "cache": "#CC79A7", "v2": "#E69F00"}
 NAMES = {
     "control": "control (no index, no cache)",
     "treatment": "treatment (indexes and cache)",
     "indexes": "indexes (no cache)",
     "cache": "cache (no index)",
+    "v2": "index set v2 (no cache)",
 }
 
 _NARROW = 4.0
@@ -127,7 +128,7 @@ def percentile_curves(samples: pd.DataFrame, title: str) -> Picture:
 def paired_blocks(
     table: pd.DataFrame, title: str, what: str, claimed: float | None = None, names: Mapping[str, str] = NAMES
 ) -> Picture:
-    """A metric of each block (a row a block, an arm a column) for both arms, joined: what the verdict is made of.
+    """A metric of each block (a row a block, an arm a column) for its arms, joined: what the verdict is made of.
 
     `names` are what the arms are called beside their colours; NAMES are those of phase 5's services.
     """
@@ -143,7 +144,7 @@ def paired_blocks(
         log_axis(axes.yaxis, axes.set_yscale)
     axes.set(xlabel="block", ylabel=what, title=title)
     legend_above(axes)
-    return picture(figure, f"{title}: {len(table)} paired blocks for {' and '.join(arms)}")
+    return picture(figure, f"{title}: {len(table)} paired blocks for {', '.join(arms)}")
 
 
 def improvements(claims: list[dict[str, Any]]) -> Picture:
@@ -170,10 +171,11 @@ def improvements(claims: list[dict[str, Any]]) -> Picture:
 def by_variant(samples: pd.DataFrame, title: str) -> Picture:
     """Median service time of each variant of a kind of request, an arm a bar."""
     medians = (samples.groupby(["variant", "arm"])["service_time_s"].median().unstack("arm") * 1000).sort_index()
-    figure, axes = plt.subplots(figsize=(8, 0.55 * len(medians) + 1.4))
-    height = 0.38
+    figure, axes = plt.subplots(figsize=(8, 0.28 * len(medians) * len(medians.columns) + 1.4))
+    arms = len(medians.columns)
+    height = 0.76 / arms
     for place, arm in enumerate(medians.columns):
-        positions = np.arange(len(medians)) + (place - 0.5) * height
+        positions = np.arange(len(medians)) + (place - (arms - 1) / 2) * height
         bars = axes.barh(positions, medians[arm], height, color=COLOURS[arm], label=NAMES[arm])
         axes.bar_label(bars, [f" {value:.3g}" for value in medians[arm]], fontsize=8)
     axes.set_yticks(np.arange(len(medians)), [str(variant).split(":")[-1] for variant in medians.index])

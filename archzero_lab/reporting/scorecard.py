@@ -30,6 +30,7 @@ def rows(summary: dict[str, Any]) -> list[dict[str, str]]:
             "claimed": _claimed(claim),
             "measured": _measured(claim),
             "interval": _interval(claim),
+            "beside": _beside(claim),
             "verdict": claim["verdict"],
             "mark": _MARK[claim["verdict"]],
             "note": claim["note"],
@@ -69,12 +70,15 @@ def print_scorecard(console: Console, summary: dict[str, Any]) -> None:
     table = Table(
         title=f"{headline(summary)}  ({summary['cards']:,} cards, {summary['profile']})", title_justify="left"
     )
-    for column in ("claim", "claimed", "measured", "95 % interval", "verdict"):
+    told = rows(summary)
+    third = any(row["beside"] for row in told)
+    for column in ("claim", "claimed", "measured", "95 % interval", "verdict", *(["instead"] if third else [])):
         table.add_column(column, overflow="fold")
-    for row in rows(summary):
+    for row in told:
         style = _STYLE[row["verdict"]]
         verdict = f"[{style}]{row['mark']} {row['verdict']}[/]"
-        table.add_row(row["title"], row["claimed"], row["measured"], row["interval"], verdict)
+        table.add_row(row["title"], row["claimed"], row["measured"], row["interval"], verdict,
+                      *([row["beside"]] if third else []))  # fmt: skip
     console.print(table)
     for claim in summary["claims"]:
         for warning in claim["warnings"]:
@@ -98,6 +102,7 @@ def index_page(
             row | {"figures": [p._repr_html_() for p in pictures.get(row["id"], ())], "claim": claim}
             for row, claim in zip(rows(summary), summary["claims"], strict=True)
         ],
+        third=any(claim.get("beside") for claim in summary["claims"]),
         trust=trust(summary),
         capacity=capacity,
         figure=improvements(summary["claims"])._repr_html_(),
@@ -143,6 +148,19 @@ def _interval(claim: dict[str, Any]) -> str:
     if low == high:
         return "counted"
     return f"{low:.1%} to {high:.1%}" if claim["unit"] == "share" else f"{low:.3g} to {high:.3g} {claim['unit']}"
+
+
+def _beside(claim: dict[str, Any]) -> str:
+    """What the third arm came to; "" where there was none (or an older run had no word of it)."""
+    beside = claim.get("beside")
+    if beside is None:
+        return ""
+    if claim["unit"] == "failures":
+        return f"{beside['arm']}: {beside['value']:.0f} failed"
+    said = f"{beside['arm']}: {in_unit(claim['unit'], beside['value'])}"
+    if beside["ci_low"] is None:
+        return f"{said}, {beside['to_treatment']:.2f} times as much"
+    return f"{said}, {beside['to_treatment']:.2f} times that ({beside['ci_low']:.2f} to {beside['ci_high']:.2f})"
 
 
 def _rises(claim: dict[str, Any]) -> bool:

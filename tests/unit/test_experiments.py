@@ -42,13 +42,21 @@ def _claim(name: str) -> Claim:
 
 
 def _measured(
-    claim: Claim, effect: float, *, hits: bool = True, blocks: int = 12, requests: int = 40, steal: float = 0.0
+    claim: Claim,
+    effect: float,
+    *,
+    hits: bool = True,
+    blocks: int = 12,
+    requests: int = 40,
+    steal: float = 0.0,
+    beside: float | None = None,
 ) -> Measurements:
     rng = np.random.default_rng(3)
     found = Measurements()
-    for slot in schedule([claim.control, claim.treatment], blocks, 1):
+    effects = {claim.control: 1.0, claim.treatment: effect, claim.beside: beside}
+    for slot in schedule([arm for arm in claim.arms if effects[arm] is not None], blocks, 1):
         treated = slot.arm == claim.treatment
-        scale = 0.02 * (effect if treated else 1.0) * np.exp(rng.normal(0, 0.02))
+        scale = 0.02 * (effects[slot.arm] or 0.0) * np.exp(rng.normal(0, 0.02))
         for value in scale * np.exp(rng.normal(0, 0.1, requests)):
             found.samples.append(Sample(claim.id, slot.block, slot.order, slot.arm, "v", float(value), 700))
         moved = Counters(
@@ -276,3 +284,31 @@ def test_blocks_in_which_the_machine_itself_was_slow_are_named() -> None:
 def _frames(claim: Claim, effect: float) -> tuple[pd.DataFrame, pd.DataFrame]:
     measured = _measured(claim, effect)
     return measured.samples_frame(), measured.slots_frame()
+
+
+def test_a_third_arm_is_told_beside_the_verdict_and_has_no_part_in_it() -> None:
+    claim = _claim("search_gin")
+    assert claim.arms == ("control", "indexes", "v2")
+    alone, beside = (_measured(claim, 0.05, beside=third) for third in (None, 0.0125))
+    two = analyze_gain(claim, alone.samples_frame(), alone.slots_frame())
+    three = analyze_gain(claim, beside.samples_frame(), beside.slots_frame())
+    assert two.beside is None
+    assert three.beside is not None
+    assert three.beside.ci_low is not None
+    assert three.beside.ci_high is not None
+    assert three.beside.ci_low < 0.25 < three.beside.ci_high < 0.3
+    assert three.beside.value == pytest.approx(0.25, rel=0.1)
+    assert (two.verdict, two.samples, two.blocks) == (three.verdict, three.samples, three.blocks)
+    assert list(three.mechanism) == list(two.mechanism)
+
+
+def test_a_third_arm_of_a_check_or_of_the_mix_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "claims.toml"
+    text = CLAIMS.read_text().replace(
+        'treatment = "treatment" }\noperations = "mix"',
+        'treatment = "treatment", beside = "v2" }\noperations = "mix"',
+        1,
+    )
+    path.write_text(text)
+    with pytest.raises(SettingsError, match="a third arm beside the two is measured of"):
+        read_claims(path)
