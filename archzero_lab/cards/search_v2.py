@@ -19,9 +19,10 @@ _LOOKED_AT = 5_000
 _LOOKED_AT_FOR_A_WORD, _LOOKED_AT_FOR_MORE = 1_000, 3_000
 """Cards looked through before the words are asked: what is common is found there at once. Finding by words is dearer
 where the whole text must be compared with each card found."""
-_PART_NAMES: tuple[LiteralString, ...] = ("part_0", "part_1", "part_2")
-_PARTS = len(_PART_NAMES)
-"""Parts of a text that narrow a search down."""
+MOST_WORDS = 5_000
+"""Where more words than these can hold a text, the cards are looked through in their order instead."""
+_PARTS: tuple[LiteralString, ...] = ("part_0", "part_1", "part_2")
+"""Parts of a text that narrow a search down, by the name of their parameter."""
 _WHITE = re.compile("[ \t\n\x0b\f\r]+")  # as card_words() splits, and no other white space
 _TRIGRAM = re.compile(r"[^\W_]{3}")
 
@@ -91,23 +92,27 @@ def _search(question: CardFilter, text: str) -> tuple[LiteralString, dict[str, A
     params["by_number"] = question.cursor is None
     params["wanted"] = params["skipped"] + question.page_size
     params["enough"] = max(COUNTED, params["wanted"])
-    by_words, words = _by_words(text)
+    known, by_words, few, words = _by_words(text)
     params |= words
     one_word = _WHITE.search(text) is None
     params["looked_at"] = (_LOOKED_AT_FOR_A_WORD if one_word else _LOOKED_AT_FOR_MORE) + 25 * params["wanted"]
     # the words of one part hold the text itself; those of several only say where to look
     certain = everywhere or " WHERE true" if one_word else found
+    walked, _ = after_cursor(found, question)
     before: LiteralString = (
         "WITH near AS MATERIALIZED (SELECT c.id, c.created_at FROM (SELECT * FROM cards c" + nearby
         + " ORDER BY c.created_at DESC, c.id DESC LIMIT %(looked_at)s) c"
         " WHERE c.name ILIKE %(pattern)s OR c.description ILIKE %(pattern)s LIMIT %(enough)s"
         "), far AS MATERIALIZED (SELECT count(*) < %(wanted)s AND"
         " (SELECT count(*) FROM (SELECT FROM cards c" + nearby + " LIMIT %(looked_at)s) c) = %(looked_at)s AS wanted"
-        " FROM near"
-        "), matched AS MATERIALIZED (SELECT id, created_at FROM near WHERE NOT (SELECT wanted FROM far)"
-        " UNION SELECT c.id, c.created_at FROM cards c" + certain + " AND (SELECT wanted FROM far)" + by_words
+        " FROM near)" + known + ", matched AS MATERIALIZED (SELECT id, created_at FROM near"
+        " WHERE NOT (SELECT wanted FROM far)"
+        " UNION SELECT c.id, c.created_at FROM cards c" + certain + " AND (SELECT wanted FROM far) AND " + few
+        + by_words
         + " UNION SELECT c.id, c.created_at FROM card_changes k JOIN cards c ON c.id = k.card_id" + found
-        + " AND (SELECT wanted FROM far)) "
+        + " AND (SELECT wanted FROM far) AND " + few
+        + " UNION (SELECT c.id, c.created_at FROM cards c" + walked + " AND (SELECT wanted FROM far) AND NOT " + few
+        + " ORDER BY c.created_at DESC, c.id DESC LIMIT %(wanted)s)) "
     )  # fmt: skip
     page: LiteralString = (
         "SELECT " + CARD_COLUMNS + " FROM (SELECT c.id FROM matched c" + past_cursor
@@ -116,10 +121,12 @@ def _search(question: CardFilter, text: str) -> tuple[LiteralString, dict[str, A
     )  # fmt: skip
     total: LiteralString = "(SELECT count(*) FROM matched)"
     relation: LiteralString = (
-        "CASE WHEN (SELECT wanted FROM far) OR %(by_number)s AND (SELECT count(*) FROM near) < %(enough)s AND"
+        "CASE WHEN (SELECT wanted FROM far) THEN CASE WHEN " + few + " OR %(by_number)s"
+        " AND (SELECT count(*) FROM matched) < %(wanted)s THEN 'eq' ELSE 'gte' END"
+        " WHEN %(by_number)s AND (SELECT count(*) FROM near) < %(enough)s AND"
         " (SELECT count(*) FROM (SELECT FROM cards c" + everywhere + " LIMIT %(looked_at)s) c) < %(looked_at)s"
         " THEN 'eq' ELSE 'gte' END"
-    )
+    )  # fmt: skip
     return _answer(before, page, total, relation), params
 
 
@@ -142,14 +149,20 @@ def _parts(text: str) -> list[_Part]:
     parts = [_Part(part, at > 0, at < len(split) - 1) for at, part in enumerate(split) if part]
     parts.sort(key=lambda part: part.tells, reverse=True)
     telling = [part for part in parts if any(part.tells[:2])]
-    return telling[:_PARTS] or parts[:_PARTS]
+    return telling[: len(_PARTS)] or parts[:1]
 
 
-def _by_words(text: str) -> tuple[LiteralString, dict[str, Any]]:
-    """The condition that a card has words which can hold the text, for its most telling parts."""
+def _by_words(text: str) -> tuple[LiteralString, LiteralString, LiteralString, dict[str, Any]]:
+    """What finds cards by the words that can hold the most telling parts of a text.
+
+    Returns CTEs with those words, the condition on a card, the condition that the words are few enough to look for each
+    (that of numbers that end with 3 are not), and parameters.
+    """
+    ctes: LiteralString = ""
     sql: LiteralString = ""
-    params: dict[str, Any] = {}
-    for part, name in zip(_parts(text), _PART_NAMES, strict=False):
+    few: LiteralString = "true"
+    params: dict[str, Any] = {"most": MOST_WORDS, "one_more": MOST_WORDS + 1}
+    for part, name in zip(_parts(text), _PARTS, strict=False):
         params[name] = part.text
         if part.begins and part.ends:
             sql += " AND card_words(c.name, c.description) @> ARRAY[lower(%(" + name + ")s)]"
@@ -159,15 +172,18 @@ def _by_words(text: str) -> tuple[LiteralString, dict[str, Any]]:
             place = "starts_with(v.word, lower(%(" + name + ")s))"
         elif part.ends:
             place = "right(v.word, length(lower(%(" + name + ")s))) = lower(%(" + name + ")s)"
-        sql += (
-            " AND card_words(c.name, c.description) && ARRAY(SELECT v.word FROM card_vocabulary v"
-            " WHERE string_to_array(v.word, NULL) @> string_to_array(lower(%(" + name + ")s), NULL) AND " + place
-        )
+        like: LiteralString = ""
         if _TRIGRAM.search(part.text):  # LIKE without a trigram would read the whole index
             params[name + "_like"] = like_pattern(part.text)
-            sql += " AND v.word LIKE lower(%(" + name + "_like)s)"
-        sql += ")"
-    return sql, params
+            like = " AND v.word LIKE lower(%(" + name + "_like)s)"
+        ctes += (
+            ", " + name + " AS MATERIALIZED (SELECT coalesce(array_agg(word), '{}') AS words FROM (SELECT v.word"
+            " FROM card_vocabulary v WHERE (SELECT wanted FROM far) AND string_to_array(v.word, NULL)"
+            " @> string_to_array(lower(%(" + name + ")s), NULL) AND " + place + like + " LIMIT %(one_more)s) v)"
+        )  # fmt: skip
+        sql += " AND card_words(c.name, c.description) && (SELECT words FROM " + name + ")"
+        few += " AND (SELECT cardinality(words) <= %(most)s FROM " + name + ")"
+    return ctes, sql, "(" + few + ")", params
 
 
 def _answer(before: LiteralString, page: LiteralString, total: LiteralString, relation: LiteralString) -> LiteralString:

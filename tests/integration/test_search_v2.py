@@ -93,10 +93,15 @@ async def _same(plain: CardService, fitted: CardService, question: CardFilter) -
     return answer
 
 
-@pytest.mark.parametrize("looked_at", [5_000, 20, -480], ids=["found-nearby", "found-by-words", "by-words-alone"])
+@pytest.mark.parametrize(
+    ("looked_at", "most_words"),
+    [(5_000, 5_000), (-480, 5_000), (-480, 3)],
+    ids=["found-nearby", "found-by-words", "too-many-words"],
+)
 async def test_a_search_for_any_text_finds_what_ilike_finds(
-    plain: CardService, fitted: CardService, monkeypatch: pytest.MonkeyPatch, looked_at: int
+    plain: CardService, fitted: CardService, monkeypatch: pytest.MonkeyPatch, looked_at: int, most_words: int
 ) -> None:
+    monkeypatch.setattr(search_v2, "MOST_WORDS", most_words)
     _look_at(monkeypatch, looked_at)
     for text in SEARCHES:
         for status in (CardStatus.ACTIVE, None):
