@@ -52,8 +52,8 @@ class Questions:
                 "SELECT created_at, id FROM cards TABLESAMPLE SYSTEM (1) REPEATABLE (1) LIMIT 5000"
             )
         ]
-        words = connection.execute("SELECT name || ' ' || description FROM cards ORDER BY id LIMIT 3000").fetchall()
-        self._texts = [row[0] for row in words]
+        texts = connection.execute("SELECT name, description FROM cards ORDER BY id LIMIT 3000").fetchall()
+        self._texts = [text for row in texts for text in row if text]
 
     def path(self, kind: str) -> str:
         """A request of a kind."""

@@ -12,15 +12,21 @@ from typing import Any, LiteralString
 from archzero_lab.cards.model import CardFilter
 from archzero_lab.cards.search import CARD_COLUMNS, NEXT_CURSOR, after_cursor, like_pattern, page_statement, where
 
-COUNTED = 1_001
+COUNTED = 101
 """A total that must be counted is counted so far at most."""
-_LOOKED_AT = 5_000
-"""Cards among which those of some quality are counted."""
+_LOOKED_AT = 500
+"""Newest cards among which those of some quality are counted."""
+_ENOUGH = 1_001
+"""Cards that are found among the newest by a search, at most."""
 _LOOKED_AT_FOR_A_WORD, _LOOKED_AT_FOR_MORE = 1_000, 3_000
 """Cards looked through before the words are asked: what is common is found there at once. Finding by words is dearer
 where the whole text must be compared with each card found."""
-MOST_WORDS = 5_000
-"""Where more words than these can hold a text, the cards are looked through in their order instead."""
+MOST_WORDS, MOST_WORDS_BESIDE = 5_000, 200
+"""Where more words than these can hold a text, the cards are looked through in their order instead; a second part that
+so many words can hold narrows nothing down."""
+_SELDOM = 5
+"""A text of several words that is found so often among the newest is looked for on in their order: comparing every card
+that has those words, next to each other or not, would take longer."""
 _PARTS: tuple[LiteralString, ...] = ("part_0", "part_1", "part_2")
 """Parts of a text that narrow a search down, by the name of their parameter."""
 _WHITE = re.compile("[ \t\n\x0b\f\r]+")  # as card_words() splits, and no other white space
@@ -62,7 +68,8 @@ def _seen(question: CardFilter, page: LiteralString, params: dict[str, Any]) -> 
     condition, more = where(replace(question, min_quality=None))
     before: LiteralString = (
         "WITH seen AS MATERIALIZED (SELECT count(*) AS cards, count(*) FILTER (WHERE quality_score >= %(quality)s) AS n"
-        " FROM (SELECT c.quality_score FROM cards c" + condition + " LIMIT %(looked_at)s) some_cards) "
+        " FROM (SELECT c.quality_score FROM cards c" + condition
+        + " ORDER BY c.created_at DESC, c.id DESC LIMIT %(looked_at)s) newest) "
     )  # fmt: skip
     last: LiteralString = "count(*) < %(page_size)s AND (count(*) > 0 OR %(skipped)s = 0) AND %(by_number)s"
     total: LiteralString = (
@@ -91,10 +98,14 @@ def _search(question: CardFilter, text: str) -> tuple[LiteralString, dict[str, A
     params["limit"] = question.page_size
     params["by_number"] = question.cursor is None
     params["wanted"] = params["skipped"] + question.page_size
-    params["enough"] = max(COUNTED, params["wanted"])
+    params["enough"] = max(_ENOUGH, params["wanted"])
+    one_word = _WHITE.search(text) is None
     known, by_words, few, words = _by_words(text)
     params |= words
-    one_word = _WHITE.search(text) is None
+    if not one_word:
+        few += " AND (SELECT count(*) < %(seldom)s FROM near)"
+        params["seldom"] = _SELDOM
+    few = "(" + few + ")"
     params["looked_at"] = (_LOOKED_AT_FOR_A_WORD if one_word else _LOOKED_AT_FOR_MORE) + 25 * params["wanted"]
     # the words of one part hold the text itself; those of several only say where to look
     certain = everywhere or " WHERE true" if one_word else found
@@ -140,16 +151,14 @@ class _Part:
 
     @property
     def tells(self) -> tuple[bool, bool, int]:
-        """By how much it narrows a search down: a whole word most, one or two characters least."""
-        return self.begins and self.ends, len(self.text) > 2, len(self.text)
+        """By how much it narrows a search down: a long one most, a whole word more than a part as long."""
+        return len(self.text) > 2, self.begins and self.ends, len(self.text)
 
 
 def _parts(text: str) -> list[_Part]:
     split = _WHITE.split(text)
     parts = [_Part(part, at > 0, at < len(split) - 1) for at, part in enumerate(split) if part]
-    parts.sort(key=lambda part: part.tells, reverse=True)
-    telling = [part for part in parts if any(part.tells[:2])]
-    return telling[: len(_PARTS)] or parts[:1]
+    return sorted(parts, key=lambda part: part.tells, reverse=True)[: len(_PARTS)]
 
 
 def _by_words(text: str) -> tuple[LiteralString, LiteralString, LiteralString, dict[str, Any]]:
@@ -161,29 +170,43 @@ def _by_words(text: str) -> tuple[LiteralString, LiteralString, LiteralString, d
     ctes: LiteralString = ""
     sql: LiteralString = ""
     few: LiteralString = "true"
-    params: dict[str, Any] = {"most": MOST_WORDS, "one_more": MOST_WORDS + 1}
+    params: dict[str, Any] = {"most": MOST_WORDS, "most_beside": MOST_WORDS_BESIDE}
     for part, name in zip(_parts(text), _PARTS, strict=False):
         params[name] = part.text
-        if part.begins and part.ends:
-            sql += " AND card_words(c.name, c.description) @> ARRAY[lower(%(" + name + ")s)]"
-            continue
-        place: LiteralString = "strpos(v.word, lower(%(" + name + ")s)) > 0"
-        if part.begins:
-            place = "starts_with(v.word, lower(%(" + name + ")s))"
-        elif part.ends:
-            place = "right(v.word, length(lower(%(" + name + ")s))) = lower(%(" + name + ")s)"
-        like: LiteralString = ""
-        if _TRIGRAM.search(part.text):  # LIKE without a trigram would read the whole index
-            params[name + "_like"] = like_pattern(part.text)
-            like = " AND v.word LIKE lower(%(" + name + "_like)s)"
-        ctes += (
-            ", " + name + " AS MATERIALIZED (SELECT coalesce(array_agg(word), '{}') AS words FROM (SELECT v.word"
-            " FROM card_vocabulary v WHERE (SELECT wanted FROM far) AND string_to_array(v.word, NULL)"
-            " @> string_to_array(lower(%(" + name + ")s), NULL) AND " + place + like + " LIMIT %(one_more)s) v)"
-        )  # fmt: skip
-        sql += " AND card_words(c.name, c.description) && (SELECT words FROM " + name + ")"
-        few += " AND (SELECT cardinality(words) <= %(most)s FROM " + name + ")"
-    return ctes, sql, "(" + few + ")", params
+        known, more = _known_words(part, name)
+        params |= more
+        params[name + "_most"] = (MOST_WORDS if name == _PARTS[0] else MOST_WORDS_BESIDE) + 1
+        ctes += ", " + name + " AS MATERIALIZED (SELECT " + known + " AS words)"
+        if name == _PARTS[0]:
+            sql = " AND card_words(c.name, c.description) && (SELECT words FROM " + name + ")"
+            few = "(SELECT cardinality(words) <= %(most)s FROM " + name + ")"
+        else:  # a part that too many words can hold says nothing: the first part's condition once more
+            sql += (
+                " AND card_words(c.name, c.description) && (SELECT CASE WHEN cardinality(words) <= %(most_beside)s"
+                " THEN words ELSE (SELECT words FROM " + _PARTS[0] + ") END FROM " + name + ")"
+            )  # fmt: skip
+    return ctes, sql, few, params
+
+
+def _known_words(part: _Part, name: LiteralString) -> tuple[LiteralString, dict[str, Any]]:
+    """An expression for the array of the words that can hold a part, cut off where they are too many."""
+    if part.begins and part.ends:
+        return "ARRAY[lower(%(" + name + ")s)]", {}
+    place: LiteralString = "strpos(v.word, lower(%(" + name + ")s)) > 0"
+    if part.begins:
+        place = "starts_with(v.word, lower(%(" + name + ")s))"
+    elif part.ends:
+        place = "right(v.word, length(lower(%(" + name + ")s))) = lower(%(" + name + ")s)"
+    like: LiteralString = ""
+    params = {}
+    if _TRIGRAM.search(part.text):  # LIKE without a trigram would read the whole index
+        params[name + "_like"] = like_pattern(part.text)
+        like = " AND v.word LIKE lower(%(" + name + "_like)s)"
+    return (
+        "ARRAY(SELECT v.word FROM card_vocabulary v WHERE (SELECT wanted FROM far)"
+        " AND string_to_array(v.word, NULL) @> string_to_array(lower(%(" + name + ")s), NULL) AND " + place + like
+        + " LIMIT %(" + name + "_most)s)"
+    ), params  # fmt: skip
 
 
 def _answer(before: LiteralString, page: LiteralString, total: LiteralString, relation: LiteralString) -> LiteralString:

@@ -102,6 +102,7 @@ async def test_a_search_for_any_text_finds_what_ilike_finds(
     plain: CardService, fitted: CardService, monkeypatch: pytest.MonkeyPatch, looked_at: int, most_words: int
 ) -> None:
     monkeypatch.setattr(search_v2, "MOST_WORDS", most_words)
+    monkeypatch.setattr(search_v2, "MOST_WORDS_BESIDE", most_words // 2)
     _look_at(monkeypatch, looked_at)
     for text in SEARCHES:
         for status in (CardStatus.ACTIVE, None):
