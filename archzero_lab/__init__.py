@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from archzero_lab.jupyter.load import Load, load
     from archzero_lab.jupyter.n_plus_one import n_plus_one
     from archzero_lab.jupyter.plans import plan_diff, plan_from
+    from archzero_lab.jupyter.pool import pool
     from archzero_lab.jupyter.report import Report, report
     from archzero_lab.jupyter.run import Run, claims, load_run, runs
     from archzero_lab.jupyter.stack import explain, sql, stack
@@ -27,13 +28,13 @@ _HOMES = {
     "Requests": "arms", "Statement": "arms", "cache_keys": "contents", "degradation": "cache", "staleness": "cache",
     "Experiment": "experiment", "experiment": "experiment", "Indexes": "indexes", "indexes": "indexes",
     "Load": "load", "load": "load", "n_plus_one": "n_plus_one", "plan_diff": "plans", "plan_from": "plans",
-    "Report": "report", "report": "report", "Run": "run", "claims": "run", "load_run": "run", "runs": "run",
-    "explain": "stack", "sql": "stack", "stack": "stack",
+    "pool": "pool", "Report": "report", "report": "report", "Run": "run", "claims": "run", "load_run": "run",
+    "runs": "run", "explain": "stack", "sql": "stack", "stack": "stack",
 }  # fmt: skip
 __all__ = [
     "Experiment", "Indexes", "Load", "Report", "Requests", "Run", "Statement", "cache_keys", "cards", "claims",
     "degradation", "experiment", "explain", "indexes", "load", "load_run", "n_plus_one", "plan_diff", "plan_from",
-    "report", "runs", "sql", "stack", "staleness",
+    "pool", "report", "runs", "sql", "stack", "staleness",
 ]  # fmt: skip
 
 

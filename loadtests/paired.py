@@ -63,9 +63,9 @@ def run_slots(environment: Any) -> None:
         host = _plan["hosts"][slot["arm"]]
         _now["host"] = host
         gevent.sleep(slot["seconds"] * DROPPED_SHARE)
-        before, began = ask(host, "/api/v1/cache/stats"), time.time()
+        before, began = counters(host), time.time()
         gevent.sleep(slot["seconds"] * (1 - DROPPED_SHARE))
-        ended, after = time.time(), ask(host, "/api/v1/cache/stats")
+        ended, after = time.time(), counters(host)
         _windows.append(
             {**slot, "began": began, "ended": ended, "stats_before": before, "stats_after": after,
              "health": ask(host, "/api/v1/cache/health")}
@@ -78,6 +78,17 @@ def run_slots(environment: Any) -> None:
     with open(_plan["out"], "w") as handle:
         json.dump({"slots": _windows, "requests": rows}, handle)
     environment.runner.quit()
+
+
+def counters(host: str) -> dict[str, Any]:
+    """The cache's counters, and how many statements the service has sent and how long they took."""
+    found: dict[str, Any] = ask(host, "/api/v1/cache/stats")
+    with urllib.request.urlopen(host + "/metrics", timeout=30) as answer:
+        lines = answer.read().decode().splitlines()
+    for name, metric in (("statements", "statements_total"), ("database_s", "statement_seconds_sum")):
+        line = next(line for line in lines if line.startswith(f"archzero_database_{metric}"))
+        found[name] = float(line.rpartition(" ")[2])
+    return found
 
 
 def ask(host: str, path: str) -> Any:

@@ -93,7 +93,10 @@ def analyze_gain(
         if needed > comparison.blocks:
             warnings.append(f"so near the claim it would take about {needed - comparison.blocks} more blocks to decide")
     assert isinstance(claim.claimed.after, float)
-    met = comparison.treatment >= claim.claimed.after if claim.rises else comparison.treatment <= claim.claimed.after
+    met: bool | None = None
+    if not claim.claimed.unit:
+        after = claim.claimed.after
+        met = comparison.treatment >= after if claim.rises else comparison.treatment <= after
     return ClaimResult(
         claim=claim,
         before=comparison.control,
@@ -288,7 +291,7 @@ def _per(column: Any, requests: int) -> float | None:
     return round(float(column.sum()) / requests * 1000, 3)
 
 
-def _gain_note(claim: Claim, c: Comparison, verdict: Verdict, met: bool) -> str:
+def _gain_note(claim: Claim, c: Comparison, verdict: Verdict, met: bool | None) -> str:
     claimed = claim.claimed
     assert isinstance(claimed.after, float)
     assert claimed.improvement is not None
@@ -299,6 +302,10 @@ def _gain_note(claim: Claim, c: Comparison, verdict: Verdict, met: bool) -> str:
     sentence = f"{what} {gained}, claimed {claimed.improvement:.1%} {'more' if claim.rises else 'less'}"
     if verdict is Verdict.REFUTED:
         sentence += f": short by {(claimed.improvement - _gain(claim, c.effect_size)) * 100:.1f} points"
+    if met is None:
+        told = f"{claimed.before:g} to {claimed.after:g} {claimed.unit}"
+        before, after = in_unit(claim.unit, c.control), in_unit(claim.unit, c.treatment)
+        return f"{sentence}; before {before}, after {after} (claimed as {told})"
     before, after, was, wanted = (
         in_unit(claim.unit, value) for value in (c.control, c.treatment, claimed.before, claimed.after)
     )

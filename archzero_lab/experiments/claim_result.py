@@ -74,6 +74,7 @@ class ClaimResult:
                 "before": self.claim.claimed.before,
                 "after": self.claim.claimed.after,
                 "improvement": self.claim.claimed.improvement,
+                "unit": self.claim.claimed.unit,
             },
             "measured": {
                 "before": _finite(self.before),

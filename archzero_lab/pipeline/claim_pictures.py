@@ -53,7 +53,8 @@ def claim_pictures(
             mine = (frame[frame["claim"] == claim.id] for frame in frames)
             table = by_block(claim.metric, claim.over_ms, *mine)
             what = f"{claim.metric.replace('_', ' ')}, {claim.unit}"
-            made[claim.id] = [figures.paired_blocks(table, title, what, claim.claimed.after)]
+            line = None if claim.claimed.unit else claim.claimed.after
+            made[claim.id] = [figures.paired_blocks(table, title, what, line)]
             if told["course"] is not None:
                 assert claim.claimed.improvement is not None
                 name = f"{claim.title}: evidence"

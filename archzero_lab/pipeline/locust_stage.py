@@ -43,11 +43,11 @@ class LoadResult:
         return self.slots[self.slots["arm"] == arm].sort_values("block")
 
     def as_measured(self, claim_id: str) -> tuple[pd.DataFrame, pd.DataFrame]:
-        """Samples and slots as Measurements has them, with `ok` beside; what PostgreSQL did is not told by arm here."""
+        """Samples and slots as Measurements has them, with `ok` beside."""
         samples = self.requests.assign(claim=claim_id, service_time_s=self.requests["response_ms"] / 1000)
         sizes = self.requests.groupby(["block", "arm"]).size().rename("requests").reset_index()
         slots = self.slots.merge(sizes, on=["block", "arm"]).assign(
-            claim=claim_id, statements=np.nan, database_s=np.nan, blocks=np.nan, steal=0.0, yardstick_ms=np.nan
+            claim=claim_id, blocks=np.nan, steal=0.0, yardstick_ms=np.nan
         )
         return samples, slots
 
@@ -142,6 +142,8 @@ def _read(path: Path) -> LoadResult:
                 "seconds": slot["ended"] - slot["began"],
                 "hits": after["hits"] - before["hits"],
                 "misses": after["misses"] - before["misses"],
+                "statements": after["statements"] - before["statements"],
+                "database_s": after["database_s"] - before["database_s"],
                 "used_memory_mb": slot["health"].get("used_memory_bytes", 0) / MB,
                 "keys": slot["health"].get("keys", 0),
                 "evicted_keys": slot["health"].get("evicted_keys", 0),

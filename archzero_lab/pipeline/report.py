@@ -20,7 +20,7 @@ from archzero_lab.bootstrap.stack import Stack, running_stack
 from archzero_lab.bootstrap.yardstick import Yardstick
 from archzero_lab.cards.catalog import Catalog, read_catalog
 from archzero_lab.errors import LabError
-from archzero_lab.experiments.analysis import analyze_check, analyze_gain, analyze_range, claim_course
+from archzero_lab.experiments.analysis import claim_course
 from archzero_lab.experiments.claim_result import ClaimResult, adjust
 from archzero_lab.experiments.claims import Claim
 from archzero_lab.experiments.measurements import Measurements
@@ -31,14 +31,15 @@ from archzero_lab.pipeline import index_set_v2
 from archzero_lab.pipeline.checks import CHECKS
 from archzero_lab.pipeline.chosen_claims import arms_of, chosen_claims
 from archzero_lab.pipeline.claim_pictures import capacity_section, claim_pictures
+from archzero_lab.pipeline.claim_results import Sizes, result_of
 from archzero_lab.pipeline.environment import describe
 from archzero_lab.pipeline.locust_stage import LoadResult, run_load
+from archzero_lab.pipeline.partial_indexes import partial_indexes
 from archzero_lab.pipeline.plans import collect_index_sizes, collect_plans
 from archzero_lab.pipeline.progress import Reporter
 from archzero_lab.pipeline.question import reads_a_run
 from archzero_lab.pipeline.report_request import ReportRequest, begin
 from archzero_lab.pipeline.run_folder import RunFolder
-from archzero_lab.pipeline.self_check import margin_of
 from archzero_lab.pipeline.trials import Bench, Tried
 from archzero_lab.postgres.migrations import connect
 from archzero_lab.reporting.history import append as append_history
@@ -104,7 +105,9 @@ def make_report(settings: Settings, request: ReportRequest, reporter: Reporter) 
         indexes = collect_index_sizes(urls)
         run.write_json("indexes.json", indexes)
         sequential = request.until_decided_min > 0
-        results = adjust([_result(claim, measured, load, indexes, tables, tried, sequential) for claim in claims])
+        partial = partial_indexes(urls["treatment"]) if any(c.metric == "partial_share" for c in claims) else []
+        sizes = Sizes(indexes, tables, partial)
+        results = adjust([result_of(claim, measured, load, sizes, tried, sequential) for claim in claims])
         summary = _summary(run, request, profile, base, environment, client, results)
         run.write_json("summary.json", summary)
         with run.stage("notebooks"), reporter.work("notebooks") as tell:
@@ -248,60 +251,6 @@ def _until_decided(
         for claim in open_claims:
             size = profile.slot(claim.operations, QUANTILES.get(claim.metric))
             run_claim(claim, arms, catalog, size, blocks, request.seed, measured, yardstick=yardstick, first=blocks - 1)
-
-
-def _result(
-    claim: Claim,
-    measured: Measurements,
-    load: LoadResult | None,
-    indexes: dict[str, list[dict[str, Any]]],
-    tables: int,
-    tried: dict[str, Tried],
-    until_decided: bool,
-) -> ClaimResult:
-    if claim.operations == "checks":
-        found = tried[claim.id]
-        return analyze_check(claim, found.trials, found.failures, found.mechanism)
-    if claim.timed:
-        frames = measured.samples_frame(), measured.slots_frame()
-        return analyze_gain(claim, *frames, until_decided=until_decided, margin=margin_of(claim))
-    if claim.operations == "sizes":
-        return _index_size(claim, indexes, tables) if claim.metric == "index_size" else _index_use(claim, indexes)
-    assert load is not None
-    if claim.rule == "improvement":
-        return analyze_gain(claim, *load.as_measured(claim.id), margin=margin_of(claim))
-    slots = load.treatment(claim.treatment)
-    hits, misses = int(slots["hits"].sum()), int(slots["misses"].sum())
-    samples = int((load.requests["arm"] == claim.treatment).sum())
-    if claim.metric == "hit_rate":
-        rates = (slots["hits"] / (slots["hits"] + slots["misses"])).tolist()
-        mechanism: dict[str, Any] = {"hits": hits, "misses": misses, "moved": hits > 0}
-        return analyze_range(claim, rates, samples=samples, mechanism=mechanism, moved=hits > 0, context=load.described)
-    keys = int(slots["keys"].iloc[-1])
-    mechanism = {"keys": keys, "evicted_keys": int(slots["evicted_keys"].iloc[-1]), "moved": keys > 0}
-    memory = slots["used_memory_mb"].tolist()
-    return analyze_range(claim, memory, samples=samples, mechanism=mechanism, moved=keys > 0, context=load.described)
-
-
-def _index_size(claim: Claim, indexes: dict[str, list[dict[str, Any]]], tables: int) -> ClaimResult:
-    sizes = {arm: sum(int(index["bytes"]) for index in rows) for arm, rows in indexes.items()}
-    added = len(indexes[claim.treatment]) - len(indexes[claim.control])
-    unused = [i["name"] for i in indexes[claim.treatment] if i["scans"] == 0 and not i["constraint"]]
-    mechanism = {"indexes": added, "unused_by_this_run": sorted(unused), "moved": added > 0}
-    overhead = (sizes[claim.treatment] - sizes[claim.control]) / 1e6
-    found = analyze_range(claim, [overhead], samples=1, mechanism=mechanism, moved=added > 0)
-    return replace(found, beside=index_set_v2.size_beside(claim, indexes, tables))
-
-
-def _index_use(claim: Claim, indexes: dict[str, list[dict[str, Any]]]) -> ClaimResult:
-    """Each index that only the treatment has is a trial: unread by the whole run's workload, it fails."""
-    there = {index["name"] for index in indexes[claim.control]}
-    added = [index for index in indexes[claim.treatment] if index["name"] not in there]
-    unused = sorted(index["name"] for index in added if index["scans"] == 0)
-    scans = sum(int(index["scans"]) for index in added)
-    mechanism: dict[str, Any] = {"scans": scans, "indexes": len(added), "unused": unused, "moved": scans > 0}
-    found = analyze_check(claim, len(added), [f"{name} was not read once" for name in unused], mechanism)
-    return replace(found, beside=index_set_v2.unread_beside(claim, indexes))
 
 
 def _summary(

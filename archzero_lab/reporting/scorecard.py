@@ -115,7 +115,10 @@ def index_page(
 def _claimed(claim: dict[str, Any]) -> str:
     claimed = claim["claimed"]
     if claimed["improvement"] is not None:
-        before, after = in_unit(claim["unit"], claimed["before"]), in_unit(claim["unit"], claimed["after"])
+        before, after = (
+            f"{value:g} {claimed['unit']}" if claimed.get("unit") else in_unit(claim["unit"], value)
+            for value in (claimed["before"], claimed["after"])
+        )
         return f"{_arrow(before, after)}, {claimed['improvement']:.1%} {'more' if _rises(claim) else 'less'}"
     if claim["unit"] == "failures":
         return "never fails"

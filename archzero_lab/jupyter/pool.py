@@ -1,0 +1,78 @@
+"""Pool size against offered load in a notebook: the knee, and phase 5's setting and claims beside what is measured."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import pandas as pd
+
+from archzero_lab.bootstrap.stack import exclusive, running_stack
+from archzero_lab.jupyter.run import Words
+from archzero_lab.pipeline.pool_sweep import NEAR_BEST, formula, knees, sweep_pool
+from archzero_lab.reporting.figures import Picture
+from archzero_lab.reporting.pool_figures import pool_curves
+from archzero_lab.settings import PoolSettings, load_settings
+
+_CLAIMED = {"mean_ms": 45.0, "p95_ms": 120.0, "postgres_share": 0.35, "refused_per_min": 0.0}
+"""What phase 5 says of its pool, after: 45 ms on average, p95 120 ms, 35 % CPU, no time-out, at 500 concurrent."""
+
+
+@dataclass(frozen=True)
+class PoolSweep:
+    """What each size of the pool gave each number of users. `cells`: a row a PoolCell."""
+
+    cells: pd.DataFrame
+
+    def table(self) -> pd.DataFrame:
+        """Medians over the rounds, a row a number of users and a size; waits and holds in ms."""
+        frame = self.cells.groupby(["users", "size"]).median().drop(columns="round")
+        frame = frame.assign(acquire_wait_ms=frame.pop("acquire_wait_s") * 1000, held_ms=frame.pop("held_s") * 1000)
+        return frame.map(lambda value: float(f"{value:.3g}"))
+
+    def knees(self) -> pd.DataFrame:
+        """The smallest pool that is near the best, by number of users."""
+        return knees(self.cells)
+
+    def figure(self) -> Picture:
+        """Throughput, p95 and wait against the pool's size."""
+        return pool_curves(self.cells, self.knees())
+
+    def said(self) -> Words:
+        """Where the knee is under the most users, beside phase 5's setting and the formula."""
+        found = self.knees()
+        most, knee, best = found.index[-1], int(found["knee"].iloc[-1]), float(found["best_per_s"].iloc[-1])
+        note = (
+            f"with {most} users a pool of {knee} gives {NEAR_BEST:.0%} of the best throughput there is "
+            f"({best:g}/s); phase 5 sets {PoolSettings().max_size}, twice the cores and one is {formula()}"
+        )
+        return Words("The knee", note)
+
+    def against_claims(self) -> pd.DataFrame:
+        """Phase 5's figures for its pool beside those of the size nearest to its setting, by number of users."""
+        sizes = self.cells["size"].unique()
+        size = min(sizes, key=lambda one: abs(one - PoolSettings().max_size))
+        mine = self.cells[self.cells["size"] == size].groupby("users").median()
+        seen = pd.DataFrame(
+            {
+                "mean_ms": mine["mean_ms"],
+                "p95_ms": mine["p95_ms"],
+                "postgres_share": mine["postgres_cores"] / (os.cpu_count() or 1),
+                "refused_per_min": mine["refused_per_min"],
+            }
+        )
+        seen.loc["phase 5, after"] = pd.Series(_CLAIMED)
+        return seen.map(lambda value: float(f"{value:.3g}"))
+
+
+def pool(
+    sizes: Sequence[int] = (1, 2, 5, 15, 50), users: Sequence[int] = (1, 8, 50, 500), *, cards: int = 20_000,
+    seconds: float = 2.0, rounds: int = 3,
+) -> PoolSweep:  # fmt: skip
+    """Try each size of the pool under each number of users who do not pause; about four minutes as it stands.
+
+    lab.pool(sizes=(2, 5, 15), users=(8, 50), rounds=1).figure()
+    """
+    with exclusive("pool"), running_stack(load_settings()) as stack:
+        return PoolSweep(sweep_pool(stack, sizes, users, cards=cards, seconds=seconds, rounds=rounds))
