@@ -51,26 +51,35 @@ def migrate_status(database_url: Annotated[str, typer.Option(envvar="ARCHZERO_MI
 
 @migrate_app.command("lint")
 def migrate_lint(
-    files: Annotated[list[Path] | None, typer.Argument(help="SQL files; phase 5's migrations unless given.")] = None,
+    files: Annotated[list[Path] | None, typer.Argument(help="SQL files; ours unless given.")] = None,
     database_url: Annotated[
         str, typer.Option(envvar="ARCHZERO_SOURCE_URL", help="Also against this schema (one file); it is only read.")
     ] = "",
+    with_rows: Annotated[
+        bool,
+        typer.Option("--with-rows", help="Copy its rows too, and tell each statement's locks and time on the copy."),
+    ] = False,
 ) -> None:
     """Lint migrations by squawk, and against a schema; exit 1 on a fault.
 
-    The schema adds: subsumed by another index, ends heap-only updates, INVALID leftovers.
+    The schema adds: subsumed by another index, ends heap-only updates, INVALID leftovers; the rows: locks and times.
     """
     from archzero_lab.bootstrap.stack import exclusive, running_stack
     from archzero_lab.pipeline.lint import lint_files, lint_schema
+    from archzero_lab.pipeline.lint_locks import locks_taken
     from archzero_lab.postgres.migrations import MIGRATIONS
 
     chosen = files or [path for path in sorted(MIGRATIONS.glob("*.sql")) if not path.name.endswith(".rollback.sql")]
     if database_url and len(chosen) != 1:
         raise SettingsError("--database-url goes with one file: the migration to try on that schema")
     faults = lint_files(chosen)
+    if with_rows and not database_url:
+        raise SettingsError("--with-rows copies a database: name it with --database-url")
     if database_url:
         with exclusive("migrate lint"), running_stack(load_settings()) as stack:
             faults += lint_schema(stack, database_url, chosen[0])
+            for taken in locks_taken(stack, database_url, chosen[0]) if with_rows else []:
+                console.print(taken.in_words, highlight=False, markup=False, soft_wrap=True)
     for fault in faults:
         advice = f"; {fault.advice}" if fault.advice else ""
         console.print(f"{fault.where}: {fault.rule}: {fault.message}{advice}", highlight=False, markup=False,

@@ -116,5 +116,7 @@ def _show_plans(request: IndexRequest) -> None:
             f"{change.statement}: cost {before:,.0f} → {after:,.0f}, {'still' if same else 'then'} {used}",
             highlight=False, markup=False, soft_wrap=True,
         )  # fmt: skip
+        for step in change.steps():
+            console.print(f"  {step}", highlight=False, markup=False, soft_wrap=True)
     console.print("the planner's own estimates on restored statistics; nothing was run, nothing was timed",
                   highlight=False)  # fmt: skip

@@ -16,6 +16,7 @@ from archzero_lab.pipeline.progress import Reporter
 from archzero_lab.postgres.databases import drop_database
 from archzero_lab.postgres.foreign_copy import apply_file, copy_database
 from archzero_lab.postgres.index_catalog import list_indexes
+from archzero_lab.postgres.plan_diff import diff_plans
 from archzero_lab.postgres.plans import Plan, parse_plan
 from archzero_lab.postgres.sparse_files import make_index_sparse, make_sparse
 
@@ -32,6 +33,20 @@ class PlanChange:
     def costs(self) -> tuple[float, float]:
         """The planner's total cost before and after; an estimate, in its own unit."""
         return self.before.root.total_cost, self.after.root.total_cost
+
+    def steps(self) -> list[str]:
+        """What becomes of each step that changes, the dearest first."""
+        pairs = diff_plans(self.before, self.after).pairs
+        changed = [(pair.before, pair.after) for pair in pairs if pair.changed]
+        changed.sort(key=lambda pair: -max(step.node.total_cost for step in pair if step is not None))
+        told = []
+        for one, other in changed:
+            labels = [step.label for step in (one, other) if step is not None]
+            if one is None or other is None:
+                told.append(f"{'new' if one is None else 'gone'}: {labels[0]}")
+            elif one.label != other.label:
+                told.append(" → ".join(labels))
+        return told
 
 
 def plan_changes(stack: Stack, request: IndexRequest, reporter: Reporter) -> list[PlanChange]:

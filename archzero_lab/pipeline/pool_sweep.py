@@ -101,9 +101,10 @@ def knees(frame: pd.DataFrame) -> pd.DataFrame:
     medians = frame.groupby(["users", "size"])["throughput_per_s"].median().unstack("size")
     rows = []
     for count, row in medians.iterrows():
-        enough = row[row >= NEAR_BEST * row.max()]
-        rows.append({"users": count, "knee": int(enough.index[0]), "throughput_per_s": round(float(enough.iloc[0]), 1),
-                     "best_size": int(row.idxmax()), "best_per_s": round(float(row.max()), 1)})  # fmt: skip
+        sizes, rates = row.index.to_numpy(), row.to_numpy()
+        knee, best = int((rates >= NEAR_BEST * rates.max()).argmax()), int(rates.argmax())
+        rows.append({"users": count, "knee": int(sizes[knee]), "throughput_per_s": round(float(rates[knee]), 1),
+                     "best_size": int(sizes[best]), "best_per_s": round(float(rates[best]), 1)})  # fmt: skip
     return pd.DataFrame(rows).set_index("users")
 
 

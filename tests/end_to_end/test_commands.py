@@ -204,7 +204,8 @@ def test_a_report_measures_writes_its_files_and_refuses_a_second_one_meanwhile(
 QUICK: dict[str, dict[str, Any]] = {"05_staleness": {"reads": 2_000, "peers": False},
          "06_degradation": {"phase_s": 1.0},
          "09_own_experiment": {"blocks": 6},
-         "10_indexes": {"cards": 2_000}}  # fmt: skip
+         "10_indexes": {"cards": 2_000},
+         "12_pool": {"sizes": [2, 15], "users": [4], "cards": 2_000, "seconds": 0.5, "rounds": 1}}  # fmt: skip
 """Notebooks that measure are given less to do; their other parameters, and all of the others', keep their defaults."""
 
 

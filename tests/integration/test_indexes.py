@@ -201,6 +201,8 @@ def test_plans_without_rows_are_those_of_the_source(stack: Stack, shop: str, tmp
         assert change.before.indexes in ((), ("Order_pkey",))
         assert set(change.after.indexes) & {"order_customer", "order_customer_state"}
         assert change.costs[1] < 0.5 * change.costs[0]
+        assert any("order_customer" in step for step in change.steps())
+    assert same.steps() == []
 
 
 def test_the_busiest_statements_come_from_the_server_itself(

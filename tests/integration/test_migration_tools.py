@@ -12,6 +12,7 @@ import pytest
 from archzero_lab.bootstrap.stack import Stack
 from archzero_lab.errors import DatabaseError, SettingsError
 from archzero_lab.pipeline.lint import lint_files, lint_schema
+from archzero_lab.pipeline.lint_locks import locks_taken
 from archzero_lab.postgres.advice import advise
 from archzero_lab.postgres.databases import create_database, drop_database
 from archzero_lab.postgres.in_place import apply_in_place, read_migration
@@ -51,13 +52,35 @@ def test_a_schema_adds_to_what_the_sql_alone_tells(stack: Stack, shop: str, tmp_
     assert left[0].advice == "DROP INDEX CONCURRENTLY shop.half_built"
 
 
+def test_the_locks_of_each_statement_are_told_from_a_copy_with_all_rows(
+    stack: Stack, shop: str, tmp_path: Path
+) -> None:
+    before = state_of(shop)
+    file = tmp_path / "migration.sql"
+    file.write_text("BEGIN;\n" + MIGRATION + "CREATE TABLE shop.note (id int);\nCOMMIT;\n")
+    plain, concurrent, _, pair, _, new = locks_taken(stack, shop, file)
+    assert plain.locks == (('shop."Order"', "ShareLock"),)
+    assert "writers wait" in plain.in_words
+    assert plain.seconds > 0.001  # forty thousand rows
+    assert concurrent.locks == (("its table", "ShareUpdateExclusiveLock"),)
+    assert ("shop.customer", "AccessExclusiveLock") in pair.locks
+    assert "readers and writers wait" in pair.in_words
+    assert new.locks == ()
+    assert state_of(shop) == before
+    assert "lint" not in stack.databases()
+    file.write_text("CREATE INDEX no_such ON shop.nowhere (x);")
+    with pytest.raises(DatabaseError, match=r"on the copy, CREATE INDEX no_such.*nowhere"):
+        locks_taken(stack, shop, file)
+    assert "lint" not in stack.databases()
+
+
 def test_squawk_finds_what_blocks_writes_and_ours_have_no_fault(tmp_path: Path) -> None:
     file = tmp_path / "bad.sql"
     file.write_text("SELECT 1;\nCREATE INDEX x ON t (a);\n")
     found = lint_files([file])
     assert (f"{file}:2", "require-concurrent-index-creation") in {(fault.where, fault.rule) for fault in found}
     ours = [path for path in MIGRATIONS.glob("*.sql") if not path.name.endswith(".rollback.sql")]
-    assert len(ours) == 26
+    assert len(ours) == 34
     assert lint_files(ours) == []
     with pytest.raises(SettingsError, match=r"nowhere\.sql: no such file"):
         lint_files([tmp_path / "nowhere.sql"])
