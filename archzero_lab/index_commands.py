@@ -32,6 +32,9 @@ def indexes(
     from_pg_stat_statements: Annotated[
         int, typer.Option(min=0, help="The N statements that took the most time of that database.")
     ] = 0,
+    sample: Annotated[
+        int, typer.Option(min=0, help="Copy so many rows a table and their parents, not all; plans may differ.")
+    ] = 0,
     plans_only: Annotated[
         bool, typer.Option("--plans-only", help="Copy schema and statistics, no row: the plans before and after.")
     ] = False,
@@ -58,7 +61,7 @@ def indexes(
 
     request = IndexRequest(
         cards, seed, blocks, reads_per_write, database_url, migration, queries, from_pg_stat_statements, inventory,
-        relationships,
+        relationships, sample,
     )  # fmt: skip
     check_request(request)
     if plans_only:
@@ -74,6 +77,9 @@ def indexes(
             f"{finding.name:<{wide}} {finding.bytes / 1e6:8.1f} MB {cost:>26}  [{style}]{finding.verdict.value}[/]: "
             f"{escape(finding.why)}", highlight=False, soft_wrap=True,
         )  # fmt: skip
+    if sample:
+        console.print(f"measured on a sample of {sample:,} rows a table: sizes, plans and times of the whole differ",
+                      style="yellow", highlight=False)  # fmt: skip
     console.print(f"{found.bytes / 1e6:.1f} MB, {found.kept_bytes / 1e6:.1f} MB of it to keep", highlight=False)
     console.print(check(found.as_dict()), style="yellow" if found.slower_without_dropped else "", highlight=False,
                   soft_wrap=True)  # fmt: skip

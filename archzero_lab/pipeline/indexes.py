@@ -27,6 +27,7 @@ from archzero_lab.postgres.databases import drop_database
 from archzero_lab.postgres.foreign_copy import apply_file, copy_database
 from archzero_lab.postgres.index_catalog import list_indexes
 from archzero_lab.postgres.migrations import connect
+from archzero_lab.postgres.sampled_copy import copy_sample
 from archzero_lab.reporting.index_report import page
 from archzero_lab.servers import postgres_server
 
@@ -49,6 +50,7 @@ class IndexRequest:
     from_statistics: int = 0
     inventory: Path | None = None
     relationships: Path | None = None
+    sample: int = 0
 
 
 def check_request(request: IndexRequest) -> None:
@@ -59,6 +61,8 @@ def check_request(request: IndexRequest) -> None:
         raise SettingsError("--database-url needs --queries DIR or --from-pg-stat-statements N: what reads it")
     if not request.database_url and (request.migration or request.queries or request.from_statistics):
         raise SettingsError("--migration and --queries are for a database of your own: give --database-url")
+    if request.sample and not request.database_url:
+        raise SettingsError("--sample is of a database of your own: give --database-url, or --cards for phase 5's")
     if request.migration is not None and not request.migration.is_file():
         raise SettingsError(f"--migration {request.migration}: no such file")
 
@@ -135,11 +139,19 @@ def _by_card(ids: list[str]) -> list[Case]:
 def _copy(stack: Stack, request: IndexRequest, reporter: Reporter) -> Iterator[tuple[str, list[str], list[Case], str]]:
     assert request.migration is not None
     programs, texts = programs_of(stack), texts_of(request)
-    with raw_connection(request.database_url) as source:
-        _fits(source.execute("SELECT pg_database_size(current_database())").fetchone())
     name = stack.database_name("copy")
-    with reporter.work("copy"):
-        url = copy_database(request.database_url, stack.postgres_url, name, programs)
+    if request.sample:
+        with reporter.work("sample"):
+            url = copy_sample(
+                request.database_url, stack.postgres_url, name, programs, request.sample, request.seed or 1
+            )
+        held = f"a sample of {request.sample:,} rows a table: its plans and times are not those of the whole database"
+    else:
+        with raw_connection(request.database_url) as source:
+            _fits(source.execute("SELECT pg_database_size(current_database())").fetchone())
+        with reporter.work("copy"):
+            url = copy_database(request.database_url, stack.postgres_url, name, programs)
+        held = "a copy of the whole database"
     try:
         before = _names(url)
         with raw_connection(url) as connection:
@@ -149,7 +161,7 @@ def _copy(stack: Stack, request: IndexRequest, reporter: Reporter) -> Iterator[t
             with connect(url, autocommit=True) as connection:
                 connection.execute("ANALYZE")
         new = [index for index in _names(url) if index not in before]
-        yield url, new, cases, f"{request.migration.name} on a copy of the whole database"
+        yield url, new, cases, f"{request.migration.name} on {held}"
     finally:
         drop_database(stack.postgres_url, name)
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 import subprocess
 import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Literal
 
@@ -30,32 +32,59 @@ _CONTENTS: dict[Contents, tuple[list[str], list[list[str]]]] = {
 """What is copied -> options of pg_dump, of each run of pg_restore; the schema always."""
 
 
+@contextmanager
+def dump_sections(
+    source_url: str, server_url: str, name: str, programs: Path
+) -> Iterator[tuple[str, Callable[[], None]]]:
+    """A new database with the source's tables and nothing else yet; call what comes beside its URL for the rest.
+
+    For rows that are not all copied: keys, indexes and triggers are made once they are there. Dropped where the block
+    raises. Raises DatabaseError.
+    """
+    with tempfile.TemporaryDirectory(prefix="archzero-copy-") as folder:
+        dump = Path(folder) / "dump"
+        _dump(source_url, programs, dump, ["--schema-only"])
+        url = create_database(server_url, name)
+        try:
+            _restore(url, programs, dump, ["--section=pre-data"])
+            yield url, lambda: _restore(url, programs, dump, ["--section=post-data"])
+        except BaseException:
+            drop_database(server_url, name)
+            raise
+
+
+def _dump(source_url: str, programs: Path, dump: Path, options: list[str]) -> None:
+    with connect(source_url, autocommit=True) as source:
+        version = source.info.server_version // 10_000
+        if version < OLDEST:
+            raise DatabaseError(f"PostgreSQL {version} at {source_url} is too old; {OLDEST} or newer can be copied")
+    _run(
+        [str(programs / "pg_dump"), "--format=custom", "--compress=0", "--no-owner", "--no-privileges",
+         "--no-publications", "--no-subscriptions", "--lock-wait-timeout=5000", f"--file={dump}", *options],
+        source_url, "reading it", {"PGOPTIONS": _GENTLE},
+    )  # fmt: skip
+
+
+def _restore(url: str, programs: Path, dump: Path, options: list[str]) -> None:
+    _run(
+        [str(programs / "pg_restore"), "--no-owner", "--no-privileges", "--exit-on-error", *options, str(dump)],
+        url, "writing the copy", {},
+    )  # fmt: skip
+
+
 def copy_database(source_url: str, server_url: str, name: str, programs: Path, contents: Contents = "rows") -> str:
     """Copy `source_url`'s schema into a new database of our server, with its rows, its statistics or neither; the URL.
 
     One REPEATABLE READ snapshot, read only, a lock waited for 5 s at most. Nothing of the copy is left where it fails.
     Raises DatabaseError: no permission, a server that is too old, an extension that our server has not.
     """
-    with connect(source_url, autocommit=True) as source:
-        version = source.info.server_version // 10_000
-        if version < OLDEST:
-            raise DatabaseError(f"PostgreSQL {version} at {source_url} is too old; {OLDEST} or newer can be copied")
     with tempfile.TemporaryDirectory(prefix="archzero-copy-") as folder:
         dump = Path(folder) / "dump"
-        _run(
-            [str(programs / "pg_dump"), "--format=custom", "--compress=0", "--no-owner", "--no-privileges",
-             "--no-publications", "--no-subscriptions", "--lock-wait-timeout=5000", f"--file={dump}",
-             *_CONTENTS[contents][0]],
-            source_url, "reading it", {"PGOPTIONS": _GENTLE},
-        )  # fmt: skip
+        _dump(source_url, programs, dump, _CONTENTS[contents][0])
         url = create_database(server_url, name)
         try:
             for options in _CONTENTS[contents][1]:
-                _run(
-                    [str(programs / "pg_restore"), "--no-owner", "--no-privileges", "--exit-on-error", *options,
-                     str(dump)],
-                    url, "writing the copy", {},
-                )  # fmt: skip
+                _restore(url, programs, dump, options)
             if contents == "rows":
                 with connect(url, autocommit=True) as connection:
                     connection.execute("VACUUM ANALYZE")
