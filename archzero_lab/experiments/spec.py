@@ -96,7 +96,7 @@ PROFILES = {
     for profile in (
         Profile(
             "smoke", 20_000, 12, SlotSize(5, 15), SlotSize(50, 200), SlotSize(5, 10), SlotSize(6, 12),
-            load_blocks=8, load_slot_s=1.2, load_warm_up_s=4, load_users=8, limit_s=90,
+            load_blocks=8, load_slot_s=1.2, load_warm_up_s=4, load_users=8, limit_s=120,
         ),
         Profile(
             "standard", 100_000, 20, SlotSize(8, 16), SlotSize(200, 600), SlotSize(5, 10), SlotSize(6, 12),

@@ -70,16 +70,17 @@ def print_scorecard(console: Console, summary: dict[str, Any]) -> None:
     table = Table(
         title=f"{headline(summary)}  ({summary['cards']:,} cards, {summary['profile']})", title_justify="left"
     )
-    told = rows(summary)
-    third = any(row["beside"] for row in told)
-    for column in ("claim", "claimed", "measured", "95 % interval", "verdict", *(["instead"] if third else [])):
+    for column in ("claim", "claimed", "measured", "95 % interval", "verdict"):
         table.add_column(column, overflow="fold")
+    told = rows(summary)
     for row in told:
         style = _STYLE[row["verdict"]]
         verdict = f"[{style}]{row['mark']} {row['verdict']}[/]"
-        table.add_row(row["title"], row["claimed"], row["measured"], row["interval"], verdict,
-                      *([row["beside"]] if third else []))  # fmt: skip
+        table.add_row(row["title"], row["claimed"], row["measured"], row["interval"], verdict)
     console.print(table)
+    for row in told:
+        if row["beside"]:
+            console.print(f"  {row['title']} by {row['beside']}", highlight=False)
     for claim in summary["claims"]:
         for warning in claim["warnings"]:
             console.print(f"  {claim['title']}: {warning}", style="yellow")
