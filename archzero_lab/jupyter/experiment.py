@@ -44,15 +44,18 @@ class Experiment:
                 )  # fmt: skip
             except BaseException as error:  # told to whoever asks for the result, in their own cell
                 self._error = error
+            finally:
+                self._ended.set()
 
+        # an event, as a join that is interrupted takes a thread that goes on for ended (CPython before 3.13)
+        self._ended = threading.Event()
         # a daemon: a kernel that is closed or restarted waits for nothing
-        self._thread = threading.Thread(target=measure, daemon=True, name="archzero-lab experiment")
-        self._thread.start()
+        threading.Thread(target=measure, daemon=True, name="archzero-lab experiment").start()
 
     @property
     def running(self) -> bool:
         """Whether it is still measuring."""
-        return self._thread.is_alive()
+        return not self._ended.is_set()
 
     @property
     def progress(self) -> float:
@@ -74,11 +77,11 @@ class Experiment:
     def wait(self) -> OwnResult:
         """The result, once there is one. Raises what went wrong: MeasurementError for an arm that raised."""
         try:
-            while self._thread.is_alive():
-                self._thread.join(_LOOK_S)
+            while not self._ended.wait(_LOOK_S):
+                pass
         except KeyboardInterrupt:
             self.stop()
-            self._thread.join()
+            self._ended.wait()
         if self._error is not None:
             raise self._error
         assert self._result is not None

@@ -49,6 +49,9 @@ class LoadResult:
         slots = self.slots.merge(sizes, on=["block", "arm"]).assign(
             claim=claim_id, blocks=np.nan, steal=0.0, yardstick_ms=np.nan
         )
+        for counted in ("statements", "database_s"):
+            if counted not in slots:
+                slots[counted] = np.nan  # an older run did not ask
         return samples, slots
 
 

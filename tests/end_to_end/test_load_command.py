@@ -185,7 +185,7 @@ def test_the_web_ui_has_classes_shapes_and_a_live_page_and_leaves_nothing(enviro
         (["--host", "http://example.org"], "where it is: --i-own-this-host example.org"),
         (["--host", "nonsense"], "give a URL such as http://127.0.0.1:3000"),
         (["--shape", "zigzag"], "unknown shape 'zigzag'; known: constant, ramp"),
-        (["--arm", "turbo"], "unknown arm 'turbo'; known: control, indexes, cache, treatment, near"),
+        (["--arm", "turbo"], "unknown arm 'turbo'; known: control, indexes, cache, treatment, v2, v2-cache, near"),
         (["--rate", "5", "--users", "3"], "--rate is an open workload and --users a closed one"),
         (["--shape", "replay"], "--shape replay and --replay FILE go together"),
         (["--master"], "--master has workers on other machines"),
