@@ -15,7 +15,7 @@ from typing import Any
 
 from archzero_lab.bootstrap.services import start_service
 from archzero_lab.bootstrap.stack import Stack
-from archzero_lab.pipeline.trials import Bench, Tried, call
+from archzero_lab.pipeline.trials import Bench, Tried, call, metric
 from archzero_lab.postgres.migrations import connect
 from archzero_lab.settings import PoolSettings
 
@@ -49,9 +49,9 @@ def statements_by_items(stack: Stack, database_url: str, ids: list[str]) -> dict
         for name, ask in _sized(ids).items():
             found[name] = {}
             for size in ITEMS:
-                before = _counted(service.url, "archzero_database_statements_total")
+                before = int(metric(service.url, "archzero_database_statements_total"))
                 status, _ = ask(service.url, size)
-                sent = _counted(service.url, "archzero_database_statements_total") - before
+                sent = int(metric(service.url, "archzero_database_statements_total")) - before
                 found[name][size] = sent if 200 <= status < 300 else 0
     finally:
         stack.registry.stop(service.record)
@@ -83,15 +83,6 @@ def _sized(ids: list[str]) -> dict[str, Callable[[str, int], tuple[int, Any]]]:
     }
 
 
-def _counted(url: str, name: str) -> int:
-    """A counter of the service's metrics, over its processes."""
-    with urllib.request.urlopen(url + "/metrics", timeout=10) as answer:
-        for line in answer.read().decode().splitlines():
-            if line.startswith(name):
-                return int(float(line.rpartition(" ")[2]))
-    return 0
-
-
 @dataclass(frozen=True)
 class _Answer:
     status: int
@@ -117,7 +108,7 @@ def pool_no_exhaustion(bench: Bench) -> Tried:
                 refused.release()
             return found
 
-        before = _counted(service.url, "archzero_pool_refused_total")
+        before = int(metric(service.url, "archzero_pool_refused_total"))
         with connect(bench.database_url) as holder, ThreadPoolExecutor(_AT_ONCE) as clients:
             holder.execute("LOCK TABLE cards IN ACCESS EXCLUSIVE MODE")
             asked = [clients.submit(ask, number) for number in range(_AT_ONCE)]
@@ -129,7 +120,7 @@ def pool_no_exhaustion(bench: Bench) -> Tried:
             right = answer.status == 200 or (answer.status == 503 and answer.retry_after is not None)
             tried.trial(right, f"status {answer.status}, Retry-After {answer.retry_after}")
         tried.trial(told == _AT_ONCE - _POOL, f"{_AT_ONCE - _POOL - told} requests hung for {_HANGS_S:g} s")
-        counted = _counted(service.url, "archzero_pool_refused_total") - before
+        counted = int(metric(service.url, "archzero_pool_refused_total")) - before
         tried.trial(counted == told, f"{told} requests were refused, {counted} counted")
         for _ in range(10):
             tried.trial(_get(service.url + "/api/v1/cards?pageSize=1").status == 200, "not well again after the lock")

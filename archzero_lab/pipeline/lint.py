@@ -13,11 +13,11 @@ from archzero_lab.bootstrap.stack import Stack
 from archzero_lab.errors import LabError, SettingsError
 from archzero_lab.experiments.index_writes import hot_lost
 from archzero_lab.pipeline.index_experiment import raw_connection
+from archzero_lab.pipeline.indexes import programs_of
 from archzero_lab.postgres.databases import drop_database
 from archzero_lab.postgres.foreign_copy import apply_file, copy_database
 from archzero_lab.postgres.index_catalog import Index, list_indexes, redundant
 from archzero_lab.postgres.migrations import Connection
-from archzero_lab.servers import postgres_server
 
 
 @dataclass(frozen=True)
@@ -59,8 +59,7 @@ def lint_schema(stack: Stack, database_url: str, migration: Path) -> list[Fault]
     """
     if not stack.ours:
         raise LabError("linting against a schema wants the lab's own server; unset ARCHZERO_DATABASE_URL")
-    embedded = stack.settings.servers != "system"
-    programs = postgres_server.embedded_programs() if embedded else postgres_server.system_programs()
+    programs = programs_of(stack)
     faults = []
     with raw_connection(database_url) as source:
         source.execute("SET default_transaction_read_only = on")

@@ -6,7 +6,6 @@ import os
 import random
 import threading
 import time
-import urllib.request
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass, replace
@@ -20,6 +19,7 @@ from archzero_lab.bootstrap.stack import Stack
 from archzero_lab.cards.catalog import Catalog, read_catalog
 from archzero_lab.errors import LabError, MeasurementError
 from archzero_lab.pipeline.resources import Sampler
+from archzero_lab.pipeline.trials import metric
 from archzero_lab.postgres.migrations import Connection, connect
 from archzero_lab.settings import PoolSettings
 from archzero_lab.stats.estimates import quantile
@@ -207,14 +207,6 @@ def _cell(
 
 
 def _pool_totals(url: str) -> dict[str, float]:
-    names = {
-        "waits": "acquire_wait_seconds_count",
-        "waited_s": "acquire_wait_seconds_sum",
-        "held_s": "held_seconds_sum",
-    }
-    with urllib.request.urlopen(url + "/metrics", timeout=30) as answer:
-        lines = answer.read().decode().splitlines()
-    return {
-        name: sum(float(line.rpartition(" ")[2]) for line in lines if line.startswith(f"archzero_pool_{metric}"))
-        for name, metric in names.items()
-    }
+    wait, held = "archzero_pool_acquire_wait_seconds", "archzero_pool_held_seconds"
+    names = {"waits": wait + "_count", "waited_s": wait + "_sum", "held_s": held + "_sum"}
+    return {name: metric(url, counted) for name, counted in names.items()}

@@ -46,6 +46,13 @@ class Bench:
         return found
 
 
+def metric(url: str, name: str) -> float:
+    """The sum of a service's metric of that name, over its processes; 0 where there is none."""
+    with urllib.request.urlopen(url + "/metrics", timeout=30) as answer:
+        lines = answer.read().decode().splitlines()
+    return sum(float(line.rpartition(" ")[2]) for line in lines if line.startswith((name + " ", name + "{")))
+
+
 def call(url: str, method: str, path: str, body: Any = None, **headers: str) -> tuple[int, Any]:
     """(status, JSON) of a request to a service; (0, reason) where there was no answer. A text is sent as JSON Lines."""
     data = None if body is None else (body if isinstance(body, str) else json.dumps(body)).encode()

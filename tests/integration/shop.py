@@ -41,13 +41,13 @@ CREATE UNIQUE INDEX order_once ON shop."Order" (placed, id);
 
 
 @contextmanager
-def somebodys_database(stack: Stack, purpose: str) -> Iterator[str]:
-    """Its URL, for as long as the block runs."""
+def somebodys_database(stack: Stack, purpose: str, made_by: str = SHOP) -> Iterator[str]:
+    """The URL of a database that this SQL has made, for as long as the block runs."""
     name = stack.database_name(purpose)
     url = create_database(stack.postgres_url, name)
     try:
         with connect(url, autocommit=True) as connection:
-            connection.execute(SHOP.encode())
+            connection.execute(made_by.encode())
         yield url
     finally:
         drop_database(stack.postgres_url, name)

@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
-
 import pytest
 
 from archzero_lab.bootstrap.stack import Stack
 from archzero_lab.errors import DatabaseError, SettingsError
 from archzero_lab.pipeline.indexes import IndexRequest, check_request, programs_of
-from archzero_lab.postgres.databases import create_database, drop_database
+from archzero_lab.postgres.databases import drop_database
 from archzero_lab.postgres.migrations import connect
 from archzero_lab.postgres.sampled_copy import copy_sample
 from tests.integration.shop import somebodys_database
@@ -49,18 +46,6 @@ ANALYZE;
 """
 
 
-@contextmanager
-def _trees(stack: Stack) -> Iterator[str]:
-    name = stack.database_name("trees")
-    url = create_database(stack.postgres_url, name)
-    try:
-        with connect(url, autocommit=True) as connection:
-            connection.execute(TREES.encode())
-        yield url
-    finally:
-        drop_database(stack.postgres_url, name)
-
-
 def _counts(url: str) -> dict[str, int]:
     found = {}
     with connect(url) as connection:
@@ -73,7 +58,7 @@ def _counts(url: str) -> dict[str, int]:
 
 def test_a_sample_has_about_so_many_rows_and_every_parent_they_need(stack: Stack) -> None:
     name = stack.database_name("sampled")
-    with _trees(stack) as source:
+    with somebodys_database(stack, "trees", TREES) as source:
         before = _counts(source)
         try:
             counts = []
