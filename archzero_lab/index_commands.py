@@ -64,6 +64,8 @@ def indexes(
         relationships, sample,
     )  # fmt: skip
     check_request(request)
+    if plans_only and sample:
+        raise SettingsError("--plans-only copies no row and --sample some: give one of them")
     if plans_only:
         _show_plans(request)
         return

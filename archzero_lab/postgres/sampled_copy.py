@@ -53,9 +53,10 @@ class _ForeignKey:
 def copy_sample(source_url: str, server_url: str, name: str, programs: Path, rows: int, seed: int = 1) -> str:
     """Copy the schema and about `rows` rows of each table, with the parents of those, into a new database; its URL.
 
-    One REPEATABLE READ snapshot, read only. Blocks are drawn at random (TABLESAMPLE SYSTEM, repeatable by the seed); a
-    table with fewer rows comes whole. Parents are added until no foreign key misses one, and the keys are made after
-    that, by which PostgreSQL checks every row. Statistics are of the sample. Raises DatabaseError.
+    All rows are of one REPEATABLE READ snapshot, read only; the schema is read before. Blocks are drawn at random
+    (TABLESAMPLE SYSTEM, repeatable by the seed); a table with fewer rows comes whole. Parents are added until no
+    foreign key misses one, and the keys are made after that, by which PostgreSQL checks every row. Statistics are of
+    the sample. Raises DatabaseError.
     """
     with dump_sections(source_url, server_url, name, programs) as (url, finish):
         try:

@@ -63,6 +63,22 @@ def test_help_lists_the_commands_in_well_under_a_second(environment: dict[str, s
         (["report", "--inventory", "/nowhere.jsonl"], "does not exist"),
         (["migrate", "up", "--database-url", "postgresql://u:s3cret@127.0.0.1:1/x"], "cannot connect"),
         (["analyze"], "start one with ./lab up"),
+        (["migrate", "lint", "--with-rows"], "name it with --database-url"),
+        (
+            [
+                "indexes",
+                "--database-url",
+                "postgresql://u:s3cret@127.0.0.1:1/x",
+                "--migration",
+                str(ROOT / "sql" / "schema.sql"),
+                "--from-pg-stat-statements",
+                "5",
+                "--plans-only",
+                "--sample",
+                "10",
+            ],
+            "give one of them",
+        ),
         (["fly"], "No such command"),
     ],
 )
