@@ -141,7 +141,8 @@ def run_own(
 
 def result_of(arms: dict[str, OwnArm], course: Course, metric: str, margin: float) -> OwnResult:
     """The verdict on what a course holds, whole blocks only."""
-    frame = pd.DataFrame(course.rows, columns=["block", "order", "arm", "calls", "ms", "steal"])
+    rows = list(course.rows)  # while the course goes on, a table of the list that grows would be of two lengths
+    frame = pd.DataFrame(rows, columns=["block", "order", "arm", "calls", "ms", "steal"])
     whole = frame[frame.groupby("block")["arm"].transform("nunique") == 2]
     mechanism = pd.DataFrame({name: arm.described for name, arm in arms.items()}).T
     if whole.empty:

@@ -82,7 +82,7 @@ def show(running: Watched) -> None:
             told.value = f"{running.progress:.0%}" + (f", about {left:.0f} s left" if left is not None else "")
             if running.progress != seen:
                 seen = running.progress
-                outcome.update(HTML(running.so_far_html()))
+                outcome.update(HTML(_looked(running)))
             if pulse.beats and time.monotonic() - beat >= _BEAT_S:
                 beat = time.monotonic()
                 # in a thread: a database that is slow to answer must not hold the kernel
@@ -104,6 +104,14 @@ def show(running: Watched) -> None:
 
 
 _FOLLOWING: set[Any] = set()
+
+
+def _looked(running: Watched) -> str:
+    """What can be said meanwhile; where looking fails, that, as the panel must follow to the end all the same."""
+    try:
+        return running.so_far_html()
+    except Exception as error:
+        return f"<p>could not look: {html.escape(f'{type(error).__name__}: {error}')}</p>"
 
 
 def _counters(rows: Sequence[Mapping[str, float | None]]) -> str:

@@ -40,17 +40,17 @@ class Pulse:
         self._connection: psycopg.Connection[tuple[object, ...]] | None = None
         self._names: list[str] = []
         self._before: dict[str, float] = {}
-        settings = load_settings()
-        kept = kept_stack(settings)
-        if kept is None:
-            return
         try:
+            settings = load_settings()
+            kept = kept_stack(settings)
+            if kept is None:
+                return
             urls = arm_urls(kept, "up")
             self._service = status(settings)["service"]["url"] or ""
             self._names = [url.rpartition("/")[2].partition("?")[0] for url in urls.values()]
             # to the maintenance database: a reading must not count itself
             self._connection = connect(kept.postgres_url, autocommit=True)
-        except (LabError, psycopg.Error):
+        except (LabError, psycopg.Error, OSError, KeyError):  # a stack that is just being started or ended
             self.close()
 
     @property

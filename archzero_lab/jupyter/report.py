@@ -128,7 +128,7 @@ class Report:
     def so_far_html(self) -> str:
         """Stage, table and the narrowing interval of the claim that is being measured; for looking."""
         body = f"<p>{html.escape(self._stage)}; a ratio below 1 is faster after</p>{_table(self.so_far())}"
-        newest = next(reversed(self._ms), None)
+        newest = next(reversed(list(self._ms)), None)
         if newest is None:
             return body
         found = self._compared(newest)
@@ -158,7 +158,8 @@ class Report:
         show(self)
 
     def _compared(self, claim_id: str) -> Comparison | None:
-        claim, blocks = self._claims[claim_id], self._ms.get(claim_id, [])
+        # a copy: the thread that follows the report goes on adding blocks
+        claim, blocks = self._claims[claim_id], list(self._ms.get(claim_id, []))
         if not blocks:
             return None
         return compare([block[claim.control] for block in blocks], [block[claim.treatment] for block in blocks])

@@ -17,14 +17,16 @@ CELLS = [
     "shown = []\nget_ipython().display_pub.register_hook(lambda m: shown.append(m['content']) or m)\n"
     "def html_with(text):\n    return [h for c in shown if text in (h := c['data'].get('text/html', ''))]",
     "began = time.perf_counter()\n"
-    "found = lab.experiment(lambda: sum(range(3000)), lambda: sum(range(9000)), blocks=400, calls=50)\n"
+    # of 400 blocks that take minutes: it ends when it is told to
+    "found = lab.experiment(lambda: time.sleep(0.005), lambda: time.sleep(0.01), blocks=400, calls=20)\n"
     "found",
     # the cell before has ended while its experiment goes on
     "print(found.running, time.perf_counter() - began < 30)",
-    "while found.progress == 0:\n    time.sleep(0.01)\nfound.stop()\nresult = found.wait()\n"
+    "import asyncio\nwhile not html_with('so far '):\n    await asyncio.sleep(0.05)\n"
+    "found.stop()\nresult = found.wait()\n"
     "print(len(result.blocks) // 2 < 400, result.verdict.value, found.running)\nprint(result.warnings)",
     # the panel follows on the kernel's loop: between cells it gets its turn
-    "import asyncio, ipywidgets\n"
+    "import ipywidgets\n"
     "async def until(wanted):\n"
     "    while not any(wanted in w.value for w in list(ipywidgets.Widget.widgets.values())"
     " if isinstance(w, ipywidgets.HTML)):\n"
@@ -36,6 +38,14 @@ CELLS = [
     "print([thread.name for thread in threading.enumerate() if 'experiment' in thread.name])",
     "lab.experiment(lambda: 1, lambda: 1 / 0, blocks=6)",
     "while not html_with('ZeroDivisionError'):\n    await asyncio.sleep(0.05)\nprint(html_with('ZeroDivisionError'))",
+    "from archzero_lab.jupyter.panel import show\n"
+    "class Blind:\n    running, progress, seconds_left = True, 0.5, None\n"
+    "    def so_far_html(self):\n        raise ValueError('no eyes')\n"
+    "    def _repr_html_(self):\n        return '<p>its outcome</p>'\n"
+    "blind = Blind()\nshow(blind)",
+    "while not html_with('could not look: ValueError: no eyes'):\n    await asyncio.sleep(0.05)\n"
+    "blind.running = False\n"
+    "while not html_with('its outcome'):\n    await asyncio.sleep(0.05)\nprint('followed to its end')",
     "lab.experiment('SELECT 1', 'SELEC 1', metric='p51')",
     "print('alive')",
 ]
@@ -75,10 +85,14 @@ def test_no_thread_is_left_and_an_arm_that_raises_is_told_below_the_panel(ran: l
     assert "treatment raised ZeroDivisionError in block 1 of 6: division by zero" in _text(ran[7])
 
 
+def test_a_look_that_fails_is_told_and_the_panel_follows_to_the_end(ran: list[Any]) -> None:
+    assert _text(ran[9]).strip() == "followed to its end"
+
+
 def test_an_error_of_ours_is_one_line_without_any_magic_and_the_kernel_lives(ran: list[Any]) -> None:
-    (error,) = [output for output in ran[8].outputs if output.output_type == "error"]
+    (error,) = [output for output in ran[10].outputs if output.output_type == "error"]
     assert error.ename == "UnknownNameError"
     assert len(error.traceback) == 1
     assert error.traceback[0].startswith("UnknownNameError: unknown metric 'p51'")
-    assert _text(ran[9]).strip() == "alive"
-    assert not any(output.output_type == "error" for cell in ran[:8] for output in cell.outputs)
+    assert _text(ran[11]).strip() == "alive"
+    assert not any(output.output_type == "error" for cell in ran[:10] for output in cell.outputs)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import sys
 import threading
 import time
 from collections.abc import Callable
@@ -70,6 +71,21 @@ def test_stopping_ends_after_the_block_and_keeps_what_was_measured() -> None:
     assert 1 <= len(result.blocks) // 2 < 1_000
     assert result.blocks.groupby("block")["arm"].nunique().eq(2).all()
     assert any(f"stopped after {len(result.blocks) // 2} of 1000 blocks" in warning for warning in result.warnings)
+
+
+def test_one_may_look_at_every_moment_while_blocks_arrive() -> None:
+    before = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)  # a thread may lose its turn within any step of building a table
+    try:
+        found = experiment(lambda: None, lambda: None, blocks=4_000, calls=1)
+        looks = 0
+        while found.running and looks < 60:
+            assert "<p>" in found.so_far_html()
+            looks += 1
+        found.stop().wait()
+    finally:
+        sys.setswitchinterval(before)
+    assert looks > 5
 
 
 def test_below_six_blocks_nothing_is_decided() -> None:
