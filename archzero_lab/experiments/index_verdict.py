@@ -60,11 +60,29 @@ class Loss:
 
 
 @dataclass(frozen=True)
+class UpdateCost:
+    """What an index adds to an update of one column of a row, all other indexes there, paired with it without.
+
+    `hot` and `hot_without` are the shares of these updates that were heap-only, with the index and without it.
+    """
+
+    column: str
+    ms: float
+    ci_low: float
+    ci_high: float
+    wal_records: float
+    wal_bytes: float
+    hot: float
+    hot_without: float
+
+
+@dataclass(frozen=True)
 class WriteCost:
     """What an index adds to the insert of a row, paired with the same insert without it.
 
     `ms` with its interval is the added time a row. WAL is counted, without full-page images. `hot_lost` names the
-    columns whose updates are heap-only without this index and are not with it.
+    columns whose updates can be heap-only without this index and cannot with it. `update` None: no column of it could
+    be updated by itself.
     """
 
     ms: float
@@ -73,6 +91,18 @@ class WriteCost:
     wal_records: float
     wal_bytes: float
     hot_lost: tuple[str, ...]
+    update: UpdateCost | None = None
+
+    @property
+    def dearest(self) -> tuple[str, float]:
+        """The write that it adds most to, and the ms; of an insert not told from nothing, the most that it may be.
+
+        An update counts where its cost can be told from nothing: it stands beside all that the other indexes take.
+        """
+        insert = max(self.ms if self.ci_low > 0 else self.ci_high, 0.0)
+        if self.update is not None and self.update.ci_low > 0 and self.update.ms > insert:
+            return f"update of {self.update.column}", self.update.ms
+        return "insert", insert
 
     @property
     def in_words(self) -> str:
@@ -83,8 +113,28 @@ class WriteCost:
 
 
 @dataclass(frozen=True)
+class WriteRate:
+    """A write of a table ("" inserts whole rows, else `column` is updated) with all of a migration's indexes, none of
+    them, and those alone that are to be kept: rows a second, WAL and heap-only share a row.
+
+    `times`: rows a second over those with all, with their interval; above 1 is faster.
+    """
+
+    table: str
+    column: str
+    rows_per_s: Mapping[str, float]
+    wal_records: Mapping[str, float]
+    wal_bytes: Mapping[str, float]
+    hot: Mapping[str, float]
+    times: Mapping[str, tuple[float, float, float]]
+
+
+@dataclass(frozen=True)
 class Finding:
-    """An index and what came of it. `reads_a_write`: from so many reads of `best` for each write on it pays."""
+    """An index and what came of it.
+
+    `reads_a_write`: from so many reads of `best` for each of the dearest writes (`WriteCost.dearest`) on it pays.
+    """
 
     name: str
     table: str
@@ -110,6 +160,7 @@ class IndexReport:
     findings: tuple[Finding, ...]
     whole: tuple[Loss, ...]
     without_dropped: tuple[Loss, ...]
+    writes: tuple[WriteRate, ...]
     rows: dict[str, int]
     server: str
 
@@ -199,10 +250,11 @@ def judge(
         return IndexVerdict.DROP_UNUSED, "its statements are as fast without any index", None, None
     best = max(slower, key=lambda loss: loss.without_ms - loss.with_ms)
     told = f"{best.statement}: {best.with_ms:.3g} → {best.without_ms:.3g} ms without it"
-    if cost is None or cost.ci_high <= 0:
+    write, dear = cost.dearest if cost is not None else ("insert", 0.0)
+    if dear <= 0:
         return IndexVerdict.KEEP, f"{told}; its cost to a write was not seen", 0.0, best.statement
-    # of a cost that cannot be told from nothing, the most that it may be
-    reads = (cost.ms if cost.ci_low > 0 else cost.ci_high) / (best.without_ms - best.with_ms)
+    reads = dear / (best.without_ms - best.with_ms)
     if reads > reads_per_write:
-        return IndexVerdict.TOO_DEAR, f"{told}; pays above {reads:,.0f} such reads a write", reads, best.statement
+        why = f"{told}; pays above {reads:,.0f} such reads an {write}"
+        return IndexVerdict.TOO_DEAR, why, reads, best.statement
     return IndexVerdict.KEEP, told, reads, best.statement

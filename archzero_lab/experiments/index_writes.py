@@ -1,130 +1,106 @@
-"""What an index costs writes: the same rows inserted with it and with it dropped, each time rolled back."""
+"""What indexes cost writes: each one an insert and an update, and all of them together, those to be kept beside."""
 
 from __future__ import annotations
 
-import random
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence, Set
 
 import numpy as np
 from psycopg import sql
 
-from archzero_lab.experiments.index_verdict import WriteCost
+from archzero_lab.experiments.index_verdict import UpdateCost, WriteCost, WriteRate
+from archzero_lab.experiments.write_slots import Slot, WriteArm, WriteSlots
 from archzero_lab.postgres.index_catalog import Index
 from archzero_lab.postgres.migrations import Connection
+from archzero_lab.stats.comparison import compare
 from archzero_lab.stats.estimates import hodges_lehmann
-
-ROWS = 500
-"""Rows of an insert; a smaller table gives all that it has."""
-
-
-@dataclass(frozen=True)
-class _Slot:
-    ms: float
-    wal_records: float
-    wal_bytes: float
 
 
 class Writes:
-    """Inserts into one table of a database of ours, as its superuser. Dead rows are vacuumed away after each block."""
+    """The writes of one table of a database of ours, whose indexes are `of_table`, as its superuser."""
 
-    def __init__(self, connection: Connection, table: Index, blocks: int, seed: int) -> None:
-        self._connection = connection
-        self._table = sql.Identifier(table.schema, table.table)
-        self._oid = table.table_oid
-        self._blocks = blocks
-        self._seed = seed
-        columns = connection.execute(
-            "SELECT attname::text FROM pg_attribute WHERE attrelid = $1::oid AND attnum > 0 AND NOT attisdropped"
-            " AND attgenerated = '' ORDER BY attnum", [table.table_oid]
-        ).fetchall()  # fmt: skip
-        self._columns = sql.SQL(", ").join(sql.Identifier(name) for (name,) in columns)
+    def __init__(
+        self, connection: Connection, indexes: Sequence[Index], of_table: Sequence[Index], blocks: int, seed: int
+    ) -> None:
+        """`indexes` are those to be judged, of which none guards anything; at least one.
 
-    def costs(
-        self, indexes: Sequence[Index], of_table: Sequence[Index], step: Callable[[], None] = lambda: None
-    ) -> dict[str, WriteCost]:
-        """The cost of each index to an insert, by name; nothing of an empty table. `of_table`: all that it has.
-
-        All arms of a block (every index there, each one gone) insert the same rows in random order; a B-tree's are
-        both without the table's GIN indexes. These are set to take each row at once (fastupdate off): else a later
-        write or a vacuum would pay for them.
+        GIN indexes are set to take each row at once (fastupdate off): else a later write or a vacuum would pay.
         """
-        rows = self._row_count()
-        if not rows:
-            return {}
+        self._slots = WriteSlots(connection, indexes[0], seed)
+        self._indexes = indexes
+        self._of_table = of_table
+        self._blocks = blocks
+        if not self._slots.rows:
+            return
         for index in indexes:
             if index.method == "gin":
                 name = sql.Identifier(index.schema, index.name)
-                self._connection.execute(sql.SQL("ALTER INDEX {} SET (fastupdate = off)").format(name))
-        gin = [index for index in of_table if index.method == "gin" and not index.guards]
-        # a trigram index costs hundreds of times what a B-tree does: beside it, nothing of a B-tree's would be seen
-        apart = {index.name: gin if index.method != "gin" else [] for index in indexes}
-        arms: list[tuple[str, list[Index]]] = [("", []), ("no gin", gin)] if gin else [("", [])]
-        arms += [(index.name, [*apart[index.name], index]) for index in indexes]
-        slots: dict[str, list[_Slot]] = {arm: [] for arm, _ in arms}
-        with _without_page_images(self._connection):
-            for block in range(self._blocks):
-                order = list(arms)
-                random.Random(f"{self._seed} {block}").shuffle(order)
-                for arm, without in order:
-                    slots[arm].append(self._slot(without, rows))
-                    step()
-                self._connection.execute(sql.SQL("VACUUM {}").format(self._table))
-        return {
-            index.name: self._cost(
-                index, of_table, slots["no gin" if apart[index.name] else ""], slots[index.name], rows
-            )
-            for index in indexes
+                connection.execute(sql.SQL("ALTER INDEX {} SET (fastupdate = off)").format(name))
+        self._updated = {}
+        for index in indexes:
+            alone = hot_lost(index, of_table)  # first those where the index's own part shows
+            others = [column for column in index.columns if column not in alone]
+            self._updated[index.name] = self._slots.changeable([*alone, *others])
+
+    def costs(self, step: Callable[[], None]) -> dict[str, WriteCost]:
+        """What each index costs an insert, and an update of a column that it reads, by name; nothing of an empty table.
+
+        All arms of a block write the same rows in random order; inserts of a B-tree's are both without the table's GIN
+        indexes. Updates are with all others there: one that is no longer heap-only is paid to every index.
+        """
+        if not self._slots.rows:
+            return {}
+        gin = tuple(index for index in self._of_table if index.method == "gin" and not index.guards)
+        whole, bare = WriteArm("", ()), WriteArm("no gin", gin)
+        inserts, updates = {}, {}
+        for index in self._indexes:
+            # a trigram index costs hundreds of times what a B-tree does: beside it, nothing of a B-tree's would be seen
+            apart = gin if index.method != "gin" else ()
+            inserts[index.name] = (bare if apart else whole, WriteArm(index.name, (*apart, index)))
+            if column := self._updated[index.name]:
+                updates[index.name] = (WriteArm("", (), column), WriteArm(index.name, (index,), column))
+        arms = list(dict.fromkeys(arm for pair in (*inserts.values(), *updates.values()) for arm in pair))
+        slots = self._slots.run(arms, self._blocks, step)
+        found = {}
+        for index in self._indexes:
+            insert = [slots[arm] for arm in inserts[index.name]]
+            update = [slots[arm] for arm in updates.get(index.name, ())]
+            found[index.name] = WriteCost(
+                *_added(*insert), hot_lost(index, self._of_table),
+                UpdateCost(self._updated[index.name], *_added(*update), *(_median(arm, "hot") for arm in update))
+                if update else None,
+            )  # fmt: skip
+        return found
+
+    def rates(self, kept: Set[str], step: Callable[[], None]) -> list[WriteRate]:
+        """Rows a second of an insert and of each column's update, with all of the indexes, none, and those kept."""
+        if not self._slots.rows:
+            return []
+        without = {
+            "all": (),
+            "none": tuple(self._indexes),
+            "kept": tuple(index for index in self._indexes if index.name not in kept),
         }
-
-    def _cost(
-        self, index: Index, of_table: Sequence[Index], whole: list[_Slot], without: list[_Slot], rows: int
-    ) -> WriteCost:
-        added = hodges_lehmann([(a.ms - b.ms) / rows for a, b in zip(whole, without, strict=True)])
-        records = np.median([a.wal_records - b.wal_records for a, b in zip(whole, without, strict=True)]) / rows
-        size = np.median([a.wal_bytes - b.wal_bytes for a, b in zip(whole, without, strict=True)]) / rows
-        return WriteCost(
-            added.estimate, added.low, added.high, float(records), float(size),
-            hot_lost(index, of_table),
-        )  # fmt: skip
-
-    def _row_count(self) -> int:
-        row = self._connection.execute(
-            sql.SQL("SELECT count(*) FROM (SELECT FROM {} LIMIT {}) taken").format(self._table, sql.Literal(ROWS))
-        ).fetchone()
-        return int(row[0]) if row else 0
-
-    def _slot(self, without: Sequence[Index], rows: int) -> _Slot:
-        with self._connection.transaction(force_rollback=True):
-            self._begin(without)
-            self._connection.execute(
-                sql.SQL("CREATE TEMPORARY TABLE archzero_rows ON COMMIT DROP AS SELECT * FROM {} LIMIT {}").format(
-                    self._table, sql.Literal(rows)
+        columns = ["", *sorted({column for column in self._updated.values() if column})]
+        arms = {(name, column): WriteArm(name, gone, column) for column in columns for name, gone in without.items()}
+        slots = self._slots.run(list(arms.values()), self._blocks, step)
+        found = []
+        for column in columns:
+            mine = {name: slots[arms[name, column]] for name in without}
+            ratio = {
+                name: compare([slot.ms for slot in mine["all"]], [slot.ms for slot in mine[name]])
+                for name in ("none", "kept")
+            }
+            found.append(
+                WriteRate(
+                    table=self._indexes[0].qualified_table, column=column,
+                    rows_per_s={name: 1000 / _median(mine[name], "ms") for name in mine},
+                    wal_records={name: _median(mine[name], "wal_records") for name in mine},
+                    wal_bytes={name: _median(mine[name], "wal_bytes") for name in mine},
+                    hot={name: _median(mine[name], "hot") for name in mine},
+                    times={name: (1 / one.effect_size, 1 / one.ci_high, 1 / one.ci_low) for name, one in ratio.items()},
                 )
-            )
-            self._connection.execute(
-                sql.SQL("DELETE FROM {0} t WHERE ctid IN (SELECT ctid FROM {0} LIMIT {1})").format(
-                    self._table, sql.Literal(rows)
-                )
-            )
-            row = self._connection.execute(
-                sql.SQL(
-                    "EXPLAIN (ANALYZE, WAL, TIMING OFF, FORMAT JSON) INSERT INTO {} ({}) OVERRIDING SYSTEM VALUE"
-                    " SELECT {} FROM archzero_rows"
-                ).format(self._table, self._columns, self._columns)
-            ).fetchone()
-        assert row is not None
-        told = row[0][0]
-        top = told["Plan"]
-        return _Slot(float(told["Execution Time"]), top.get("WAL Records", 0), top.get("WAL Bytes", 0))
-
-    def _begin(self, without: Sequence[Index]) -> None:
-        # foreign keys and triggers are not what is measured, and would forbid taking the rows out
-        self._connection.execute("SET LOCAL session_replication_role = replica")
-        for index in without:
-            name = sql.Identifier(index.schema, index.name)
-            self._connection.execute(sql.SQL("DROP INDEX {}").format(name))
+            )  # fmt: skip
+        return found
 
 
 def hot_lost(index: Index, of_table: Sequence[Index]) -> tuple[str, ...]:
@@ -133,16 +109,13 @@ def hot_lost(index: Index, of_table: Sequence[Index]) -> tuple[str, ...]:
     return tuple(column for column in index.columns if column not in others)
 
 
-@contextmanager
-def _without_page_images(connection: Connection) -> Iterator[None]:
-    """The whole of a page goes into the WAL at its first change after a checkpoint, whatever was changed: not now.
+def _added(whole: Sequence[Slot], without: Sequence[Slot]) -> tuple[float, float, float, float, float]:
+    """What a row costs more: ms with its interval, WAL records, WAL bytes."""
+    ms = hodges_lehmann([a.ms - b.ms for a, b in zip(whole, without, strict=True)])
+    records = np.median([a.wal_records - b.wal_records for a, b in zip(whole, without, strict=True)])
+    size = np.median([a.wal_bytes - b.wal_bytes for a, b in zip(whole, without, strict=True)])
+    return ms.estimate, ms.low, ms.high, float(records), float(size)
 
-    For the whole server, which is ours and holds nothing that a crash could harm for good.
-    """
-    try:
-        for statement in ("ALTER SYSTEM SET full_page_writes = off", "SELECT pg_reload_conf()", "CHECKPOINT"):
-            connection.execute(statement)  # the checkpointer takes the setting up before it does the checkpoint
-        yield
-    finally:
-        for statement in ("ALTER SYSTEM RESET full_page_writes", "SELECT pg_reload_conf()"):
-            connection.execute(statement)
+
+def _median(slots: Sequence[Slot], name: str) -> float:
+    return float(np.median([getattr(slot, name) for slot in slots]))

@@ -61,6 +61,14 @@ class Indexes:
         """A row an index: what it adds to an insert; see reporting.index_report.costs."""
         return WholeFrame(index_report.costs(self.told))
 
+    def updates(self) -> WholeFrame:
+        """A row an index: what it adds to an update, HOT ones lost; see reporting.index_report.updates."""
+        return WholeFrame(index_report.updates(self.told))
+
+    def writes(self) -> WholeFrame:
+        """A row a write, inserts and updates: rows/s with all indexes, none, those kept; see index_report.writes."""
+        return WholeFrame(index_report.writes(self.told))
+
     def statements(self) -> pd.DataFrame:
         """A row a statement: with all indexes of the migration and with none of them."""
         return index_report.statements(self.told)

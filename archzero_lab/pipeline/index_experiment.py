@@ -18,7 +18,6 @@ from archzero_lab.experiments.index_verdict import (
     Finding,
     IndexReport,
     Loss,
-    WriteCost,
     judge,
     keep_one_of_each,
 )
@@ -61,7 +60,8 @@ def run_index_experiment(
         reads = Reads(connection, cases, blocks, seed)
         reads.explain_all()
         used = {index.name: reads.users_of(index) for index in chosen}
-        steps = 2 * len(cases) + sum(map(len, used.values())) + (blocks + 1) * len(chosen)
+        # of the writes, an insert and an update an index and block; a column may not be there to be updated
+        steps = 2 * len(cases) + sum(map(len, used.values())) + (3 * blocks + 1) * len(chosen)
         done = 0
 
         def step() -> None:
@@ -77,7 +77,8 @@ def run_index_experiment(
         }  # fmt: skip
         pairs = {index.name: _pairs(reads, index, losses[index.name], chosen) for index in free}
         built = {index.name: _build_s(connection, index) for index in free}
-        costs = _costs(connection, free, there, blocks, seed, step)
+        writes = _writes(connection, free, there, blocks, seed)
+        costs = {name: cost for table in writes for name, cost in table.costs(step).items()}
         superfluous = redundant(there)
         findings = []
         for index in chosen:
@@ -101,9 +102,12 @@ def run_index_experiment(
         dropped = {finding.name for finding in findings if finding.verdict not in KEPT}
         gone = [index for index in free if index.name in dropped]
         without = [reads.loss(case, gone, step) for case in cases] if gone else []
+        kept = {index.name for index in free} - dropped
+        rates = [rate for table in writes for rate in table.rates(kept, step)]
         return IndexReport(
-            tuple(findings), tuple(whole), tuple(without), _row_counts(connection, chosen), _server(connection)
-        )
+            tuple(findings), tuple(whole), tuple(without), tuple(rates), _row_counts(connection, chosen),
+            _server(connection),
+        )  # fmt: skip
 
 
 def _pairs(reads: Reads, index: Index, losses: Sequence[Loss], chosen: Sequence[Index]) -> list[Loss]:
@@ -129,18 +133,16 @@ def _build_s(connection: Connection, index: Index) -> float:
     return time.perf_counter() - began
 
 
-def _costs(
-    connection: Connection, indexes: Sequence[Index], there: Sequence[Index], blocks: int, seed: int,
-    step: Callable[[], None],
-) -> dict[str, WriteCost]:  # fmt: skip
+def _writes(
+    connection: Connection, indexes: Sequence[Index], there: Sequence[Index], blocks: int, seed: int
+) -> list[Writes]:
     by_table: dict[int, list[Index]] = defaultdict(list)
     for index in indexes:
         by_table[index.table_oid].append(index)
-    found: dict[str, WriteCost] = {}
-    for oid, mine in by_table.items():
-        of_table = [index for index in there if index.table_oid == oid]
-        found |= Writes(connection, mine[0], blocks, seed).costs(mine, of_table, step)
-    return found
+    return [
+        Writes(connection, mine, [index for index in there if index.table_oid == oid], blocks, seed)
+        for oid, mine in by_table.items()
+    ]
 
 
 def _row_counts(connection: Connection, indexes: Sequence[Index]) -> dict[str, int]:

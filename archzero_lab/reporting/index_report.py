@@ -36,7 +36,10 @@ def verdicts(told: dict[str, Any]) -> pd.DataFrame:
 
 
 def costs(told: dict[str, Any]) -> pd.DataFrame:
-    """A row an index: seconds to build, what it adds to the insert of a row, the reads a write from which it pays."""
+    """A row an index: seconds to build, what it adds to the insert of a row, the reads a write from which it pays.
+
+    That write is the dearer of an insert and an update.
+    """
     rows = {}
     for finding in told["findings"]:
         rows[finding["name"]] = {"build s": finding["build_s"]}
@@ -47,9 +50,30 @@ def costs(told: dict[str, Any]) -> pd.DataFrame:
                 "to (95 %)": cost["ci_high"] * 1000,
                 "WAL records": cost["wal_records"],
                 "WAL bytes": cost["wal_bytes"],
-                "ends HOT updates of": ", ".join(cost["hot_lost"]),
                 "pays above reads a write": finding["reads_a_write"],
             }
+    return pd.DataFrame.from_dict(rows, orient="index")
+
+
+def updates(told: dict[str, Any]) -> pd.DataFrame:
+    """A row an index: what it adds to an update of a column that it reads, and the heap-only updates that it ends."""
+    rows = {}
+    for finding in told["findings"]:
+        cost = finding["cost"]
+        if cost is None or cost["update"] is None:
+            continue
+        update = cost["update"]
+        rows[finding["name"]] = {
+            "update of": update["column"],
+            "µs an update": update["ms"] * 1000,
+            "from": update["ci_low"] * 1000,
+            "to (95 %)": update["ci_high"] * 1000,
+            "WAL records": update["wal_records"],
+            "WAL bytes": update["wal_bytes"],
+            "HOT % without": 100 * update["hot_without"],
+            "HOT % with": 100 * update["hot"],
+            "alone ends HOT of": ", ".join(cost["hot_lost"]),
+        }
     return pd.DataFrame.from_dict(rows, orient="index")
 
 
@@ -84,6 +108,26 @@ def statements(told: dict[str, Any]) -> pd.DataFrame:
                 "kept ci_high": kept[name]["ci_high"],
             }
     return pd.DataFrame(rows).T.astype(float).round(3)
+
+
+def writes(told: dict[str, Any]) -> pd.DataFrame:
+    """A row a write and set of indexes (all, none, kept): rows a second, how much faster (paired), WAL, HOT share."""
+    rows = {}
+    for rate in told["writes"]:
+        write = f"{rate['table']}: " + (f"update of {rate['column']}" if rate["column"] else "insert")
+        for name in ("all", "none", "kept"):
+            times, low, high = rate["times"].get(name, (None, None, None))
+            rows[write, name] = {
+                "rows/s": rate["rows_per_s"][name],
+                "times as fast": times,
+                "from": low,
+                "to (95 %)": high,
+                "WAL records a row": rate["wal_records"][name],
+                "WAL bytes a row": rate["wal_bytes"][name],
+                "HOT %": 100 * rate["hot"][name] if rate["column"] else None,
+            }
+    frame = pd.DataFrame(list(rows.values()), index=pd.MultiIndex.from_tuples(list(rows), names=["write", "indexes"]))
+    return frame.astype(float)
 
 
 def check(told: dict[str, Any]) -> str:
@@ -143,11 +187,15 @@ def page(told: dict[str, Any]) -> str:
     head = (
         f"<p>{html.escape(told['about'])}: {html.escape(rows)}. {html.escape(told['server'])}, "
         f"{html.escape(', '.join(f'{name} {value}' for name, value in told['settings'].items()))}. Each statement in "
-        f"{told['blocks']} paired blocks with the index and with it hidden; inserts with it and with it dropped, GIN "
-        "taking each row at once. A loss below 10 % is none; an index that pays only above "
-        f"{told['reads_per_write']:g} reads a write is too dear.</p><p>{html.escape(check(told))}.</p>"
+        f"{told['blocks']} paired blocks with the index and with it hidden; inserts and updates of a column of it with "
+        "it and with it dropped, on pages with room for a heap-only (HOT) update, GIN taking each row at once. A loss "
+        f"below 10 % is none; an index that pays only above {told['reads_per_write']:g} reads a write is too dear.</p>"
+        f"<p>{html.escape(check(told))}.</p>"
     )
-    frames = (("Indexes", verdicts(told)), ("What they cost", costs(told)), ("Statements", statements(told)))
+    frames = (
+        ("Indexes", verdicts(told)), ("What each costs an insert", costs(told)),
+        ("What each costs an update", updates(told)), ("All together", writes(told)), ("Statements", statements(told)),
+    )  # fmt: skip
     tables = "".join(f"<h2>{title}</h2>{whole_html(frame)}" for title, frame in frames)
     return plain_page(
         "What each index is worth", head + bars(told)._repr_html_() + gain_bars(told)._repr_html_() + tables

@@ -89,6 +89,23 @@ def test_each_index_of_a_strange_database_has_its_verdict_and_the_database_is_as
     total = by_name["order_total"].cost
     assert total is not None
     assert total.hot_lost == ("total",)
+    # and so it is: counted, not read from the catalog
+    assert total.update is not None
+    assert (total.update.column, total.update.hot) == ("total", 0.0)
+    assert total.update.hot_without > 0.9
+    assert total.update.wal_records >= 1
+    shared = by_name["order_customer"].cost
+    assert shared is not None
+    assert shared.update is not None
+    # the other index of that column is there all the same: without this one no update is heap-only either
+    assert (shared.update.column, shared.update.hot, shared.update.hot_without) == ("customer_id", 0.0, 0.0)
+    rates = {(rate.table, rate.column): rate for rate in found.writes}
+    assert {("shop.Order", ""), ("shop.Order", "total"), ("shop.Order", "customer_id")} <= set(rates)
+    of_total = rates["shop.Order", "total"]
+    assert (of_total.hot["all"], of_total.hot["none"] > 0.9) == (0.0, True)
+    assert of_total.wal_records["all"] > of_total.wal_records["none"] + 2
+    assert 0 < of_total.times["none"][1] <= of_total.times["none"][0] <= of_total.times["none"][2]
+    assert rates["shop.Order", ""].wal_records["all"] > rates["shop.Order", ""].wal_records["none"] + 2
     assert found.rows == {"shop.Order": 40_000, "shop.customer": 2_000}
 
 

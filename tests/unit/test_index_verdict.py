@@ -9,7 +9,15 @@ from typing import Any
 import pytest
 
 from archzero_lab.errors import SettingsError
-from archzero_lab.experiments.index_verdict import Finding, IndexVerdict, Loss, WriteCost, judge, keep_one_of_each
+from archzero_lab.experiments.index_verdict import (
+    Finding,
+    IndexVerdict,
+    Loss,
+    UpdateCost,
+    WriteCost,
+    judge,
+    keep_one_of_each,
+)
 from archzero_lab.experiments.index_writes import hot_lost
 from archzero_lab.pipeline.indexes import IndexRequest, check_request
 from archzero_lab.postgres.index_catalog import Index, redundant
@@ -47,7 +55,7 @@ def test_the_break_even_is_the_cost_of_a_write_over_what_the_best_statement_gain
     dear = replace(COST, ms=400.0, ci_low=390.0, ci_high=410.0)
     verdict, why, reads, _ = _judge(losses=losses, cost=dear)
     assert (verdict, reads) == (IndexVerdict.TOO_DEAR, pytest.approx(200.0))
-    assert "pays above 200 such reads a write" in why
+    assert "pays above 200 such reads an insert" in why
 
 
 def test_an_index_whose_statements_lose_nothing_is_subsumed_by_what_serves_them_then() -> None:
@@ -100,6 +108,18 @@ def test_prefixes_and_repetitions_are_redundant_by_their_definition() -> None:
     assert found.keys() == {"a", "ab_again"}
     assert found["ab_again"] == "ab"
     assert found["a"] in ("ab", "ab_again", "a_unique")
+
+
+def test_the_dearer_of_insert_and_update_decides_but_an_update_only_where_it_can_be_told_from_nothing() -> None:
+    losses = [_loss(3.0, 2.8, 3.2)]
+    update = UpdateCost("quality", ms=400.0, ci_low=390.0, ci_high=410.0, wal_records=9.0, wal_bytes=900.0, hot=0.0,
+                        hot_without=1.0)  # fmt: skip
+    verdict, why, reads, _ = _judge(losses=losses, cost=replace(COST, update=update))
+    assert (verdict, reads) == (IndexVerdict.TOO_DEAR, pytest.approx(200.0))
+    assert "pays above 200 such reads an update of quality" in why
+    lost_in_noise = replace(update, ci_low=-1.0)
+    verdict, _, reads, _ = _judge(losses=losses, cost=replace(COST, update=lost_in_noise))
+    assert (verdict, reads) == (IndexVerdict.KEEP, pytest.approx(0.01 / 2.0))
 
 
 def test_only_the_last_index_of_a_column_costs_it_its_heap_only_updates() -> None:

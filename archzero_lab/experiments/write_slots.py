@@ -1,0 +1,180 @@
+"""Writes that are measured and rolled back: the same rows inserted, or one column of them updated, without an index."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any, LiteralString
+
+import psycopg
+from psycopg import sql
+
+from archzero_lab.postgres.index_catalog import Index
+from archzero_lab.postgres.migrations import Connection
+
+ROWS = 500
+"""Rows of an insert; a smaller table gives all that it has."""
+
+UPDATED = 100
+"""Rows of an update: fewer, as each is written twice, beside every index of the table."""
+
+_ROOM = 40
+"""The fill factor of the pages that hold rows to update: each new version finds room beside the old one."""
+
+
+@dataclass(frozen=True)
+class Slot:
+    """One write: milliseconds, WAL records and bytes a row, and the share of its rows that were updated heap-only."""
+
+    ms: float
+    wal_records: float
+    wal_bytes: float
+    hot: float
+
+
+@dataclass(frozen=True)
+class WriteArm:
+    """A write without some indexes: an insert, or an update of `column`."""
+
+    name: str
+    without: tuple[Index, ...]
+    column: str = ""
+
+
+class WriteSlots:
+    """Writes into one table of a database of ours, as its superuser, every one of them rolled back."""
+
+    def __init__(self, connection: Connection, table: Index, seed: int) -> None:
+        self._connection = connection
+        self._table = sql.Identifier(table.schema, table.table)
+        self._oid = table.table_oid
+        self._seed = seed
+        columns = connection.execute(
+            "SELECT attname::text FROM pg_attribute WHERE attrelid = $1::oid AND attnum > 0 AND NOT attisdropped"
+            " AND attgenerated = '' ORDER BY attnum", [table.table_oid]
+        ).fetchall()  # fmt: skip
+        self._columns = sql.SQL(", ").join(sql.Identifier(name) for (name,) in columns)
+        # kept for the session: a scan of a large table need not begin at the same row twice
+        self._kept = sql.Identifier(f"archzero_rows_{table.table_oid}")
+        self._execute(
+            "CREATE TEMPORARY TABLE {kept} AS SELECT ctid AS archzero_place, * FROM {table} LIMIT {rows}",
+            rows=sql.Literal(ROWS),
+        )
+        row = connection.execute(sql.SQL("SELECT count(*) FROM {}").format(self._kept)).fetchone()
+        self.rows = int(row[0]) if row else 0
+        self._changeable: dict[str, bool] = {}
+
+    def run(self, arms: Sequence[WriteArm], blocks: int, step: Callable[[], None]) -> dict[WriteArm, list[Slot]]:
+        """The slots of each arm, a block's arms in random order. Dead rows are vacuumed away after each block."""
+        found: dict[WriteArm, list[Slot]] = {arm: [] for arm in arms}
+        with _without_page_images(self._connection):
+            for block in range(blocks):
+                order = list(arms)
+                random.Random(f"{self._seed} {block}").shuffle(order)
+                for arm in order:
+                    found[arm].append(self._update(arm) if arm.column else self._insert(arm))
+                    step()
+                self._execute("VACUUM {table}")
+        return found
+
+    def changeable(self, columns: Sequence[str]) -> str:
+        """The first of some columns whose values can be passed on among the rows; "" where none can.
+
+        Not one behind a unique index, a check, an identity, and not one that holds the same value everywhere.
+        """
+        for column in columns:
+            if column not in self._changeable:
+                try:
+                    self._update(WriteArm("", (), column))
+                except (psycopg.Error, _NothingChangesError):
+                    self._changeable[column] = False
+                else:
+                    self._changeable[column] = True
+            if self._changeable[column]:
+                return column
+        return ""
+
+    def _insert(self, arm: WriteArm) -> Slot:
+        with self._connection.transaction(force_rollback=True):
+            self._begin(arm.without)
+            return self._explained(
+                "INSERT INTO {table} ({columns}) OVERRIDING SYSTEM VALUE SELECT {columns} FROM {kept}", self.rows
+            )
+
+    def _update(self, arm: WriteArm) -> Slot:
+        """Rows written onto pages with room, so that a heap-only update is possible; then each gets another's value."""
+        column = sql.Identifier(arm.column)
+        with self._connection.transaction(force_rollback=True):
+            self._begin(arm.without)
+            for statement in (
+                "ALTER TABLE {table} SET (fillfactor = {room})",
+                "CREATE TEMPORARY TABLE archzero_places ON COMMIT DROP AS"
+                " SELECT archzero_place AS place, {column} AS value FROM {kept} LIMIT 0",
+                "WITH made AS (INSERT INTO {table} ({columns}) OVERRIDING SYSTEM VALUE SELECT {columns}"
+                " FROM {kept} LIMIT {rows} RETURNING ctid, {column}) INSERT INTO archzero_places SELECT * FROM made",
+                # half-way round the sorted values: as many rows as can get another value than their own
+                "CREATE TEMPORARY TABLE archzero_changes ON COMMIT DROP AS WITH sorted AS (SELECT place, value,"
+                ' row_number() OVER (ORDER BY value::text COLLATE "C", place) - 1 AS at, count(*) OVER () AS whole'
+                " FROM archzero_places) SELECT one.place, other.value FROM sorted one JOIN sorted other"
+                " ON other.at = (one.at + one.whole / 2) % one.whole"
+                " WHERE one.value::text IS DISTINCT FROM other.value::text",
+                "SET LOCAL enable_hashjoin = off",  # each row by its place, not by a scan of the whole table
+                "SET LOCAL enable_mergejoin = off",
+            ):
+                self._execute(statement, column=column, room=sql.Literal(_ROOM), rows=sql.Literal(UPDATED))
+            changed = self._connection.execute("SELECT count(*) FROM archzero_changes").fetchone()
+            if changed is None or 10 * changed[0] < min(self.rows, UPDATED):
+                raise _NothingChangesError
+            return self._explained(
+                "UPDATE {table} SET {column} = changed.value FROM archzero_changes changed WHERE {table}.ctid = place",
+                changed[0],
+                column=column,
+            )
+
+    def _explained(self, statement: LiteralString, rows: int, **given: sql.Composable) -> Slot:
+        before = self._heap_only()  # of this session since it last told the server, transactions before this one too
+        row = self._execute("EXPLAIN (ANALYZE, WAL, TIMING OFF, FORMAT JSON) " + statement, **given).fetchone()
+        hot = self._heap_only() - before
+        assert row is not None
+        told = row[0][0]
+        top = told["Plan"]
+        return Slot(
+            told["Execution Time"] / rows, top.get("WAL Records", 0) / rows, top.get("WAL Bytes", 0) / rows,
+            hot / rows,
+        )  # fmt: skip
+
+    def _heap_only(self) -> int:
+        row = self._connection.execute("SELECT pg_stat_get_xact_tuples_hot_updated($1::oid)", [self._oid]).fetchone()
+        return int(row[0]) if row else 0
+
+    def _begin(self, without: Sequence[Index]) -> None:
+        # foreign keys and triggers are not what is measured, and would forbid taking the rows out
+        self._connection.execute("SET LOCAL session_replication_role = replica")
+        for index in without:
+            self._execute("DROP INDEX {index}", index=sql.Identifier(index.schema, index.name))
+        self._execute("DELETE FROM {table} WHERE ctid = ANY (ARRAY(SELECT archzero_place FROM {kept}))")
+
+    def _execute(self, statement: LiteralString, **given: sql.Composable) -> psycopg.Cursor[Any]:
+        filled = sql.SQL(statement).format(table=self._table, columns=self._columns, kept=self._kept, **given)
+        return self._connection.execute(filled)
+
+
+class _NothingChangesError(Exception):
+    """Too few rows would get another value for an update to be measured."""
+
+
+@contextmanager
+def _without_page_images(connection: Connection) -> Iterator[None]:
+    """The whole of a page goes into the WAL at its first change after a checkpoint, whatever was changed: not now.
+
+    For the whole server, which is ours and holds nothing that a crash could harm for good.
+    """
+    try:
+        for statement in ("ALTER SYSTEM SET full_page_writes = off", "SELECT pg_reload_conf()", "CHECKPOINT"):
+            connection.execute(statement)  # the checkpointer takes the setting up before it does the checkpoint
+        yield
+    finally:
+        for statement in ("ALTER SYSTEM RESET full_page_writes", "SELECT pg_reload_conf()"):
+            connection.execute(statement)
