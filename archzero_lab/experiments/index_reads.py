@@ -12,10 +12,10 @@ import numpy as np
 import psycopg
 
 from archzero_lab.errors import DatabaseError, MeasurementError
-from archzero_lab.experiments.index_verdict import Loss
+from archzero_lab.experiments.index_verdict import Loss, PlanLine
 from archzero_lab.postgres.index_catalog import Index, hidden
 from archzero_lab.postgres.migrations import Connection
-from archzero_lab.postgres.plans import Plan, parse_plan
+from archzero_lab.postgres.plans import Plan, explain_generic, parse_plan
 from archzero_lab.stats.comparison import compare
 
 _SLOT_S = 0.03
@@ -62,6 +62,22 @@ class Reads:
             raise DatabaseError(f"statement {case.name}: {error.diag.message_primary or error}") from None
         assert row is not None
         return parse_plan(row[0])
+
+    def lines(self, without: Sequence[Index]) -> list[PlanLine]:
+        """How each case is read with every index and without some, its statement's generic plan beside it.
+
+        A statement that has parameters has a generic plan, which a prepared statement may get from its sixth run on.
+        """
+        generic: dict[str, str] = {}
+        for case in self.cases:
+            if case.values and case.sql not in generic:
+                generic[case.sql] = explain_generic(self.connection, case.sql).scans
+        return [
+            PlanLine(
+                case.name, self.plans[case.name].scans, self.explain(case, without).scans, generic.get(case.sql),
+            )
+            for case in self.cases
+        ]  # fmt: skip
 
     def users_of(self, index: Index) -> list[Case]:
         """The cases whose plan reads an index."""

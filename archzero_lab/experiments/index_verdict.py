@@ -60,6 +60,19 @@ class Loss:
 
 
 @dataclass(frozen=True)
+class PlanLine:
+    """How a statement is read: with every index, without the migration's, and by its generic plan (with every index).
+
+    `generic` None: it has no parameters.
+    """
+
+    statement: str
+    with_indexes: str
+    without: str
+    generic: str | None
+
+
+@dataclass(frozen=True)
 class UpdateCost:
     """What an index adds to an update of one column of a row, all other indexes there, paired with it without.
 
@@ -161,6 +174,7 @@ class IndexReport:
     whole: tuple[Loss, ...]
     without_dropped: tuple[Loss, ...]
     writes: tuple[WriteRate, ...]
+    plans: tuple[PlanLine, ...]
     rows: dict[str, int]
     server: str
 

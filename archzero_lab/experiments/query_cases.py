@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Sequence
 from pathlib import Path
@@ -12,7 +13,7 @@ from psycopg import sql
 from archzero_lab.errors import DatabaseError, SettingsError
 from archzero_lab.experiments.index_reads import Case
 from archzero_lab.postgres.migrations import Connection
-from archzero_lab.postgres.plans import parse_plan
+from archzero_lab.postgres.plans import explain_generic
 
 _PARAMETER = re.compile(r"\$(\d+)\b")
 _GIVEN = re.compile(r"^--\s*\$(\d+)\s*=\s*(.*?)\s*$", re.MULTILINE)
@@ -111,26 +112,14 @@ def _check(connection: Connection, name: str, text: str) -> None:
 
 def _compared(connection: Connection, name: str, text: str) -> dict[int, tuple[str, str, str, str]]:
     """Parameter -> schema, table, column and operator, read from the conditions of the generic plan."""
-    count = max(int(number) for number in _PARAMETER.findall(re.sub(r"--.*", "", text)))
-    nulls = ", ".join(["NULL"] * count)
+    # the generic plan has no values yet, and without indexes it shows every condition as a filter
     try:
-        with connection.transaction(force_rollback=True):
-            # the generic plan has no values yet, and without indexes it shows every condition as a filter
-            connection.execute(b"SET LOCAL plan_cache_mode = force_generic_plan")
-            connection.execute(b"SET LOCAL enable_indexscan = off")
-            connection.execute(b"SET LOCAL enable_bitmapscan = off")
-            connection.execute(("PREPARE archzero_statement AS " + text).encode(), prepare=False)
-            row = connection.execute(
-                f"EXPLAIN (VERBOSE, FORMAT JSON) EXECUTE archzero_statement({nulls})".encode(), prepare=False
-            ).fetchone()
-            connection.execute(b"DEALLOCATE archzero_statement")
+        plan = explain_generic(connection, text, {"enable_indexscan": "off", "enable_bitmapscan": "off"})
     except psycopg.Error as error:
         raise DatabaseError(f"statement {name}: {_reason(error)}") from None
-    assert row is not None
-    told = row[0]
-    tables = _tables(told[0]["Plan"])
+    tables = _tables(json.loads(plan.raw)[0]["Plan"])
     found: dict[int, tuple[str, str, str, str]] = {}
-    for node in parse_plan(told).root.walk():
+    for node in plan.root.walk():
         condition = node.condition or ""
         for alias, column, operator, compared in _COMPARED.findall(condition) + _LISTED.findall(condition):
             place = tables.get(_unquoted(alias) or node.alias or "")

@@ -73,6 +73,10 @@ class Indexes:
         """A row a statement: with all indexes of the migration and with none of them."""
         return index_report.statements(self.told)
 
+    def plans(self) -> WholeFrame:
+        """A row a statement: how it is read with and without them, its generic plan; see index_report.plans."""
+        return WholeFrame(index_report.plans(self.told))
+
     def losses(self) -> pd.DataFrame:
         """A row a statement and index that it uses: its time with it and with it alone hidden."""
         rows = [

@@ -70,6 +70,7 @@ def run_index_experiment(
             progress(min(done / steps, 1.0))
 
         free = [index for index in chosen if not index.guards]
+        plans = reads.lines(free)
         whole = [reads.loss(case, free, step) for case in cases]
         losses = {
             index.name: [reads.loss(case, [index], step) for case in used[index.name]]
@@ -105,7 +106,7 @@ def run_index_experiment(
         kept = {index.name for index in free} - dropped
         rates = [rate for table in writes for rate in table.rates(kept, step)]
         return IndexReport(
-            tuple(findings), tuple(whole), tuple(without), tuple(rates), _row_counts(connection, chosen),
+            tuple(findings), tuple(whole), tuple(without), tuple(rates), tuple(plans), _row_counts(connection, chosen),
             _server(connection),
         )  # fmt: skip
 

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, LiteralString
 
 import psycopg
+from psycopg import sql
+from psycopg.pq import TransactionStatus
 
 from archzero_lab.errors import DatabaseError
 from archzero_lab.postgres.migrations import Connection
@@ -78,12 +80,17 @@ class Plan:
         return tuple(dict.fromkeys(node.index for node in self.root.walk() if node.index))
 
     @property
+    def scans(self) -> str:
+        """What it reads and how, in a phrase: its scans in the order of the tree."""
+        return "; ".join(node.label for node in self.root.walk() if node.relation or node.index)
+
+    @property
     def shared_blocks(self) -> int:
         """Blocks read by the whole statement, from memory or not."""
         return self.root.shared_hit_blocks + self.root.shared_read_blocks
 
 
-def explain(connection: Connection, sql: LiteralString, params: dict[str, Any]) -> Plan:
+def explain(connection: Connection, statement: LiteralString, params: dict[str, Any]) -> Plan:
     """Run a statement under EXPLAIN (ANALYZE, BUFFERS, SETTINGS, WAL) in a transaction that is rolled back.
 
     Times of nodes cost time themselves (a join took 96 ms instead of 52): they explain, verdicts use the client's
@@ -92,7 +99,7 @@ def explain(connection: Connection, sql: LiteralString, params: dict[str, Any]) 
     try:
         with connection.transaction(force_rollback=True):
             row = connection.execute(
-                "EXPLAIN (ANALYZE, BUFFERS, SETTINGS, WAL, FORMAT JSON) " + sql, params, prepare=False
+                "EXPLAIN (ANALYZE, BUFFERS, SETTINGS, WAL, FORMAT JSON) " + statement, params, prepare=False
             ).fetchone()
     except psycopg.Error as error:
         raise DatabaseError(
@@ -101,6 +108,31 @@ def explain(connection: Connection, sql: LiteralString, params: dict[str, Any]) 
     assert row is not None
     document = row[0] if not isinstance(row[0], str) else json.loads(row[0])
     return parse_plan(document)
+
+
+def explain_generic(connection: Connection, text: str, settings: Mapping[str, str] | None = None) -> Plan:
+    """The plan that a prepared statement gets without knowing its values ($1, $2, …), under some settings; not run.
+
+    Raises psycopg.Error for a statement that PostgreSQL does not take.
+    """
+    with connection.transaction(force_rollback=True):
+        for name, value in ({"plan_cache_mode": "force_generic_plan"} | dict(settings or {})).items():
+            connection.execute(sql.SQL("SET LOCAL {} = {}").format(sql.Identifier(name), sql.Literal(value)))
+        connection.execute(("PREPARE archzero_statement AS " + text).encode(), prepare=False)
+        try:
+            count = connection.execute(
+                "SELECT cardinality(parameter_types) FROM pg_prepared_statements WHERE name = 'archzero_statement'"
+            ).fetchone()
+            nulls = ", ".join(["NULL"] * (count[0] if count else 0))
+            row = connection.execute(
+                f"EXPLAIN (VERBOSE, FORMAT JSON) EXECUTE archzero_statement{f'({nulls})' if nulls else ''}".encode(),
+                prepare=False,
+            ).fetchone()
+        finally:
+            if not connection.broken and connection.info.transaction_status != TransactionStatus.INERROR:
+                connection.execute("DEALLOCATE archzero_statement")
+    assert row is not None
+    return parse_plan(row[0])
 
 
 def parse_plan(document: Any) -> Plan:

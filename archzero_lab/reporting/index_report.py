@@ -130,6 +130,19 @@ def writes(told: dict[str, Any]) -> pd.DataFrame:
     return frame.astype(float)
 
 
+def plans(told: dict[str, Any]) -> pd.DataFrame:
+    """A row a statement: how it is read with and without the indexes, and by its generic plan where that differs.
+
+    The generic plan knows no values; a prepared statement may get it from its sixth run on.
+    """
+    rows = {}
+    for plan in told["plans"]:
+        generic = plan["generic"]
+        same = "the same as with" if generic == plan["with_indexes"] else generic
+        rows[plan["statement"]] = {"with": plan["with_indexes"], "without": plan["without"], "generic plan": same}
+    return pd.DataFrame.from_dict(rows, orient="index")
+
+
 def check(told: dict[str, Any]) -> str:
     """Whether the verdicts hold together: what statements lose once everything to be dropped is gone, in a sentence."""
     slower = told["slower_without_dropped"]
@@ -195,6 +208,7 @@ def page(told: dict[str, Any]) -> str:
     frames = (
         ("Indexes", verdicts(told)), ("What each costs an insert", costs(told)),
         ("What each costs an update", updates(told)), ("All together", writes(told)), ("Statements", statements(told)),
+        ("Plans", plans(told)),
     )  # fmt: skip
     tables = "".join(f"<h2>{title}</h2>{whole_html(frame)}" for title, frame in frames)
     return plain_page(

@@ -25,7 +25,7 @@ from archzero_lab.postgres.databases import drop_database
 from archzero_lab.postgres.foreign_copy import copy_database
 from archzero_lab.postgres.index_catalog import hidden, list_indexes
 from archzero_lab.postgres.migrations import connect
-from tests.integration.shop import MIGRATION, somebodys_database, state_of
+from tests.integration.shop import MIGRATION, SHOP, somebodys_database, state_of
 
 pytestmark = pytest.mark.alone
 
@@ -107,6 +107,26 @@ def test_each_index_of_a_strange_database_has_its_verdict_and_the_database_is_as
     assert 0 < of_total.times["none"][1] <= of_total.times["none"][0] <= of_total.times["none"][2]
     assert rates["shop.Order", ""].wal_records["all"] > rates["shop.Order", ""].wal_records["none"] + 2
     assert found.rows == {"shop.Order": 40_000, "shop.customer": 2_000}
+
+
+def test_the_generic_plan_stands_beside_the_plans_of_a_common_and_a_rare_value(stack: Stack) -> None:
+    with (
+        somebodys_database(stack, "generic", SHOP + 'CREATE INDEX order_state ON shop."Order" (state)') as url,
+        raw_connection(url) as connection,
+    ):
+        text = 'SELECT sum(total) FROM shop."Order" WHERE state = $1'
+        by_value = {name: Case(name, text, (value,)) for name, value in (("common", "sent"), ("rare", "open"))}
+        plain = Case("plain", 'SELECT count(*) FROM shop."Order"')
+        reads = Reads(connection, [*by_value.values(), plain], 1, 1)
+        reads.explain_all()
+        (order_state,) = [index for index in list_indexes(connection) if index.name == "order_state"]
+        common, rare, without_parameters = reads.lines([order_state])
+        assert "order_state" in rare.with_indexes
+        assert "order_state" not in rare.without
+        assert common.with_indexes == "Seq Scan on Order"
+        # it knows no value: a prepared statement would look the commonest up in the index as well
+        assert rare.generic == common.generic == rare.with_indexes
+        assert without_parameters.generic is None
 
 
 def test_parameters_become_cases_of_common_rare_and_middle_values(shop: str) -> None:
