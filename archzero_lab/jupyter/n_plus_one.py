@@ -10,7 +10,7 @@ from archzero_lab.bootstrap.portfolios import choose_portfolio, drop_arms, ensur
 from archzero_lab.bootstrap.stack import exclusive, running_stack
 from archzero_lab.cards.catalog import read_catalog
 from archzero_lab.jupyter.run import Words
-from archzero_lab.pipeline.database_checks import grows, statements_by_items
+from archzero_lab.pipeline.statements_by_items import grows, statements_by_items
 from archzero_lab.postgres.migrations import connect
 from archzero_lab.reporting.figures import Picture, statements_by_size
 from archzero_lab.settings import load_settings
@@ -18,20 +18,25 @@ from archzero_lab.settings import load_settings
 
 @dataclass(frozen=True)
 class StatementCounts:
-    """Statements that each kind of answer took, by its number of items."""
+    """Statements that each endpoint took, by its number of items; -1 where there was no right answer."""
 
     counts: dict[str, dict[int, int]]
 
     def table(self) -> pd.DataFrame:
-        """A row a kind of answer, a column a number of items."""
+        """A row an endpoint, a column a number of items."""
         return pd.DataFrame(self.counts).T
 
     def said(self) -> Words:
         """Whether one of them grows."""
+        wrong = [name for name, counts in self.counts.items() if min(counts.values()) < 0]
+        if wrong:
+            return Words("Not answered", f"{', '.join(wrong)} gave no right answer: nothing is known of their statements")
         growing = [name for name, counts in self.counts.items() if grows(counts)]
         if growing:
             return Words("A query in a loop", f"{', '.join(growing)} ask more often for more items")
-        return Words("No query in a loop", f"{len(self.counts)} kinds of answer take as many statements for any number")
+        return Words(
+            "No query in a loop", f"{len(self.counts)} endpoints take as many statements for any number of items"
+        )
 
     def figure(self) -> Picture:
         """Statements against items; a query in a loop would be a line that climbs."""
@@ -39,7 +44,7 @@ class StatementCounts:
 
 
 def n_plus_one(cards: int = 20_000) -> StatementCounts:
-    """Ask a service on so many cards for 1, 10 and 100 items of every kind and count what it sends; some seconds.
+    """Ask every endpoint of a service on so many cards for 1, 10 and 100 items, count what it sends; some seconds.
 
     lab.n_plus_one().table()
     """

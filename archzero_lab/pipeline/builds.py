@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import subprocess
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -33,6 +33,10 @@ from archzero_lab.stats.comparison import Comparison, compare
 _PURPOSE = "builds"
 _MORE = 2
 """A regression of a tenth is a finer thing than a claim of ten times as fast: more blocks than a report has."""
+
+_STARTS = 3
+"""Each build is started so often, its blocks spread over the starts: two processes of the same code can be a third
+apart for as long as they live, where a busy machine gave one of them the better core."""
 
 
 @dataclass(frozen=True)
@@ -86,7 +90,7 @@ def compare_builds(
 
     Raises MeasurementError where a build answers wrong, ServerError where one does not start.
     """
-    blocks = _MORE * profile.blocks
+    blocks = -(-_MORE * profile.blocks // _STARTS)
     claims = [claim for claim in chosen_claims(only) if claim.timed]
     cases = [(claim, arm) for claim in claims for arm in (claim.control, claim.treatment)]
     if not cases:
@@ -98,7 +102,7 @@ def compare_builds(
     def step() -> None:
         nonlocal done
         done += 1
-        progress(done / (2 * blocks * len(cases)))
+        progress(done / (2 * blocks * _STARTS * len(cases)))
 
     far = replace(stack, settings=replace(stack.settings, cache=replace(stack.settings.cache, near_bytes=0)))
     try:
@@ -106,25 +110,39 @@ def compare_builds(
             catalog = read_catalog(connection, seed)
         found = []
         for claim, arm in cases:
-            database, cached = SERVICE_ARMS[arm]
-            with ExitStack() as closing:
-                arms = {}
-                for name, code in (("baseline", baseline), ("candidate", candidate)):
-                    service = start_service(
-                        far, f"{name}-{arm}", urls[database], cached=cached, index_set=index_set_of(database), code=code
-                    )
-                    closing.callback(stack.registry.stop, service.record)
-                    token = stack.settings.admin_token
-                    arms[name] = ServiceArm(service, urls[database], cached=cached, admin_token=token)
-                    closing.callback(arms[name].close)
-                measured = Measurements()
-                asked = replace(claim, control="baseline", treatment="candidate", beside="")
-                size = profile.slot(claim.operations)
-                run_claim(asked, arms, catalog, size, blocks, seed, measured, step)
-            found.append(BuildComparison(claim.id, claim.operations, arm, _compare(asked, measured.samples_frame())))
+            asked = replace(claim, control="baseline", treatment="candidate", beside="")
+            parts = []
+            for start in range(_STARTS):
+                with _both(far, {"baseline": baseline, "candidate": candidate}, arm, urls) as arms:
+                    measured = Measurements()
+                    size = profile.slot(claim.operations)
+                    run_claim(asked, arms, catalog, size, blocks, seed + start, measured, step)
+                part = measured.samples_frame()
+                parts.append(part.assign(block=part["block"] + start * blocks))
+            found.append(BuildComparison(claim.id, claim.operations, arm, _compare(asked, pd.concat(parts))))
         return found
     finally:
         drop_arms(stack, _PURPOSE)
+
+
+@contextmanager
+def _both(
+    stack: Stack, builds: Mapping[str, Path], arm: str, urls: Mapping[str, str]
+) -> Iterator[dict[str, ServiceArm]]:
+    """Both builds' services on an arm's database, for as long as the block runs."""
+    database, cached = SERVICE_ARMS[arm]
+    with ExitStack() as closing:
+        arms = {}
+        for name, code in builds.items():
+            service = start_service(
+                stack, f"{name}-{arm}", urls[database], cached=cached, index_set=index_set_of(database), code=code
+            )
+            closing.callback(stack.registry.stop, service.record)
+            arms[name] = ServiceArm(
+                service, urls[database], cached=cached, admin_token=stack.settings.admin_token
+            )  # fmt: skip
+            closing.callback(arms[name].close)
+        yield arms
 
 
 def _compare(claim: Claim, samples: pd.DataFrame) -> Comparison:

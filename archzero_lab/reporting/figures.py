@@ -203,17 +203,30 @@ def index_bars(sizes: pd.DataFrame, title: str) -> Picture:
 
 
 def statements_by_size(counts: Mapping[str, Mapping[int, int]]) -> Picture:
-    """Statements of each kind of answer against its number of items; a query in a loop would be a line that climbs."""
-    figure, axes = plt.subplots(figsize=(8, 3.2))
-    for at, (name, of_size) in enumerate(counts.items()):
-        shift = 1 + 0.04 * at  # side by side, where they are the same
-        axes.plot([size * shift for size in of_size], list(of_size.values()), "o-", label=name)
+    """Statements of each endpoint by number of items, ring around ring; a query in a loop tears them apart.
+
+    A logarithmic scale where one of them does, as a hundred statements would press the others together.
+    """
+    figure, axes = plt.subplots(figsize=(8, 0.3 * len(counts) + 1.2))
+    sizes = list(next(iter(counts.values())))
+    for at, size in enumerate(sizes):
+        axes.scatter(
+            [of_size[size] for of_size in counts.values()], range(len(counts)), s=30 * (1 + 2 * at) ** 1.4,
+            facecolors="none", edgecolors=_RINGS[at % len(_RINGS)], linewidths=1.8, label=f"{size} items",
+        )  # fmt: skip
     top = max(max(of_size.values()) for of_size in counts.values())
-    log_axis(axes.xaxis, axes.set_xscale)
-    axes.yaxis.set_major_locator(MaxNLocator(integer=True))
-    axes.set(xlabel="items", ylabel="statements", ylim=(0, top + 1), title="Statements by number of items")
+    if top > 2 * max(min(of_size.values()) for of_size in counts.values()):
+        log_axis(axes.xaxis, axes.set_xscale)
+    else:
+        axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+        axes.set_xlim(0, top + 1)
+    axes.set_yticks(range(len(counts)), list(counts))
+    axes.set(xlabel="statements", title="Statements by number of items", ylim=(len(counts) - 0.4, -0.6))
     legend_above(axes, columns=3)
     return picture(figure, "; ".join(f"{name} {list(of_size.values())}" for name, of_size in counts.items()))
+
+
+_RINGS = ("#0072B2", "#E69F00", "#009E73")
 
 
 def hit_rate_by_block(slots: pd.DataFrame, claimed: tuple[float, float]) -> Picture:

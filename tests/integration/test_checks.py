@@ -28,8 +28,8 @@ from archzero_lab.pipeline.checks import (
     pattern_invalidation,
     ttl_policies,
 )
-from archzero_lab.pipeline.database_checks import grows
-from archzero_lab.pipeline.trials import Bench, call
+from archzero_lab.pipeline.statements_by_items import ITEMS, NO_DATABASE, grows, statements_by_items
+from archzero_lab.pipeline.trials import Bench, call, metric
 from archzero_lab.postgres.migrations import connect
 
 
@@ -39,7 +39,7 @@ def ids(database_url: str) -> list[str]:
     with connect(database_url, autocommit=True) as connection:
         rows = connection.execute(
             "INSERT INTO cards (name, type, lifecycle_phase, quality_score, description)"
-            " SELECT 'Card ' || n, 'Risk', 'Active', 50, 'a service' FROM generate_series(1, 60) AS n RETURNING id"
+            " SELECT 'Card ' || n, 'Risk', 'Active', 50, 'a service' FROM generate_series(1, 120) AS n RETURNING id"
         ).fetchall()
     return [str(row[0]) for row in rows]
 
@@ -90,6 +90,34 @@ def test_a_pool_that_lets_everybody_wait_is_found(
         stack.registry.stop(service.record)
     assert found.failures == ["28 requests hung for 1.5 s"]
     assert not found.mechanism["moved"]
+
+
+def test_every_endpoint_is_asked_for_1_10_and_100_items_and_none_takes_more_statements(
+    stack: Stack, database_url: str, ids: list[str]
+) -> None:
+    with connect(database_url) as connection:
+        before = connection.execute("SELECT count(*) FROM cards WHERE name NOT LIKE 'Imported %'").fetchone()
+    found = statements_by_items(stack, database_url, ids)
+    assert all(set(counts) == set(ITEMS) for counts in found.values())
+    assert [name for name, counts in found.items() if min(counts.values()) < 0] == [], "an endpoint answered wrong"
+    assert [name for name, counts in found.items() if grows(counts)] == []
+    assert all(1 <= min(counts.values()) == max(counts.values()) for counts in found.values()), found
+    with connect(database_url) as connection:
+        after = connection.execute("SELECT count(*) FROM cards WHERE name NOT LIKE 'Imported %'").fetchone()
+    assert after == before, "what was created for it is gone again"
+    service = start_service(stack, "endpoints", database_url, cached=False)
+    try:
+        sent = metric(service.url, "archzero_database_statements_total")
+        for endpoint in NO_DATABASE:
+            method, path = endpoint.split()
+            if path != "/metrics":
+                assert call(service.url, method, path)[0] == 200, endpoint
+        assert metric(service.url, "archzero_database_statements_total") == sent
+        told = call(service.url, "GET", "/api-docs/openapi.json")[1]
+    finally:
+        stack.registry.stop(service.record)
+    there = {f"{method.upper()} {path}" for path, methods in told["paths"].items() for method in methods}
+    assert there == {*found, *NO_DATABASE}, "no endpoint is left out"
 
 
 def test_statements_that_grow_with_the_items_are_found() -> None:
