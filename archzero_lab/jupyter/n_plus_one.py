@@ -30,7 +30,7 @@ class StatementCounts:
         """Whether one of them grows."""
         wrong = [name for name, counts in self.counts.items() if min(counts.values()) < 0]
         if wrong:
-            return Words("Not answered", f"{', '.join(wrong)} gave no right answer: nothing is known of their statements")
+            return Words("Not answered", f"{', '.join(wrong)}: nothing is known of their statements")
         growing = [name for name, counts in self.counts.items() if grows(counts)]
         if growing:
             return Words("A query in a loop", f"{', '.join(growing)} ask more often for more items")

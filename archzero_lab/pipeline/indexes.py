@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -24,7 +24,7 @@ from archzero_lab.pipeline.plans import statements
 from archzero_lab.pipeline.progress import Reporter
 from archzero_lab.pipeline.run_folder import RunFolder, new_run
 from archzero_lab.postgres.databases import drop_database
-from archzero_lab.postgres.foreign_copy import apply_file, copy_database
+from archzero_lab.postgres.foreign_copy import apply_file, copy_database, statistics_of
 from archzero_lab.postgres.index_catalog import list_indexes
 from archzero_lab.postgres.migrations import connect
 from archzero_lab.postgres.sampled_copy import copy_sample
@@ -140,19 +140,13 @@ def _copy(stack: Stack, request: IndexRequest, reporter: Reporter) -> Iterator[t
     assert request.migration is not None
     programs, texts = programs_of(stack), texts_of(request)
     name = stack.database_name("copy")
-    if request.sample:
-        with reporter.work("sample"):
-            url = copy_sample(
-                request.database_url, stack.postgres_url, name, programs, request.sample, request.seed or 1
-            )
-        held = f"a sample of {request.sample:,} rows a table: its plans and times are not those of the whole database"
-    else:
-        with raw_connection(request.database_url) as source:
-            _fits(source.execute("SELECT pg_database_size(current_database())").fetchone())
-        with reporter.work("copy"):
-            url = copy_database(request.database_url, stack.postgres_url, name, programs)
-        held = "a copy of the whole database"
-    try:
+    with ExitStack() as closing:
+        closing.callback(drop_database, stack.postgres_url, name)
+        give = closing.enter_context(statistics_of(request.database_url, programs)) if request.sample else None
+        url, held = _copied(stack, request, name, programs, reporter)
+        if give is not None:
+            give(url)
+            held += ", planned with the statistics of the whole"
         before = _names(url)
         with raw_connection(url) as connection:
             cases = [case for title, text in texts.items() for case in cases_of(connection, title, text)]
@@ -160,10 +154,28 @@ def _copy(stack: Stack, request: IndexRequest, reporter: Reporter) -> Iterator[t
             apply_file(url, request.migration, programs)
             with connect(url, autocommit=True) as connection:
                 connection.execute("ANALYZE")
+            if give is not None:  # the line before has made the sample's own; those of new expressions stay
+                give(url)
         new = [index for index in _names(url) if index not in before]
         yield url, new, cases, f"{request.migration.name} on {held}"
-    finally:
-        drop_database(stack.postgres_url, name)
+
+
+def _copied(stack: Stack, request: IndexRequest, name: str, programs: Path, reporter: Reporter) -> tuple[str, str]:
+    """The copy's URL, and what it holds in words."""
+    if request.sample:
+        with reporter.work("sample"):
+            url = copy_sample(
+                request.database_url, stack.postgres_url, name, programs, request.sample, request.seed or 1
+            )
+        return (
+            url,
+            f"a sample of {request.sample:,} rows a table: its plans and times are not those of the whole database",
+        )
+    with raw_connection(request.database_url) as source:
+        _fits(source.execute("SELECT pg_database_size(current_database())").fetchone())
+    with reporter.work("copy"):
+        url = copy_database(request.database_url, stack.postgres_url, name, programs)
+    return url, "a copy of the whole database"
 
 
 def programs_of(stack: Stack) -> Path:

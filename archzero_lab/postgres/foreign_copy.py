@@ -19,6 +19,7 @@ from archzero_lab.postgres.migrations import connect
 
 OLDEST = 12
 """pg_dump's own oldest that we have tried to read from."""
+_TAKES_STATISTICS = 18
 _GENTLE = "-c default_transaction_read_only=on -c lock_timeout=5000"
 
 
@@ -92,6 +93,22 @@ def copy_database(source_url: str, server_url: str, name: str, programs: Path, c
             drop_database(server_url, name)
             raise
     return url
+
+
+@contextmanager
+def statistics_of(source_url: str, programs: Path) -> Iterator[Callable[[str], None] | None]:
+    """What gives the source's statistics to a database with the same tables, by its URL; None before pg_dump 18.
+
+    Commonest values, histograms and correlations are the source's then; an ANALYZE takes them away again. Read once.
+    """
+    told = subprocess.run([str(programs / "pg_dump"), "--version"], capture_output=True, text=True).stdout
+    if int(told.split()[-1].split(".")[0] if told else 0) < _TAKES_STATISTICS:
+        yield None
+        return
+    with tempfile.TemporaryDirectory(prefix="archzero-copy-") as folder:
+        dump = Path(folder) / "dump"
+        _dump(source_url, programs, dump, ["--statistics-only"])
+        yield lambda url: _restore(url, programs, dump, ["--statistics-only"])
 
 
 def apply_file(url: str, migration: Path, programs: Path) -> None:

@@ -56,7 +56,7 @@ def copy_sample(source_url: str, server_url: str, name: str, programs: Path, row
     All rows are of one REPEATABLE READ snapshot, read only; the schema is read before. Blocks are drawn at random
     (TABLESAMPLE SYSTEM, repeatable by the seed); a table with fewer rows comes whole. Parents are added until no
     foreign key misses one, and the keys are made after that, by which PostgreSQL checks every row. Statistics are of
-    the sample. Raises DatabaseError.
+    the sample; `foreign_copy.statistics_of` gives it the source's. Raises DatabaseError.
     """
     with dump_sections(source_url, server_url, name, programs) as (url, finish):
         try:

@@ -8,6 +8,7 @@ from archzero_lab.bootstrap.stack import Stack
 from archzero_lab.errors import DatabaseError, SettingsError
 from archzero_lab.pipeline.indexes import IndexRequest, check_request, programs_of
 from archzero_lab.postgres.databases import drop_database
+from archzero_lab.postgres.foreign_copy import statistics_of
 from archzero_lab.postgres.migrations import connect
 from archzero_lab.postgres.sampled_copy import copy_sample
 from tests.integration.shop import somebodys_database
@@ -106,6 +107,28 @@ def test_a_table_that_is_smaller_than_the_sample_comes_whole(stack: Stack) -> No
     assert row[0] == 2_000
     assert 1_500 <= row[1] <= 3_000
     assert row[2] == 2_000
+
+
+def test_a_sample_is_planned_with_the_statistics_of_the_whole(stack: Stack) -> None:
+    def estimates(url: str) -> list[tuple[object, ...]]:
+        with connect(url) as connection:
+            return connection.execute(
+                "SELECT tablename, attname, n_distinct, most_common_vals::text, most_common_freqs,"
+                " histogram_bounds::text, correlation FROM pg_stats WHERE schemaname = 'shop' ORDER BY 1, 2"
+            ).fetchall()
+
+    name = stack.database_name("sampled")
+    with somebodys_database(stack, "whole_shop") as source, statistics_of(source, programs_of(stack)) as give:
+        if give is None:
+            assert stack.settings.servers == "system", "the lab's own PostgreSQL 18 has them"
+            return
+        try:
+            url = copy_sample(source, stack.postgres_url, name, programs_of(stack), 1_000)
+            assert estimates(url) != estimates(source)
+            give(url)
+            assert estimates(url) == estimates(source)
+        finally:
+            drop_database(stack.postgres_url, name)
 
 
 def test_what_cannot_be_sampled_leaves_nothing_behind(stack: Stack) -> None:
