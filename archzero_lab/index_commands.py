@@ -75,9 +75,11 @@ def indexes(
     for finding in found.findings:
         style = _STYLE.get(finding.verdict.value, "bold red")
         cost = finding.cost.in_words if finding.cost is not None else ""
+        ends = finding.cost.ends_heap_only if finding.cost is not None else ""
+        hot = f"; ends heap-only updates of {ends}" if ends else ""
         console.print(
             f"{finding.name:<{wide}} {finding.bytes / 1e6:8.1f} MB {cost:>26}  [{style}]{finding.verdict.value}[/]: "
-            f"{escape(finding.why)}", highlight=False, soft_wrap=True,
+            f"{escape(finding.why + hot)}", highlight=False, soft_wrap=True,
         )  # fmt: skip
     if sample:
         console.print(f"measured on a sample of {sample:,} rows a table: sizes, plans and times of the whole differ",

@@ -118,6 +118,11 @@ class WriteCost:
         return "insert", insert
 
     @property
+    def ends_heap_only(self) -> str:
+        """The column whose updates were heap-only without the index and are not with it; "" where none was seen."""
+        return self.update.column if self.update is not None and self.update.hot_without - self.update.hot > 0.5 else ""
+
+    @property
     def in_words(self) -> str:
         """The added time of a row, or what it is at most where it cannot be told from nothing."""
         if self.ci_low <= 0:
