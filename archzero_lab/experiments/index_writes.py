@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence, Set
 
 import numpy as np
@@ -97,7 +98,11 @@ class Writes:
                     wal_records={name: _median(mine[name], "wal_records") for name in mine},
                     wal_bytes={name: _median(mine[name], "wal_bytes") for name in mine},
                     hot={name: _median(mine[name], "hot") for name in mine},
-                    times={name: (1 / one.effect_size, 1 / one.ci_high, 1 / one.ci_low) for name, one in ratio.items()},
+                    times={
+                        # below six blocks an interval is all there is: 0 to infinity
+                        name: (1 / one.effect_size, 1 / one.ci_high, 1 / one.ci_low if one.ci_low > 0 else math.inf)
+                        for name, one in ratio.items()
+                    },
                 )
             )  # fmt: skip
         return found

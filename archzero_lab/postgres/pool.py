@@ -49,7 +49,7 @@ class Database:
             "autocommit": True,
             "application_name": application_name,
             "connect_timeout": 5,
-            # 4 MB, the default, make the bitmap of a third of a million cards lossy: each is then split into its words again
+            # by the default, 4 MB, a bitmap of a third of a million cards is lossy: each is then split into words again
             "options": "-c statement_timeout=30s -c timezone=UTC -c work_mem=16MB",
         }
         self._pool = self._new_pool()

@@ -206,7 +206,8 @@ def test_a_report_measures_writes_its_files_and_refuses_a_second_one_meanwhile(
     assert risks["measured"]["blocks"] == 12
     assert detail["measured"]["blocks"] == 12
     assert detail["measured"]["ci_low"] <= detail["measured"]["improvement"] <= detail["measured"]["ci_high"]
-    assert detail["mechanism"]["treatment"]["cache_hits"] == detail["mechanism"]["treatment"]["requests"]
+    asked, hits = (detail["mechanism"]["treatment"][name] for name in ("requests", "cache_hits"))
+    assert 0.99 * asked <= hits <= asked  # where the machine stalls, a read does not wait for Redis
     assert overhead["measured"]["after"] > 0
     for name in ("index.html", "samples.parquet", "slots.parquet", "plans.json", "01_cached_reads.html",
                  "02_index_plans.html", "03_hit_rate_and_memory.html", "04_scorecard.html"):  # fmt: skip
@@ -220,7 +221,7 @@ def test_a_report_measures_writes_its_files_and_refuses_a_second_one_meanwhile(
 QUICK: dict[str, dict[str, Any]] = {"05_staleness": {"reads": 2_000, "peers": False},
          "06_degradation": {"phase_s": 1.0},
          "09_own_experiment": {"blocks": 6},
-         "10_indexes": {"cards": 2_000},
+         "10_indexes": {"cards": 2_000, "blocks": 2},
          "12_pool": {"sizes": [2, 15], "users": [4], "cards": 2_000, "seconds": 0.5, "rounds": 1}}  # fmt: skip
 """Notebooks that measure are given less to do; their other parameters, and all of the others', keep their defaults."""
 
