@@ -153,8 +153,16 @@ class WriteSlots:
         # foreign keys and triggers are not what is measured, and would forbid taking the rows out
         self._connection.execute("SET LOCAL session_replication_role = replica")
         for index in without:
-            self._execute("DROP INDEX {index}", index=sql.Identifier(index.schema, index.name))
+            self._execute("DROP INDEX {index}", index=self._root(index))
         self._execute("DELETE FROM {table} WHERE ctid = ANY (ARRAY(SELECT archzero_place FROM {kept}))")
+
+    def _root(self, index: Index) -> sql.Composable:
+        """What is to be dropped for an index to be gone: of a partition's, that of the whole partitioned table."""
+        row = self._connection.execute(
+            "SELECT n.nspname, c.relname FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace"
+            " WHERE c.oid = coalesce(pg_partition_root($1::oid::regclass), $1::oid)", [index.oid],
+        ).fetchone()  # fmt: skip
+        return sql.Identifier(*row) if row else sql.Identifier(index.schema, index.name)
 
     def _execute(self, statement: LiteralString, **given: sql.Composable) -> psycopg.Cursor[Any]:
         filled = sql.SQL(statement).format(table=self._table, columns=self._columns, kept=self._kept, **given)

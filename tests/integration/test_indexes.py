@@ -109,6 +109,23 @@ def test_each_index_of_a_strange_database_has_its_verdict_and_the_database_is_as
     assert found.rows == {"shop.Order": 40_000, "shop.customer": 2_000}
 
 
+def test_an_index_of_a_partitioned_table_is_judged_in_each_partition(stack: Stack, shop: str, tmp_path: Path) -> None:
+    migration = "CREATE INDEX event_what ON shop.event (what);\nCREATE INDEX event_at ON shop.event (at, what);\n"
+    found = _measure(
+        stack, _request(shop, tmp_path, migration, {"by what": "SELECT * FROM shop.event WHERE what = $1"})
+    )
+    verdicts = {finding.name: finding.verdict for finding in found.findings}
+    assert verdicts == {
+        "event_2026_what_idx": IndexVerdict.KEEP, "event_2026_at_what_idx": IndexVerdict.DROP_UNUSED,
+    }  # fmt: skip
+    for finding in found.findings:
+        assert finding.cost is not None
+        assert finding.cost.wal_records == pytest.approx(1.0, abs=0.35)
+        assert finding.cost.update is not None
+        # its own column, by values of its own partition
+        assert finding.cost.update.column == {"event_2026_what_idx": "what"}.get(finding.name, "at")
+
+
 def test_the_generic_plan_stands_beside_the_plans_of_a_common_and_a_rare_value(stack: Stack) -> None:
     with (
         somebodys_database(stack, "generic", SHOP + 'CREATE INDEX order_state ON shop."Order" (state)') as url,
