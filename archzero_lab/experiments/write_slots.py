@@ -11,6 +11,7 @@ from typing import Any, LiteralString
 import psycopg
 from psycopg import sql
 
+from archzero_lab.errors import DatabaseError
 from archzero_lab.postgres.index_catalog import Index
 from archzero_lab.postgres.migrations import Connection
 
@@ -49,6 +50,7 @@ class WriteSlots:
     def __init__(self, connection: Connection, table: Index, seed: int) -> None:
         self._connection = connection
         self._table = sql.Identifier(table.schema, table.table)
+        self._name = table.qualified_table
         self._oid = table.table_oid
         self._seed = seed
         columns = connection.execute(
@@ -62,19 +64,32 @@ class WriteSlots:
             "CREATE TEMPORARY TABLE {kept} AS SELECT ctid AS archzero_place, * FROM {table} LIMIT {rows}",
             rows=sql.Literal(ROWS),
         )
-        row = connection.execute(sql.SQL("SELECT count(*) FROM {}").format(self._kept)).fetchone()
-        self.rows = int(row[0]) if row else 0
+        row = connection.execute(
+            sql.SQL("SELECT count(*) FROM {} WHERE (SELECT relkind = 'r' FROM pg_class WHERE oid = $1::oid)").format(
+                self._kept
+            ), [self._oid],
+        ).fetchone()  # fmt: skip
+        self.rows = int(row[0]) if row else 0  # none of a materialized view: nobody writes to it
         self._changeable: dict[str, bool] = {}
 
     def run(self, arms: Sequence[WriteArm], blocks: int, step: Callable[[], None]) -> dict[WriteArm, list[Slot]]:
-        """The slots of each arm, a block's arms in random order. Dead rows are vacuumed away after each block."""
+        """The slots of each arm, a block's arms in random order. Dead rows are vacuumed away after each block.
+
+        Raises DatabaseError naming the table for a write that PostgreSQL does not take.
+        """
         found: dict[WriteArm, list[Slot]] = {arm: [] for arm in arms}
         with _without_page_images(self._connection):
             for block in range(blocks):
                 order = list(arms)
                 random.Random(f"{self._seed} {block}").shuffle(order)
                 for arm in order:
-                    found[arm].append(self._update(arm) if arm.column else self._insert(arm))
+                    try:
+                        found[arm].append(self._update(arm) if arm.column else self._insert(arm))
+                    except psycopg.Error as error:
+                        reason = error.diag.message_primary or error
+                        raise DatabaseError(
+                            f"writing to {self._name} without {arm.name or 'no index'}: {reason}"
+                        ) from None
                     step()
                 self._execute("VACUUM {table}")
         return found

@@ -126,6 +126,39 @@ def test_an_index_of_a_partitioned_table_is_judged_in_each_partition(stack: Stac
         assert finding.cost.update.column == {"event_2026_what_idx": "what"}.get(finding.name, "at")
 
 
+def test_odd_tables_have_verdicts_and_no_cost_where_nothing_can_be_written(stack: Stack, tmp_path: Path) -> None:
+    odd = (
+        SHOP
+        + """
+        CREATE MATERIALIZED VIEW shop.per_day AS SELECT placed, count(*) AS orders FROM shop."Order" GROUP BY placed;
+        CREATE TABLE shop.nothing (id int);
+        CREATE DOMAIN shop.money AS numeric CHECK (VALUE >= 0);
+        CREATE TABLE shop.odd (id int GENERATED ALWAYS AS IDENTITY, price shop.money, note json,
+            "same" text DEFAULT 'x', stay daterange, EXCLUDE USING gist (stay WITH &&), CHECK (price < 1e6));
+        INSERT INTO shop.odd (price, note, stay) SELECT n, '{}', daterange(date '2026-01-01' + n, date '2026-01-02' + n)
+            FROM generate_series(1, 300) n;
+    """
+    )
+    migration = """
+        CREATE INDEX day ON shop.per_day (placed);
+        CREATE INDEX none ON shop.nothing (id);
+        CREATE INDEX odd_id ON shop.odd (id);
+        CREATE INDEX odd_same ON shop.odd ("same");
+        CREATE INDEX odd_price ON shop.odd (price) WHERE price > 5;
+    """
+    with somebodys_database(stack, "odd_shop", odd) as url:
+        queries = {"day": "SELECT * FROM shop.per_day WHERE placed = $1"}
+        found = {
+            finding.name: finding for finding in _measure(stack, _request(url, tmp_path, migration, queries)).findings
+        }
+    assert found["day"].cost is None
+    assert found["day"].build_s is not None
+    assert found["none"].cost is None
+    updated = {name: cost.update.column if cost.update else "" for name in ("odd_id", "odd_same", "odd_price")
+               if (cost := found[name].cost)}  # fmt: skip
+    assert updated == {"odd_id": "", "odd_same": "", "odd_price": "price"}
+
+
 def test_the_generic_plan_stands_beside_the_plans_of_a_common_and_a_rare_value(stack: Stack) -> None:
     with (
         somebodys_database(stack, "generic", SHOP + 'CREATE INDEX order_state ON shop."Order" (state)') as url,
