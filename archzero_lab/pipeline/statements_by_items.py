@@ -40,8 +40,9 @@ def statements_by_items(stack: Stack, database_url: str, ids: list[str]) -> dict
     """How many statements each endpoint takes by its number of items; -1 where there was no right answer.
 
     On a service of its own without a cache, which sends nothing but what it is asked for. Items are the rows of a page
-    or an import, and of one card its relationships and tags. `ids`: more than a hundred cards that are there. What is
-    created for it is deleted again, but for the imported cards. Raises MeasurementError where nothing can be created.
+    or an import, and of one card its relationships and tags. `ids`: cards that are there, a hundred for a hub of that
+    size. What is created for it is deleted again, but for the imported cards. Raises MeasurementError where nothing can
+    be created.
     """
     service = start_service(stack, "n-plus-one", database_url, cached=False)
     try:
@@ -120,7 +121,7 @@ def _endpoints(url: str, ids: list[str], hubs: Mapping[int, _Hub], created: list
         "POST /api/v1/cards": create_card,
         "PUT /api/v1/cards/{card_id}": put("/api/v1/cards/{hub.card_id}", lambda size: {"tags": _tags(size)[::-1]}),
         "POST /api/v1/relationships": lambda size: call(
-            url, "POST", "/api/v1/relationships", _edge(hubs[size].card_id, ids[size])
+            url, "POST", "/api/v1/relationships", _edge(hubs[size].card_id, ids[0], "guides")
         ),
         "PUT /api/v1/relationships/{relationship_id}": put(relationship, lambda size: {"confidence": 1 / size}),
         "DELETE /api/v1/relationships/{relationship_id}": delete(relationship),
@@ -132,5 +133,5 @@ def _tags(size: int) -> list[str]:
     return [f"tag-{number}" for number in range(min(size, 50))]
 
 
-def _edge(from_card: str, to_card: str) -> dict[str, Any]:
-    return {"fromCardId": from_card, "toCardId": to_card, "relationshipType": "dependsOn"}
+def _edge(from_card: str, to_card: str, kind: str = "dependsOn") -> dict[str, Any]:
+    return {"fromCardId": from_card, "toCardId": to_card, "relationshipType": kind}

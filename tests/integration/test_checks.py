@@ -39,7 +39,7 @@ def ids(database_url: str) -> list[str]:
     with connect(database_url, autocommit=True) as connection:
         rows = connection.execute(
             "INSERT INTO cards (name, type, lifecycle_phase, quality_score, description)"
-            " SELECT 'Card ' || n, 'Risk', 'Active', 50, 'a service' FROM generate_series(1, 120) AS n RETURNING id"
+            " SELECT 'Card ' || n, 'Risk', 'Active', 50, 'a service' FROM generate_series(1, 100) AS n RETURNING id"
         ).fetchall()
     return [str(row[0]) for row in rows]
 
