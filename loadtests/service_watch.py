@@ -75,7 +75,8 @@ def rates(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
                               for kind, counts in after["by_kind"].items()}  # fmt: skip
         if "statements" in before and "statements" in after:
             row["statements_per_s"] = (after["statements"] - before["statements"]) / seconds
-        acquired = after.get("pool_acquired", 0) - before.get("pool_acquired", 0)
+        both = "pool_acquired" in before and "pool_acquired" in after  # an overloaded service leaves out a second
+        acquired = after["pool_acquired"] - before["pool_acquired"] if both else 0
         if acquired > 0:
             row["pool_wait_ms"] = (after["pool_wait_s"] - before["pool_wait_s"]) / acquired * 1000
         made.append(row)

@@ -115,9 +115,9 @@ def test_an_index_of_a_partitioned_table_is_judged_in_each_partition(stack: Stac
         stack, _request(shop, tmp_path, migration, {"by what": "SELECT * FROM shop.event WHERE what = $1"})
     )
     verdicts = {finding.name: finding.verdict for finding in found.findings}
-    assert verdicts == {
-        "event_2026_what_idx": IndexVerdict.KEEP, "event_2026_at_what_idx": IndexVerdict.DROP_UNUSED,
-    }  # fmt: skip
+    assert set(verdicts) == {"event_2026_what_idx", "event_2026_at_what_idx"}
+    assert verdicts["event_2026_what_idx"] in KEPT
+    assert verdicts["event_2026_at_what_idx"] is IndexVerdict.DROP_UNUSED
     for finding in found.findings:
         assert finding.cost is not None
         assert finding.cost.wal_records == pytest.approx(1.0, abs=0.35)

@@ -274,3 +274,21 @@ def test_a_log_line_that_cannot_be_read_is_named(tmp_path: Path, line: str) -> N
     path.write_text("\n")
     with pytest.raises(LogError, match="holds no request"):
         read_log(str(path))
+
+
+_WATCHED = """
+import json, service_watch
+told = {"pool_acquired": 10.0, "pool_wait_s": 1.0, "statements": 10.0}
+more = {"pool_acquired": 20.0, "pool_wait_s": 3.0, "statements": 30.0}
+print(json.dumps(service_watch.rates([{"at": 1.0}, told | {"at": 2.0}, more | {"at": 3.0}, {"at": 4.0}])))
+"""
+
+
+def test_a_second_in_which_the_service_told_nothing_is_left_out_and_no_result_is_lost() -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", _WATCHED], cwd=ROOT / "loadtests", capture_output=True, text=True, check=True
+    )
+    silent, whole, again = json.loads(done.stdout)
+    assert "pool_wait_ms" not in silent
+    assert "pool_wait_ms" not in again
+    assert (whole["pool_wait_ms"], whole["statements_per_s"]) == (200.0, 20.0)
