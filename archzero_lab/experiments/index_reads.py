@@ -41,6 +41,7 @@ class Reads:
     blocks: int
     seed: int
     plans: dict[str, Plan] = field(default_factory=dict)
+    _explained: dict[tuple[str, tuple[str, ...]], Plan] = field(default_factory=dict)
     _calls: dict[str, int] = field(default_factory=dict)
     _measured: dict[tuple[str, tuple[str, ...]], Loss] = field(default_factory=dict)
 
@@ -50,7 +51,13 @@ class Reads:
             self.plans[case.name] = self.explain(case, ())
 
     def explain(self, case: Case, without: Sequence[Index]) -> Plan:
-        """A case's plan while some indexes are hidden."""
+        """A case's plan while some indexes are hidden; the same is explained once."""
+        key = (case.name, tuple(sorted(index.name for index in without)))
+        if key not in self._explained:
+            self._explained[key] = self._explain(case, without)
+        return self._explained[key]
+
+    def _explain(self, case: Case, without: Sequence[Index]) -> Plan:
         try:
             with hidden(self.connection, without):
                 row = self.connection.execute(

@@ -90,7 +90,7 @@ def _endpoints(url: str, ids: list[str], hubs: Mapping[int, _Hub], created: list
         return lambda size: call(url, "GET", path.format(size=size, hub=hubs[size]))
 
     def import_cards(size: int) -> tuple[int, Any]:
-        rows = [{"name": f"Imported {uuid.uuid4()}", "type": "Risk"} for _ in range(min(size, 50))]
+        rows = [{"name": f"Imported {uuid.uuid4()}", "type": "Risk"} for _ in range(size)]
         return call(url, "POST", "/api/v1/import", "\n".join(json.dumps(row) for row in rows))
 
     def create_card(size: int) -> tuple[int, Any]:
@@ -130,6 +130,7 @@ def _endpoints(url: str, ids: list[str], hubs: Mapping[int, _Hub], created: list
 
 
 def _tags(size: int) -> list[str]:
+    """As many tags, up to the 50 that a card may have."""
     return [f"tag-{number}" for number in range(min(size, 50))]
 
 
