@@ -212,7 +212,8 @@ def statements_by_size(counts: Mapping[str, Mapping[int, int]]) -> Picture:
     for at, size in enumerate(sizes):
         axes.scatter(
             [of_size[size] for of_size in counts.values()], range(len(counts)), s=30 * (1 + 2 * at) ** 1.4,
-            facecolors="none", edgecolors=_RINGS[at % len(_RINGS)], linewidths=1.8, label=f"{size} items",
+            facecolors="none", edgecolors=_RINGS[at % len(_RINGS)], linewidths=1.8,
+            label="1 item" if size == 1 else f"{size} items",
         )  # fmt: skip
     top = max(max(of_size.values()) for of_size in counts.values())
     if top > 2 * max(min(of_size.values()) for of_size in counts.values()):

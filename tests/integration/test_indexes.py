@@ -126,6 +126,15 @@ def test_an_index_of_a_partitioned_table_is_judged_in_each_partition(stack: Stac
         assert finding.cost.update.column == {"event_2026_what_idx": "what"}.get(finding.name, "at")
 
 
+def test_a_migration_of_constraints_alone_is_kept_and_has_its_page(stack: Stack, shop: str, tmp_path: Path) -> None:
+    migration = 'CREATE UNIQUE INDEX order_once ON shop."Order" (placed, id);'
+    request = _request(shop, tmp_path, migration, {"all": 'SELECT count(*) FROM shop."Order"'})
+    run, found = measure_indexes(stack, request, Reporter(Console(quiet=True)))
+    assert [finding.verdict for finding in found.findings] == [IndexVerdict.KEEP_CONSTRAINT]
+    assert found.writes == ()
+    assert "order_once" in (run.path / "index.html").read_text()
+
+
 def test_odd_tables_have_verdicts_and_no_cost_where_nothing_can_be_written(stack: Stack, tmp_path: Path) -> None:
     odd = (
         SHOP
