@@ -90,7 +90,7 @@ def report(
         with exclusive("report"):
             pages = ask(notebook, Reporter(console))
         for page in pages:
-            console.print(f"{page.title}: {_relative(page.html)}", highlight=False)
+            console.print(f"{page.title}: {_relative(page.html)}", highlight=False, soft_wrap=True)
         return
     request = ReportRequest(profile, cards, inventory, relationships, tuple(only or ()), seed, until_decided, resume)
     if progress == "json":
@@ -102,7 +102,8 @@ def report(
     with exclusive("report"):
         run, summary = make_report(load_settings(), request, Reporter(console))
     print_scorecard(console, summary)
-    console.print(f"report: {_relative(run.path / 'index.html')} (also reports/latest/index.html)", highlight=False)
+    where = _relative(run.path / "index.html")
+    console.print(f"report: {where} (also reports/latest/index.html)", highlight=False, soft_wrap=True)
 
 
 @app.command("test", context_settings={"ignore_unknown_options": True})
@@ -287,7 +288,7 @@ def new(
 
     path = new_own_notebook(name, "claim" if claim else "arms")
     console.print(f"{_relative(path)}: open it by ./lab notebook, run it by ./lab report --notebook {name}",
-                  highlight=False)  # fmt: skip
+                  highlight=False, soft_wrap=True)  # fmt: skip
 
 
 # after report, test, up and the others above: help lists them in this order

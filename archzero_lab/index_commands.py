@@ -88,7 +88,8 @@ def indexes(
     console.print(check(found.as_dict()), style="yellow" if found.slower_without_dropped else "", highlight=False,
                   soft_wrap=True)  # fmt: skip
     path = REPORTS / run.id / "index.html"
-    console.print(f"page: {path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path}", highlight=False)
+    shown = path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path
+    console.print(f"page: {shown}", highlight=False, soft_wrap=True)
 
 
 def _apply_in_place(database_url: str, migration: Path | None) -> None:

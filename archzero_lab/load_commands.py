@@ -95,7 +95,7 @@ def load(
             as_json.write_text(text)
     for path in page:
         shown = path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path
-        console.print(f"report: {shown}", highlight=False)
+        console.print(f"report: {shown}", highlight=False, soft_wrap=True)
     if not all(entry["valid"] for entry in found["arms"]):
         raise typer.Exit(3)
 

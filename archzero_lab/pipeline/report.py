@@ -127,7 +127,8 @@ def make_report(settings: Settings, request: ReportRequest, reporter: Reporter) 
 
 def _tell_how_to_go_on(run: RunFolder, reporter: Reporter) -> None:
     if any(name in run.done for name in ("measured", "blocks", "tried", "load")):
-        reporter.console.print(f"what is measured is kept; go on with: ./lab report --resume {run.id}", highlight=False)
+        told = f"what is measured is kept; go on with: ./lab report --resume {run.id}"
+        reporter.console.print(told, highlight=False, soft_wrap=True)  # a command to copy is not broken in two
 
 
 def _end_where_asked(run: RunFolder, reporter: Reporter) -> None:

@@ -18,6 +18,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from archzero_lab.errors import ServerError
+from archzero_lab.servers.deferred_signals import deferred_signals
 
 _PR_SET_PDEATHSIG = 1
 _ROOT_HOME = Path("/var/lib/archzero-lab")
@@ -68,7 +69,7 @@ class ProcessRegistry:
         def die_with_owner() -> None:
             libc.prctl(_PR_SET_PDEATHSIG, int(stop_signal), 0, 0, 0)
 
-        with log.open("ab") as output:
+        with deferred_signals(), log.open("ab") as output:
             try:
                 child = subprocess.Popen(
                     list(argv),
@@ -86,17 +87,17 @@ class ProcessRegistry:
                 )
             except OSError as error:
                 raise ServerError(f"cannot start {name}: {argv[0]}: {error.strerror}") from None
-        record = ProcessRecord(
-            name=name,
-            pid=child.pid,
-            start_ticks=start_ticks(child.pid) or 0,
-            owner_pid=os.getpid(),
-            owner_ticks=start_ticks(os.getpid()) or 0,
-            kept=kept,
-            stop_signal=int(stop_signal),
-        )
-        path = self.folder / f"{name}.{child.pid}.json"
-        path.write_text(json.dumps(asdict(record)))
+            record = ProcessRecord(
+                name=name,
+                pid=child.pid,
+                start_ticks=start_ticks(child.pid) or 0,
+                owner_pid=os.getpid(),
+                owner_ticks=start_ticks(os.getpid()) or 0,
+                kept=kept,
+                stop_signal=int(stop_signal),
+            )
+            path = self.folder / f"{name}.{child.pid}.json"
+            path.write_text(json.dumps(asdict(record)))
         return record
 
     def records(self) -> list[ProcessRecord]:

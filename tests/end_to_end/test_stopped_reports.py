@@ -82,7 +82,7 @@ def test_a_report_that_is_interrupted_goes_on_without_measuring_again(environmen
     process = subprocess.Popen(
         [str(ROOT / "lab"), "report", "--profile", "smoke", "--cards", "1000", "--only", "card_detail_cached",
          "--only", "works_without_redis"],
-        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env={**environment, "COLUMNS": "160"},
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment,
     )  # fmt: skip
     deadline = time.monotonic() + 120
     while not (begun := [path for path in reports.glob("*/progress.json") if "measured" in path.read_text()]):

@@ -74,6 +74,29 @@ def test_what_a_killed_run_left_is_ended_and_what_is_kept_or_owned_is_not(tmp_pa
         registry.stop(record)
 
 
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_an_interrupt_while_a_process_is_forked_is_not_lost(tmp_path: Path, number: signal.Signals) -> None:
+    # the signal comes in a hook of the fork's, where CPython only prints what is raised
+    run = (
+        "import os, signal, sys; from pathlib import Path\n"
+        "from archzero_lab.servers.process import ProcessRegistry, is_alive\n"
+        f"number = signal.{number.name}\n"
+        "def interrupt(*_): raise KeyboardInterrupt\n"
+        "signal.signal(number, interrupt)\n"
+        "os.register_at_fork(after_in_parent=lambda: (os.write(1, b'forked '), signal.raise_signal(number)))\n"
+        f"registry = ProcessRegistry(Path({str(tmp_path / 'run')!r}))\n"
+        "try:\n"
+        f"    registry.spawn('x', {SLEEP!r}, log=Path({str(tmp_path / 'log')!r}))\n"
+        "except KeyboardInterrupt:\n"
+        "    [record] = registry.records()\n"
+        "    print('interrupted', is_alive(record), signal.getsignal(number) is interrupt)\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", run], env={**os.environ, "PYTHONPATH": str(ROOT)}, capture_output=True, text=True
+    )
+    assert (done.stdout, done.stderr) == ("forked interrupted True True\n", "")
+
+
 def test_a_server_that_does_not_start_says_why_and_leaves_nothing(tmp_path: Path) -> None:
     registry = ProcessRegistry(tmp_path / "run")
     with pytest.raises(ServerError, match="cannot start redis"):
