@@ -5,12 +5,11 @@ from __future__ import annotations
 from typing import Annotated
 
 import typer
-from rich.console import Console
 from rich.table import Table
 
 from archzero_lab.settings import load_settings
+from archzero_lab.terminal import console
 
-console = Console()
 Seed = Annotated[int, typer.Option(min=0, help="Same seed, same order of everything.")]
 
 

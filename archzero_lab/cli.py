@@ -15,12 +15,12 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import typer
-from rich.console import Console
 from rich.table import Table
 
 from archzero_lab import check_commands, database_commands, index_commands, load_commands, run_commands
 from archzero_lab.errors import LabError, mask_secrets
 from archzero_lab.settings import ROOT, load_settings
+from archzero_lab.terminal import console
 
 app = typer.Typer(
     help="archzero-lab: phase 5's claims as experiments, on a cached card service you can run.",
@@ -30,7 +30,6 @@ app = typer.Typer(
     rich_markup_mode=None,  # usage errors as plain lines
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-console = Console()
 _debug = False
 
 Cards = Annotated[int | None, typer.Option(min=100, help="How many cards to load.")]

@@ -6,13 +6,12 @@ from pathlib import Path
 from typing import Annotated, Literal
 
 import typer
-from rich.console import Console
 from rich.table import Table
 
 from archzero_lab.errors import LabError, SettingsError
 from archzero_lab.settings import load_settings
+from archzero_lab.terminal import console
 
-console = Console()
 migrate_app = typer.Typer(help="Apply or roll back the index sets: phase 5's, v2.", no_args_is_help=True)
 
 

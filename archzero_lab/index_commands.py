@@ -6,17 +6,16 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
-from rich.console import Console
 from rich.markup import escape
 
 from archzero_lab.errors import SettingsError
 from archzero_lab.experiments.index_verdict import READS_PER_WRITE
 from archzero_lab.settings import REPORTS, load_settings
+from archzero_lab.terminal import console
 
 if TYPE_CHECKING:
     from archzero_lab.pipeline.indexes import IndexRequest
 
-console = Console()
 _STYLE = {"keep": "green", "keep (constraint)": "green", "undecided": "yellow"}
 
 

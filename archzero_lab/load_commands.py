@@ -11,16 +11,14 @@ from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
-from rich.console import Console
 from rich.table import Table
 
 from archzero_lab.errors import SettingsError
 from archzero_lab.settings import REPORTS, load_settings
+from archzero_lab.terminal import console
 
 if TYPE_CHECKING:
     from archzero_lab.pipeline.load_request import LoadRequest
-
-console = Console()
 
 
 def load(

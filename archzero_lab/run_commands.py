@@ -7,17 +7,16 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
-from rich.console import Console
 from rich.table import Table
 
 from archzero_lab.errors import SettingsError
 from archzero_lab.settings import REPORTS, ROOT, load_settings
+from archzero_lab.terminal import console
 
 if TYPE_CHECKING:
     from archzero_lab.reporting.gate import GateResult
     from archzero_lab.reporting.run_series import RunData
 
-console = Console()
 _STYLE = {"pass": "green", "equivalent": "green", "improved": "green", "regression": "bold red",
           "regressed": "bold red", "inconclusive": "bold yellow"}  # fmt: skip
 

@@ -89,9 +89,10 @@ def analyze_gain(
     if moved and high <= 0:
         warnings.append(f"the mechanism without the gain: {claim.mechanism} moved, and it is no better")
     if verdict is Verdict.INCONCLUSIVE and not undecidable:
-        needed = blocks_needed(ratios, float(np.log(comparison.effect_size)) - bar)
-        if needed > comparison.blocks:
-            warnings.append(f"so near the claim it would take about {needed - comparison.blocks} more blocks to decide")
+        more = blocks_needed(ratios, float(np.log(comparison.effect_size)) - bar) - comparison.blocks
+        if more > 0:
+            what = "block" if more == 1 else "blocks"
+            warnings.append(f"so near the claim it would take about {more} more {what} to decide")
     assert isinstance(claim.claimed.after, float)
     met: bool | None = None
     if not claim.claimed.unit:

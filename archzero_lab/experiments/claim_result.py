@@ -116,7 +116,8 @@ def adjust(results: list[ClaimResult], alpha: float = 0.05) -> list[ClaimResult]
     for index, p in zip(tested, adjusted, strict=True):
         result = replace(made[index], p_adjusted=p)
         if p >= alpha and result.verdict is not Verdict.INCONCLUSIVE:
-            warning = f"{result.verdict} alone, but not beside {len(tested) - 1} other claims (Holm: p = {p:.3f})"
+            beside = f"{len(tested) - 1} other{'s' if len(tested) > 2 else ''}"
+            warning = f"{result.verdict} alone, but not beside {beside} (Holm: p = {p:.3f})"
             result = replace(result, verdict=Verdict.INCONCLUSIVE, warnings=(*result.warnings, warning))
         made[index] = result
     return made

@@ -164,9 +164,9 @@ def result_of(arms: dict[str, OwnArm], course: Course, metric: str, margin: floa
     if verdict is Change.INCONCLUSIVE and not found.undecidable:
         ratios = np.log(table["treatment"].to_numpy() / table["control"].to_numpy())
         distance = min(abs(np.log(found.effect_size) - edge) for edge in (np.log1p(margin), -np.log1p(margin)))
-        needed = blocks_needed(ratios, float(distance))
-        if needed > found.blocks:
-            warnings.append(f"it would take about {needed - found.blocks} more blocks to decide")
+        more = blocks_needed(ratios, float(distance)) - found.blocks
+        if more > 0:
+            warnings.append(f"it would take about {more} more {'block' if more == 1 else 'blocks'} to decide")
     return OwnResult(verdict, found, metric, margin, whole.reset_index(drop=True), tuple(warnings), mechanism)
 
 

@@ -183,7 +183,7 @@ def test_a_report_measures_writes_its_files_and_refuses_a_second_one_meanwhile(
         [str(ROOT / "lab"), "report", "--profile", "smoke", "--cards", "1000", "--only", "card_detail_cached",
          "--only", "index_overhead", "--only", "open_risks"],
         stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
-        env={**environment, "COLUMNS": "160", "ARCHZERO_CLAIMS": str(own)},
+        env={**environment, "ARCHZERO_CLAIMS": str(own)},
     )  # fmt: skip
     while not list(reports.glob("*-smoke-*")):
         assert process.poll() is None

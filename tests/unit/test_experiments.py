@@ -243,7 +243,7 @@ def test_a_verdict_must_outlive_the_other_claims_of_its_report() -> None:
     assert (alone[0].verdict, alone[0].p_adjusted) == (Verdict.REFUTED, pytest.approx(2 / 64))
     together = adjust(six)
     assert [result.verdict for result in together] == [Verdict.INCONCLUSIVE] * 2
-    assert "not beside 1 other claims (Holm: p = 0.062)" in together[0].warnings[-1]
+    assert "not beside 1 other (Holm: p = 0.062)" in together[0].warnings[-1]
 
 
 def test_an_inconclusive_claim_names_how_many_blocks_it_would_take() -> None:

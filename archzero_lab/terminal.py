@@ -1,0 +1,13 @@
+"""The console that all commands print to: as wide as the terminal, and in a log wide enough for a table's rows."""
+
+from __future__ import annotations
+
+import os
+import sys
+
+from rich.console import Console
+
+_LOG_WIDTH = 140
+"""Where there is no terminal rich takes 80, at which a row of the scorecard takes three lines."""
+
+console = Console(width=None if sys.stdout.isatty() or "COLUMNS" in os.environ else _LOG_WIDTH)
