@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 def load(
     arm: Annotated[
-        list[str] | None, typer.Option(help="control, indexes, cache, treatment or near; repeat to compare.")
+        list[str] | None, typer.Option(help="control, indexes, cache, treatment, v2, v2-cache, near; repeatable.")
     ] = None,
     host: Annotated[str, typer.Option(help="A card service that runs already, instead of an arm.")] = "",
     shape: Annotated[
