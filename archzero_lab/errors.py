@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import re
 
-_URL_PASSWORD = re.compile(r"(?P<head>[a-z][a-z0-9+.-]*://[^\s:/@]*):[^\s@/]+@", re.IGNORECASE)
+# up to the last @: a password with an @ or a / that was not escaped is masked as well; a port is none
+_URL_PASSWORD = re.compile(r"(?P<head>[a-z][a-z0-9+.-]*://[^\s:/@]*):(?!\d+(?:[/?#]|$))[^\s'\"]*@", re.IGNORECASE)
+_NAMED_PASSWORD = re.compile(r"(?P<head>password\s*=\s*)(?:'(?:[^'\\]|\\.)*'|[^\s&'\"]+)", re.IGNORECASE)
 
 
 class LabError(Exception):
     """Base of all errors that a person can act on. The CLI prints it in a line and exits 2.
 
-    Passwords inside URLs are masked here, at the one place every message passes through.
+    Passwords are masked here, at the one place every message passes through.
     """
 
     def __init__(self, message: str) -> None:
@@ -46,12 +48,12 @@ class NotebookError(LabError):
 
 
 def mask_secrets(text: str) -> str:
-    """Replace the password of every URL in `text` by `***`.
+    """Replace the password of every URL in `text` by `***`, and that of libpq's key=value form.
 
     >>> mask_secrets("postgresql://lab:s3cret@127.0.0.1:5432/x")
     'postgresql://lab:***@127.0.0.1:5432/x'
     """
-    return _URL_PASSWORD.sub(r"\g<head>:***@", text)
+    return _NAMED_PASSWORD.sub(r"\g<head>***", _URL_PASSWORD.sub(r"\g<head>:***@", text))
 
 
 def unknown_name(kind: str, given: str, known: list[str]) -> UnknownNameError:

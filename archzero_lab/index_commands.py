@@ -92,14 +92,13 @@ def indexes(
 
 
 def _apply_in_place(database_url: str, migration: Path | None) -> None:
-    from psycopg.conninfo import conninfo_to_dict
-
+    from archzero_lab.postgres.connection_url import connection_parts
     from archzero_lab.postgres.in_place import apply_in_place, read_migration
 
     if not database_url or migration is None or not migration.is_file():
         raise SettingsError("--in-place needs --database-url URL and --migration FILE.sql")
     statements = read_migration(migration)
-    told = conninfo_to_dict(database_url)
+    told = connection_parts(database_url)
     name = str(told.get("dbname", ""))
     console.print(f"{len(statements)} statements for database {name} at {told.get('host', 'the local socket')}",
                   highlight=False)  # fmt: skip

@@ -15,6 +15,7 @@ from typing import Any
 import redis
 
 from archzero_lab.errors import LabError, ServerError, mask_secrets
+from archzero_lab.postgres.connection_url import require_url
 from archzero_lab.postgres.databases import lab_databases
 from archzero_lab.postgres.migrations import connect
 from archzero_lab.servers import postgres_server, redis_server
@@ -201,7 +202,7 @@ def _start(settings: Settings, processes: ProcessRegistry, *, kept: bool, starte
     home = server_home(STATE)
     system = settings.servers == "system"
     if settings.database_url:
-        postgres_url, postgres_pid = settings.database_url, None
+        postgres_url, postgres_pid = require_url(settings.database_url), None
         with connect(postgres_url) as connection:
             if connection.info.server_version < postgres_server.MINIMUM_VERSION * 10_000:
                 raise ServerError(

@@ -92,10 +92,7 @@ def show(running: Watched) -> None:
         pulse.close()
         bar.value, button.disabled = running.progress, True
         told.value = "done" if running.progress >= 1 else "stopped"
-        try:
-            outcome.update(HTML(running._repr_html_()))
-        except LabError as error:
-            outcome.update(HTML(f"<p><strong>{html.escape(str(error))}</strong></p>"))
+        outcome.update(HTML(_ended(running)))
 
     # on the kernel's own loop: it stays free for other cells while the measuring goes on elsewhere
     task = asyncio.ensure_future(follow())
@@ -112,6 +109,17 @@ def _looked(running: Watched) -> str:
         return running.so_far_html()
     except Exception as error:
         return f"<p>could not look: {html.escape(f'{type(error).__name__}: {error}')}</p>"
+
+
+def _ended(running: Watched) -> str:
+    """What came of it, or what went wrong: nobody waits for the panel's own task, so nothing may be lost in it."""
+    try:
+        return running._repr_html_()
+    except LabError as error:
+        said = str(error)
+    except Exception as error:
+        said = f"{type(error).__name__}: {error}"
+    return f"<p><strong>{html.escape(said)}</strong></p>"
 
 
 def _counters(rows: Sequence[Mapping[str, float | None]]) -> str:

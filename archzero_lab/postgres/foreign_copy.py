@@ -10,10 +10,10 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Literal
 
-import psycopg
-from psycopg.conninfo import conninfo_to_dict, make_conninfo
+from psycopg.conninfo import make_conninfo
 
 from archzero_lab.errors import DatabaseError, SettingsError
+from archzero_lab.postgres.connection_url import connection_parts
 from archzero_lab.postgres.databases import create_database, drop_database
 from archzero_lab.postgres.migrations import connect
 
@@ -126,10 +126,7 @@ def apply_file(url: str, migration: Path, programs: Path) -> None:
 
 def _run(command: list[str], url: str, what: str, more: dict[str, str]) -> None:
     """Run one of PostgreSQL's programs on a database; the password travels in the environment, not in the command."""
-    try:
-        parts = conninfo_to_dict(url)
-    except psycopg.ProgrammingError as error:
-        raise DatabaseError(f"not a database URL: {error}") from None
+    parts = connection_parts(url)
     password = parts.pop("password", None)
     secret = {"PGPASSWORD": str(password)} if password is not None else {}
     done = subprocess.run(

@@ -21,6 +21,7 @@ import yoyo.exceptions
 from psycopg import sql
 
 from archzero_lab.errors import DatabaseError
+from archzero_lab.postgres.connection_url import connect_error, require_url
 from archzero_lab.settings import ROOT
 
 MIGRATIONS = ROOT / "sql" / "migrations"
@@ -45,7 +46,7 @@ class Migrations:
     """The migrations of a folder on one database."""
 
     def __init__(self, url: str, folder: Path = MIGRATIONS) -> None:
-        self._url = url
+        self._url = require_url(url)
         self._folder = folder
 
     def status(self) -> list[MigrationState]:
@@ -138,12 +139,14 @@ class Migrations:
 
 
 def connect(url: str, *, autocommit: bool = False) -> Connection:
-    """A plain connection. Raises DatabaseError, without the password, where there is none to be had."""
+    """A plain connection, by URL or key=value form.
+
+    Raises DatabaseError, without the password, where there is none to be had; SettingsError for neither form.
+    """
     try:
         return psycopg.connect(url, autocommit=autocommit, connect_timeout=10, application_name="archzero-lab")
-    except psycopg.OperationalError as error:
-        reason = str(error).strip().splitlines()[-1]
-        raise DatabaseError(f"cannot connect to {url}: {reason}; check the URL and that the server runs") from None
+    except (psycopg.OperationalError, psycopg.ProgrammingError) as error:
+        raise connect_error(url, error) from None
 
 
 def _drop_if_invalid(connection: Connection, index: str) -> None:

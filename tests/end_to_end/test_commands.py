@@ -62,6 +62,9 @@ def test_help_lists_the_commands_in_well_under_a_second(environment: dict[str, s
         (["report", "--cards", "1"], "greater than or equal to 100"),
         (["report", "--inventory", "/nowhere.jsonl"], "does not exist"),
         (["migrate", "up", "--database-url", "postgresql://u:s3cret@127.0.0.1:1/x"], "cannot connect"),
+        (["analyze", "--database-url", "host=127.0.0.1 port=1 password=s3cret"], "password=***: Connection refused;"),
+        (["analyze", "--database-url", "postgres//u:s3cret@127.0.0.1/x"], "that does not name a database; give it as"),
+        (["migrate", "status", "--database-url", "host=h password=s3cret"], "that is no database's URL; give it as"),
         (["analyze"], "start one with ./lab up"),
         (["migrate", "lint", "--with-rows"], "name it with --database-url"),
         (

@@ -1,0 +1,43 @@
+"""How a database is named: its URL or libpq's key=value form, its parts, and why a connection was refused."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import psycopg
+from psycopg.conninfo import conninfo_to_dict
+
+from archzero_lab.errors import DatabaseError, SettingsError
+
+_SCHEMES = ("postgresql://", "postgres://")
+_FORM = "give it as postgresql://USER@HOST:PORT/NAME"
+
+
+def connection_parts(url: str) -> dict[str, Any]:
+    """The parts of a URL or a key=value form, as libpq names them. Raises SettingsError where it is neither."""
+    try:
+        return conninfo_to_dict(url)
+    except psycopg.ProgrammingError:  # what it says repeats a part of the text, a password perhaps
+        raise SettingsError(f"that does not name a database; {_FORM}") from None
+
+
+def require_url(url: str) -> str:
+    """The URL with the scheme that every library takes; for a server on which other databases are reached too.
+
+    Raises SettingsError for anything else, a key=value form included.
+    """
+    scheme = next((scheme for scheme in _SCHEMES if url.startswith(scheme)), None)
+    if scheme is None:
+        raise SettingsError(f"that is no database's URL; {_FORM}")
+    connection_parts(url)
+    return _SCHEMES[0] + url.removeprefix(scheme)
+
+
+def connect_error(url: str, error: psycopg.Error) -> DatabaseError | SettingsError:
+    """What is told where a connection was not made: the server's or the network's reason, in a few words."""
+    if isinstance(error, psycopg.ProgrammingError):
+        return SettingsError(f"that does not name a database; {_FORM}")
+    # lines that begin with a tab are libpq's hints; of several attempts the last tells as much as any
+    lines = [line for line in str(error).splitlines() if line.strip() and not line.startswith("\t")]
+    reason = lines[-1].rpartition("failed: ")[2].strip() if lines else type(error).__name__
+    return DatabaseError(f"cannot connect to {url}: {reason}; check the URL and that the server runs")
