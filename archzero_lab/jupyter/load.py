@@ -24,6 +24,8 @@ from archzero_lab.reporting import figures, load_figures
 from archzero_lab.reporting.figures import Picture
 from archzero_lab.settings import REPORTS, load_settings
 
+_REASONS = 3
+"""So many of an arm's reservations are told; then how many more there are."""
 _CARDS = 20_000
 """As ./lab up has them, which so stay loaded."""
 
@@ -126,12 +128,12 @@ class Load:
 
     def trust(self) -> Words:
         """Whether the generator, and not the service, may be what was measured."""
-        reasons = [f"{entry['arm']}: {reason}" for entry in self.told["arms"] for reason in entry["reasons"]]
+        reasons = tuple(line for entry in self.told["arms"] for line in _reasons(entry))
         invalid = [entry["arm"] for entry in self.told["arms"] if not entry["valid"]]
         if invalid:
-            return Words("Not valid", f"{', '.join(invalid)}: the generator was in the way", tuple(reasons[:8]))
+            return Words("Not valid", f"{', '.join(invalid)}: the generator was in the way", reasons)
         said = "the generator kept its schedule" + ", but:" * bool(reasons)
-        return Words("Valid", said, tuple(reasons[:8]))
+        return Words("Valid", said, reasons)
 
     def _of(self, arm: str) -> pd.DataFrame:
         if arm not in self.arms:
@@ -175,3 +177,10 @@ def _measure(shape: str) -> Load:
 
 def _ms(seconds: float | None) -> float | None:
     return None if seconds is None else seconds * 1000
+
+
+def _reasons(entry: dict[str, Any]) -> list[str]:
+    """An arm's reservations, a few of many: no arm's own may be lost among another's."""
+    told = [f"{entry['arm']}: {reason}" for reason in entry["reasons"]]
+    more = len(told) - _REASONS
+    return told if more < 2 else [*told[:_REASONS], f"{entry['arm']}: and {more} more of the kind"]

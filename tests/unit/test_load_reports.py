@@ -84,6 +84,18 @@ def test_a_load_is_read_back_with_its_tables_and_figures(tmp_path: Path) -> None
     assert "block 1: the generator was late" in repr(load.trust())
 
 
+def test_no_arm_s_reservations_are_lost_among_another_s(tmp_path: Path) -> None:
+    write_capacity(tmp_path / "load")
+    load = Load(tmp_path / "load")
+    first, second = load.told["arms"]
+    first["reasons"] = [f"round {number}: late" for number in range(20)]
+    second["reasons"] = ["round 3: busy"]
+    assert load.trust().warnings == (
+        "control: round 0: late", "control: round 1: late", "control: round 2: late",
+        "control: and 17 more of the kind", "treatment: round 3: busy",
+    )  # fmt: skip
+
+
 def test_a_capacity_that_locust_limited_is_not_valid_and_every_round_says_why() -> None:
     rounds = [_found(rate) | {"reasons": []} for rate in (300.0, 380.0, 400.0, 390.0, 410.0, 405.0, 395.0)]
     assert told_capacity("treatment", rounds)["valid"]
