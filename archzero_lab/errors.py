@@ -6,7 +6,10 @@ import re
 
 # up to the last @: a password with an @ or a / that was not escaped is masked as well; a port is none
 _URL_PASSWORD = re.compile(r"(?P<head>[a-z][a-z0-9+.-]*://[^\s:/@]*):(?!\d+(?:[/?#]|$))[^\s'\"]*@", re.IGNORECASE)
-_NAMED_PASSWORD = re.compile(r"(?P<head>password\s*=\s*)(?:'(?:[^'\\]|\\.)*'|[^\s&'\"]+)", re.IGNORECASE)
+# up to the next space, as libpq reads it: of a URL its other parameters as well, which is no loss
+_NAMED_PASSWORD = re.compile(
+    r"(?P<head>password\s*=\s*)(?:'(?:[^'\\]|\\.)*'|(?:\\.|\S)+?(?=:?(?:\s|$)))", re.IGNORECASE
+)
 
 
 class LabError(Exception):
