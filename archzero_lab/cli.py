@@ -20,7 +20,7 @@ from rich.table import Table
 from archzero_lab import check_commands, database_commands, index_commands, load_commands, run_commands
 from archzero_lab.errors import LabError, mask_secrets
 from archzero_lab.settings import ROOT, load_settings
-from archzero_lab.terminal import console
+from archzero_lab.terminal import console, relative
 
 app = typer.Typer(
     help="archzero-lab: phase 5's claims as experiments, on a cached card service you can run.",
@@ -89,7 +89,7 @@ def report(
         with exclusive("report"):
             pages = ask(notebook, Reporter(console))
         for page in pages:
-            console.print(f"{page.title}: {_relative(page.html)}", highlight=False, soft_wrap=True)
+            console.print(f"{page.title}: {relative(page.html)}", highlight=False, soft_wrap=True)
         return
     request = ReportRequest(profile, cards, inventory, relationships, tuple(only or ()), seed, until_decided, resume)
     if progress == "json":
@@ -101,8 +101,8 @@ def report(
     with exclusive("report"):
         run, summary = make_report(load_settings(), request, Reporter(console))
     print_scorecard(console, summary)
-    where = _relative(run.path / "index.html")
-    console.print(f"report: {where} (also reports/latest/index.html)", highlight=False, soft_wrap=True)
+    told = f"report: {relative(run.path / 'index.html')} (also reports/latest/index.html)"
+    console.print(told, highlight=False, soft_wrap=True)
 
 
 @app.command("test", context_settings={"ignore_unknown_options": True})
@@ -286,7 +286,7 @@ def new(
     from archzero_lab.pipeline.skeleton import new_own_notebook
 
     path = new_own_notebook(name, "claim" if claim else "arms")
-    console.print(f"{_relative(path)}: open it by ./lab notebook, run it by ./lab report --notebook {name}",
+    console.print(f"{relative(path)}: open it by ./lab notebook, run it by ./lab report --notebook {name}",
                   highlight=False, soft_wrap=True)  # fmt: skip
 
 
@@ -342,7 +342,3 @@ def _fail(message: str) -> None:
         raise
     sys.stderr.write(f"lab: {message}\n")
     sys.exit(2)
-
-
-def _relative(path: Path) -> str:
-    return str(path.relative_to(Path.cwd())) if path.is_relative_to(Path.cwd()) else str(path)

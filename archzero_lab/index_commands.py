@@ -11,7 +11,7 @@ from rich.markup import escape
 from archzero_lab.errors import SettingsError
 from archzero_lab.experiments.index_verdict import READS_PER_WRITE
 from archzero_lab.settings import REPORTS, load_settings
-from archzero_lab.terminal import console
+from archzero_lab.terminal import console, relative
 
 if TYPE_CHECKING:
     from archzero_lab.pipeline.indexes import IndexRequest
@@ -86,9 +86,7 @@ def indexes(
     console.print(f"{found.bytes / 1e6:.1f} MB, {found.kept_bytes / 1e6:.1f} MB of it to keep", highlight=False)
     console.print(check(found.as_dict()), style="yellow" if found.slower_without_dropped else "", highlight=False,
                   soft_wrap=True)  # fmt: skip
-    path = REPORTS / run.id / "index.html"
-    shown = path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path
-    console.print(f"page: {shown}", highlight=False, soft_wrap=True)
+    console.print(f"page: {relative(REPORTS / run.id / 'index.html')}", highlight=False, soft_wrap=True)
 
 
 def _apply_in_place(database_url: str, migration: Path | None) -> None:

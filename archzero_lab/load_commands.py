@@ -15,7 +15,7 @@ from rich.table import Table
 
 from archzero_lab.errors import SettingsError
 from archzero_lab.settings import REPORTS, load_settings
-from archzero_lab.terminal import console
+from archzero_lab.terminal import console, relative
 
 if TYPE_CHECKING:
     from archzero_lab.pipeline.load_request import LoadRequest
@@ -92,8 +92,7 @@ def load(
         else:
             as_json.write_text(text)
     for path in page:
-        shown = path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path
-        console.print(f"report: {shown}", highlight=False, soft_wrap=True)
+        console.print(f"report: {relative(path)}", highlight=False, soft_wrap=True)
     if not all(entry["valid"] for entry in found["arms"]):
         raise typer.Exit(3)
 

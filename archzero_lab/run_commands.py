@@ -11,7 +11,7 @@ from rich.table import Table
 
 from archzero_lab.errors import SettingsError
 from archzero_lab.settings import REPORTS, ROOT, load_settings
-from archzero_lab.terminal import console
+from archzero_lab.terminal import console, relative
 
 if TYPE_CHECKING:
     from archzero_lab.reporting.gate import GateResult
@@ -158,9 +158,7 @@ def history(
     console.print(table)
     for point in points:
         console.print(f"{point.what}: {point.claim} x {point.ratio:.2f} from {point.run_id}", highlight=False)
-    console.print(
-        f"drawn: {path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path}", highlight=False
-    )
+    console.print(f"drawn: {relative(path)}", highlight=False, soft_wrap=True)
 
 
 def sweep(
@@ -196,7 +194,7 @@ def sweep(
         pictures = (sweep_lines(group, title), sweep_map(group, f"{title}: where it holds"))
         body += f"<h2>{title}</h2><p>Holds {holds}.</p>" + "".join(picture._repr_html_() for picture in pictures)
     (run.path / "sweep.html").write_text(plain_page("Where phase 5's claims hold", body))
-    console.print(f"drawn: reports/{run.id}/sweep.html", highlight=False)
+    console.print(f"drawn: {relative(run.path / 'sweep.html')}", highlight=False, soft_wrap=True)
 
 
 def _numbers(text: str, option: str, least: float) -> list[float]:

@@ -33,10 +33,8 @@ def require_url(url: str) -> str:
     return _SCHEMES[0] + url.removeprefix(scheme)
 
 
-def connect_error(url: str, error: psycopg.Error) -> DatabaseError | SettingsError:
+def connect_error(url: str, error: psycopg.OperationalError) -> DatabaseError:
     """What is told where a connection was not made: the server's or the network's reason, in a few words."""
-    if isinstance(error, psycopg.ProgrammingError):
-        return SettingsError(f"that does not name a database; {_FORM}")
     # lines that begin with a tab are libpq's hints; of several attempts the last tells as much as any
     lines = [line for line in str(error).splitlines() if line.strip() and not line.startswith("\t")]
     reason = lines[-1].rpartition("failed: ")[2].strip() if lines else type(error).__name__

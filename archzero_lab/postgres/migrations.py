@@ -21,7 +21,7 @@ import yoyo.exceptions
 from psycopg import sql
 
 from archzero_lab.errors import DatabaseError
-from archzero_lab.postgres.connection_url import connect_error, require_url
+from archzero_lab.postgres.connection_url import connect_error, connection_parts, require_url
 from archzero_lab.settings import ROOT
 
 MIGRATIONS = ROOT / "sql" / "migrations"
@@ -143,9 +143,10 @@ def connect(url: str, *, autocommit: bool = False) -> Connection:
 
     Raises DatabaseError, without the password, where there is none to be had; SettingsError for neither form.
     """
+    connection_parts(url)
     try:
         return psycopg.connect(url, autocommit=autocommit, connect_timeout=10, application_name="archzero-lab")
-    except (psycopg.OperationalError, psycopg.ProgrammingError) as error:
+    except psycopg.OperationalError as error:
         raise connect_error(url, error) from None
 
 

@@ -19,7 +19,7 @@ from tests.integration.conftest import open_cached
 pytestmark = pytest.mark.alone
 
 
-async def until(holds: Callable[[], bool], limit_s: float = 30.0) -> None:
+async def until(holds: Callable[[], bool], limit_s: float = 10.0) -> None:
     deadline = time.monotonic() + limit_s
     while not holds():
         assert time.monotonic() < deadline
@@ -68,7 +68,7 @@ async def test_who_waits_for_a_connection_is_told_at_once_that_postgresql_is_awa
             with pytest.raises(PoolClosed):
                 await asyncio.wait_for(database.row("SELECT 1"), 5)
         await asyncio.to_thread(postgres.start)
-        deadline = time.monotonic() + 30
+        deadline = time.monotonic() + 10
         while True:
             try:
                 assert await database.row("SELECT 2") == (2,)

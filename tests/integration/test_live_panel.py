@@ -41,10 +41,13 @@ CELLS = [
     "from archzero_lab.jupyter.panel import show\n"
     "class Blind:\n    running, progress, seconds_left = True, 0.5, None\n"
     "    def so_far_html(self):\n        raise ValueError('no eyes')\n"
+    "    def _repr_html_(self):\n        return '<p>its outcome</p>'\n"
+    "class Mute(Blind):\n    running = False\n"
     "    def _repr_html_(self):\n        raise ValueError('no outcome')\n"
     "blind = Blind()\nshow(blind)",
     "while not html_with('could not look: ValueError: no eyes'):\n    await asyncio.sleep(0.05)\n"
     "blind.running = False\n"
+    "while not html_with('its outcome'):\n    await asyncio.sleep(0.05)\nshow(Mute())\n"
     "while not html_with('ValueError: no outcome'):\n    await asyncio.sleep(0.05)\nprint('followed to its end')",
     "lab.experiment('SELECT 1', 'SELEC 1', metric='p51')",
     "print('alive')",
@@ -85,7 +88,7 @@ def test_no_thread_is_left_and_an_arm_that_raises_is_told_below_the_panel(ran: l
     assert "treatment raised ZeroDivisionError in block 1 of 6: division by zero" in _text(ran[7])
 
 
-def test_a_look_that_fails_is_told_and_so_is_an_outcome_that_cannot_be_shown(ran: list[Any]) -> None:
+def test_a_look_or_an_outcome_that_fails_is_told_and_the_panel_follows_to_the_end(ran: list[Any]) -> None:
     assert _text(ran[9]).strip() == "followed to its end"
 
 

@@ -24,7 +24,7 @@ from tests.integration.conftest import PATIENT, Cached, open_cached
 NEAR = replace(PATIENT, near_bytes=4 * 1024 * 1024)
 
 
-async def _until(condition: Callable[[], Awaitable[bool]], seconds: float = 30.0) -> None:
+async def _until(condition: Callable[[], Awaitable[bool]], seconds: float = 5.0) -> None:
     deadline = time.monotonic() + seconds
     while not await condition():
         assert time.monotonic() < deadline, "did not come true in time"

@@ -91,7 +91,7 @@ async def test_what_was_written_while_redis_hung_is_not_read_stale_when_it_is_ba
                 await service.cards.update_card(card_id, CardPatch(quality_score=2))
         finally:
             os.kill(own_redis.record.pid, signal.SIGCONT)
-        deadline = time.monotonic() + 30
+        deadline = time.monotonic() + 5
         while service.store.link.breaker.is_open and time.monotonic() < deadline:
             assert json.loads((await service.cards.card(card_id)).body)["qualityScore"] == 2
         assert not service.store.link.breaker.is_open, "back within a few probes"
