@@ -43,7 +43,7 @@ def __getattr__(name: str) -> Any:
     if name in _HOMES:
         return getattr(importlib.import_module(f"archzero_lab.jupyter.{_HOMES[name]}"), name)
     if name == "cards":
-        return importlib.import_module("archzero_lab.cards")  # the package itself, which can be called
+        return importlib.import_module("archzero_lab.systems.arczero.cards")  # the package itself, which can be called
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 

@@ -78,12 +78,12 @@ def report(
 
     Writes reports/latest/index.html and prints the scorecard.
     """
-    from archzero_lab.bootstrap.stack import exclusive
-    from archzero_lab.pipeline.progress import JsonReporter, Reporter
-    from archzero_lab.pipeline.question import ask
-    from archzero_lab.pipeline.report import make_report
-    from archzero_lab.pipeline.report_request import ReportRequest
+    from archzero_lab.jobs.report.measure import make_report
+    from archzero_lab.jobs.report.request import ReportRequest
+    from archzero_lab.jobs.studies.question import ask
+    from archzero_lab.progress import JsonReporter, Reporter
     from archzero_lab.reporting.scorecard import print_scorecard
+    from archzero_lab.servers.stack import exclusive
 
     if notebook:
         with exclusive("report"):
@@ -134,9 +134,9 @@ def up(
     seed: Seed = 1,
 ) -> None:
     """Start servers and service, and keep them up."""
-    from archzero_lab.bootstrap.stack import exclusive, kept_stack, status
-    from archzero_lab.pipeline.keep_up import bring_everything_up
-    from archzero_lab.pipeline.progress import Reporter
+    from archzero_lab.bootstrap.keep_up import bring_everything_up
+    from archzero_lab.progress import Reporter
+    from archzero_lab.servers.stack import exclusive, kept_stack, status
 
     settings = load_settings()
     with exclusive("up"):
@@ -155,7 +155,7 @@ def down() -> None:
 
     Loaded cards stay for the next time.
     """
-    from archzero_lab.bootstrap.stack import exclusive, take_down
+    from archzero_lab.servers.stack import exclusive, take_down
 
     with exclusive("down"):
         stopped = take_down()
@@ -167,8 +167,8 @@ def status(
     as_json: Annotated[bool, typer.Option("--json", help="As JSON, with URLs that connect.")] = False,
 ) -> None:
     """Show URLs, pids and databases of what is up."""
-    from archzero_lab.bootstrap import stack
-    from archzero_lab.bootstrap.portfolios import in_words
+    from archzero_lab.servers import stack
+    from archzero_lab.systems.arczero.portfolios import in_words
 
     found = stack.status(load_settings())
     if as_json:
@@ -207,11 +207,11 @@ def serve(
     seed: Seed = 1,
 ) -> None:
     """Run the card service until Ctrl-C."""
-    from archzero_lab.bootstrap.portfolios import choose_portfolio, drop_arms, ensure_base, make_arms, upto
-    from archzero_lab.bootstrap.services import SERVICE_ARMS, index_set_of, start_service
-    from archzero_lab.bootstrap.stack import running_stack
-    from archzero_lab.pipeline.progress import Reporter
+    from archzero_lab.progress import Reporter
     from archzero_lab.servers.process import is_alive
+    from archzero_lab.servers.stack import running_stack
+    from archzero_lab.systems.arczero.portfolios import choose_portfolio, drop_arms, ensure_base, make_arms, upto
+    from archzero_lab.systems.arczero.services import SERVICE_ARMS, index_set_of, start_service
 
     database, cached = SERVICE_ARMS[arm]
     cached = cached if cache is None else cache == "on"
@@ -256,7 +256,7 @@ def notebook(
 
     Starts what is not up. Ctrl-C ends JupyterLab, ./lab down the stack.
     """
-    from archzero_lab.bootstrap.stack import kept_stack
+    from archzero_lab.servers.stack import kept_stack
 
     if kept_stack(load_settings()) is None:
         up(cards=20_000, inventory=None, relationships=None, seed=1)
@@ -283,7 +283,7 @@ def new(
 
     Into notebooks/own/, which git ignores; ./lab report --notebook NAME runs it.
     """
-    from archzero_lab.pipeline.skeleton import new_own_notebook
+    from archzero_lab.jobs.studies.skeleton import new_own_notebook
 
     path = new_own_notebook(name, "claim" if claim else "arms")
     console.print(f"{relative(path)}: open it by ./lab notebook, run it by ./lab report --notebook {name}",

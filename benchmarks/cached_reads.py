@@ -27,16 +27,16 @@ from typing import Any
 
 import redis
 
-from archzero_lab.bootstrap.peers import PEERS
-from archzero_lab.bootstrap.portfolios import choose_portfolio, drop_arms, ensure_base, make_arms
-from archzero_lab.bootstrap.services import start_service
-from archzero_lab.bootstrap.stack import Stack, exclusive, running_stack
-from archzero_lab.pipeline.consistency import verify_consistency
-from archzero_lab.pipeline.environment import describe
+from archzero_lab.jobs.consistency.harness import verify_consistency
 from archzero_lab.postgres.migrations import connect
+from archzero_lab.runs.environment import describe
 from archzero_lab.servers.process import free_port
+from archzero_lab.servers.stack import Stack, exclusive, running_stack
 from archzero_lab.settings import ROOT, load_settings
 from archzero_lab.stats.comparison import compare
+from archzero_lab.systems.arczero.peers import PEERS
+from archzero_lab.systems.arczero.portfolios import choose_portfolio, drop_arms, ensure_base, make_arms
+from archzero_lab.systems.arczero.services import start_service
 
 KEYS = 1_000
 PAGES = 50

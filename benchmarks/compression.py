@@ -15,12 +15,12 @@ import zlib
 
 import redis
 
-from archzero_lab.bootstrap.portfolios import choose_portfolio, drop_arms, ensure_base, make_arms
-from archzero_lab.bootstrap.stack import exclusive, running_stack
-from archzero_lab.cards.model import CardFilter
-from archzero_lab.cards.search import list_statement
 from archzero_lab.postgres.migrations import connect
+from archzero_lab.servers.stack import exclusive, running_stack
 from archzero_lab.settings import load_settings
+from archzero_lab.systems.arczero.cards.model import CardFilter
+from archzero_lab.systems.arczero.cards.search import list_statement
+from archzero_lab.systems.arczero.portfolios import choose_portfolio, drop_arms, ensure_base, make_arms
 
 REPEATS = 400
 

@@ -21,17 +21,17 @@ from typing import Any
 
 import numpy as np
 
-from archzero_lab.bootstrap.portfolios import ARMS, choose_portfolio, drop_arms, ensure_base, make_arms
-from archzero_lab.bootstrap.services import index_set_of, start_service
-from archzero_lab.bootstrap.stack import exclusive, running_stack
-from archzero_lab.cards.catalog import Catalog, read_catalog
 from archzero_lab.errors import LabError
-from archzero_lab.pipeline.environment import describe
 from archzero_lab.postgres.insights import index_sizes
 from archzero_lab.postgres.migrations import Connection, connect
+from archzero_lab.runs.environment import describe
+from archzero_lab.servers.stack import exclusive, running_stack
 from archzero_lab.settings import ROOT, load_settings
 from archzero_lab.stats.estimates import hodges_lehmann, quantile
-from archzero_lab.workload.driver import Driver
+from archzero_lab.systems.arczero.cards.catalog import Catalog, read_catalog
+from archzero_lab.systems.arczero.portfolios import ARMS, choose_portfolio, drop_arms, ensure_base, make_arms
+from archzero_lab.systems.arczero.services import index_set_of, start_service
+from archzero_lab.systems.driver import Driver
 
 BLOCKS = 8
 REQUESTS = {"control": 1, "treatment": 3, "v2": 30}

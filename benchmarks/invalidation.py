@@ -20,17 +20,17 @@ from dataclasses import replace
 
 import redis.asyncio as redis
 
-from archzero_lab.bootstrap.portfolios import choose_portfolio, drop_arms, ensure_base, make_arms
-from archzero_lab.bootstrap.service import CacheHandle, ServiceConfig, open_cache
-from archzero_lab.bootstrap.stack import Stack, exclusive, running_stack
-from archzero_lab.cache.entries import Hit, encode_value
-from archzero_lab.cache.keys import Kind
-from archzero_lab.cards.model import CardFilter, CardPatch, Document
-from archzero_lab.cards.service import CardService
-from archzero_lab.pipeline.environment import describe
 from archzero_lab.postgres.pool import Database
+from archzero_lab.runs.environment import describe
+from archzero_lab.servers.stack import Stack, exclusive, running_stack
 from archzero_lab.settings import ROOT, PoolSettings, load_settings
 from archzero_lab.stats.comparison import compare
+from archzero_lab.systems.arczero.cache.entries import Hit, encode_value
+from archzero_lab.systems.arczero.cache.keys import Kind
+from archzero_lab.systems.arczero.cards.model import CardFilter, CardPatch, Document
+from archzero_lab.systems.arczero.cards.service import CardService
+from archzero_lab.systems.arczero.portfolios import choose_portfolio, drop_arms, ensure_base, make_arms
+from archzero_lab.systems.arczero.service import CacheHandle, ServiceConfig, open_cache
 
 RESULT = ROOT / "benchmarks" / "results" / "invalidation.json"
 FEW, MANY, FLUSHED = 100, 100_000, 200_000

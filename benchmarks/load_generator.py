@@ -18,7 +18,7 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-from archzero_lab.pipeline.environment import describe_machine
+from archzero_lab.runs.environment import describe_machine
 from archzero_lab.servers.process import free_port
 from archzero_lab.settings import ROOT
 
@@ -48,7 +48,7 @@ def locust(port: int, folder: Path, *arguments: str) -> dict[str, Any]:
 def main() -> None:
     """Measure and write the result."""
     port = free_port()
-    server = subprocess.Popen([sys.executable, "-m", "archzero_lab.workload.constant_server", str(port)])
+    server = subprocess.Popen([sys.executable, "-m", "archzero_lab.jobs.report.constant_server", str(port)])
     closed: list[float] = []
     late: dict[int, list[dict[str, float]]] = {rate: [] for rate in RATES}
     try:

@@ -16,13 +16,13 @@ import time
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from archzero_lab.bootstrap.stack import Stack, exclusive, running_stack
-from archzero_lab.cards.generator import GeneratedPortfolio
-from archzero_lab.cards.loading import CARD_COPY, RELATIONSHIP_COPY, load_portfolio
 from archzero_lab.postgres.databases import create_database, drop_database
 from archzero_lab.postgres.migrations import connect
 from archzero_lab.servers.postgres_server import embedded_programs
+from archzero_lab.servers.stack import Stack, exclusive, running_stack
 from archzero_lab.settings import ROOT, load_settings
+from archzero_lab.systems.arczero.cards.generator import GeneratedPortfolio
+from archzero_lab.systems.arczero.cards.loading import CARD_COPY, RELATIONSHIP_COPY, load_portfolio
 
 
 def by_psql(stack: Stack, url: str, folder: Path, *, keys_first: bool) -> float:

@@ -13,11 +13,11 @@ from typing import Any
 
 from fastapi import FastAPI
 
-from archzero_lab.bootstrap.peers import PeerCards, open_peer
-from archzero_lab.cards.model import CardFilter
-from archzero_lab.cards.service import CardService
 from archzero_lab.postgres.pool import Database
 from archzero_lab.settings import CacheSettings, PoolSettings
+from archzero_lab.systems.arczero.cards.model import CardFilter
+from archzero_lab.systems.arczero.cards.service import CardService
+from archzero_lab.systems.arczero.peers import PeerCards, open_peer
 
 _open: dict[str, PeerCards] = {}
 

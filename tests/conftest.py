@@ -15,12 +15,12 @@ _SCRATCH = Path(tempfile.mkdtemp(prefix="archzero-lab-tests-"))
 os.environ["ARCHZERO_STATE"] = str(_SCRATCH / "state")
 os.environ["ARCHZERO_REPORTS"] = str(_SCRATCH / "reports")
 
-from archzero_lab.bootstrap.portfolios import Loaded, ensure_base
-from archzero_lab.bootstrap.stack import Stack, running_stack
-from archzero_lab.cards.generator import GeneratedPortfolio
 from archzero_lab.postgres.databases import create_database, drop_database
 from archzero_lab.servers.process import server_home
+from archzero_lab.servers.stack import Stack, running_stack
 from archzero_lab.settings import STATE, load_settings
+from archzero_lab.systems.arczero.cards.generator import GeneratedPortfolio
+from archzero_lab.systems.arczero.portfolios import Loaded, ensure_base
 
 CARDS = 2_000
 

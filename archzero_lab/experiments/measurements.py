@@ -10,7 +10,7 @@ from typing import Any
 
 import pandas as pd
 
-from archzero_lab.experiments.spec import Counters
+from archzero_lab.systems.spec import Counters
 
 
 @dataclass(frozen=True)

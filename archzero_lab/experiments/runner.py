@@ -8,12 +8,12 @@ import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
-from archzero_lab.cards.catalog import Catalog
 from archzero_lab.experiments.claims import Claim
 from archzero_lab.experiments.measurements import Measurements, Sample, SlotRecord
 from archzero_lab.experiments.schedule import schedule
-from archzero_lab.experiments.spec import Arm, SlotSize
-from archzero_lab.workload.traffic import slot_operations
+from archzero_lab.systems.arczero.cards.catalog import Catalog
+from archzero_lab.systems.arczero.traffic import slot_operations
+from archzero_lab.systems.spec import Arm, SlotSize
 
 
 def run_claim(

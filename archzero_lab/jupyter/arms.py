@@ -15,7 +15,7 @@ from archzero_lab.experiments.own import OwnArm
 from archzero_lab.jupyter.stack import database_of
 from archzero_lab.postgres.migrations import connect
 from archzero_lab.postgres.plans import explain
-from archzero_lab.workload.driver import Driver
+from archzero_lab.systems.driver import Driver
 
 
 @dataclass(frozen=True)

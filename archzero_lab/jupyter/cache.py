@@ -6,13 +6,13 @@ from dataclasses import dataclass
 
 import pandas as pd
 
-from archzero_lab.bootstrap.peers import PEERS
-from archzero_lab.bootstrap.stack import running_stack
-from archzero_lab.consistency.history import Verdict
-from archzero_lab.pipeline.consistency import verify_consistency
-from archzero_lab.pipeline.degradation import Degradation, measure_degradation
+from archzero_lab.jobs.consistency.harness import verify_consistency
+from archzero_lab.jobs.studies.degradation import Degradation, measure_degradation
 from archzero_lab.reporting import course_figures, figures
+from archzero_lab.servers.stack import running_stack
 from archzero_lab.settings import load_settings
+from archzero_lab.systems.arczero.peers import PEERS
+from archzero_lab.systems.histories import Verdict
 
 OURS = "archzero-lab"
 NEAR = "archzero-lab, near cache"

@@ -8,12 +8,12 @@ from typing import Any
 
 import pandas as pd
 
-from archzero_lab.bootstrap.stack import read_state
-from archzero_lab.cache.contents import Contents, read_contents
-from archzero_lab.cards.model import CardFilter
 from archzero_lab.errors import LabError
 from archzero_lab.jupyter.stack import sql, stack
-from archzero_lab.pipeline.trials import call
+from archzero_lab.servers.stack import read_state
+from archzero_lab.systems.arczero.cache.contents import Contents, read_contents
+from archzero_lab.systems.arczero.cards.model import CardFilter
+from archzero_lab.systems.checks import call
 
 _DEFAULT = CardFilter()
 

@@ -10,13 +10,13 @@ from typing import Any
 import pandas as pd
 from rich.console import Console
 
-from archzero_lab.bootstrap.stack import exclusive, running_stack
 from archzero_lab.errors import LabError
+from archzero_lab.jobs.indexes import page as index_report
+from archzero_lab.jobs.indexes.measure import FILE, LATEST, IndexRequest, measure_indexes
 from archzero_lab.jupyter.run import Words
-from archzero_lab.pipeline.indexes import FILE, LATEST, IndexRequest, measure_indexes
-from archzero_lab.pipeline.progress import Reporter
-from archzero_lab.reporting import index_report
+from archzero_lab.progress import Reporter
 from archzero_lab.reporting.figures import Picture
+from archzero_lab.servers.stack import exclusive, running_stack
 from archzero_lab.settings import REPORTS, load_settings
 
 

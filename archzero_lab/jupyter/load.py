@@ -10,19 +10,19 @@ from typing import Any
 import pandas as pd
 from rich.console import Console
 
-from archzero_lab.bootstrap.portfolios import choose_portfolio
-from archzero_lab.bootstrap.stack import running_stack
 from archzero_lab.errors import LabError, unknown_name
+from archzero_lab.jobs.load.loads import LATEST, run_loads, served_arms
+from archzero_lab.jobs.load.request import LoadRequest, check_request
+from archzero_lab.jobs.load.result import newest_load
 from archzero_lab.jupyter.run import Words
-from archzero_lab.pipeline.environment import describe_machine
-from archzero_lab.pipeline.load import LATEST, run_loads, served_arms
-from archzero_lab.pipeline.load_request import LoadRequest, check_request
-from archzero_lab.pipeline.load_result import newest_load
-from archzero_lab.pipeline.progress import Reporter
-from archzero_lab.pipeline.run_folder import new_run
+from archzero_lab.progress import Reporter
 from archzero_lab.reporting import figures, load_figures
 from archzero_lab.reporting.figures import Picture
+from archzero_lab.runs.environment import describe_machine
+from archzero_lab.runs.folder import new_run
+from archzero_lab.servers.stack import running_stack
 from archzero_lab.settings import REPORTS, load_settings
+from archzero_lab.systems.arczero.portfolios import choose_portfolio
 
 _REASONS = 3
 """So many of an arm's reservations are told; then how many more there are."""

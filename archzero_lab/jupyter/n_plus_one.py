@@ -6,14 +6,14 @@ from dataclasses import dataclass
 
 import pandas as pd
 
-from archzero_lab.bootstrap.portfolios import choose_portfolio, drop_arms, ensure_base, make_arms
-from archzero_lab.bootstrap.stack import exclusive, running_stack
-from archzero_lab.cards.catalog import read_catalog
 from archzero_lab.jupyter.run import Words
-from archzero_lab.pipeline.statements_by_items import grows, statements_by_items
 from archzero_lab.postgres.migrations import connect
 from archzero_lab.reporting.figures import Picture, statements_by_size
+from archzero_lab.servers.stack import exclusive, running_stack
 from archzero_lab.settings import load_settings
+from archzero_lab.systems.arczero.cards.catalog import read_catalog
+from archzero_lab.systems.arczero.checks.statements_by_items import grows, statements_by_items
+from archzero_lab.systems.arczero.portfolios import choose_portfolio, drop_arms, ensure_base, make_arms
 
 
 @dataclass(frozen=True)

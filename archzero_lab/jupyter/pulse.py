@@ -9,12 +9,12 @@ from dataclasses import dataclass, field
 import psycopg
 from prometheus_client.parser import text_string_to_metric_families
 
-from archzero_lab.bootstrap.portfolios import arm_urls
-from archzero_lab.bootstrap.stack import kept_stack, status
 from archzero_lab.errors import LabError
-from archzero_lab.pipeline.trials import call
 from archzero_lab.postgres.migrations import connect
+from archzero_lab.servers.stack import kept_stack, status
 from archzero_lab.settings import load_settings
+from archzero_lab.systems.arczero.portfolios import arm_urls
+from archzero_lab.systems.checks import call
 
 _POOL = {
     "held_s": "archzero_pool_held_seconds_sum",

@@ -17,13 +17,13 @@ from typing import Any
 import pandas as pd
 
 from archzero_lab.errors import LabError
-from archzero_lab.experiments.spec import choose_profile
+from archzero_lab.experiments.chosen_claims import chosen_claims
 from archzero_lab.jupyter.narrowing import narrowing
 from archzero_lab.jupyter.run import Run, load_run
-from archzero_lab.pipeline.chosen_claims import chosen_claims
-from archzero_lab.pipeline.run_folder import unfinished_run
+from archzero_lab.runs.folder import unfinished_run
 from archzero_lab.settings import ROOT
 from archzero_lab.stats.comparison import Comparison, compare
+from archzero_lab.systems.spec import choose_profile
 
 _SHARES = {"servers": 0.02, "load": 0.05, "migrate": 0.1, "measure": 0.5, "locust": 0.13, "notebooks": 0.18,
            "report": 0.02}  # fmt: skip

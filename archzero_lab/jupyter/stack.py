@@ -11,15 +11,15 @@ from typing import Any, cast
 import pandas as pd
 import psycopg
 
-from archzero_lab.bootstrap.portfolios import arm_urls, in_words
-from archzero_lab.bootstrap.services import SERVICE_ARMS
-from archzero_lab.bootstrap.stack import kept_stack, read_state, status
+from archzero_lab.bootstrap.keep_up import bring_everything_up
 from archzero_lab.errors import DatabaseError, mask_secrets, unknown_name
 from archzero_lab.jupyter.plans import ShownPlan
-from archzero_lab.pipeline.keep_up import bring_everything_up
 from archzero_lab.postgres.migrations import connect
 from archzero_lab.postgres.plans import explain as explain_statement
+from archzero_lab.servers.stack import kept_stack, read_state, status
 from archzero_lab.settings import load_settings
+from archzero_lab.systems.arczero.portfolios import arm_urls, in_words
+from archzero_lab.systems.arczero.services import SERVICE_ARMS
 
 _CARDS = 20_000
 _DATABASES = {name: database for name, (database, _) in SERVICE_ARMS.items()}

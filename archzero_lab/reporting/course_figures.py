@@ -15,7 +15,7 @@ from archzero_lab.reporting.figures import COLOURS, Picture, legend_above, log_a
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from archzero_lab.reporting.history import ChangePoint
+    from archzero_lab.runs.history import ChangePoint
 
 PALETTE = ("#0072B2", "#56B4E9", "#D55E00", "#E69F00", "#CC79A7", "#009E73")
 

@@ -204,7 +204,7 @@ def test_a_host_that_is_no_card_service_and_a_log_that_cannot_be_read_are_refuse
 ) -> None:
     port = free_port()
     other = subprocess.Popen(
-        [sys.executable, "-m", "archzero_lab.workload.constant_server", str(port)],
+        [sys.executable, "-m", "archzero_lab.jobs.report.constant_server", str(port)],
         env={**environment, "PYTHONPATH": str(ROOT)},
     )
     try:

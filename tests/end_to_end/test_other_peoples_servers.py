@@ -10,8 +10,8 @@ from pathlib import Path
 import psycopg
 import redis
 
-from archzero_lab.bootstrap.stack import Stack
 from archzero_lab.postgres.databases import database_url
+from archzero_lab.servers.stack import Stack
 from archzero_lab.settings import ROOT
 
 

@@ -11,18 +11,18 @@ import httpx
 import psycopg
 import pytest
 
-from archzero_lab.bootstrap.service import ServiceConfig, open_cache
-from archzero_lab.bootstrap.services import start_service
-from archzero_lab.bootstrap.stack import Stack
-from archzero_lab.cache.cached_service import CachedCardService
-from archzero_lab.cache.keys import Keyspace
-from archzero_lab.cache.store import CacheStore
-from archzero_lab.cards.protocol import Cards
-from archzero_lab.cards.search import list_statement
-from archzero_lab.cards.search_v2 import list_statement_v2
-from archzero_lab.cards.service import CardService, ListStatement
 from archzero_lab.postgres.pool import Database
+from archzero_lab.servers.stack import Stack
 from archzero_lab.settings import CacheSettings, PoolSettings
+from archzero_lab.systems.arczero.cache.cached_service import CachedCardService
+from archzero_lab.systems.arczero.cache.keys import Keyspace
+from archzero_lab.systems.arczero.cache.store import CacheStore
+from archzero_lab.systems.arczero.cards.protocol import Cards
+from archzero_lab.systems.arczero.cards.search import list_statement
+from archzero_lab.systems.arczero.cards.search_v2 import list_statement_v2
+from archzero_lab.systems.arczero.cards.service import CardService, ListStatement
+from archzero_lab.systems.arczero.service import ServiceConfig, open_cache
+from archzero_lab.systems.arczero.services import start_service
 
 # a busy machine is no outage: only tests of outages want the short timeout
 # the near cache has tests of its own: elsewhere it would hide what Redis does

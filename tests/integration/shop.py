@@ -6,9 +6,9 @@ import hashlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from archzero_lab.bootstrap.stack import Stack
 from archzero_lab.postgres.databases import create_database, drop_database
 from archzero_lab.postgres.migrations import connect
+from archzero_lab.servers.stack import Stack
 
 SHOP = """
 CREATE SCHEMA shop;

@@ -14,9 +14,9 @@ import pytest
 import schemathesis
 from schemathesis.checks import not_a_server_error
 
-from archzero_lab.bootstrap.services import start_service
-from archzero_lab.bootstrap.stack import Stack
+from archzero_lab.servers.stack import Stack
 from archzero_lab.settings import ROOT
+from archzero_lab.systems.arczero.services import start_service
 
 UNKNOWN = uuid.UUID(int=1)
 """No card has it; the same in every process, so that the suite may be split over several."""

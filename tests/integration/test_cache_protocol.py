@@ -10,10 +10,18 @@ from typing import Any
 
 import pytest
 
-from archzero_lab.bootstrap.stack import Stack
-from archzero_lab.cache.entries import Miss
-from archzero_lab.cache.keys import Kind
-from archzero_lab.cards.model import CardDraft, CardFilter, CardPatch, CardType, Conflict, Document, NotFound
+from archzero_lab.servers.stack import Stack
+from archzero_lab.systems.arczero.cache.entries import Miss
+from archzero_lab.systems.arczero.cache.keys import Kind
+from archzero_lab.systems.arczero.cards.model import (
+    CardDraft,
+    CardFilter,
+    CardPatch,
+    CardType,
+    Conflict,
+    Document,
+    NotFound,
+)
 from tests.integration.conftest import Cached, open_cached
 
 

@@ -10,7 +10,8 @@ from typing import Any
 import psycopg
 import pytest
 
-from archzero_lab.cards.model import (
+from archzero_lab.postgres.migrations import Migrations
+from archzero_lab.systems.arczero.cards.model import (
     CardDraft,
     CardFilter,
     CardPatch,
@@ -30,9 +31,8 @@ from archzero_lab.cards.model import (
     RelationshipType,
     VersionMismatch,
 )
-from archzero_lab.cards.protocol import Cards
-from archzero_lab.cards.search_v2 import COUNTED
-from archzero_lab.postgres.migrations import Migrations
+from archzero_lab.systems.arczero.cards.protocol import Cards
+from archzero_lab.systems.arczero.cards.search_v2 import COUNTED
 
 
 @pytest.fixture(scope="module")

@@ -15,12 +15,12 @@ from typing import Any
 import pytest
 import redis
 
-from archzero_lab.bootstrap.services import RunningService, start_service
-from archzero_lab.bootstrap.stack import Stack
-from archzero_lab.cache.contents import read_contents
 from archzero_lab.errors import ServerError
-from archzero_lab.pipeline import database_checks
-from archzero_lab.pipeline.checks import (
+from archzero_lab.postgres.migrations import connect
+from archzero_lab.servers.stack import Stack
+from archzero_lab.systems.arczero.cache.contents import read_contents
+from archzero_lab.systems.arczero.checks import database as database_checks
+from archzero_lab.systems.arczero.checks.registry import (
     CHECKS,
     immediate_invalidation,
     no_key_injection,
@@ -28,9 +28,9 @@ from archzero_lab.pipeline.checks import (
     pattern_invalidation,
     ttl_policies,
 )
-from archzero_lab.pipeline.statements_by_items import ITEMS, NO_DATABASE, grows, statements_by_items
-from archzero_lab.pipeline.trials import Bench, call, metric
-from archzero_lab.postgres.migrations import connect
+from archzero_lab.systems.arczero.checks.statements_by_items import ITEMS, NO_DATABASE, grows, statements_by_items
+from archzero_lab.systems.arczero.services import RunningService, start_service
+from archzero_lab.systems.checks import Bench, call, metric
 
 
 @pytest.fixture(scope="module")

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import pytest
 
-from archzero_lab.bootstrap.peers import PEERS
-from archzero_lab.bootstrap.stack import Stack
-from archzero_lab.consistency.faults import FAULTS
 from archzero_lab.errors import UnknownNameError
-from archzero_lab.pipeline.consistency import GUARDS, verify_consistency
+from archzero_lab.jobs.consistency.faults import FAULTS
+from archzero_lab.jobs.consistency.harness import GUARDS, verify_consistency
+from archzero_lab.servers.stack import Stack
+from archzero_lab.systems.arczero.peers import PEERS
 
 
 def test_no_read_is_older_than_what_was_acknowledged_whatever_happens_to_redis(stack: Stack) -> None:

@@ -9,10 +9,10 @@ from collections.abc import Callable
 import pytest
 from psycopg_pool import PoolClosed
 
-from archzero_lab.bootstrap.hurt import HurtPostgres, HurtRedis, Relay
-from archzero_lab.bootstrap.stack import Stack
-from archzero_lab.pipeline.degradation import AWAY, Degradation, measure_degradation
+from archzero_lab.jobs.studies.degradation import AWAY, Degradation, measure_degradation
 from archzero_lab.postgres.pool import Database
+from archzero_lab.servers.hurt import HurtPostgres, HurtRedis, Relay
+from archzero_lab.servers.stack import Stack
 from archzero_lab.settings import CacheSettings, PoolSettings
 from tests.integration.conftest import open_cached
 

@@ -9,8 +9,8 @@ from collections.abc import Iterator
 import pytest
 
 from archzero_lab.errors import MeasurementError
-from archzero_lab.workload.driver import Driver
-from archzero_lab.workload.traffic import Operation
+from archzero_lab.systems.arczero.traffic import Operation
+from archzero_lab.systems.driver import Driver
 
 BODY = b'{"id": "x"}' * 20_000
 
@@ -74,7 +74,7 @@ def test_an_idle_connection_is_replaced_before_it_can_fail(server: Server, monke
     driver = Driver(server.url)
     driver.get("/a")
     server.connections[0].close()
-    monkeypatch.setattr("archzero_lab.workload.driver._IDLE_S", -1.0)
+    monkeypatch.setattr("archzero_lab.systems.driver._IDLE_S", -1.0)
     assert driver.get("/b")[1] == 200
     driver.close()
 

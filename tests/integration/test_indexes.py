@@ -11,20 +11,20 @@ import psycopg
 import pytest
 from rich.console import Console
 
-from archzero_lab.bootstrap.stack import Stack
 from archzero_lab.errors import DatabaseError, LabError
-from archzero_lab.experiments.index_reads import Case, Reads
-from archzero_lab.experiments.index_verdict import KEPT, IndexReport, IndexVerdict
-from archzero_lab.experiments.query_cases import cases_of
-from archzero_lab.pipeline.index_experiment import raw_connection
-from archzero_lab.pipeline.indexes import IndexRequest, measure_indexes, programs_of
-from archzero_lab.pipeline.plans_only import plan_changes
-from archzero_lab.pipeline.progress import Reporter
+from archzero_lab.jobs.indexes.experiment import raw_connection
+from archzero_lab.jobs.indexes.measure import IndexRequest, measure_indexes, programs_of
+from archzero_lab.jobs.indexes.plans_only import plan_changes
+from archzero_lab.jobs.indexes.query_cases import cases_of
+from archzero_lab.jobs.indexes.reads import Case, Reads
+from archzero_lab.jobs.indexes.verdict import KEPT, IndexReport, IndexVerdict
 from archzero_lab.postgres import foreign_copy
 from archzero_lab.postgres.databases import drop_database
 from archzero_lab.postgres.foreign_copy import copy_database
 from archzero_lab.postgres.index_catalog import hidden, list_indexes
 from archzero_lab.postgres.migrations import connect
+from archzero_lab.progress import Reporter
+from archzero_lab.servers.stack import Stack
 from tests.integration.shop import MIGRATION, SHOP, somebodys_database, state_of
 
 pytestmark = pytest.mark.alone

@@ -12,13 +12,13 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from archzero_lab.bootstrap.services import RunningService, start_service
-from archzero_lab.bootstrap.stack import Stack
-from archzero_lab.cards.catalog import read_catalog
-from archzero_lab.pipeline.load import Target, run_loads
-from archzero_lab.pipeline.load_request import LoadRequest
+from archzero_lab.jobs.load.loads import Target, run_loads
+from archzero_lab.jobs.load.request import LoadRequest
 from archzero_lab.postgres.migrations import connect
-from archzero_lab.workload.traffic import catalog_file
+from archzero_lab.servers.stack import Stack
+from archzero_lab.systems.arczero.cards.catalog import read_catalog
+from archzero_lab.systems.arczero.services import RunningService, start_service
+from archzero_lab.systems.arczero.traffic import catalog_file
 
 pytestmark = pytest.mark.alone
 

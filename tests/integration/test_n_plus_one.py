@@ -9,8 +9,6 @@ from typing import Any
 import psycopg
 import pytest
 
-from archzero_lab.cards.model import CardFilter, CardRow, CardType, RelationshipFilter
-from archzero_lab.cards.service import CardService
 from archzero_lab.postgres.pool import Database
 from archzero_lab.postgres.statement_log import (
     GrowsWithItems,
@@ -21,6 +19,8 @@ from archzero_lab.postgres.statement_log import (
     shape_of,
 )
 from archzero_lab.settings import PoolSettings
+from archzero_lab.systems.arczero.cards.model import CardFilter, CardRow, CardType, RelationshipFilter
+from archzero_lab.systems.arczero.cards.service import CardService
 
 pytest_plugins = ["archzero_lab.pytest_statements"]
 SIZES = (1, 10, 100)

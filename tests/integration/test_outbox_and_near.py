@@ -12,13 +12,21 @@ from dataclasses import replace
 import psycopg
 import pytest
 
-from archzero_lab.bootstrap.stack import Stack
-from archzero_lab.cache.entries import Hit, Miss
-from archzero_lab.cache.keys import Keyspace
-from archzero_lab.cache.near import NearCache
-from archzero_lab.cards.model import CardDraft, CardFilter, CardPatch, CardRow, CardType, Document, NotFound
-from archzero_lab.cards.request_context import ORIGIN, STRICT
+from archzero_lab.servers.stack import Stack
 from archzero_lab.settings import CacheSettings
+from archzero_lab.systems.arczero.cache.entries import Hit, Miss
+from archzero_lab.systems.arczero.cache.keys import Keyspace
+from archzero_lab.systems.arczero.cache.near import NearCache
+from archzero_lab.systems.arczero.cards.model import (
+    CardDraft,
+    CardFilter,
+    CardPatch,
+    CardRow,
+    CardType,
+    Document,
+    NotFound,
+)
+from archzero_lab.systems.arczero.cards.request_context import ORIGIN, STRICT
 from tests.integration.conftest import PATIENT, Cached, open_cached
 
 NEAR = replace(PATIENT, near_bytes=4 * 1024 * 1024)

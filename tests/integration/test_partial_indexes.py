@@ -6,8 +6,8 @@ from collections.abc import Callable
 
 import psycopg
 
-from archzero_lab.pipeline.partial_indexes import partial_indexes
 from archzero_lab.postgres.insights import index_sizes
+from archzero_lab.postgres.partial_indexes import partial_indexes
 
 
 def test_a_partial_index_is_smaller_by_the_rows_that_it_leaves_out(make_database: Callable[[str], str]) -> None:

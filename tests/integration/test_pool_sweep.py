@@ -5,10 +5,10 @@ from __future__ import annotations
 import pandas as pd
 import pytest
 
-from archzero_lab.bootstrap.stack import Stack
 from archzero_lab.errors import LabError
+from archzero_lab.jobs.studies.pool_sweep import formula, knees, sweep_pool
 from archzero_lab.jupyter.pool import PoolSweep
-from archzero_lab.pipeline.pool_sweep import formula, knees, sweep_pool
+from archzero_lab.servers.stack import Stack
 
 pytestmark = pytest.mark.alone
 

@@ -19,11 +19,11 @@ from pathlib import Path
 import pytest
 import redis
 
-from archzero_lab.bootstrap.stack import Stack
-from archzero_lab.cards.model import CardDraft, CardFilter, CardPatch, CardType, NotFound
 from archzero_lab.errors import SettingsError
 from archzero_lab.servers import redis_server
 from archzero_lab.servers.process import free_port, server_user
+from archzero_lab.servers.stack import Stack
+from archzero_lab.systems.arczero.cards.model import CardDraft, CardFilter, CardPatch, CardType, NotFound
 from tests.integration.conftest import PATIENT, Cached, open_cached
 
 

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import pytest
 
-from archzero_lab.bootstrap.stack import Stack
 from archzero_lab.errors import DatabaseError, SettingsError
-from archzero_lab.pipeline.indexes import IndexRequest, check_request, programs_of
+from archzero_lab.jobs.indexes.measure import IndexRequest, check_request, programs_of
 from archzero_lab.postgres.databases import drop_database
 from archzero_lab.postgres.foreign_copy import statistics_of
 from archzero_lab.postgres.migrations import connect
 from archzero_lab.postgres.sampled_copy import copy_sample
+from archzero_lab.servers.stack import Stack
 from tests.integration.shop import somebodys_database
 
 TREES = """

@@ -13,11 +13,11 @@ import psycopg
 import pytest
 from conftest import open_plain
 
-from archzero_lab.cards import search_v2
-from archzero_lab.cards.model import CardFilter, CardStatus, CardType, Cursor, LifecyclePhase
-from archzero_lab.cards.search_v2 import list_statement_v2
-from archzero_lab.cards.service import CardService
 from archzero_lab.postgres.migrations import Migrations
+from archzero_lab.systems.arczero.cards import search_v2
+from archzero_lab.systems.arczero.cards.model import CardFilter, CardStatus, CardType, Cursor, LifecyclePhase
+from archzero_lab.systems.arczero.cards.search_v2 import list_statement_v2
+from archzero_lab.systems.arczero.cards.service import CardService
 
 ODD_TEXTS = (
     "100% of_all\\none", "tab\there", "line\nbreak", "no\u00a0break",

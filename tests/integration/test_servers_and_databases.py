@@ -13,15 +13,15 @@ from pathlib import Path
 import psycopg
 import pytest
 
-from archzero_lab.bootstrap.stack import Stack
-from archzero_lab.cards.generator import GeneratedPortfolio
-from archzero_lab.cards.loading import load_portfolio
 from archzero_lab.errors import DatabaseError, ServerError
 from archzero_lab.postgres.databases import create_database, drop_database
 from archzero_lab.postgres.migrations import connect
 from archzero_lab.servers.process import ProcessRegistry, is_alive, start_ticks
 from archzero_lab.servers.redis_server import start_redis
+from archzero_lab.servers.stack import Stack
 from archzero_lab.settings import ROOT
+from archzero_lab.systems.arczero.cards.generator import GeneratedPortfolio
+from archzero_lab.systems.arczero.cards.loading import load_portfolio
 
 SLEEP = [sys.executable, "-c", "import time; time.sleep(600)"]
 
@@ -151,8 +151,8 @@ def test_an_exhausted_pool_is_a_503_soon_and_not_a_hang(stack: Stack, make_datab
 
     import httpx
 
-    from archzero_lab.bootstrap.services import start_service
     from archzero_lab.settings import PoolSettings
+    from archzero_lab.systems.arczero.services import start_service
 
     url = make_database("pool")
     pool = PoolSettings(min_size=1, max_size=1, acquire_timeout_s=0.3)

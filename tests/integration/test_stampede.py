@@ -15,17 +15,17 @@ from typing import Any
 import psycopg
 import redis
 
-from archzero_lab.bootstrap.service import ServiceConfig
-from archzero_lab.bootstrap.stack import Stack
+from archzero_lab.servers.stack import Stack
 from archzero_lab.settings import ROOT, CacheSettings, PoolSettings
+from archzero_lab.systems.arczero.service import ServiceConfig
 
 PROCESSES = 4
 CALLERS = 125
 PROGRAM = """
 import asyncio, json, sys, time
 from pathlib import Path
-from archzero_lab.bootstrap.consistency_worker import open_cards
-from archzero_lab.cards.model import CardFilter
+from archzero_lab.systems.arczero.consistency.open_cards import open_cards
+from archzero_lab.systems.arczero.cards.model import CardFilter
 
 async def run(job):
     async with open_cards(job) as cards:

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import pytest
 
-from archzero_lab.bootstrap.hurt import Relay
-from archzero_lab.bootstrap.stack import Stack
 from archzero_lab.errors import LabError
-from archzero_lab.pipeline.self_check import run_self_check
-from archzero_lab.pipeline.sweep import holds_from, run_sweep
+from archzero_lab.jobs.studies.self_check import run_self_check
+from archzero_lab.jobs.studies.sweep import holds_from, run_sweep
 from archzero_lab.postgres.migrations import connect
+from archzero_lab.servers.hurt import Relay
+from archzero_lab.servers.stack import Stack
 from archzero_lab.stats.verdict import Change
 
 pytestmark = pytest.mark.alone

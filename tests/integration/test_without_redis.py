@@ -14,11 +14,11 @@ from pathlib import Path
 
 import pytest
 
-from archzero_lab.bootstrap.stack import Stack
-from archzero_lab.cards.model import CardDraft, CardFilter, CardPatch, CardType
 from archzero_lab.servers import redis_server
 from archzero_lab.servers.process import free_port
+from archzero_lab.servers.stack import Stack
 from archzero_lab.settings import CacheSettings
+from archzero_lab.systems.arczero.cards.model import CardDraft, CardFilter, CardPatch, CardType
 from tests.integration.conftest import open_cached
 
 pytestmark = pytest.mark.alone

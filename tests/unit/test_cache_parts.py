@@ -10,12 +10,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from archzero_lab.cache.breaker import CircuitBreaker
-from archzero_lab.cache.counters import hit_rate
-from archzero_lab.cache.entries import Hit, Miss, decode, encode_value
-from archzero_lab.cache.keys import Keyspace, Kind
-from archzero_lab.cache.single_flight import Flight, SingleFlight
-from archzero_lab.cards.model import CardFilter, CardType, Document
+from archzero_lab.systems.arczero.cache.breaker import CircuitBreaker
+from archzero_lab.systems.arczero.cache.counters import hit_rate
+from archzero_lab.systems.arczero.cache.entries import Hit, Miss, decode, encode_value
+from archzero_lab.systems.arczero.cache.keys import Keyspace, Kind
+from archzero_lab.systems.arczero.cache.single_flight import Flight, SingleFlight
+from archzero_lab.systems.arczero.cards.model import CardFilter, CardType, Document
 
 text = st.text(max_size=30)
 filters = st.builds(

@@ -10,15 +10,15 @@ import pandas as pd
 import pytest
 
 from archzero_lab.errors import SettingsError
+from archzero_lab.experiments import chosen_claims
 from archzero_lab.experiments import claims as claims_of
 from archzero_lab.experiments.analysis import analyze_gain
 from archzero_lab.experiments.claims import CLAIMS, Claim, load_claims, read_claims
 from archzero_lab.experiments.metrics import by_block
-from archzero_lab.pipeline import chosen_claims
-from archzero_lab.pipeline.locust_stage import LoadResult
+from archzero_lab.jobs.load.mix import LoadResult
 from archzero_lab.reporting.scorecard import rows
 from archzero_lab.stats.verdict import Verdict
-from archzero_lab.workload.traffic import slot_operations
+from archzero_lab.systems.arczero.traffic import slot_operations
 from tests.unit.test_experiments import CATALOG
 
 OWN = """

@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from archzero_lab.consistency.history import Read, Write, check
+from archzero_lab.systems.histories import Read, Write, check
 
 MS = 1_000_000
 

@@ -9,7 +9,8 @@ from typing import Any
 import pytest
 
 from archzero_lab.errors import SettingsError
-from archzero_lab.experiments.index_verdict import (
+from archzero_lab.jobs.indexes.measure import IndexRequest, check_request
+from archzero_lab.jobs.indexes.verdict import (
     Finding,
     IndexVerdict,
     Loss,
@@ -18,8 +19,7 @@ from archzero_lab.experiments.index_verdict import (
     judge,
     keep_one_of_each,
 )
-from archzero_lab.experiments.index_writes import hot_lost
-from archzero_lab.pipeline.indexes import IndexRequest, check_request
+from archzero_lab.jobs.indexes.writes import hot_lost
 from archzero_lab.postgres.index_catalog import Index, redundant
 
 COST = WriteCost(ms=0.01, ci_low=0.008, ci_high=0.012, wal_records=1.0, wal_bytes=90.0, hot_lost=())

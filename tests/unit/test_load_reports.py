@@ -9,10 +9,11 @@ from typing import Any
 import pandas as pd
 import pytest
 
+from archzero_lab.jobs.load import result as load_result
+from archzero_lab.jobs.load.request import LoadRequest
+from archzero_lab.jobs.load.result import capacity_of, seconds_frame, told, told_capacity, trials_frame
+from archzero_lab.jobs.report import pictures as claim_pictures
 from archzero_lab.jupyter.load import Load
-from archzero_lab.pipeline import claim_pictures, load_result
-from archzero_lab.pipeline.load_request import LoadRequest
-from archzero_lab.pipeline.load_result import capacity_of, seconds_frame, told, told_capacity, trials_frame
 
 TIMES = {"p50": 0.002, "p95": 0.02, "p99": 0.04, "max": 0.3}
 

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 import pytest
 
 from archzero_lab.errors import LabError, SettingsError
-from archzero_lab.pipeline.load_request import LoadRequest, check_request, check_service
+from archzero_lab.jobs.load.request import LoadRequest, check_request, check_service
 
 ANSWERS: dict[str, tuple[int, str]] = {
     "/right": (200, json.dumps({"data": [{}], "total": 7})),

@@ -26,10 +26,10 @@ from mix import WEIGHTS, ZIPF_EXPONENT, Zipf
 from search import LEAST_PER_S, PRECISION, Search
 from sketch import ACCURACY, Sketch
 
-from archzero_lab.pipeline.load_request import SHAPES
-from archzero_lab.pipeline.load_result import LEAST_PER_S as LEAST_OF_A_RESULT
-from archzero_lab.pipeline.load_result import capacity_of
-from archzero_lab.pipeline.locust_stage import _MIX
+from archzero_lab.jobs.load.mix import _MIX
+from archzero_lab.jobs.load.request import SHAPES
+from archzero_lab.jobs.load.result import LEAST_PER_S as LEAST_OF_A_RESULT
+from archzero_lab.jobs.load.result import capacity_of
 
 IDS = [f"00000000-0000-4000-8000-{number:012d}" for number in range(50)]
 CATALOG = Catalog(Zipf(IDS), Zipf(["service", "a&b"]), Zipf(["Risk", "Application"]), Zipf(["Active"]))

@@ -9,11 +9,11 @@ from pathlib import Path
 
 import pytest
 
-from archzero_lab.cards.generator import GeneratedPortfolio, hex_ids, vocabulary
-from archzero_lab.cards.inventory import read_inventory
-from archzero_lab.cards.model import CardRow, CardType, RelationshipDraft, RelationshipType
-from archzero_lab.cards.replica import ReplicatedInventory
 from archzero_lab.errors import InventoryError
+from archzero_lab.systems.arczero.cards.generator import GeneratedPortfolio, hex_ids, vocabulary
+from archzero_lab.systems.arczero.cards.inventory import read_inventory
+from archzero_lab.systems.arczero.cards.model import CardRow, CardType, RelationshipDraft, RelationshipType
+from archzero_lab.systems.arczero.cards.replica import ReplicatedInventory
 
 CARD = {"name": "Billing", "type": "Application", "description": "Bills every customer at the month's end."}
 

@@ -1,0 +1,83 @@
+"""The commands by which the lab checks itself: verify-consistency for the cache, self-check for the measuring."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+from rich.table import Table
+
+from archzero_lab.settings import load_settings
+from archzero_lab.terminal import console
+
+Seed = Annotated[int, typer.Option(min=0, help="Same seed, same order of everything.")]
+
+
+def verify(
+    reads: Annotated[int, typer.Option(min=1_000, help="Reads over all processes.")] = 200_000,
+    without: Annotated[
+        list[str] | None, typer.Option(help="Test only: take a guard out; the check must then find violations.")
+    ] = None,
+    of: Annotated[str | None, typer.Option(help="Another cache library in our place.")] = None,
+    seed: Seed = 1,
+) -> None:
+    """Read and write at random while Redis is hurt; check.
+
+    Exits 1 where an older value was read than had been acknowledged.
+    """
+    from archzero_lab.jobs.consistency.harness import verify_consistency
+    from archzero_lab.progress import Reporter
+    from archzero_lab.servers.stack import exclusive, running_stack
+
+    reporter = Reporter(console)
+    with exclusive("verify-consistency"), running_stack(load_settings()) as stack:
+        with reporter.work("redis") as tell:
+            far = verify_consistency(stack, reads=reads, seed=seed, without=tuple(without or ()), of=of, progress=tell)
+        console.print(
+            f"{far.verdict.reads:,} reads, {far.verdict.writes:,} writes, {len(far.faults)} faults"
+            f" in {far.seconds:.0f} s: {len(far.verdict.violations)} violations",
+            highlight=False,
+        )
+        for violation in far.verdict.violations[:5]:
+            read = violation.read
+            console.print(f"  {violation.kind}: {read.through} gave version {read.version}, not {violation.expected}")
+        if not without and of is None:
+            with reporter.work("near cache") as tell:
+                near = verify_consistency(stack, reads=max(1_000, reads // 5), seed=seed + 1, near=True, progress=tell)
+            told = ", ".join(f"{window} ms: {share:.5%}" for window, share in near.verdict.nines().items())
+            console.print(f"near cache, {near.verdict.reads:,} reads, not staler than {told}", highlight=False)
+            if near.verdict.violations:
+                raise typer.Exit(1)
+    if far.verdict.violations:
+        raise typer.Exit(1)
+
+
+def self_check(
+    small: Annotated[bool, typer.Option("--small", help="12 blocks instead of 20: for CI.")] = False,
+    seed: Seed = 1,
+) -> None:
+    """Can this machine be trusted? Same arms, known delays.
+
+    Exits 1 where two identical arms came out different or a delay of known size was not found.
+    """
+    from archzero_lab.jobs.studies.self_check import run_self_check
+    from archzero_lab.progress import Reporter
+    from archzero_lab.servers.stack import exclusive, running_stack
+
+    with exclusive("self-check"), running_stack(load_settings()) as stack, Reporter(console).work("self-check") as tell:
+        found = run_self_check(stack, blocks=12 if small else 20, seed=seed, progress=tell)
+    same = Table("two identical arms", "ratio", "95 % interval", "found", "margin here", title_justify="left")
+    for item in found.same:
+        c = item.comparison
+        interval = f"{c.ci_low:.3f} to {c.ci_high:.3f}"
+        name = f"{item.operation} {item.metric}"
+        same.add_row(name, f"{c.effect_size:.3f}", interval, item.found.value, f"{item.margin:.1%}")
+    console.print(same)
+    delays = Table("delay put in", "found", "95 % interval", "within 20 %", title_justify="left")
+    for delay in found.delays:
+        interval = f"{delay.ci_low_ms:.2f} to {delay.ci_high_ms:.2f} ms"
+        right = "yes" if delay.right else "no"
+        delays.add_row(f"{delay.added_ms:g} ms to {delay.where}", f"{delay.found_ms:.2f} ms", interval, right)
+    console.print(delays)
+    if not found.trustworthy:
+        raise typer.Exit(1)

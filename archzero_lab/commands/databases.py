@@ -1,0 +1,126 @@
+"""The commands on a database: migrate up, down and status; analyze."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+import typer
+from rich.table import Table
+
+from archzero_lab.errors import LabError, SettingsError
+from archzero_lab.settings import load_settings
+from archzero_lab.terminal import console
+
+migrate_app = typer.Typer(help="Apply or roll back the index sets: phase 5's, v2.", no_args_is_help=True)
+
+
+@migrate_app.command("up")
+def migrate_up(
+    database_url: Annotated[str, typer.Option(envvar="ARCHZERO_MIGRATE_URL")] = "",
+    index_set: Annotated[Literal["phase5", "v2"], typer.Option(help="v2 goes on from phase 5's.")] = "phase5",
+) -> None:
+    """Apply an index set, one CONCURRENTLY build after the other."""
+    from archzero_lab.postgres.migrations import Migrations
+
+    migrations = Migrations(_migration_url(database_url))
+    applied = migrations.up(
+        lambda name, done, total: console.print(f"{done + 1}/{total} {name}", highlight=False), index_set=index_set
+    )
+    console.print(f"applied {len(applied)} migrations" if applied else "nothing to apply")
+
+
+@migrate_app.command("down")
+def migrate_down(database_url: Annotated[str, typer.Option(envvar="ARCHZERO_MIGRATE_URL")] = "") -> None:
+    """Roll all that is applied back."""
+    from archzero_lab.postgres.migrations import Migrations
+
+    rolled_back = Migrations(_migration_url(database_url)).down()
+    console.print(f"rolled back {len(rolled_back)} migrations" if rolled_back else "nothing to roll back")
+
+
+@migrate_app.command("status")
+def migrate_status(database_url: Annotated[str, typer.Option(envvar="ARCHZERO_MIGRATE_URL")] = "") -> None:
+    """Which migrations are applied."""
+    from archzero_lab.postgres.migrations import Migrations
+
+    for state in Migrations(_migration_url(database_url)).status():
+        console.print(f"{'applied' if state.applied else 'pending'}  {state.id}", highlight=False)
+
+
+@migrate_app.command("lint")
+def migrate_lint(
+    files: Annotated[list[Path] | None, typer.Argument(help="SQL files; ours unless given.")] = None,
+    database_url: Annotated[
+        str, typer.Option(envvar="ARCHZERO_SOURCE_URL", help="Also against this schema (one file); it is only read.")
+    ] = "",
+    with_rows: Annotated[
+        bool,
+        typer.Option("--with-rows", help="Copy its rows too, and tell each statement's locks and time on the copy."),
+    ] = False,
+) -> None:
+    """Lint migrations by squawk, and against a schema; exit 1 on a fault.
+
+    The schema adds: subsumed by another index, ends heap-only updates, INVALID leftovers; the rows: locks and times.
+    """
+    from archzero_lab.jobs.indexes.lint import lint_files, lint_schema
+    from archzero_lab.jobs.indexes.lint_locks import locks_taken
+    from archzero_lab.postgres.migrations import MIGRATIONS
+    from archzero_lab.servers.stack import exclusive, running_stack
+
+    chosen = files or [path for path in sorted(MIGRATIONS.glob("*.sql")) if not path.name.endswith(".rollback.sql")]
+    if database_url and len(chosen) != 1:
+        raise SettingsError("--database-url goes with one file: the migration to try on that schema")
+    faults = lint_files(chosen)
+    if with_rows and not database_url:
+        raise SettingsError("--with-rows copies a database: name it with --database-url")
+    if database_url:
+        with exclusive("migrate lint"), running_stack(load_settings()) as stack:
+            faults += lint_schema(stack, database_url, chosen[0])
+            for taken in locks_taken(stack, database_url, chosen[0]) if with_rows else []:
+                console.print(taken.in_words, highlight=False, markup=False, soft_wrap=True)
+    for fault in faults:
+        advice = f"; {fault.advice}" if fault.advice else ""
+        console.print(f"{fault.where}: {fault.rule}: {fault.message}{advice}", highlight=False, markup=False,
+                      soft_wrap=True)  # fmt: skip
+    console.print(f"{len(faults)} faults in {len(chosen)} files", highlight=False)
+    raise typer.Exit(1 if faults else 0)
+
+
+def analyze(database_url: Annotated[str, typer.Option(help="Default: what `up` serves.")] = "") -> None:
+    """Say what to do about a database's indexes and statements; read only.
+
+    Then index use, sizes, sequential scans, slow statements.
+    """
+    from archzero_lab.postgres.advice import advise
+    from archzero_lab.postgres.index_catalog import list_indexes
+    from archzero_lab.postgres.insights import analyze as run_analysis
+    from archzero_lab.postgres.insights import reading
+    from archzero_lab.postgres.migrations import connect
+
+    with connect(_migration_url(database_url), autocommit=True) as connection:
+        tables = run_analysis(connection)
+        with reading(connection):
+            indexes = list_indexes(connection)
+    advice = advise(tables, indexes)
+    console.print("What to do" if advice else "What to do: nothing")
+    for mark in advice:  # lines, not a table: a name that is cut short cannot be copied
+        console.print(f"  {mark.mark:<15} {mark.about}: {mark.seen}; {mark.do}", highlight=False, markup=False,
+                      soft_wrap=True)  # fmt: skip
+    for found in tables:
+        table = Table(*found.columns, title=found.title, title_justify="left")
+        for row in found.rows[:40]:
+            table.add_row(*("" if value is None else str(value) for value in row))
+        console.print(table if found.rows else f"{found.title}\n  none", highlight=False)
+
+
+def _migration_url(given: str) -> str:
+    from archzero_lab.servers.stack import kept_stack
+    from archzero_lab.systems.arczero.portfolios import arm_urls
+
+    if given:
+        return given
+    stack = kept_stack(load_settings())
+    if stack is None or "treatment" not in arm_urls(stack, "up"):
+        raise LabError("no database: start one with ./lab up, or name one with --database-url")
+    return arm_urls(stack, "up")["treatment"]

@@ -1,0 +1,129 @@
+"""./lab indexes: every index of a migration measured, ours or a user's on a copy of their database."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+from rich.markup import escape
+
+from archzero_lab.errors import SettingsError
+from archzero_lab.jobs.indexes.verdict import READS_PER_WRITE
+from archzero_lab.settings import REPORTS, load_settings
+from archzero_lab.terminal import console, relative
+
+if TYPE_CHECKING:
+    from archzero_lab.jobs.indexes.measure import IndexRequest
+
+_STYLE = {"keep": "green", "keep (constraint)": "green", "undecided": "yellow"}
+
+
+def indexes(
+    cards: Annotated[int, typer.Option(min=100, help="Phase 5's migration: on so many cards.")] = 100_000,
+    inventory: Annotated[Path | None, typer.Option(exists=True, dir_okay=False, help="On a real inventory.")] = None,
+    relationships: Annotated[Path | None, typer.Option(exists=True, dir_okay=False, help="Its relationships.")] = None,
+    database_url: Annotated[
+        str, typer.Option(envvar="ARCHZERO_SOURCE_URL", help="A database of your own; it is copied, never changed.")
+    ] = "",
+    migration: Annotated[Path | None, typer.Option(help="The SQL that makes the indexes to judge.")] = None,
+    queries: Annotated[Path | None, typer.Option(help="A folder of .sql files, a statement each.")] = None,
+    from_pg_stat_statements: Annotated[
+        int, typer.Option(min=0, help="The N statements that took the most time of that database.")
+    ] = 0,
+    sample: Annotated[
+        int, typer.Option(min=0, help="Copy so many rows a table and their parents, not all; plans may differ.")
+    ] = 0,
+    plans_only: Annotated[
+        bool, typer.Option("--plans-only", help="Copy schema and statistics, no row: the plans before and after.")
+    ] = False,
+    in_place: Annotated[
+        bool, typer.Option("--in-place", help="Change that database: apply the migration to it; asks for its name.")
+    ] = False,
+    reads_per_write: Annotated[
+        float, typer.Option(min=0, help="An index that pays only above it is too dear.")
+    ] = READS_PER_WRITE,
+    blocks: Annotated[int, typer.Option(min=6, help="Paired blocks of each measurement.")] = 10,
+    seed: Annotated[int, typer.Option(min=0)] = 1,
+) -> None:
+    """Judge each index of a migration: keep, drop, subsumed, too dear.
+
+    Measures reads with it hidden, writes with it dropped. Writes a page.
+    """
+    if in_place:
+        _apply_in_place(database_url, migration)
+        return
+    from archzero_lab.jobs.indexes.measure import IndexRequest, check_request, measure_indexes
+    from archzero_lab.jobs.indexes.page import check
+    from archzero_lab.progress import Reporter
+    from archzero_lab.servers.stack import exclusive, running_stack
+
+    request = IndexRequest(
+        cards, seed, blocks, reads_per_write, database_url, migration, queries, from_pg_stat_statements, inventory,
+        relationships, sample,
+    )  # fmt: skip
+    check_request(request)
+    if plans_only and sample:
+        raise SettingsError("--plans-only copies no row and --sample some: give one of them")
+    if plans_only:
+        _show_plans(request)
+        return
+    with exclusive("indexes"), running_stack(load_settings()) as stack:
+        run, found = measure_indexes(stack, request, Reporter(console))
+    wide = max(len(finding.name) for finding in found.findings)
+    for finding in found.findings:
+        style = _STYLE.get(finding.verdict.value, "bold red")
+        cost = finding.cost.in_words if finding.cost is not None else ""
+        ends = finding.cost.ends_heap_only if finding.cost is not None else ""
+        hot = f"; ends heap-only updates of {ends}" if ends else ""
+        console.print(
+            f"{finding.name:<{wide}} {finding.bytes / 1e6:8.1f} MB {cost:>26}  [{style}]{finding.verdict.value}[/]: "
+            f"{escape(finding.why + hot)}", highlight=False, soft_wrap=True,
+        )  # fmt: skip
+    if sample:
+        console.print(f"measured on a sample of {sample:,} rows a table: sizes, plans and times of the whole differ",
+                      style="yellow", highlight=False)  # fmt: skip
+    console.print(f"{found.bytes / 1e6:.1f} MB, {found.kept_bytes / 1e6:.1f} MB of it to keep", highlight=False)
+    console.print(check(found.as_dict()), style="yellow" if found.slower_without_dropped else "", highlight=False,
+                  soft_wrap=True)  # fmt: skip
+    console.print(f"page: {relative(REPORTS / run.id / 'index.html')}", highlight=False, soft_wrap=True)
+
+
+def _apply_in_place(database_url: str, migration: Path | None) -> None:
+    from archzero_lab.postgres.connection_url import connection_parts
+    from archzero_lab.postgres.in_place import apply_in_place, read_migration
+
+    if not database_url or migration is None or not migration.is_file():
+        raise SettingsError("--in-place needs --database-url URL and --migration FILE.sql")
+    statements = read_migration(migration)
+    told = connection_parts(database_url)
+    name = str(told.get("dbname", ""))
+    console.print(f"{len(statements)} statements for database {name} at {told.get('host', 'the local socket')}",
+                  highlight=False)  # fmt: skip
+    if typer.prompt("This changes it. Its name, to go on") != name:
+        raise SettingsError("another name: nothing was changed")
+    apply_in_place(database_url, statements, lambda text: console.print(text, highlight=False, soft_wrap=True))
+    console.print(f"applied {len(statements)} statements to {name}", highlight=False)
+
+
+def _show_plans(request: IndexRequest) -> None:
+    from archzero_lab.jobs.indexes.plans_only import plan_changes
+    from archzero_lab.progress import Reporter
+    from archzero_lab.servers.stack import exclusive, running_stack
+
+    if not request.database_url:
+        raise SettingsError("--plans-only is for a database of your own: give --database-url and --migration")
+    with exclusive("indexes"), running_stack(load_settings()) as stack:
+        found = plan_changes(stack, request, Reporter(console))
+    for change in found:
+        before, after = change.costs
+        used = ", ".join(change.after.indexes) or "no index"
+        same = change.before.indexes == change.after.indexes
+        console.print(
+            f"{change.statement}: cost {before:,.0f} → {after:,.0f}, {'still' if same else 'then'} {used}",
+            highlight=False, markup=False, soft_wrap=True,
+        )  # fmt: skip
+        for step in change.steps():
+            console.print(f"  {step}", highlight=False, markup=False, soft_wrap=True)
+    console.print("the planner's own estimates on restored statistics; nothing was run, nothing was timed",
+                  highlight=False)  # fmt: skip

@@ -1,0 +1,196 @@
+"""./lab load: a load test on arms of ours or on a host, headless or with Locust's web UI."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from contextlib import ExitStack
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+from rich.table import Table
+
+from archzero_lab.errors import SettingsError
+from archzero_lab.settings import REPORTS, load_settings
+from archzero_lab.terminal import console, relative
+
+if TYPE_CHECKING:
+    from archzero_lab.jobs.load.request import LoadRequest
+
+
+def load(
+    arm: Annotated[
+        list[str] | None, typer.Option(help="control, indexes, cache, treatment, v2, v2-cache, near; repeatable.")
+    ] = None,
+    host: Annotated[str, typer.Option(help="A card service that runs already, instead of an arm.")] = "",
+    shape: Annotated[
+        str, typer.Option(help="constant, ramp, steps, spike, soak, capacity, or replay with --replay.")
+    ] = "constant",
+    rate: Annotated[
+        float | None, typer.Option(min=0.1, help="Open: requests a second that do not wait for answers.")
+    ] = None,
+    users: Annotated[int | None, typer.Option(min=1, help="Closed: users who wait and think (8).")] = None,
+    think_time: Annotated[float, typer.Option(min=0, help="Closed: mean seconds between answer and question.")] = 0.04,
+    duration: Annotated[float | None, typer.Option(min=1, help="Seconds, after the warm-up.")] = None,
+    warm_up: Annotated[float, typer.Option(min=0, help="Seconds that do not count.")] = 5.0,
+    even: Annotated[bool, typer.Option("--even", help="Open: evenly spaced, not Poisson.")] = False,
+    target_p99_ms: Annotated[float, typer.Option(min=1, help="Capacity: the target.")] = 50.0,
+    rounds: Annotated[int, typer.Option(min=1, help="Capacity: how often it is closed in on.")] = 6,
+    replay: Annotated[
+        Path | None, typer.Option(exists=True, dir_okay=False, help="An access log: ours, or Combined Log Format.")
+    ] = None,
+    speed: Annotated[float, typer.Option(min=0.01, help="Replay: 2 is twice as fast.")] = 1.0,
+    workers: Annotated[int, typer.Option(min=1, max=64, help="Locust processes.")] = 1,
+    ui: Annotated[bool, typer.Option("--ui", help="Locust's web UI and the live page, until Ctrl-C.")] = False,
+    port: Annotated[int, typer.Option(min=1, max=65535, help="Of the web UI.")] = 8089,
+    master: Annotated[
+        bool, typer.Option("--master", help="With --host: wait for --workers of other machines.")
+    ] = False,
+    worker: Annotated[str, typer.Option(metavar="HOST", help="Be a worker of the master at HOST, nothing else.")] = "",
+    cards: Annotated[int, typer.Option(min=100, help="How many cards the arms hold.")] = 20_000,
+    inventory: Annotated[Path | None, typer.Option(exists=True, dir_okay=False)] = None,
+    relationships: Annotated[Path | None, typer.Option(exists=True, dir_okay=False)] = None,
+    as_json: Annotated[Path | None, typer.Option("--json", help="Write the result here; - is the terminal.")] = None,
+    i_own_this_host: Annotated[str, typer.Option(metavar="NAME", help="Allow a host that is not this machine.")] = "",
+    seed: Annotated[int, typer.Option(min=0)] = 1,
+) -> None:
+    """Load a service: open or closed, a shape, its capacity.
+
+    Writes a report into reports/, latest-load points at it. A load ends by itself.
+    """
+    from archzero_lab.jobs.load.request import LoadRequest, check_log, check_request, check_service
+
+    if worker:
+        _be_worker(worker)
+    request = LoadRequest(
+        arms=tuple(dict.fromkeys(arm or ["treatment"])), host=host, shape="replay" if replay is not None else shape,
+        rate_per_s=rate, users=users, think_time_s=think_time, duration_s=duration, warm_up_s=warm_up,
+        arrivals="even" if even else "poisson", workers=workers, target_p99_ms=target_p99_ms, rounds=rounds,
+        replay=replay, speed=speed, seed=seed, master=master,
+    )  # fmt: skip
+    check_request(request, i_own_this_host)
+    if replay is not None:
+        log = check_log(replay)
+        left = f"; {log['left_out']:,} writes without a body are left out" if log["left_out"] else ""
+        console.print(f"{replay.name}: {log['requests']:,} requests in {log['seconds']:.0f} s{left}", highlight=False)
+    if host:
+        check_service(host)
+    if ui and len(request.arms) > 1:
+        raise SettingsError("--ui serves one arm: name one --arm")
+    found, page = _run(request, cards, inventory, relationships, port if ui else None)
+    if found is None:
+        return
+    _print(found)
+    told = found["arms"][0] if len(found["arms"]) == 1 else found["arms"]
+    if as_json is not None:
+        text = json.dumps(_as_written(told), indent=2) + "\n"
+        if str(as_json) == "-":
+            typer.echo(text, nl=False)
+        else:
+            as_json.write_text(text)
+    for path in page:
+        console.print(f"report: {relative(path)}", highlight=False, soft_wrap=True)
+    if not all(entry["valid"] for entry in found["arms"]):
+        raise typer.Exit(3)
+
+
+def _be_worker(address: str) -> None:
+    """Become a Locust worker; the master tells it everything else."""
+    from archzero_lab.jobs.load.request import LOADTESTS
+
+    name, _, number = address.partition(":")
+    command = [sys.executable, "-m", "locust", "-f", str(LOADTESTS / "load.py"), "--worker", "--master-host", name]
+    os.chdir(LOADTESTS)
+    os.execv(sys.executable, [*command, "--master-port", number or "5557"])  # noqa: S606  # no shell: a list
+
+
+def _run(
+    request: LoadRequest, cards: int, inventory: Path | None, relationships: Path | None, ui_port: int | None
+) -> tuple[dict[str, Any] | None, list[Path]]:
+    from archzero_lab.jobs.load.loads import LATEST, Target, run_loads, serve_ui, served_arms
+    from archzero_lab.progress import Reporter
+    from archzero_lab.reporting.notebooks import NOTEBOOKS, run_notebook
+    from archzero_lab.runs.environment import describe_machine
+    from archzero_lab.runs.folder import RunFolder, new_run
+    from archzero_lab.servers.stack import exclusive, registry, running_stack
+    from archzero_lab.systems.arczero.portfolios import choose_portfolio
+
+    reporter = Reporter(console)
+    with ExitStack() as closing:
+        closing.enter_context(exclusive("load"))
+        # what is picked in the web UI is told there: no run of ours comes of it
+        folder = Path(closing.enter_context(TemporaryDirectory())) if ui_port is not None else None
+        run = new_run("load") if folder is None else RunFolder("ui", folder)
+        if request.host:
+            closing.callback(registry().stop_own)
+            targets = [Target("host", request.host, {})]
+            described: dict[str, Any] = {"cards": None, **describe_machine()}
+        else:
+            portfolio = choose_portfolio(cards, request.seed, inventory, relationships)
+            stack = closing.enter_context(running_stack(load_settings()))
+            targets = closing.enter_context(
+                served_arms(stack, portfolio, request.arms, run.path, request.seed, reporter)
+            )
+            described = {"cards": cards, "portfolio": portfolio.label, **describe_machine()}
+        if ui_port is not None:
+            console.print(f"Locust: http://127.0.0.1:{ui_port}  live: http://127.0.0.1:{ui_port}/live", highlight=False)
+            console.print(f"on {targets[0].host} ({targets[0].arm}); Ctrl-C ends both", highlight=False)
+            serve_ui(targets[0], request, run.path, ui_port)
+            return None, []
+        with reporter.work("locust") as tell:
+            found = run_loads(targets, request, run.path, tell)
+        found |= {"run_id": run.id, **described}
+        run.write_json("loads.json", found)
+        run.publish(LATEST)
+        names = ["07_load", *(["08_capacity"] if request.shape == "capacity" else [])]
+        with reporter.work("notebooks"):
+            pages = [run_notebook(NOTEBOOKS / f"{name}.ipynb", run.path, {"load": str(run.path)}) for name in names]
+    return found, [REPORTS / run.id / page.html.name for page in pages]
+
+
+def _as_written(told: Any) -> Any:
+    """Without what the run's folder has at length."""
+    if isinstance(told, list):
+        return [_as_written(entry) for entry in told]
+    return {
+        name: value for name, value in told.items() if name not in ("actions", "blocks", "failed_because", "seconds")
+    }
+
+
+def _print(found: dict[str, Any]) -> None:
+    from archzero_lab.jobs.load.result import LEAST_PER_S, rate_told
+
+    request = found["request"]
+    workload = found["arms"][0]["workload"]
+    searched = request["shape"] == "capacity"
+    last = "capacity" if searched else "service p99"
+    title = f"{workload} workload, {request['shape']}" + f", target p99 {request['target_p99_ms']:g} ms" * searched
+    table = Table("arm", "answered", "failed", "p50", "p95", "p99", last, "valid", title=title, title_justify="left")
+    for entry in found["arms"]:
+        response, capacity = entry["response_time_s"], entry["capacity"]
+        told = _ms(entry["service_time_s"]["p99"])
+        if capacity is not None:
+            told = rate_told(capacity["rate_per_s"])
+            if capacity["ci_low"] is not None and capacity["rate_per_s"] >= LEAST_PER_S:
+                told += f" ({capacity['ci_low']:.0f} to {capacity['ci_high']:.0f})"
+        table.add_row(
+            entry["arm"],
+            f"{entry['achieved_rate_per_s']:.1f}/s",
+            str(entry["failures"] + entry["dropped"]), *(_ms(response[name]) for name in ("p50", "p95", "p99")),
+            told, "[green]yes[/]" if entry["valid"] else "[bold red]no[/]",
+        )  # fmt: skip
+    console.print(table)
+    for entry in found["arms"]:
+        for reason in entry["reasons"][:6]:
+            console.print(f"  {entry['arm']}: {reason}", style="yellow", highlight=False)
+        for reason, number in list(entry["failed_because"].items())[:3]:
+            console.print(f"  {entry['arm']}: {number} x {reason}", style="yellow", highlight=False)
+
+
+def _ms(seconds: float | None) -> str:
+    if seconds is None:
+        return "none"
+    return f"{seconds * 1000:.3g} ms" if seconds < 1 else f"{seconds * 1000:,.0f} ms"

@@ -1,0 +1,208 @@
+"""The commands about verdicts: compare, gate, history, sweep."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Literal
+
+import typer
+from rich.table import Table
+
+from archzero_lab.errors import SettingsError
+from archzero_lab.settings import REPORTS, ROOT, load_settings
+from archzero_lab.terminal import console, relative
+
+if TYPE_CHECKING:
+    from archzero_lab.runs.gate import GateResult
+    from archzero_lab.runs.series import RunData
+
+_STYLE = {"pass": "green", "equivalent": "green", "improved": "green", "regression": "bold red",
+          "regressed": "bold red", "inconclusive": "bold yellow"}  # fmt: skip
+
+RunName = Annotated[str, typer.Argument(help="A run's id, its folder, or latest.")]
+
+
+def compare(before: RunName, after: RunName) -> None:
+    """Compare two runs, series by series."""
+    from archzero_lab.runs.series import comparable, compare_runs, read_run, yardstick_ratio
+
+    one, other = read_run(before), read_run(after)
+    for warning in comparable(one, other):
+        console.print(f"not like with like: {warning}", highlight=False)
+    table = Table("series", "before", "after", "after / before", "95 % interval", "found", "note")
+    for row in compare_runs(one, other, _known_spread(other)):
+        found = f"[{_STYLE[row.found.value]}]{row.found.value}[/]"
+        interval = f"{row.ci_low:.3f} to {row.ci_high:.3f}"
+        table.add_row(row.name, f"{row.before:.3g} ms", f"{row.after:.3g} ms", f"{row.ratio:.3f}", interval, found,
+                      row.note)  # fmt: skip
+    console.print(table)
+    if (ratio := yardstick_ratio(one, other)) is not None:
+        console.print(f"the machine's yardstick: {ratio - 1:+.1%}", highlight=False)
+
+
+def gate(
+    run: RunName = "latest",
+    against: Annotated[str | None, typer.Option(help="The baseline: a run, or a run's folder.")] = None,
+    build: Annotated[
+        str | None, typer.Option(help="Measure now, against this build: a git revision, or a checkout's folder.")
+    ] = None,
+    candidate: Annotated[str, typer.Option(help="With --build: what is judged, likewise.")] = str(ROOT),
+    only: Annotated[list[str] | None, typer.Option(help="With --build: a claim to measure.")] = None,
+    rules: Annotated[Path | None, typer.Option(help="A TOML file with [[gate.rules]].")] = None,
+    inconclusive: Annotated[
+        Literal["pass", "fail"] | None, typer.Option(help="What an inconclusive gate counts as.")
+    ] = None,
+    junit: Annotated[Path | None, typer.Option(help="Write a JUnit XML report.")] = None,
+    markdown: Annotated[Path | None, typer.Option(help="Write a summary for a pull request.")] = None,
+) -> None:
+    """Hold a run against rules or a baseline: exit 0, 1 or 3.
+
+    0 pass, 1 regression, 3 inconclusive, 2 could not run. Also adds to GITHUB_STEP_SUMMARY where that is set.
+    """
+    from archzero_lab.runs import gate as gates
+
+    found = _gate_builds(build, candidate, tuple(only or ())) if build is not None else _gate_runs(run, against, rules)
+    table = Table("what", "result", "measured", title=f"gate: {found.result}", title_justify="left")
+    for outcome in found.outcomes:
+        table.add_row(outcome.name, f"[{_STYLE[outcome.result]}]{outcome.result}[/]", outcome.said)
+    console.print(table)
+    for warning in found.warnings:
+        console.print(f"note: {warning}", highlight=False)
+    text = gates.markdown(found)
+    if markdown is not None:
+        markdown.write_text(text)
+    if summary := os.environ.get("GITHUB_STEP_SUMMARY"):
+        with open(summary, "a") as file:
+            file.write(text)
+    if junit is not None:
+        junit.write_bytes(gates.junit(found))
+    counted = found.result
+    if counted == gates.INCONCLUSIVE and inconclusive is not None:
+        counted = gates.PASS if inconclusive == "pass" else gates.REGRESSION
+    raise typer.Exit(gates.EXIT[counted])
+
+
+def _gate_runs(run: str, against: str | None, rules: Path | None) -> GateResult:
+    from archzero_lab.runs import gate as gates
+    from archzero_lab.runs.series import comparable, read_run
+
+    default = ROOT / "archzero.toml"
+    chosen = gates.read_rules(rules) if rules is not None else gates.read_rules(default) if default.exists() else []
+    measured = read_run(run)
+    baseline = read_run(against) if against is not None else None
+    found = gates.run_gate(measured, baseline, chosen, _known_spread(measured))
+    found.warnings.extend(comparable(baseline, measured) if baseline is not None else [])
+    return found
+
+
+def _gate_builds(build: str, candidate: str, only: tuple[str, ...]) -> GateResult:
+    from archzero_lab.jobs.studies.builds import checkout, compare_builds
+    from archzero_lab.jobs.studies.self_check import margins
+    from archzero_lab.progress import Reporter
+    from archzero_lab.runs import gate as gates
+    from archzero_lab.servers.stack import exclusive, running_stack
+    from archzero_lab.systems.spec import choose_profile
+
+    with (
+        exclusive("gate"),
+        checkout(build) as baseline,
+        checkout(candidate) as judged,
+        running_stack(load_settings()) as stack,
+        Reporter(console).work("builds") as tell,
+    ):
+        profile = choose_profile("smoke", None)
+        rows = compare_builds(stack, baseline, judged, profile, only=only, progress=tell)
+    outcomes = []
+    for row in rows:
+        c = row.comparison
+        numbers = (c.control * 1000, c.treatment * 1000, c.effect_size, c.ci_low, c.ci_high)
+        # below what two identical arms differ by on this machine (./lab self-check), a difference is none
+        most = max(gates.MAX_REGRESSION, margins().get(f"{row.operations} p50", 0.0))
+        outcomes.append(gates.judge_ratio(row.name, *numbers, most))
+    return gates.GateResult(candidate, build, outcomes, [])
+
+
+def _known_spread(run: RunData) -> dict[tuple[str, str, str], float]:
+    """What the history tells of this machine at this size; nothing before there is one."""
+    from archzero_lab.runs import history as histories
+
+    if not histories.FILE.exists():
+        return {}
+    machine = run.summary.get("environment", {}).get("machine", "")
+    return histories.spread_between_runs(histories.read(), machine, run.summary.get("cards", 0))
+
+
+def history(
+    metric: Annotated[Literal["p50", "p95", "p99", "mean"], typer.Option(help="Which metric to draw.")] = "p50",
+) -> None:
+    """Draw every metric over all runs; mark change points.
+
+    Writes reports/history.html. Machines are kept apart.
+    """
+    from archzero_lab.reporting.course_figures import over_time
+    from archzero_lab.runs import history as histories
+
+    rows = histories.read()
+    points = histories.change_points(rows, metric)
+    shown = rows[rows["metric"] == metric]
+    figures = [over_time(group, str(claim), points) for claim, group in shown.groupby("claim")]
+    path = REPORTS / "history.html"
+    path.write_text(histories.page([figure._repr_html_() for figure in figures], points))
+    table = Table("claim", "machine", "runs", "newest ratio", "95 % interval", "newest run")
+    ratios = shown[shown["arm"] == histories.RATIO]
+    for (claim, machine), group in ratios.groupby(["claim", "machine"]):
+        last = group.iloc[-1]
+        interval = f"{last['ci_low']:.3f} to {last['ci_high']:.3f}"
+        table.add_row(str(claim), str(machine), str(len(group)), f"{last['value']:.3f}", interval, last["run_id"])
+    console.print(table)
+    for point in points:
+        console.print(f"{point.what}: {point.claim} x {point.ratio:.2f} from {point.run_id}", highlight=False)
+    console.print(f"drawn: {relative(path)}", highlight=False, soft_wrap=True)
+
+
+def sweep(
+    cards: Annotated[str, typer.Option(help="Sizes, such as 10000,100000.")] = "10000,100000",
+    database_distance_ms: Annotated[str, typer.Option(help="Round trips to PostgreSQL, in ms.")] = "0,1,5",
+    redis_distance_ms: Annotated[str, typer.Option(help="Round trips to Redis, in ms.")] = "0,0.5",
+    only: Annotated[list[str] | None, typer.Option(help="A claim; repeat for several.")] = None,
+    seed: Annotated[int, typer.Option(min=0)] = 1,
+) -> None:
+    """Show from what size and distance on each latency claim holds.
+
+    Distance is a delay put into the connection, as a network would. Writes sweep.html into a run's folder.
+    """
+    from archzero_lab.jobs.studies.sweep import holds_from, run_sweep
+    from archzero_lab.progress import Reporter
+    from archzero_lab.reporting.course_figures import sweep_lines, sweep_map
+    from archzero_lab.reporting.plain_page import plain_page
+    from archzero_lab.runs.folder import new_run
+    from archzero_lab.servers.stack import exclusive, running_stack
+
+    sizes = [int(value) for value in _numbers(cards, "--cards", 100)]
+    far = _numbers(database_distance_ms, "--database-distance-ms", 0)
+    near = _numbers(redis_distance_ms, "--redis-distance-ms", 0)
+    with exclusive("sweep"), running_stack(load_settings()) as stack, Reporter(console).work("sweep") as tell:
+        cells = run_sweep(stack, sizes, far, near, only=tuple(only or ()), seed=seed, progress=tell)
+    run = new_run("sweep")
+    cells.to_parquet(run.path / "sweep.parquet", index=False)
+    body = ""
+    for claim, group in cells.groupby("claim", sort=False):
+        title = str(group["title"].iloc[0])
+        holds = holds_from(cells, str(claim))
+        console.print(f"{title} holds {holds}", highlight=False)
+        pictures = (sweep_lines(group, title), sweep_map(group, f"{title}: where it holds"))
+        body += f"<h2>{title}</h2><p>Holds {holds}.</p>" + "".join(picture._repr_html_() for picture in pictures)
+    (run.path / "sweep.html").write_text(plain_page("Where phase 5's claims hold", body))
+    console.print(f"drawn: {relative(run.path / 'sweep.html')}", highlight=False, soft_wrap=True)
+
+
+def _numbers(text: str, option: str, least: float) -> list[float]:
+    """The numbers of a comma-separated list, ascending. Raises SettingsError naming the option."""
+    try:
+        values = sorted({float(word) for word in text.split(",")})
+    except ValueError:
+        raise SettingsError(f"{option} {text}: give numbers with commas between them, such as 0,1,5") from None
+    if not values or values[0] < least:
+        raise SettingsError(f"{option} {text}: every value must be at least {least:g}")
+    return values

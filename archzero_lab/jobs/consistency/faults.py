@@ -1,0 +1,120 @@
+"""What is done to Redis and PostgreSQL while the harness runs: killed, paused, flushed, restarted, full, bypassed."""
+
+from __future__ import annotations
+
+import os
+import random
+import signal
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+import psycopg
+import redis
+
+from archzero_lab.systems.histories import Write
+
+SQL_SEEN_S = 2.0
+_FILLED_S = 1.5
+"""After the last fault, until validation is over and the hot set cached again."""
+FAULTS = (
+    "pause short",
+    "pause",
+    "kill empty",
+    "kill old data",
+    "flush",
+    "clients killed",
+    "memory full",
+    "sql",
+    "sql",
+)
+
+
+@dataclass
+class Faults:
+    """Faults on a Redis of our own. `restart(keep_data)` kills it (SIGKILL) and starts it on the same port again.
+
+    Each entry of `done` is (seconds since the start, what). `writes` are changes by plain SQL: nobody acknowledges them
+    to a reader, so they count as acknowledged SQL_SEEN_S after their commit.
+    """
+
+    redis_url: str
+    redis_pid: Callable[[], int]
+    restart: Callable[[bool], None]
+    database_url: str
+    hot: list[str]
+    rng: random.Random
+    done: list[tuple[float, str]] = field(default_factory=list)
+    deck: list[str] = field(default_factory=list)
+    writes: list[Write] = field(default_factory=list)
+    began: float = field(default_factory=time.monotonic)
+
+    @property
+    def every_kind_done(self) -> bool:
+        """Whether each fault has been committed once at least."""
+        return {name for _, name in self.done} == set(FAULTS)
+
+    def one(self) -> None:
+        """Commit one fault and undo what lasts. Drawn from a shuffled deck: each comes once before any comes again."""
+        if not self.deck:
+            self.deck = self.rng.sample(FAULTS, len(FAULTS))
+        self._commit(self.deck.pop())
+
+    def last(self) -> None:
+        """Change a row by plain SQL in a cache that is filled and left alone until the change must have been seen."""
+        time.sleep(_FILLED_S)
+        self._commit("sql")
+        time.sleep(SQL_SEEN_S * 1.25)  # undisturbed: whatever still holds the older version is read
+
+    def _commit(self, name: str) -> None:
+        self.done.append((round(time.monotonic() - self.began, 2), name))
+        {
+            "pause short": lambda: self._pause(self.rng.uniform(0.01, 0.08)),
+            "pause": lambda: self._pause(self.rng.uniform(0.1, 1.0)),
+            "kill empty": lambda: self.restart(False),
+            "kill old data": self._old_data,
+            "flush": lambda: self._tell(lambda client: client.flushall()),
+            "clients killed": lambda: self._tell(lambda client: client.client_kill_filter(_type="normal", skipme=True)),
+            "memory full": self._fill,
+            "sql": self._sql,
+        }[name]()
+
+    def _pause(self, seconds: float) -> None:
+        os.kill(self.redis_pid(), signal.SIGSTOP)
+        time.sleep(seconds)  # the fault itself
+        os.kill(self.redis_pid(), signal.SIGCONT)
+
+    def _old_data(self) -> None:
+        self._tell(lambda client: client.save())
+        time.sleep(self.rng.uniform(0.05, 0.3))  # writes go on, and are not in what was saved
+        self.restart(True)
+
+    def _fill(self) -> None:
+        def fill(client: Any) -> None:
+            client.config_set("maxmemory-policy", "noeviction")
+            client.config_set("maxmemory", "1mb")
+
+        self._tell(fill)
+        time.sleep(self.rng.uniform(0.1, 0.5))  # the fault itself
+        self._tell(lambda client: client.config_set("maxmemory", "256mb"))
+        self._tell(lambda client: client.config_set("maxmemory-policy", "allkeys-lru"))
+
+    def _sql(self) -> None:
+        card_id = self.rng.choice(self.hot)
+        with psycopg.connect(self.database_url, autocommit=True) as connection:
+            began = time.monotonic_ns()
+            row = connection.execute(
+                "UPDATE cards SET version = version + 1 WHERE id = %s RETURNING version", [card_id]
+            ).fetchone()
+        assert row is not None
+        self.writes.append(Write(card_id, row[0], began, time.monotonic_ns() + int(SQL_SEEN_S * 1e9), external=True))
+
+    def _tell(self, act: Callable[[Any], Any]) -> None:
+        client = redis.Redis.from_url(self.redis_url, socket_timeout=5)
+        try:
+            act(client)
+        except redis.RedisError:
+            pass  # it may be killed while it is told: that is a fault too
+        finally:
+            client.close()

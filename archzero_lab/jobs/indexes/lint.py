@@ -1,0 +1,111 @@
+"""Migrations linted: squawk on the SQL alone, and what a schema adds: repetitions, lost HOT updates, leftovers."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from archzero_lab.errors import LabError, SettingsError
+from archzero_lab.jobs.indexes.experiment import raw_connection
+from archzero_lab.jobs.indexes.measure import programs_of
+from archzero_lab.jobs.indexes.writes import hot_lost
+from archzero_lab.postgres.databases import drop_database
+from archzero_lab.postgres.foreign_copy import apply_file, copy_database
+from archzero_lab.postgres.index_catalog import Index, list_indexes, redundant
+from archzero_lab.postgres.migrations import Connection
+from archzero_lab.servers.stack import Stack
+
+
+@dataclass(frozen=True)
+class Fault:
+    """One thing to mend, and where: a file's line (from 1) or a database's object."""
+
+    where: str
+    rule: str
+    message: str
+    advice: str
+
+
+def lint_files(files: Sequence[Path]) -> list[Fault]:
+    """What squawk says of migrations, each once. Raises SettingsError for a missing file, LabError without squawk."""
+    if not files:
+        raise SettingsError("no migration to lint: give .sql files")
+    for file in files:
+        if not file.is_file():
+            raise SettingsError(f"{file}: no such file")
+    program = Path(sys.executable).with_name("squawk")
+    try:
+        done = subprocess.run(
+            [str(program), "--reporter", "json", *map(str, files)], capture_output=True, text=True, timeout=120
+        )
+        told = json.loads(done.stdout or "[]")
+    except (OSError, ValueError, subprocess.TimeoutExpired) as error:
+        raise LabError(f"squawk did not answer: {error}; run ./lab once, which installs it") from None
+    return [
+        Fault(f"{fault['file']}:{fault['line'] + 1}", fault["rule_name"], fault["message"], fault.get("help") or "")
+        for fault in told
+    ]
+
+
+def lint_schema(stack: Stack, database_url: str, migration: Path) -> list[Fault]:
+    """What a database's own schema adds, told on an empty copy of it; the database itself is read and never changed.
+
+    Subsumed indexes among those that the migration makes, columns whose updates it ends being heap-only, and indexes
+    that a failed CONCURRENTLY build left INVALID there. Raises DatabaseError where reading or the migration fails.
+    """
+    if not stack.ours:
+        raise LabError("linting against a schema wants the lab's own server; unset ARCHZERO_DATABASE_URL")
+    programs = programs_of(stack)
+    faults = []
+    with raw_connection(database_url) as source:
+        source.execute("SET default_transaction_read_only = on")
+        before = list_indexes(source)
+        updates = _updates(source)
+    name = stack.database_name("lint")
+    url = copy_database(database_url, stack.postgres_url, name, programs, "schema")
+    try:
+        apply_file(url, migration, programs)
+        with raw_connection(url) as connection:
+            after = list_indexes(connection)
+    finally:
+        drop_database(stack.postgres_url, name)
+    there = {(index.schema, index.name) for index in before}
+    new = [index for index in after if (index.schema, index.name) not in there]
+    superfluous = redundant(after)
+    for index in new:
+        if index.name in superfluous:
+            faults.append(
+                Fault(index.name, "subsumed", f"{superfluous[index.name]} serves whatever it would", "leave it out")
+            )
+        of_table = [other for other in after if other.table_oid == index.table_oid]
+        if index.method != "brin" and (lost := hot_lost(index, of_table)):
+            hot, updated = updates.get((index.schema, index.table), (0, 0))
+            share = f"; {hot:,} of its {updated:,} updates were heap-only so far" if updated else ""
+            faults.append(
+                Fault(index.name, "ends-heap-only-updates",
+                      f"an update of {', '.join(lost)} in {index.qualified_table} must then write every index{share}",
+                      "measure with ./lab indexes whether the reads are worth it")
+            )  # fmt: skip
+    return [*_leftovers(before), *faults]
+
+
+def _leftovers(indexes: Sequence[Index]) -> list[Fault]:
+    return [
+        Fault(
+            index.name, "invalid-leftover",
+            f"INVALID in {index.qualified_table}: a failed CONCURRENTLY build, which IF NOT EXISTS takes for done",
+            f"DROP INDEX CONCURRENTLY {index.schema}.{index.name}",
+        )
+        for index in indexes if not index.valid
+    ]  # fmt: skip
+
+
+def _updates(connection: Connection) -> dict[tuple[str, str], tuple[int, int]]:
+    rows = connection.execute(
+        "SELECT schemaname, relname, n_tup_hot_upd, n_tup_upd FROM pg_stat_user_tables"
+    ).fetchall()
+    return {(schema, table): (hot, updated) for schema, table, hot, updated in rows}

@@ -1,0 +1,92 @@
+"""Which locks each statement of a migration takes and how long it runs, on a copy of the database that it is for."""
+
+from __future__ import annotations
+
+import re
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+import psycopg
+import sqlparse
+
+from archzero_lab.errors import DatabaseError
+from archzero_lab.jobs.indexes.measure import programs_of
+from archzero_lab.postgres.databases import drop_database
+from archzero_lab.postgres.foreign_copy import copy_database
+from archzero_lab.postgres.migrations import Connection, connect
+from archzero_lab.servers.stack import Stack
+
+_ALONE = re.compile(r"\bCONCURRENTLY\b|^\s*(VACUUM|ALTER\s+SYSTEM|REINDEX\s+(DATABASE|SYSTEM))\b", re.IGNORECASE)
+_BEGIN = re.compile(r"^\s*(BEGIN|COMMIT|END|START\s+TRANSACTION|ROLLBACK)\b", re.IGNORECASE)
+_STOPS = {
+    "AccessShareLock": "", "RowShareLock": "", "RowExclusiveLock": "",
+    "ShareUpdateExclusiveLock": "other migrations and VACUUM wait",
+    "ShareLock": "writers wait", "ShareRowExclusiveLock": "writers wait", "ExclusiveLock": "writers wait",
+    "AccessExclusiveLock": "readers and writers wait",
+}  # fmt: skip
+"""Lock -> who waits for it (PostgreSQL's documentation, Explicit Locking, table 13.2)."""
+
+
+@dataclass(frozen=True)
+class Taken:
+    """A statement, the strongest lock that it takes on each table that was there, and its seconds on the copy."""
+
+    statement: str
+    locks: tuple[tuple[str, str], ...]
+    seconds: float
+
+    @property
+    def in_words(self) -> str:
+        """What it takes and who waits, in a line."""
+        told = [f"{mode} on {table}" + (f" ({_STOPS[mode]})" if _STOPS.get(mode) else "") for table, mode in self.locks]
+        return f"{self.statement[:70]}: {', '.join(told) or 'no lock on a table'}; {self.seconds * 1000:,.0f} ms"
+
+
+def locks_taken(stack: Stack, database_url: str, migration: Path) -> list[Taken]:
+    """Run a migration statement by statement on a copy with all rows, which is dropped; the database is only read.
+
+    CONCURRENTLY cannot be looked at from within; it takes what PostgreSQL says of it. Raises DatabaseError naming the
+    statement that fails.
+    """
+    name = stack.database_name("lint")
+    url = copy_database(database_url, stack.postgres_url, name, programs_of(stack), "rows")
+    try:
+        with connect(url, autocommit=True) as connection:
+            tables = {row[0] for row in connection.execute(
+                "SELECT c.oid FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace"
+                " WHERE relkind IN ('r', 'p', 'm') AND nspname NOT LIKE 'pg\\_%' AND nspname <> 'information_schema'"
+            )}  # fmt: skip
+            found = []
+            for text in sqlparse.split(migration.read_text()):
+                bare = " ".join(sqlparse.format(text, strip_comments=True).split()).rstrip(";")
+                if bare and not _BEGIN.match(bare):
+                    found.append(_run(connection, bare, text, tables))
+            return found
+    finally:
+        drop_database(stack.postgres_url, name)
+
+
+def _run(connection: Connection, bare: str, text: str, tables: set[int]) -> Taken:
+    try:
+        began = time.perf_counter()
+        if _ALONE.search(bare):
+            connection.execute(text.encode())
+            concurrently = "CONCURRENTLY" in bare.upper()
+            locks = (("its table", "ShareUpdateExclusiveLock"),) if concurrently else ()
+            return Taken(bare, locks, time.perf_counter() - began)
+        with connection.transaction():
+            connection.execute(text.encode())
+            took = time.perf_counter() - began
+            rows = connection.execute(
+                "SELECT l.relation, l.relation::regclass::text, l.mode FROM pg_locks l WHERE l.pid = pg_backend_pid()"
+                " AND l.locktype = 'relation' AND l.granted"
+            ).fetchall()
+    except psycopg.Error as error:
+        raise DatabaseError(f"on the copy, {bare[:70]}: {error.diag.message_primary or error}") from None
+    order = list(_STOPS)
+    strongest: dict[str, str] = {}
+    for oid, table, mode in rows:
+        if oid in tables and order.index(mode) > order.index(strongest.get(table, order[0])):
+            strongest[table] = mode
+    return Taken(bare, tuple(sorted(strongest.items())), took)

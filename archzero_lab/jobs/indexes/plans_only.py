@@ -1,0 +1,93 @@
+"""`./lab indexes --plans-only`: production's plans before and after a migration, without a row of production."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import psycopg
+
+from archzero_lab.errors import DatabaseError, LabError
+from archzero_lab.jobs.indexes.experiment import raw_connection
+from archzero_lab.jobs.indexes.measure import IndexRequest, check_request, programs_of, texts_of
+from archzero_lab.jobs.indexes.query_cases import cases_of
+from archzero_lab.jobs.indexes.reads import Case
+from archzero_lab.postgres.databases import drop_database
+from archzero_lab.postgres.foreign_copy import apply_file, copy_database
+from archzero_lab.postgres.index_catalog import list_indexes
+from archzero_lab.postgres.plan_diff import diff_plans
+from archzero_lab.postgres.plans import Plan, parse_plan
+from archzero_lab.postgres.sparse_files import make_index_sparse, make_sparse
+from archzero_lab.progress import Reporter
+from archzero_lab.servers.stack import Stack
+
+
+@dataclass(frozen=True)
+class PlanChange:
+    """A statement's plan before and after: the planner's cost, and the indexes that it reads. Nothing was run."""
+
+    statement: str
+    before: Plan
+    after: Plan
+
+    @property
+    def costs(self) -> tuple[float, float]:
+        """The planner's total cost before and after; an estimate, in its own unit."""
+        return self.before.root.total_cost, self.after.root.total_cost
+
+    def steps(self) -> list[str]:
+        """What becomes of each step that changes, the dearest first."""
+        pairs = diff_plans(self.before, self.after).pairs
+        changed = [(pair.before, pair.after) for pair in pairs if pair.changed]
+        changed.sort(key=lambda pair: -max(step.node.total_cost for step in pair if step is not None))
+        told = []
+        for one, other in changed:
+            labels = [step.label for step in (one, other) if step is not None]
+            if one is None or other is None:
+                told.append(f"{'new' if one is None else 'gone'}: {labels[0]}")
+            elif one.label != other.label:
+                told.append(" → ".join(labels))
+        return told
+
+
+def plan_changes(stack: Stack, request: IndexRequest, reporter: Reporter) -> list[PlanChange]:
+    """The plans of all cases before and after the migration, on a copy of schema and statistics alone.
+
+    Statistics hold values of the source (commonest ones, bounds of histograms). The copy is dropped, however it ends.
+    Raises LabError where our server is older than PostgreSQL 18, which can take statistics.
+    """
+    check_request(request)
+    assert request.migration is not None
+    if not stack.ours or stack.settings.servers == "system":
+        raise LabError("--plans-only wants the lab's own PostgreSQL 18: unset ARCHZERO_DATABASE_URL, ARCHZERO_SERVERS")
+    texts, programs = texts_of(request), programs_of(stack)
+    name = stack.database_name("plans")
+    with reporter.work("statistics"):
+        url = copy_database(request.database_url, stack.postgres_url, name, programs, "statistics")
+    try:
+        with raw_connection(url) as connection:
+            make_sparse(connection)
+            before = {index.oid for index in list_indexes(connection)}
+        with raw_connection(url) as connection:  # a new session: the one before knows the old sizes
+            cases = [case for title, text in texts.items() for case in cases_of(connection, title, text)]
+            first = {case.name: _plan(connection, case) for case in cases}
+        with reporter.work("migrate"):
+            apply_file(url, request.migration, programs)
+        with raw_connection(url) as connection:
+            for index in list_indexes(connection):
+                if index.oid not in before:
+                    make_index_sparse(connection, index.oid)
+        with raw_connection(url) as connection:
+            return [PlanChange(case.name, first[case.name], _plan(connection, case)) for case in cases]
+    finally:
+        drop_database(stack.postgres_url, name)
+
+
+def _plan(connection: psycopg.Connection[tuple[object, ...]], case: Case) -> Plan:
+    try:
+        row = connection.execute(
+            ("EXPLAIN (SETTINGS, FORMAT JSON) " + case.sql).encode(), case.values, prepare=False
+        ).fetchone()
+    except psycopg.Error as error:
+        raise DatabaseError(f"statement {case.name}: {error.diag.message_primary or error}") from None
+    assert row is not None
+    return parse_plan(row[0])

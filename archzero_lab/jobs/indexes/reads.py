@@ -1,0 +1,144 @@
+"""What reads lose without an index: each statement in paired blocks, with it and with it hidden."""
+
+from __future__ import annotations
+
+import hashlib
+import random
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+import psycopg
+
+from archzero_lab.errors import DatabaseError, MeasurementError
+from archzero_lab.jobs.indexes.verdict import Loss, PlanLine
+from archzero_lab.postgres.index_catalog import Index, hidden
+from archzero_lab.postgres.migrations import Connection
+from archzero_lab.postgres.plans import Plan, explain_generic, parse_plan
+from archzero_lab.stats.comparison import compare
+
+_SLOT_S = 0.03
+_MOST_CALLS = 30
+_LONG_S = 0.1
+
+
+@dataclass(frozen=True)
+class Case:
+    """A statement with the values of its parameters ($1, $2, …), under a name."""
+
+    name: str
+    sql: str
+    values: tuple[str | None, ...] = ()
+
+
+@dataclass
+class Reads:
+    """The cases of a database of ours, on a connection whose cursors take $1 as it stands (psycopg.RawCursor)."""
+
+    connection: Connection
+    cases: Sequence[Case]
+    blocks: int
+    seed: int
+    plans: dict[str, Plan] = field(default_factory=dict)
+    _explained: dict[tuple[str, tuple[str, ...]], Plan] = field(default_factory=dict)
+    _calls: dict[str, int] = field(default_factory=dict)
+    _measured: dict[tuple[str, tuple[str, ...]], Loss] = field(default_factory=dict)
+
+    def explain_all(self) -> None:
+        """The plan of every case with every index there. Raises DatabaseError naming the case that cannot be run."""
+        for case in self.cases:
+            self.plans[case.name] = self.explain(case, ())
+
+    def explain(self, case: Case, without: Sequence[Index]) -> Plan:
+        """A case's plan while some indexes are hidden; the same is explained once."""
+        key = (case.name, tuple(sorted(index.name for index in without)))
+        if key not in self._explained:
+            self._explained[key] = self._explain(case, without)
+        return self._explained[key]
+
+    def _explain(self, case: Case, without: Sequence[Index]) -> Plan:
+        try:
+            with hidden(self.connection, without):
+                row = self.connection.execute(
+                    ("EXPLAIN (ANALYZE, BUFFERS, SETTINGS, TIMING OFF, FORMAT JSON) " + case.sql).encode(),
+                    case.values,
+                    prepare=False,
+                ).fetchone()
+        except psycopg.Error as error:
+            raise DatabaseError(f"statement {case.name}: {error.diag.message_primary or error}") from None
+        assert row is not None
+        return parse_plan(row[0])
+
+    def lines(self, without: Sequence[Index]) -> list[PlanLine]:
+        """How each case is read with every index and without some, its statement's generic plan beside it.
+
+        A statement that has parameters has a generic plan, which a prepared statement may get from its sixth run on.
+        """
+        generic: dict[str, str] = {}
+        for case in self.cases:
+            if case.values and case.sql not in generic:
+                generic[case.sql] = explain_generic(self.connection, case.sql).scans
+        return [
+            PlanLine(
+                case.name, self.plans[case.name].scans, self.explain(case, without).scans, generic.get(case.sql),
+            )
+            for case in self.cases
+        ]  # fmt: skip
+
+    def users_of(self, index: Index) -> list[Case]:
+        """The cases whose plan reads an index."""
+        return [case for case in self.cases if index.name in self.plans[case.name].indexes]
+
+    def loss(self, case: Case, without: Sequence[Index], step: Callable[[], None] = lambda: None) -> Loss:
+        """A case's time with and without some indexes, in paired blocks of random order; each set is measured once.
+
+        Raises MeasurementError where the rows differ: an index may make an answer faster, never another one.
+        """
+        key = (case.name, tuple(sorted(index.name for index in without)))
+        if key in self._measured:
+            return self._measured[key]
+        before, after = self._rows(case, ()), self._rows(case, without)
+        if before != after:
+            raise MeasurementError(f"statement {case.name} has other rows without {', '.join(key[1])}: index corrupt?")
+        times: dict[bool, list[float]] = {True: [], False: []}
+        rng = random.Random(f"{self.seed} {key}")
+        for _ in range(self.blocks):
+            order = [True, False]
+            rng.shuffle(order)
+            for there in order:
+                times[there].append(self._slot(case, () if there else without))
+        found = compare(times[True], times[False])
+        plan = self.explain(case, without)
+        gone = set(key[1])
+        self._measured[key] = Loss(
+            statement=case.name, hidden=key[1], with_ms=found.control * 1000, without_ms=found.treatment * 1000,
+            ratio=found.effect_size, ci_low=found.ci_low, ci_high=found.ci_high, blocks=found.blocks,
+            instead=tuple(name for name in plan.indexes if name not in gone),
+        )  # fmt: skip
+        step()
+        return self._measured[key]
+
+    def _slot(self, case: Case, without: Sequence[Index]) -> float:
+        with hidden(self.connection, without):
+            first = self._once(case)
+            if first > _LONG_S:
+                return first  # what a first call adds, a look into the catalog, is nothing beside it
+            calls = self._calls.setdefault(case.name, int(min(max(_SLOT_S / max(first, 1e-6), 3), _MOST_CALLS)))
+            return float(np.median([self._once(case) for _ in range(calls)]))
+
+    def _once(self, case: Case) -> float:
+        began = time.perf_counter()
+        # planned each time: a kept plan would go on reading what is hidden
+        self._fetch(case)
+        return time.perf_counter() - began
+
+    def _fetch(self, case: Case) -> list[tuple[object, ...]]:
+        cursor = self.connection.execute(case.sql.encode(), case.values, prepare=False)
+        return cursor.fetchall() if cursor.description else []  # a statement that writes gives no rows
+
+    def _rows(self, case: Case, without: Sequence[Index]) -> str:
+        """A digest of the answer, in any order: without ORDER BY PostgreSQL promises none."""
+        with hidden(self.connection, without):
+            rows = self._fetch(case)
+        return hashlib.blake2b("\n".join(sorted(map(repr, rows))).encode()).hexdigest()

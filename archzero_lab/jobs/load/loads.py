@@ -1,0 +1,220 @@
+"""A load: the arms served, Locust sent at them in turn, what everything used meanwhile; a run's folder of its own."""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import random
+import secrets
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from archzero_lab.errors import MeasurementError
+from archzero_lab.jobs.load.request import DEFAULT_RATE, LOAD_ARMS, LOADTESTS, LoadRequest
+from archzero_lab.jobs.load.result import LEAST_PER_S, seconds_frame, told, told_capacity, trials_frame
+from archzero_lab.postgres.migrations import connect
+from archzero_lab.progress import Reporter
+from archzero_lab.servers.process import has_ended, tail
+from archzero_lab.servers.resources import Sampler
+from archzero_lab.servers.stack import Stack, registry
+from archzero_lab.systems.arczero.cards.catalog import read_catalog
+from archzero_lab.systems.arczero.cards.loading import Portfolio
+from archzero_lab.systems.arczero.portfolios import drop_arms, ensure_base, make_arms, upto
+from archzero_lab.systems.arczero.services import RunningService, index_set_of, start_service
+from archzero_lab.systems.arczero.traffic import catalog_file
+
+LATEST = "latest-load"
+_NEAR_FACTOR = 1.25
+"""From a round's start to its next rate: near what the round before it found."""
+
+
+@dataclass(frozen=True)
+class Target:
+    """Where a load goes: a host, and the processes behind it whose use is sampled, by name."""
+
+    arm: str
+    host: str
+    families: dict[str, int]
+
+
+@contextmanager
+def served_arms(
+    stack: Stack, portfolio: Portfolio, arms: Sequence[str], folder: Path, seed: int, reporter: Reporter
+) -> Iterator[list[Target]]:
+    """Services of the arms, up side by side, and the catalog that the load tests ask from, in `folder`."""
+    purpose = f"load{os.getpid()}"
+    with reporter.work("load") as tell:
+        base = ensure_base(stack, portfolio, tell)
+    with ExitStack() as closing:
+        closing.callback(drop_arms, stack, purpose)
+        with reporter.work("migrate") as tell:
+            wanted = upto(*(LOAD_ARMS[arm][0] for arm in arms))
+            urls = make_arms(stack, base, purpose, lambda name, done, total: tell(done / total), wanted)
+        with connect(urls["control"]) as connection:
+            (folder / "catalog.json").write_text(catalog_file(read_catalog(connection, seed)))
+        targets = []
+        for arm in arms:
+            service = _serve(stack, arm, urls)
+            closing.callback(stack.registry.stop, service.record)
+            beside = {"service": service.record.pid, "postgres": stack.postgres_pid, "redis": stack.redis_pid}
+            families = {name: pid for name, pid in beside.items() if pid is not None}
+            targets.append(Target(arm, service.url, families))
+        yield targets
+
+
+def _serve(stack: Stack, arm: str, urls: dict[str, str]) -> RunningService:
+    database, cached, near = LOAD_ARMS[arm]
+    settings = stack.settings
+    if not near:
+        settings = replace(settings, cache=replace(settings.cache, near_bytes=0))
+    return start_service(
+        replace(stack, settings=settings),
+        f"load-{arm}",
+        urls[database],
+        cached=cached,
+        index_set=index_set_of(database),
+    )
+
+
+def run_loads(
+    targets: Sequence[Target],
+    request: LoadRequest,
+    folder: Path,
+    progress: Callable[[float], None] = lambda share: None,
+) -> dict[str, Any]:
+    """Send the load at each target and keep what came of it in `folder`; returns what loads.json holds.
+
+    Loads go one after the other. The rounds of a capacity go over all targets in random order, one round after the
+    other, so that a machine that changes meanwhile changes for all.
+    Raises MeasurementError where Locust ends without a result.
+    """
+    results: dict[str, list[dict[str, Any]]] = {target.arm: [] for target in targets}
+    resources = []
+    rounds = request.rounds + 1 if request.shape == "capacity" else 1
+    order = random.Random(f"load {request.seed}")
+    for number in range(rounds):
+        places = list(targets)
+        order.shuffle(places)
+        for at, target in enumerate(places):
+            began = number * len(places) + at
+            with Sampler(target.families) as sampler:
+                found = _locust(target, _at_round(request, results[target.arm]), folder, number)
+            results[target.arm].append(found)
+            resources.append(sampler.frame().assign(arm=target.arm, round=number))
+            progress((began + 1) / (rounds * len(places)))
+    return _keep(targets, request, results, pd.concat(resources, ignore_index=True), folder)
+
+
+@dataclass(frozen=True)
+class _Round:
+    """One run of Locust: the request, with the rate to begin at and by how much a search raises it."""
+
+    request: LoadRequest
+    rate_per_s: float
+    raise_by: float
+
+
+def _at_round(request: LoadRequest, before: list[dict[str, Any]]) -> _Round:
+    rate = request.rate_per_s or DEFAULT_RATE
+    if not before:
+        return _Round(request, rate, 1.6)
+    return _Round(request, max(before[-1]["capacity"]["rate_per_s"] / _NEAR_FACTOR, LEAST_PER_S), _NEAR_FACTOR)
+
+
+def locust_command(request: LoadRequest, host: str, *, rate_per_s: float, raise_by: float = 1.6) -> list[str]:
+    """Locust's command line for a load, without what says where its results go."""
+    command = [
+        sys.executable, "-m", "locust", "-f", str(LOADTESTS / "load.py"), "--host", host, "--only-summary",
+        "--loglevel", "WARNING", "--exit-code-on-error", "0", "--stop-timeout", "30",
+        "--arrival-rate", str(rate_per_s), "--arrivals", request.arrivals, "--load-shape", request.shape,
+        "--think-time-s", str(request.think_time_s), "--target-p99-ms", str(request.target_p99_ms),
+        "--raise-by", str(raise_by),
+        "--warm-up-s", str(request.warm_up_s if request.shape not in ("capacity", "replay") else 0),
+    ]  # fmt: skip
+    if request.shape not in ("capacity", "replay"):
+        command += ["--run-time", str(math.ceil(request.seconds))]
+    if request.replay is not None:
+        command += ["--replay-log", str(request.replay.resolve()), "--speed", str(request.speed)]
+    users = 1 if request.is_open else request.users or 8
+    return [*command, "--users", str(users), "--spawn-rate", str(users)]
+
+
+def _locust(target: Target, round_: _Round, folder: Path, number: int) -> dict[str, Any]:
+    request = round_.request
+    out, log = folder / f".locust-{target.arm}-{number}.json", folder / f"locust-{target.arm}.log"
+    command = locust_command(request, target.host, rate_per_s=round_.rate_per_s, raise_by=round_.raise_by)
+    command += ["--headless", "--result-file", str(out)]
+    command += _processes(request)
+    command.append("OpenArrivals" if request.is_open else "PortfolioUser")
+    env = {**os.environ, "ARCHZERO_SEED": f"{request.seed}.{number}"}
+    catalog = folder / "catalog.json"
+    if catalog.exists():
+        env["ARCHZERO_CATALOG"] = str(catalog)
+    processes = registry()
+    record = processes.spawn(f"locust-{secrets.token_hex(2)}", command, log=log, env=env, cwd=LOADTESTS)
+    try:
+        while not has_ended(record):
+            time.sleep(0.1)  # every load has an end
+    finally:
+        processes.stop(record)
+    if not out.exists():
+        raise MeasurementError(f"Locust ended without a result: {tail(log, 3)} (whole log: {log.name})")
+    found: dict[str, Any] = json.loads(out.read_text())
+    out.unlink()
+    return found
+
+
+def _processes(request: LoadRequest) -> list[str]:
+    """Locust's own ways to be several: a master that waits for others, or one that forks its workers."""
+    if request.master:
+        return ["--master", "--expect-workers", str(request.workers), "--expect-workers-max-wait", "300"]
+    return ["--processes", str(request.workers)] if request.workers > 1 else []
+
+
+def _keep(
+    targets: Sequence[Target],
+    request: LoadRequest,
+    results: dict[str, list[dict[str, Any]]],
+    resources: pd.DataFrame,
+    folder: Path,
+) -> dict[str, Any]:
+    arms, trials = [], []
+    seconds = []
+    for target in targets:
+        rounds = results[target.arm]
+        last = rounds[-1]
+        if request.shape == "capacity":
+            entry = told_capacity(target.arm, rounds)
+            trials.append(trials_frame(target.arm, rounds))
+        else:
+            entry = told(target.arm, last, None)
+        arms.append(entry | {name: last[name] for name in ("actions", "blocks", "failed_because", "seconds")})
+        seconds += [seconds_frame(target.arm, found).assign(round=number) for number, found in enumerate(rounds)]
+    kept = [frame for frame in seconds if not frame.empty]
+    pd.concat(kept, ignore_index=True).to_parquet(folder / "load_seconds.parquet", index=False)
+    resources.to_parquet(folder / "load_resources.parquet", index=False)
+    if trials:
+        pd.concat(trials, ignore_index=True).to_parquet(folder / "trials.parquet", index=False)
+    return {"request": request.as_dict(), "arms": arms}
+
+
+def serve_ui(target: Target, request: LoadRequest, folder: Path, port: int) -> None:
+    """Serve Locust's web UI with classes and shapes to pick, until a signal ends it."""
+    rate = request.rate_per_s or DEFAULT_RATE
+    command = locust_command(request, target.host, rate_per_s=rate)
+    command += ["--web-host", "127.0.0.1", "--web-port", str(port), "--class-picker"]
+    command += _processes(request)
+    command.append("OpenArrivals" if request.is_open else "PortfolioUser")
+    env = dict(os.environ)
+    if (folder / "catalog.json").exists():
+        env["ARCHZERO_CATALOG"] = str(folder / "catalog.json")
+    subprocess.run(command, env=env, cwd=LOADTESTS, check=False)

@@ -1,0 +1,154 @@
+"""Two builds of the service side by side in one run: what tells a slower query from a slower machine.
+
+Between two runs the same code was 5 to 25 % apart on shared machines, and no interval within a run knows of that.
+In one run both builds are up at once, on one database, in paired blocks in random order.
+"""
+
+from __future__ import annotations
+
+import subprocess
+import tempfile
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import pandas as pd
+
+from archzero_lab.errors import LabError
+from archzero_lab.experiments.chosen_claims import chosen_claims
+from archzero_lab.experiments.claims import Claim
+from archzero_lab.experiments.measurements import Measurements
+from archzero_lab.experiments.runner import run_claim
+from archzero_lab.postgres.migrations import connect
+from archzero_lab.servers.stack import Stack
+from archzero_lab.settings import ROOT
+from archzero_lab.stats.comparison import Comparison, compare
+from archzero_lab.systems.arczero.arms import ServiceArm
+from archzero_lab.systems.arczero.cards.catalog import read_catalog
+from archzero_lab.systems.arczero.portfolios import choose_portfolio, drop_arms, ensure_base, make_arms, upto
+from archzero_lab.systems.arczero.services import SERVICE_ARMS, index_set_of, start_service
+from archzero_lab.systems.spec import Profile
+
+_PURPOSE = "builds"
+_MORE = 2
+"""A regression of a tenth is a finer thing than a claim of ten times as fast: more blocks than a report has."""
+
+_STARTS = 3
+"""Each build is started so often, its blocks spread over the starts: two processes of the same code can be a third
+apart for as long as they live, where a busy machine gave one of them the better core."""
+
+
+@dataclass(frozen=True)
+class BuildComparison:
+    """One claim's requests on one arm: the candidate against the baseline, over paired blocks."""
+
+    claim: str
+    operations: str
+    arm: str
+    comparison: Comparison
+
+    @property
+    def name(self) -> str:
+        """As it is told."""
+        return f"{self.claim} / {self.arm} / p50"
+
+
+@contextmanager
+def checkout(build: str) -> Iterator[Path]:
+    """A build's tree: a folder as it is, or a git revision in a worktree that is gone afterwards.
+
+    Raises LabError for what is neither.
+    """
+    folder = Path(build)
+    if (folder / "archzero_lab").is_dir():
+        yield folder.resolve()
+        return
+    with tempfile.TemporaryDirectory(prefix="archzero-build-") as name:
+        tree = Path(name) / "tree"
+        made = _git("worktree", "add", "--detach", str(tree), build)
+        if made.returncode != 0:
+            reason = (made.stderr.strip().splitlines() or ["no reason told"])[-1]
+            raise LabError(f"no build '{build}': neither a checkout's folder nor a git revision ({reason})")
+        try:
+            yield tree
+        finally:
+            _git("worktree", "remove", "--force", str(tree))
+
+
+def compare_builds(
+    stack: Stack,
+    baseline: Path,
+    candidate: Path,
+    profile: Profile,
+    *,
+    only: tuple[str, ...] = (),
+    seed: int = 1,
+    progress: Callable[[float], None] = lambda share: None,
+) -> list[BuildComparison]:
+    """Every latency claim's requests on both of its arms, on databases of this tree's schema and migrations.
+
+    Raises MeasurementError where a build answers wrong, ServerError where one does not start.
+    """
+    blocks = -(-_MORE * profile.blocks // _STARTS)
+    claims = [claim for claim in chosen_claims(only) if claim.timed]
+    cases = [(claim, arm) for claim in claims for arm in (claim.control, claim.treatment)]
+    if not cases:
+        raise LabError("none of these claims is about latency: there is nothing to measure of a build")
+    base = ensure_base(stack, choose_portfolio(profile.cards, seed, None, None), lambda share: None)
+    urls = make_arms(stack, base, _PURPOSE, lambda *_: None, upto(*(SERVICE_ARMS[arm][0] for _, arm in cases)))
+    done = 0
+
+    def step() -> None:
+        nonlocal done
+        done += 1
+        progress(done / (2 * blocks * _STARTS * len(cases)))
+
+    far = replace(stack, settings=replace(stack.settings, cache=replace(stack.settings.cache, near_bytes=0)))
+    try:
+        with connect(urls["control"]) as connection:
+            catalog = read_catalog(connection, seed)
+        found = []
+        for claim, arm in cases:
+            asked = replace(claim, control="baseline", treatment="candidate", beside="")
+            parts = []
+            for start in range(_STARTS):
+                with _both(far, {"baseline": baseline, "candidate": candidate}, arm, urls) as arms:
+                    measured = Measurements()
+                    size = profile.slot(claim.operations)
+                    run_claim(asked, arms, catalog, size, blocks, seed + start, measured, step)
+                part = measured.samples_frame()
+                parts.append(part.assign(block=part["block"] + start * blocks))
+            found.append(BuildComparison(claim.id, claim.operations, arm, _compare(asked, pd.concat(parts))))
+        return found
+    finally:
+        drop_arms(stack, _PURPOSE)
+
+
+@contextmanager
+def _both(
+    stack: Stack, builds: Mapping[str, Path], arm: str, urls: Mapping[str, str]
+) -> Iterator[dict[str, ServiceArm]]:
+    """Both builds' services on an arm's database, for as long as the block runs."""
+    database, cached = SERVICE_ARMS[arm]
+    with ExitStack() as closing:
+        arms = {}
+        for name, code in builds.items():
+            service = start_service(
+                stack, f"{name}-{arm}", urls[database], cached=cached, index_set=index_set_of(database), code=code
+            )
+            closing.callback(stack.registry.stop, service.record)
+            arms[name] = ServiceArm(
+                service, urls[database], cached=cached, admin_token=stack.settings.admin_token
+            )  # fmt: skip
+            closing.callback(arms[name].close)
+        yield arms
+
+
+def _compare(claim: Claim, samples: pd.DataFrame) -> Comparison:
+    medians = samples.groupby(["block", "arm"])["service_time_s"].median().unstack("arm")
+    return compare(medians[claim.control].tolist(), medians[claim.treatment].tolist(), samples=len(samples))
+
+
+def _git(*arguments: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(["git", "-C", str(ROOT), *arguments], capture_output=True, text=True)

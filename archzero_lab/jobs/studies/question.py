@@ -1,0 +1,39 @@
+"""A notebook run on its own, for its own question: no report before it, its pages in a run's folder of their own."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from archzero_lab.errors import unknown_name
+from archzero_lab.jobs.studies.skeleton import OWN
+from archzero_lab.progress import Reporter
+from archzero_lab.reporting.notebooks import NOTEBOOKS, NotebookPage, parameters_of, run_notebook
+from archzero_lab.runs.folder import new_run
+
+
+def reads_a_run(name: str) -> bool:
+    """Whether a notebook is part of each report: it has the parameter `run`."""
+    return "run" in parameters_of(NOTEBOOKS / f"{name}.ipynb")
+
+
+def choose_notebook(name: str) -> Path:
+    """A notebook by its name with or without number, ours or one of notebooks/own/. Raises UnknownNameError."""
+    known = {path.stem: path for path in [*sorted(OWN.glob("*.ipynb")), *sorted(NOTEBOOKS.glob("*.ipynb"))]}
+    for stem, path in known.items():
+        if name == stem or (path.parent == NOTEBOOKS and name == stem.partition("_")[2]):
+            return path
+    raise unknown_name("notebook", name, list(known))
+
+
+def ask(names: list[str], reporter: Reporter) -> list[NotebookPage]:
+    """Run notebooks one after the other (they may measure), with their default parameters.
+
+    Raises UnknownNameError before any of them is run, NotebookError for one that stops half way.
+    """
+    chosen = [choose_notebook(name) for name in names]
+    run = new_run("notebook")
+    pages = []
+    for path in chosen:
+        with reporter.work(path.stem):
+            pages.append(run_notebook(path, run.path, {}))
+    return pages

@@ -1,0 +1,142 @@
+"""Servers of an experiment's own, to be hurt: killed, stopped, restarted, put at a distance, without harm to others."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import socket
+import sys
+import time
+import uuid
+from contextlib import suppress
+from pathlib import Path
+from urllib.parse import urlsplit, urlunsplit
+
+from archzero_lab.errors import ServerError
+from archzero_lab.servers import postgres_server, redis_server
+from archzero_lab.servers.process import free_port, server_home
+from archzero_lab.servers.stack import Stack
+from archzero_lab.settings import ROOT, STATE
+
+
+def _home() -> Path:
+    home = server_home(STATE) / f"hurt-{uuid.uuid4().hex[:8]}"
+    home.mkdir(mode=0o755)
+    return home
+
+
+class HurtRedis:
+    """A Redis on one port and password through every restart."""
+
+    def __init__(self, stack: Stack) -> None:
+        system = stack.settings.servers == "system"
+        self._program = redis_server.system_program() if system else redis_server.embedded_program()
+        self._registry = stack.registry
+        self._home = _home()
+        self._port, self._password = free_port(), uuid.uuid4().hex
+        self.server = self._start()
+
+    def _start(self) -> redis_server.RedisServer:
+        return redis_server.start_redis(
+            self._program, self._home, self._registry, port=self._port, password=self._password, maxmemory_mb=256
+        )
+
+    def kill(self) -> None:
+        """SIGKILL."""
+        os.kill(self.server.record.pid, signal.SIGKILL)
+        with suppress(ChildProcessError):
+            os.waitpid(self.server.record.pid, 0)  # a child of ours: gone at once, not when somebody looks
+        self._registry.stop(self.server.record)
+
+    def start(self, keep_data: bool = False) -> None:
+        """Start it again, with the data it last saved or with none."""
+        if not keep_data:
+            (self._home / "redis" / "dump.rdb").unlink(missing_ok=True)
+        self.server = self._start()
+
+    def restart(self, keep_data: bool) -> None:
+        """Kill it and start it again."""
+        self.kill()
+        self.start(keep_data)
+
+    def close(self) -> None:
+        """Stop it and remove what it kept."""
+        self._registry.stop(self.server.record)
+        shutil.rmtree(self._home, ignore_errors=True)
+
+
+class HurtPostgres:
+    """A PostgreSQL on one port and cluster through every restart."""
+
+    def __init__(self, stack: Stack) -> None:
+        system = stack.settings.servers == "system"
+        self._programs = postgres_server.system_programs() if system else postgres_server.embedded_programs()
+        self._registry = stack.registry
+        self._home = _home()
+        self._port = free_port()
+        self.start()
+
+    def start(self) -> None:
+        """Start it, again or for the first time, and wait until it answers."""
+        self.server = postgres_server.start_postgres(self._programs, self._home, self._registry, port=self._port)
+
+    def stop(self) -> None:
+        """End it at once: every connection is cut, transactions under way are lost."""
+        self._registry.stop(self.server.record)
+
+    def close(self) -> None:
+        """Stop it and remove its cluster."""
+        self.stop()
+        shutil.rmtree(self._home, ignore_errors=True)
+
+
+class Relay:
+    """A relay in front of a server; `url` is the server's URL by way of it."""
+
+    def __init__(self, stack: Stack, url: str, name: str) -> None:
+        target = urlsplit(url).port
+        assert target is not None
+        self._port, control = free_port(), free_port()
+        self.url = self.through(url)
+        self._registry = stack.registry
+        logs = STATE / "logs"
+        logs.mkdir(parents=True, exist_ok=True)
+        argv = [sys.executable, "-m", "archzero_lab.servers.relay", str(self._port), str(target), str(control)]
+        self.record = stack.registry.spawn(
+            f"relay-{name}", argv, log=logs / f"relay-{name}.log", env={**os.environ, "PYTHONPATH": str(ROOT)}
+        )
+        try:
+            self._control = _connected(control)
+        except BaseException:
+            stack.registry.stop(self.record)
+            raise
+
+    def through(self, url: str) -> str:
+        """A URL of the same server, by way of the relay."""
+        parts = urlsplit(url)
+        credentials = parts.netloc.rpartition("@")[0]
+        place = f"127.0.0.1:{self._port}"
+        return urlunsplit(parts._replace(netloc=f"{credentials}@{place}" if credentials else place))
+
+    def set(self, *, delay_ms: float = 0.0, swallow: bool = False) -> None:
+        """From now on: this much longer a round trip, or nothing arrives any more."""
+        for line in (f"delay_ms {delay_ms}\n", f"swallow {int(swallow)}\n"):
+            self._control.sendall(line.encode())
+            self._control.recv(16)
+
+    def close(self) -> None:
+        """End it, and with it every connection through it."""
+        self._control.close()
+        self._registry.stop(self.record)
+
+
+def _connected(port: int, timeout_s: float = 15.0) -> socket.socket:
+    deadline = time.monotonic() + timeout_s
+    while True:
+        try:
+            return socket.create_connection(("127.0.0.1", port), timeout=5)
+        except OSError:
+            if time.monotonic() > deadline:
+                raise ServerError("the relay did not start; see .lab/logs") from None
+            time.sleep(0.02)  # polling until the process listens

@@ -1,0 +1,31 @@
+"""GET /api/v1/health and /metrics."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from litestar import Response, get
+
+from archzero_lab.systems.arczero.api.service import GivenService
+
+
+@get("/api/v1/health", tags=["health"])
+async def health(service: GivenService) -> Response[dict[str, Any]]:
+    """ok, degraded (no Redis, full service without it) or down (no database: 503)."""
+    database = await service.database_answers()
+    cache = "off"
+    if service.cache is not None:
+        found = await service.cache.store.health()
+        cache = "ok" if found["connected"] else "degraded"
+    status = "down" if not database else "degraded" if cache == "degraded" else "ok"
+    return Response(
+        {"status": status, "database": "ok" if database else "down", "cache": cache},
+        status_code=200 if database else 503,
+        headers={} if database else {"Retry-After": "1"},
+    )
+
+
+@get("/metrics", tags=["health"], media_type="text/plain")
+async def metrics(service: GivenService) -> Response[bytes]:
+    """Counters and histograms in Prometheus' text form, summed over the worker processes."""
+    return Response(service.metrics(), media_type="text/plain; version=0.0.4; charset=utf-8")

@@ -1,0 +1,138 @@
+"""Query parameters, path ids and precondition headers: text in, validated values out."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Iterable
+from enum import StrEnum
+from typing import Annotated, Any, TypeVar
+
+import msgspec
+from litestar.params import HeaderParameter, QueryParameter
+
+from archzero_lab.systems.arczero.api.errors import BadParameter
+from archzero_lab.systems.arczero.cards.model import (
+    MAX_PAGE,
+    MAX_PAGE_SIZE,
+    CardFilter,
+    CardStatus,
+    CardType,
+    Cursor,
+    LifecyclePhase,
+)
+
+E = TypeVar("E", bound=StrEnum)
+
+Page = Annotated[int, QueryParameter(name="page", ge=1, le=MAX_PAGE, description="page number, from 1")]
+PageSize = Annotated[int, QueryParameter(name="pageSize", ge=1, le=MAX_PAGE_SIZE, description="cards a page")]
+Search = Annotated[str, QueryParameter(name="q", max_length=200, description="text in the name or description")]
+TypeParameter = Annotated[str | None, QueryParameter(name="type", description="one of the card types")]
+Phase = Annotated[str | None, QueryParameter(name="lifecyclePhase", description="one of the lifecycle phases")]
+Status = Annotated[str | None, QueryParameter(name="status", description="active (default), draft, …, or any")]
+Owner = Annotated[str | None, QueryParameter(name="ownerId", description="id of the owner")]
+Quality = Annotated[int | None, QueryParameter(name="minQuality", ge=0, le=100, description="least quality score")]
+TagsParameter = Annotated[
+    list[str] | None, QueryParameter(name="tags", description="any of these, repeated or separated by commas")
+]
+Attributes = Annotated[
+    str | None, QueryParameter(name="attributes", max_length=2000, description="a JSON object that the card's contain")
+]
+CursorParameter = Annotated[
+    str | None, QueryParameter(name="cursor", max_length=100, description="nextCursor of the page before")
+]
+IfNoneMatch = Annotated[str | None, HeaderParameter(name="If-None-Match", required=False)]
+IfMatch = Annotated[str | None, HeaderParameter(name="If-Match", required=False)]
+
+
+def card_filter(
+    *,
+    q: str | None = None,
+    type_: str | None = None,
+    phase: str | None = None,
+    status: str | None = None,
+    owner: str | None = None,
+    min_quality: int | None = None,
+    tags: list[str] | None = None,
+    attributes: str | None = None,
+    page: int = 1,
+    page_size: int = 20,
+    cursor: str | None = None,
+) -> CardFilter:
+    """A CardFilter of what a client sent. Raises BadParameter."""
+    return CardFilter(
+        q=q or None,
+        type=choice(CardType, type_, "type"),
+        lifecycle_phase=choice(LifecyclePhase, phase, "lifecyclePhase"),
+        status=None if status == "any" else choice(CardStatus, status or "active", "status"),
+        owner_id=identifier(owner, "ownerId") if owner else None,
+        min_quality=min_quality,
+        tags=tuple(sorted(set(split(tags)))),
+        attributes=_json_object(attributes) if attributes else None,
+        page=1 if cursor else page,
+        page_size=page_size,
+        cursor=_cursor(cursor) if cursor else None,
+    )
+
+
+def identifier(text: str, field: str) -> uuid.UUID:
+    """A UUID in any form that Python reads. Raises BadParameter."""
+    try:
+        return uuid.UUID(text)
+    except ValueError:
+        raise BadParameter(field, "not a UUID") from None
+
+
+def choice(kind: type[E], text: str | None, field: str) -> E | None:
+    """A member of an enumeration, or None where nothing was given. Raises BadParameter naming the members."""
+    if not text:
+        return None
+    try:
+        return kind(text)
+    except ValueError:
+        raise BadParameter(field, f"unknown; known: {', '.join(kind)}") from None
+
+
+def choices(kind: type[E], texts: list[str] | None, field: str) -> tuple[E, ...]:
+    """Members of an enumeration, repeated or separated by commas, in canonical order."""
+    found = {choice(kind, text, field) for text in split(texts)}
+    return tuple(sorted(member for member in found if member is not None))
+
+
+def split(texts: Iterable[str] | None) -> list[str]:
+    """The parts of a parameter that may be repeated or separated by commas."""
+    return [part.strip() for text in texts or () for part in text.split(",") if part.strip()]
+
+
+def expected_version(header: str | None) -> int | None:
+    """The version that an If-Match names; None for none or `*`, -1 (no version) for what we never gave out."""
+    if header is None or header.strip() == "*":
+        return None
+    text = header.strip().strip('"')
+    return int(text) if text.isascii() and text.isdigit() and len(text) < 10 else -1
+
+
+def matches(header: str | None, etag: str) -> bool:
+    """Whether an If-None-Match names this ETag (weakly compared, as RFC 9110 asks for reads)."""
+    if header is None:
+        return False
+    return header.strip() == "*" or any(
+        part.strip().removeprefix("W/").strip('"') == etag for part in header.split(",")
+    )
+
+
+def _json_object(text: str) -> str:
+    """Canonical JSON text, so that equal conditions share a cache entry. Raises BadParameter."""
+    try:
+        value: Any = msgspec.json.decode(text)
+    except (msgspec.DecodeError, RecursionError) as error:
+        raise BadParameter("attributes", f"not JSON: {error}") from None
+    if not isinstance(value, dict):
+        raise BadParameter("attributes", "not a JSON object")
+    return msgspec.json.encode(value, order="deterministic").decode()
+
+
+def _cursor(text: str) -> Cursor:
+    try:
+        return Cursor.decode(text)
+    except ValueError as error:
+        raise BadParameter("cursor", str(error)) from None

@@ -1,0 +1,174 @@
+"""The outbox of the database: what changed and must be forgotten, drained into Redis, woken by NOTIFY.
+
+A writer of this service tells Redis itself and has its row cleared in passing; every other row (psql, another program,
+a process that died after its commit) is drained here. Rows go only after Redis has been told.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+import uuid
+from collections.abc import Awaitable, Callable
+from contextlib import suppress
+from typing import Any, Protocol
+
+import psycopg
+from psycopg.rows import TupleRow
+
+from archzero_lab.systems.arczero.cache.keys import Kind
+from archzero_lab.systems.arczero.cache.link import Link
+from archzero_lab.systems.arczero.cache.tasks import end_task
+
+log = logging.getLogger(__name__)
+_GRACE_S = 2.0
+"""A row that names its writer is left to it for so long; then the writer is taken for dead."""
+_PERIOD_S = 0.25
+_BATCH = 500
+
+
+class Invalidates(Protocol):
+    """What the outbox needs of the store."""
+
+    async def invalidate(self, card_ids: list[uuid.UUID] | None, kinds: list[Kind]) -> bool:
+        """Forget the cards (None: all) and the kinds; False where Redis is away."""
+
+
+class Outbox:
+    """One process's hand in draining the outbox. `start()` before use, `close()` after."""
+
+    def __init__(self, database_url: str, store: Invalidates, link: Link, settings_licence_s: float) -> None:
+        self._url = database_url
+        self._store = store
+        self._link = link
+        self._licence_s = settings_licence_s
+        self._done: list[str] = []
+        self._connection: psycopg.AsyncConnection[TupleRow] | None = None
+        self._lock = asyncio.Lock()
+        self._task: asyncio.Task[None] | None = None
+
+    async def start(self) -> None:
+        """Begin to listen and drain."""
+        self._task = asyncio.create_task(self._run())
+
+    async def close(self) -> None:
+        """Stop; rows of finished writes that are not cleared yet are left to the next drain."""
+        await end_task(self._task)
+        if self._connection is not None:
+            with suppress(psycopg.Error):
+                await self._clear_done()
+            await self._connection.close()
+
+    def done(self, origin: str) -> None:
+        """A write whose invalidation Redis has acknowledged: its row may go."""
+        self._done.append(origin)
+
+    async def settle(self, origin: str, tell: Callable[[], Awaitable[bool]]) -> bool:
+        """A write that Redis could not be told of: wait until it is safe to acknowledge, False where it never was.
+
+        Safe is when Redis could be told after all (`tell`), when another process, asked by NOTIFY, has drained its row,
+        or when no process can hold a licence any more, for then every reader drains before it believes Redis again.
+        Where Redis has been away for longer than that and is so still, nobody waits. Not safe is a PostgreSQL that
+        could not be asked in all that time: a process that has Redis, but not the row, may go on reading the old value.
+        """
+        bound_s = self._licence_s + 0.2
+        if self._link.lost_for_s > bound_s and not await self._link.answers():
+            return True
+        deadline = time.monotonic() + bound_s
+        with suppress(psycopg.Error, OSError):
+            await self._execute("SELECT pg_notify('cache_outbox', %s)", [origin])
+        asked = False
+        while time.monotonic() < deadline:
+            await asyncio.sleep(0.02)
+            with suppress(psycopg.Error, OSError):
+                if not await self._execute("SELECT 1 FROM cache_outbox WHERE origin = %s", [origin]):
+                    return True
+                asked = True
+            if await tell():
+                self.done(origin)
+                return True
+        return asked
+
+    async def drain(self, *, everything: bool, origins: list[str] | None = None) -> bool:
+        """Tell Redis of waiting rows and delete them; True where all that were seen are gone.
+
+        Rows of living writers are left to them, except those of `origins`, who have asked. `everything` takes all rows,
+        and waits for another process that is draining: what is asked for before Redis is believed again.
+        """
+        query = "SELECT id, card_ids, kinds FROM cache_outbox WHERE "
+        where = (
+            "true"
+            if everything
+            else ("origin IS NULL OR origin = ANY(%s) OR created_at < clock_timestamp() - %s * interval '1 second'")
+        )
+        lock = "FOR UPDATE" if everything else "FOR UPDATE SKIP LOCKED"
+        params = [] if everything else [origins or [], _GRACE_S]
+        while True:
+            async with self._lock:
+                connection = await self._open()
+                async with connection.transaction():
+                    rows = await (
+                        await connection.execute(f"{query}{where} ORDER BY id LIMIT {_BATCH} {lock}".encode(), params)
+                    ).fetchall()
+                    if not rows:
+                        return True
+                    every = any(row[1] is None for row in rows)
+                    card_ids = None if every else list({card_id for row in rows for card_id in row[1]})
+                    kinds = [kind for kind in Kind if any(kind.value in row[2] for row in rows)]
+                    if not await self._store.invalidate(card_ids, kinds):
+                        # leaves the block without deleting: the rows wait for Redis
+                        return False
+                    await connection.execute("DELETE FROM cache_outbox WHERE id = ANY(%s)", [[row[0] for row in rows]])
+
+    async def _run(self) -> None:
+        while True:
+            try:
+                listener = await psycopg.AsyncConnection.connect(
+                    self._url, autocommit=True, application_name="archzero-lab outbox", connect_timeout=5
+                )
+                try:
+                    await listener.execute("LISTEN cache_outbox")
+                    asked: list[str] = []
+                    while True:
+                        await self._clear_done()
+                        if not self._link.breaker.is_open and await self.drain(everything=False, origins=asked):
+                            asked = []
+                        async for note in listener.notifies(timeout=_PERIOD_S, stop_after=1):
+                            asked += [note.payload] if note.payload else []
+                finally:
+                    await listener.close()
+            except (psycopg.Error, OSError) as error:
+                log.debug("outbox: %s", type(error).__name__)
+                await self._drop_connection()
+                await asyncio.sleep(_PERIOD_S)  # PostgreSQL is away: rows wait, and so do we
+
+    async def _clear_done(self) -> None:
+        if not self._done:
+            return
+        origins, self._done = self._done, []
+        try:
+            await self._execute("DELETE FROM cache_outbox WHERE origin = ANY(%s)", [origins])
+        except (psycopg.Error, OSError):
+            self._done += origins
+            raise
+
+    async def _execute(self, sql: str, params: list[Any] | None = None) -> list[TupleRow]:
+        async with self._lock:
+            connection = await self._open()
+            cursor = await connection.execute(sql.encode(), params)
+            return await cursor.fetchall() if cursor.description else []
+
+    async def _open(self) -> psycopg.AsyncConnection[TupleRow]:
+        if self._connection is None or self._connection.closed:
+            self._connection = await psycopg.AsyncConnection.connect(
+                self._url, autocommit=True, application_name="archzero-lab outbox", connect_timeout=5,
+                options="-c statement_timeout=10s",
+            )  # fmt: skip
+        return self._connection
+
+    async def _drop_connection(self) -> None:
+        if self._connection is not None:
+            with suppress(psycopg.Error, OSError):
+                await self._connection.close()
+            self._connection = None

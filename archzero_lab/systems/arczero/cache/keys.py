@@ -1,0 +1,93 @@
+"""Cache keys: made of validated values alone, hashed where a user's text is in them, a generation a kind."""
+
+from __future__ import annotations
+
+import hashlib
+import uuid
+from dataclasses import astuple, dataclass
+from enum import StrEnum
+
+import msgspec
+
+from archzero_lab.systems.arczero.cards.model import CardFilter, GraphQuery, RelationshipFilter
+
+CLUSTER_SHARDS = 16
+"""In a Cluster each kind is spread over so many hash tags: an entry and its generation share one, no tag has it all."""
+
+
+class Kind(StrEnum):
+    """What an entry holds; each kind has its TTL, its counters and its generation."""
+
+    CARD = "card"
+    LIST = "list"
+    SEARCH = "search"
+    GRAPH = "graph"
+    RELATIONSHIPS = "relationships"
+
+
+@dataclass(frozen=True, slots=True)
+class Key:
+    """Where an entry lives (`slot`) and the key of the generation that it must carry to be valid."""
+
+    kind: Kind
+    slot: str
+    generation: str
+
+
+class Keyspace:
+    """All keys of one service in one Redis, under a namespace, so that several can share it.
+
+    >>> Keyspace("azl").card(uuid.UUID(int=1)).slot
+    'azl:card:00000000000000000000000000000001'
+    """
+
+    def __init__(self, namespace: str, shards: int = 1) -> None:
+        self.namespace = namespace
+        self.usage = f"{namespace}:usage"
+        self.epoch = f"{namespace}:epoch"
+        if shards == 1:
+            self._tags = {kind: [f"{namespace}:{kind.value}"] for kind in Kind}
+        else:
+            self._tags = {kind: [f"{{{namespace}:{kind.value}:{i}}}" for i in range(shards)] for kind in Kind}
+        self._generations = {kind: [tag + ":generation" for tag in tags] for kind, tags in self._tags.items()}
+        self._kind_of = {name: kind for kind, names in self._generations.items() for name in names}
+        self._shards = shards
+
+    def card(self, card_id: uuid.UUID) -> Key:
+        """The key of one card."""
+        return self._key(Kind.CARD, card_id.hex)
+
+    def cards(self, question: CardFilter) -> Key:
+        """The key of a list, or of a search where the question has text in it. Every field counts."""
+        return self._hashed(Kind.LIST if question.q is None else Kind.SEARCH, astuple(question))
+
+    def graph(self, query: GraphQuery) -> Key:
+        """The key of a neighbourhood."""
+        return self._hashed(Kind.GRAPH, astuple(query))
+
+    def graph_stats(self) -> Key:
+        """The key of the counts over the whole graph."""
+        return self._hashed(Kind.GRAPH, ("stats",))
+
+    def relationships(self, question: RelationshipFilter) -> Key:
+        """The key of a list of relationships."""
+        return self._hashed(Kind.RELATIONSHIPS, astuple(question))
+
+    def generations(self, kind: Kind) -> list[str]:
+        """The keys that hold the generations of a kind: one, or in a Cluster one a shard."""
+        return self._generations[kind]
+
+    def kind_of_generation(self, name: str) -> Kind | None:
+        """The kind whose generation a key holds, None for another key."""
+        return self._kind_of.get(name)
+
+    def prefix(self, kind: Kind) -> str:
+        """What all slots of a kind begin with (outside a Cluster)."""
+        return self._tags[kind][0] + ":"
+
+    def _hashed(self, kind: Kind, values: tuple[object, ...]) -> Key:
+        return self._key(kind, hashlib.blake2b(msgspec.json.encode(values), digest_size=16).hexdigest())
+
+    def _key(self, kind: Kind, name: str) -> Key:
+        shard = int(name[-2:], 16) % self._shards if self._shards > 1 else 0
+        return Key(kind, f"{self._tags[kind][shard]}:{name}", self._generations[kind][shard])

@@ -1,0 +1,221 @@
+"""The way to Redis: a hard timeout, a circuit breaker, and a licence to believe what it says.
+
+A licence is what a process needs to read from Redis. It lasts a moment (licence_s) from the sending of a heartbeat that
+was answered, and is revoked by what may mean lost invalidations: a connection to another Redis than the one that was
+validated (each tells its run id first; of a Cluster, a lost connection), a breaker that opened. A command that failed
+or was late revokes nothing by itself: the licence runs out unless a heartbeat is answered in time. It is given again
+only after validation: has this Redis been restarted, and has the outbox been drained. So a writer who could not tell
+Redis waits that long at most, and may then be sure that nobody reads an old value from it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import Awaitable, Callable
+from typing import Any, TypeVar
+
+from redis.exceptions import RedisError, ResponseError
+from redis.exceptions import TimeoutError as RedisTimeoutError
+
+from archzero_lab.errors import mask_secrets
+from archzero_lab.settings import CacheSettings
+from archzero_lab.systems.arczero.cache.breaker import CircuitBreaker
+from archzero_lab.systems.arczero.cache.clients import close_client, is_cluster, open_client
+from archzero_lab.systems.arczero.cache.counters import CALL_TIME, count
+from archzero_lab.systems.arczero.cache.keys import Kind
+from archzero_lab.systems.arczero.cache.tasks import end_task
+
+log = logging.getLogger(__name__)
+_LATE = (TimeoutError, RedisTimeoutError)
+T = TypeVar("T")
+
+
+class Link:
+    """One process's way to Redis. `start()` before use, `close()` after.
+
+    `validate` makes good what may have been missed and says whether it could; `on_revoked` hears of each revocation.
+    """
+
+    def __init__(self, url: str, settings: CacheSettings) -> None:
+        self._settings = settings
+        self.client: Any = open_client(url, settings, settings.pool_size, self._connected)
+        self._probe: Any = open_client(url, settings, 1, self._connected)
+        self._clustered = is_cluster(url)
+        self._slots = asyncio.Semaphore(settings.pool_size)
+        self.breaker = CircuitBreaker(settings.breaker_failures, self._told)
+        self.validate: Callable[[Any], Awaitable[bool]] = _always
+        self.on_revoked: Callable[[], None] = lambda: None
+        self._suspect = True
+        self._run_ids: set[str] = set()
+        """Of the Redis that was validated last; of a Cluster, each node's."""
+        self._validating = False
+        self._licensed_until = 0.0
+        self._revocations = 0
+        self._failing_since: float | None = None
+        self._last_error = "not connected yet"
+        self._wake = asyncio.Event()
+        self._first_beat = asyncio.Event()
+        self._heart: asyncio.Task[None] | None = None
+
+    async def start(self) -> None:
+        """Open the connections and wait for the first heartbeat, answered or not."""
+        self._heart = asyncio.create_task(self._beat_on())
+        await self._first_beat.wait()
+
+    async def close(self) -> None:
+        """End the heartbeat and close every connection."""
+        await end_task(self._heart)
+        await close_client(self.client)
+        await close_client(self._probe)
+
+    @property
+    def licensed(self) -> bool:
+        """Whether what Redis says may be believed now."""
+        return not self._suspect and time.monotonic() < self._licensed_until
+
+    @property
+    def lost_for_s(self) -> float:
+        """How long every heartbeat has failed, 0 where the last one was answered."""
+        return 0.0 if self._failing_since is None else time.monotonic() - self._failing_since
+
+    async def answers(self) -> bool:
+        """Whether Redis answers at this moment."""
+        try:
+            async with asyncio.timeout(self._settings.timeout_s):
+                await self._probe.ping()
+        except (RedisError, OSError, TimeoutError):
+            return False
+        return True
+
+    async def read(self, kind: Kind, call: Callable[[], Awaitable[T]]) -> T | None:
+        """A call whose answer is believed: None without a licence, before or after it, or where it failed."""
+        if not self.licensed:
+            return None
+        revocations = self._revocations
+        answer = await self._call(kind, call)
+        return answer if revocations == self._revocations and self.licensed else None
+
+    async def write(self, kind: Kind, call: Callable[[], Awaitable[T]]) -> T | None:
+        """A call that tells Redis something: tried without a licence too; None where it failed."""
+        return await self._call(kind, call)
+
+    def revoke(self) -> None:
+        """Stop believing Redis until it has been validated anew."""
+        self._suspect = True
+        self._revocations += 1
+        self._wake.set()
+        self.on_revoked()
+
+    async def _call(self, kind: Kind, call: Callable[[], Awaitable[T]]) -> T | None:
+        # waiting for a connection of our own says nothing about Redis, so it is not under the timeout
+        async with self._slots:
+            if self.breaker.is_open and not self._validating:
+                return None
+            began = time.perf_counter()
+            try:
+                async with asyncio.timeout(self._settings.timeout_s):
+                    result = await call()
+            except ResponseError as error:  # it answers, but does not do it: memory full, read-only replica
+                count(kind, "error")
+                self._last_error = mask_secrets(str(error))
+                return None
+            except Exception as error:  # redis-py's own too: an AttributeError for a connection closed while it opens
+                count(kind, "error")
+                self._failed(error)
+                if self._clustered and not isinstance(error, _LATE):
+                    self.revoke()  # its new connections do not say whom they lead to
+                return None
+            CALL_TIME.observe(time.perf_counter() - began)
+            self.breaker.success()
+            return result
+
+    def _failed(self, error: BaseException) -> None:
+        self._last_error = mask_secrets(f"{type(error).__name__}: {error}")
+        was_open = self.breaker.is_open
+        self.breaker.failure()
+        if self.breaker.is_open and not was_open:
+            self.revoke()
+
+    async def _beat_on(self) -> None:
+        while True:
+            try:
+                await self._beat()
+            except Exception:  # the heart must not stop for a fault in validation; without licence nothing is wrong
+                log.exception("heartbeat")
+                self.revoke()
+            self._first_beat.set()
+            try:
+                await asyncio.wait_for(self._wake.wait(), self._settings.heartbeat_s)
+                # woken by a revocation: at once, but not in a tight loop while Redis is away
+                if self._failing_since is not None:
+                    await asyncio.sleep(self._settings.heartbeat_s)
+            except TimeoutError:
+                pass
+            self._wake.clear()
+
+    async def _beat(self) -> None:
+        sent = time.monotonic()
+        if sent >= self._licensed_until:
+            self._suspect = True  # a gap: a writer may have counted on it
+        try:
+            async with asyncio.timeout(self._settings.timeout_s):
+                await self._probe.ping()
+        except (RedisError, OSError, TimeoutError) as error:
+            if self._failing_since is None:
+                self._failing_since = sent
+            self._failed(error)
+            if self._clustered and not self._suspect and not isinstance(error, _LATE):
+                self.revoke()
+            return
+        self._failing_since = None
+        if self._clustered and not self._suspect and await self._told_run_ids() != self._run_ids:
+            self.revoke()
+        if self._suspect:
+            self._validating = True
+            try:
+                # every connection of the pool is used once, so that dead ones are made anew now and not by a reader
+                pings = (self.client.ping() for _ in range(self._settings.pool_size))
+                await asyncio.gather(*pings, return_exceptions=True)
+                # what follows comes after answered pings: whatever was sent to Redis before has been done by it
+                revocations, sent = self._revocations, time.monotonic()
+                run_ids = await self._told_run_ids()
+                if not await self.validate(self._probe) or self._revocations != revocations:
+                    return
+            finally:
+                self._validating = False
+            self._run_ids = run_ids
+            self._suspect = False
+        self._licensed_until = sent + self._settings.licence_s
+        self.breaker.recovered()
+
+    async def _told_run_ids(self) -> set[str]:
+        try:
+            async with asyncio.timeout(self._settings.timeout_s):
+                info = await self._probe.info("server")
+        except (RedisError, OSError, TimeoutError):
+            return set()
+        return {str(server["run_id"]) for server in ([info] if "run_id" in info else info.values())}
+
+    async def _connected(self, connection: Any) -> None:
+        await connection.on_connect()
+        if self._suspect or not await self._is_the_same(connection):
+            self.revoke()
+
+    async def _is_the_same(self, connection: Any) -> bool:
+        """Whether a new connection leads to the Redis that was validated: then nothing can have been missed."""
+        await connection.send_command("INFO", "server")
+        told = await connection.read_response()
+        text = told.decode() if isinstance(told, bytes) else str(told)
+        return any(line.removeprefix("run_id:") in self._run_ids for line in text.splitlines() if "run_id:" in line)
+
+    def _told(self, state: str) -> None:
+        if state == "open":
+            log.warning("Redis is away (%s); reads go to the database until it is back", self._last_error)
+        else:
+            log.warning("Redis is back; the cache is in use again")
+
+
+async def _always(_: Any) -> bool:
+    return True

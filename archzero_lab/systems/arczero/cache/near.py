@@ -1,0 +1,173 @@
+"""The near cache: documents in the process, bounded in bytes, emptied by push the moment Redis says they changed.
+
+Broadcast tracking on a connection of its own, not redirected to another client: with REDIRECT, invalidations are
+silently lost when the data connection drops (redis #11767, #13082).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections import OrderedDict
+from collections.abc import Iterable
+from typing import Any
+
+from cachetools import LRUCache
+from redis.exceptions import RedisError
+
+from archzero_lab.errors import mask_secrets
+from archzero_lab.settings import CacheSettings
+from archzero_lab.systems.arczero.cache.clients import open_client
+from archzero_lab.systems.arczero.cache.keys import Key, Keyspace, Kind
+from archzero_lab.systems.arczero.cache.tasks import end_task
+from archzero_lab.systems.arczero.cards.model import Document
+
+log = logging.getLogger(__name__)
+_OVERHEAD_BYTES = 400
+"""What an entry costs beside its document: key, tuple, two dictionaries; measured with tracemalloc."""
+_PING_S = 0.5
+_REMEMBERED = 10_000
+
+Entry = tuple[Document, float]
+
+
+class NearCache:
+    """Documents by slot, for at most `near_ttl_s`. Off (None for every get) while nobody listens for invalidations."""
+
+    def __init__(self, url: str, keys: Keyspace, settings: CacheSettings) -> None:
+        self._url = url
+        self._keys = keys
+        self._settings = settings
+        self._entries: LRUCache[str, Entry] = LRUCache(settings.near_bytes, getsizeof=lambda e: len(e[0].body) + 400)
+        self._by_kind: dict[Kind, int] = dict.fromkeys(Kind, 0)
+        self._recent: OrderedDict[str, int] = OrderedDict()
+        self._sequence = 0
+        self._floor = 0
+        self.listening = False
+        self._listener: asyncio.Task[None] | None = None
+
+    async def start(self) -> None:
+        """Begin to listen."""
+        self._listener = asyncio.create_task(self._listen_on())
+
+    async def close(self) -> None:
+        """Stop listening and forget everything."""
+        await end_task(self._listener)
+        self.clear()
+
+    @property
+    def used_bytes(self) -> int:
+        """Bytes of documents and their overhead now."""
+        return int(self._entries.currsize)
+
+    def __len__(self) -> int:
+        return len(self._entries)
+
+    def get(self, key: Key) -> Document | None:
+        """The document, where it is here and nothing has been said against it."""
+        if not self.listening:
+            return None
+        found: Entry | None = self._entries.get(key.slot)
+        if found is None or found[1] < time.monotonic():
+            return None
+        return found[0]
+
+    def ticket(self) -> int:
+        """To be taken before Redis is asked: it tells put() what has been invalidated since."""
+        return self._sequence
+
+    def put(self, key: Key, document: Document, ticket: int) -> None:
+        """Keep a document that Redis gave, unless it has been invalidated since the ticket was taken."""
+        if not self.listening or ticket < self._floor or ticket < self._by_kind[key.kind]:
+            return
+        if self._recent.get(key.slot, -1) > ticket:
+            return
+        if len(document.body) + _OVERHEAD_BYTES <= self._entries.maxsize:
+            self._entries[key.slot] = (document, time.monotonic() + self._settings.near_ttl_s)
+
+    def forget(self, slots: Iterable[str], kinds: Iterable[Kind]) -> None:
+        """What this process itself has just written: gone at once, without waiting for the push."""
+        for slot in slots:
+            self._invalidated(slot)
+        for kind in kinds:
+            self._kind_invalidated(kind)
+
+    def clear(self) -> None:
+        """Forget everything."""
+        self._sequence += 1
+        self._floor = self._sequence
+        self._entries.clear()
+        self._recent.clear()
+
+    def _invalidated(self, name: str) -> None:
+        self._sequence += 1
+        self._recent[name] = self._sequence
+        self._recent.move_to_end(name)
+        if len(self._recent) > _REMEMBERED:
+            _, self._floor = self._recent.popitem(last=False)
+        self._entries.pop(name, None)
+
+    def _kind_invalidated(self, kind: Kind) -> None:
+        self._sequence += 1
+        self._by_kind[kind] = self._sequence
+        prefix = self._keys.prefix(kind)
+        for slot in [slot for slot in self._entries if slot.startswith(prefix)]:
+            del self._entries[slot]
+
+    async def _listen_on(self) -> None:
+        while True:
+            try:
+                await self._listen()
+            except (RedisError, OSError, TimeoutError) as error:
+                log.debug("near cache: %s", mask_secrets(str(error)))
+            finally:
+                self.listening = False
+                self.clear()
+            await asyncio.sleep(0.1)  # a pause before the next try: Redis may be away for long
+
+    async def _listen(self) -> None:
+        client = open_client(self._url, self._settings, 1, _plainly, protocol=3)
+        connection = client.connection_pool.make_connection()
+        try:
+            await connection.connect()
+            # invalidations come as pushes among the answers; the parser hands them to this handler
+            connection._parser.set_invalidation_push_handler(self._pushed)
+            await connection.send_command("CLIENT", "TRACKING", "ON", "BCAST", "PREFIX", self._keys.namespace)
+            await connection.read_response()
+            self.clear()
+            self.listening = True
+            while True:
+                await connection.send_command("PING")
+                async with asyncio.timeout(self._settings.timeout_s * 4):
+                    await connection.read_response()
+                await self._pushes_for(connection, _PING_S)
+        finally:
+            await connection.disconnect()
+            await client.aclose()
+
+    async def _pushes_for(self, connection: Any, seconds: float) -> None:
+        """Read pushes until `seconds` have passed."""
+        deadline = time.monotonic() + seconds
+        while (left := deadline - time.monotonic()) > 0:
+            try:
+                await connection.read_response(push_request=True, timeout=left, disconnect_on_error=False)
+            except TimeoutError:
+                return
+
+    async def _pushed(self, message: list[Any]) -> None:
+        names = message[1]
+        if names is None:  # FLUSHALL or FLUSHDB
+            self.clear()
+            return
+        for name in names:
+            text = name.decode()
+            kind = self._keys.kind_of_generation(text)
+            if kind is not None:
+                self._kind_invalidated(kind)
+            else:
+                self._invalidated(text)
+
+
+async def _plainly(connection: Any) -> None:
+    await connection.on_connect()

@@ -1,0 +1,197 @@
+"""RelationshipService: relationships between cards in PostgreSQL, one statement a request."""
+
+from __future__ import annotations
+
+import datetime as dt
+import uuid
+from typing import Any, LiteralString
+
+import msgspec
+from msgspec import UNSET
+
+from archzero_lab.postgres.pool import Database, fetch_row
+from archzero_lab.systems.arczero.cards.faults import translated
+from archzero_lab.systems.arczero.cards.model import (
+    Document,
+    NotFound,
+    RelationshipDraft,
+    RelationshipFilter,
+    RelationshipPatch,
+    VersionMismatch,
+)
+from archzero_lab.systems.arczero.cards.request_context import ORIGIN, WITH_ORIGIN
+
+RELATIONSHIP_COLUMNS: LiteralString = """r.id, r.source_card_id AS "fromCardId", r.target_card_id AS "toCardId",
+ r.relationship_type AS "relationshipType", r.valid_from AS "validFrom", r.valid_to AS "validTo", r.attributes,
+ r.confidence, r.created_at AS "createdAt\""""
+_DOCUMENT: LiteralString = (
+    "convert_to(row_to_json((SELECT d FROM (SELECT " + RELATIONSHIP_COLUMNS + ") d))::text, 'UTF8'), r.version"
+)
+
+
+class RelationshipService:
+    """The relationship part of the card contract."""
+
+    _database: Database
+
+    async def relationship(self, relationship_id: uuid.UUID) -> Document:
+        """One relationship. Raises NotFound."""
+        with translated():
+            row = await self._database.row(
+                "SELECT " + _DOCUMENT + " FROM relationships r WHERE r.id = %(id)s", {"id": relationship_id}
+            )
+        if row is None:
+            raise NotFound(f"no relationship with id {relationship_id}")
+        return Document(row[0], str(row[1]), row[1])
+
+    async def relationships(self, question: RelationshipFilter) -> Document:
+        """A page of relationships, newest first, with the exact total. Either end may be the card asked for."""
+        clauses: list[LiteralString] = []
+        params: dict[str, Any] = {}
+        if question.card_id is not None:
+            clauses.append("(r.source_card_id = %(card)s OR r.target_card_id = %(card)s)")
+            params["card"] = question.card_id
+        if question.relationship_type is not None:
+            clauses.append("r.relationship_type = %(type)s")
+            params["type"] = question.relationship_type.value
+        condition: LiteralString = " WHERE " + " AND ".join(clauses) if clauses else ""
+        params |= {
+            "limit": question.page_size,
+            "offset": (question.page - 1) * question.page_size,
+            "page": question.page,
+        }
+        with translated():
+            row = await self._database.row(
+                "SELECT document, md5(document) FROM (SELECT convert_to(row_to_json(answer)::text, 'UTF8') AS document"
+                " FROM (SELECT coalesce(json_agg(p), '[]') AS data, (SELECT count(*) FROM relationships r"
+                + condition
+                + ") AS total, 'eq' AS \"totalRelation\", %(page)s::int AS page, %(limit)s::int AS page_size"
+                " FROM (SELECT "
+                + RELATIONSHIP_COLUMNS
+                + " FROM relationships r"
+                + condition
+                + " ORDER BY r.created_at DESC, r.id DESC LIMIT %(limit)s OFFSET %(offset)s) p) answer) made",
+                params,
+                prepare=False,
+            )
+        assert row is not None
+        return Document(row[0], row[1])
+
+    async def create_relationship(self, draft: RelationshipDraft) -> tuple[uuid.UUID, Document]:
+        """Create a relationship. Raises InvalidReference where an end does not exist."""
+        with translated():
+            row = await self._database.row(
+                WITH_ORIGIN + "INSERT INTO relationships AS r (id, source_card_id, target_card_id, relationship_type,"
+                " valid_from, valid_to, attributes, confidence, created_at) SELECT %(id)s, %(source)s::uuid,"
+                " %(target)s::uuid, %(type)s, %(valid_from)s::date, %(valid_to)s::date, %(attributes)s::jsonb,"
+                " %(confidence)s::float8, coalesce(%(created_at)s, now()) FROM o"
+                " RETURNING " + _DOCUMENT + ", r.id",
+                {
+                    "id": draft.id or uuid.uuid4(),
+                    "source": draft.from_card_id,
+                    "target": draft.to_card_id,
+                    "type": draft.relationship_type.value,
+                    "valid_from": draft.valid_from,
+                    "valid_to": draft.valid_to,
+                    "attributes": json_text(draft.attributes),
+                    "confidence": draft.confidence,
+                    "created_at": draft.created_at,
+                    "origin": ORIGIN.get(),
+                },
+            )
+        assert row is not None
+        return row[2], Document(row[0], str(row[1]), row[1])
+
+    async def update_relationship(
+        self, relationship_id: uuid.UUID, patch: RelationshipPatch, if_version: int | None = None
+    ) -> Document:
+        """Change the fields that the patch names. Raises NotFound, VersionMismatch."""
+        values: dict[str, Any] = {"id": relationship_id, "if_version": if_version, "origin": ORIGIN.get()}
+        assignments: LiteralString = ""
+        if patch.relationship_type is not UNSET:
+            assignments += "relationship_type = %(type)s, "
+            values["type"] = patch.relationship_type.value
+        if patch.valid_from is not UNSET:
+            assignments += "valid_from = %(valid_from)s, "
+            values["valid_from"] = patch.valid_from
+        if patch.valid_to is not UNSET:
+            assignments += "valid_to = %(valid_to)s, "
+            values["valid_to"] = patch.valid_to
+        if patch.attributes is not UNSET:
+            assignments += "attributes = %(attributes)s::jsonb, "
+            values["attributes"] = json_text(patch.attributes)
+        if patch.confidence is not UNSET:
+            assignments += "confidence = %(confidence)s, "
+            values["confidence"] = patch.confidence
+        with translated():
+            row = await self._database.row(
+                WITH_ORIGIN
+                + "UPDATE relationships AS r SET "
+                + assignments
+                + "version = r.version + 1 FROM o WHERE r.id = %(id)s"
+                " AND (%(if_version)s::int IS NULL OR r.version = %(if_version)s::int) RETURNING " + _DOCUMENT,
+                values,
+            )
+        if row is None:
+            raise await self._missing_relationship(relationship_id, if_version)
+        return Document(row[0], str(row[1]), row[1])
+
+    async def delete_relationship(self, relationship_id: uuid.UUID, if_version: int | None = None) -> None:
+        """Delete a relationship. Raises NotFound, VersionMismatch."""
+        with translated():
+            row = await self._database.row(
+                WITH_ORIGIN + "DELETE FROM relationships r USING o WHERE r.id = %(id)s"
+                " AND (%(if_version)s::int IS NULL OR r.version = %(if_version)s::int) RETURNING r.version",
+                {"id": relationship_id, "if_version": if_version, "origin": ORIGIN.get()},
+            )
+        if row is None:
+            raise await self._missing_relationship(relationship_id, if_version)
+
+    async def import_relationships(self, rows: list[RelationshipDraft]) -> int:
+        """Create all the relationships or none, through COPY. Raises InvalidReference, Conflict."""
+        now = dt.datetime.now(dt.UTC)
+        with translated():
+            async with self._database.transaction() as connection:
+                await fetch_row(connection, "SET LOCAL statement_timeout = '10min'")
+                await fetch_row(
+                    connection, "SELECT set_config('archzero.origin', %(origin)s, true)", {"origin": ORIGIN.get()}
+                )
+                async with (
+                    connection.cursor() as cursor,
+                    cursor.copy(
+                        "COPY relationships (id, source_card_id, target_card_id, relationship_type, valid_from,"
+                        " valid_to, attributes, confidence, created_at) FROM STDIN"
+                    ) as copy,
+                ):
+                    for row in rows:
+                        await copy.write_row(
+                            (
+                                row.id or uuid.uuid4(),
+                                row.from_card_id,
+                                row.to_card_id,
+                                row.relationship_type.value,
+                                row.valid_from,
+                                row.valid_to,
+                                json_text(row.attributes),
+                                row.confidence,
+                                row.created_at or now,
+                            )
+                        )
+        return len(rows)
+
+    async def _missing_relationship(
+        self, relationship_id: uuid.UUID, if_version: int | None
+    ) -> NotFound | VersionMismatch:
+        if if_version is not None:
+            with translated():
+                row = await self._database.row(
+                    "SELECT version FROM relationships WHERE id = %(id)s", {"id": relationship_id}
+                )
+            if row is not None:
+                return VersionMismatch(f"the relationship is at version {row[0]} now, not {if_version}; read it again")
+        return NotFound(f"no relationship with id {relationship_id}")
+
+
+def json_text(value: object) -> str:
+    """Compact JSON, as the database takes it."""
+    return msgspec.json.encode(value).decode()

@@ -1,0 +1,91 @@
+"""Checks of how the service uses PostgreSQL: statements by number of items, a pool that has no connection left."""
+
+from __future__ import annotations
+
+import threading
+import time
+import urllib.error
+import urllib.request
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
+
+from archzero_lab.postgres.migrations import connect
+from archzero_lab.settings import PoolSettings
+from archzero_lab.systems.arczero.checks.statements_by_items import grows, statements_by_items
+from archzero_lab.systems.arczero.services import start_service
+from archzero_lab.systems.checks import Bench, Tried, metric
+
+_POOL, _WAIT_S, _AT_ONCE = 2, 0.5, 30
+_HANGS_S = 10.0
+"""A request that has no answer after twenty times the pool's time-out hangs."""
+
+
+def no_n_plus_one(bench: Bench) -> Tried:
+    """No answer takes more statements for 10 or 100 items than for one, by the pool's own count of statements."""
+    tried = Tried()
+    found = statements_by_items(bench.stack, bench.database_url, bench.ids)
+    for name, counts in found.items():
+        for size, count in counts.items():
+            tried.trial(count > 0, f"{name} of {size}: no answer, or no statement counted")
+        tried.trial(not grows(counts), f"{name}: {counts} statements by number of items")
+    sent = sum(sum(counts.values()) for counts in found.values())
+    tried.mechanism = {"statements": sent, "moved": sent >= len(found)}
+    return tried
+
+
+@dataclass(frozen=True)
+class _Answer:
+    status: int
+    retry_after: str | None
+
+
+def pool_no_exhaustion(bench: Bench) -> Tried:
+    """With every connection of the pool stuck, whoever comes is told 503 with Retry-After, counted; later all is well.
+
+    On a service of its own with two connections and without a cache; a lock on the cards' table, held by the check,
+    makes the first two hang. Those are answered once it is gone.
+    """
+    tried = Tried()
+    pool = PoolSettings(max_size=_POOL, min_size=_POOL, acquire_timeout_s=_WAIT_S)
+    small = replace(bench.stack, settings=replace(bench.stack.settings, pool=pool))
+    service = start_service(small, "small-pool", bench.database_url, cached=False)
+    try:
+        refused = threading.Semaphore(0)
+
+        def ask(_: int) -> _Answer:
+            found = _get(service.url + "/api/v1/cards?pageSize=1")
+            if found.status == 503:
+                refused.release()
+            return found
+
+        before = int(metric(service.url, "archzero_pool_refused_total"))
+        with connect(bench.database_url) as holder, ThreadPoolExecutor(_AT_ONCE) as clients:
+            holder.execute("LOCK TABLE cards IN ACCESS EXCLUSIVE MODE")
+            asked = [clients.submit(ask, number) for number in range(_AT_ONCE)]
+            deadline = time.monotonic() + _HANGS_S
+            told = sum(refused.acquire(timeout=max(deadline - time.monotonic(), 0.01)) for _ in range(_AT_ONCE - _POOL))
+            holder.rollback()
+            answers = [future.result() for future in asked]
+        for answer in answers:
+            right = answer.status == 200 or (answer.status == 503 and answer.retry_after is not None)
+            tried.trial(right, f"status {answer.status}, Retry-After {answer.retry_after}")
+        tried.trial(told == _AT_ONCE - _POOL, f"{_AT_ONCE - _POOL - told} requests hung for {_HANGS_S:g} s")
+        counted = int(metric(service.url, "archzero_pool_refused_total")) - before
+        tried.trial(counted == told, f"{told} requests were refused, {counted} counted")
+        for _ in range(10):
+            tried.trial(_get(service.url + "/api/v1/cards?pageSize=1").status == 200, "not well again after the lock")
+    finally:
+        bench.stack.registry.stop(service.record)
+    tried.mechanism = {"refused": told, "counted": counted, "moved": told > 0}
+    return tried
+
+
+def _get(url: str) -> _Answer:
+    try:
+        with urllib.request.urlopen(url, timeout=60) as answer:
+            answer.read()
+            return _Answer(answer.status, None)
+    except urllib.error.HTTPError as error:
+        return _Answer(error.code, error.headers.get("Retry-After"))
+    except OSError:
+        return _Answer(0, None)

@@ -1,0 +1,57 @@
+"""Opens a card service for a worker process of the consistency harness, guards taken out as its job says."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any, LiteralString
+
+import msgspec
+
+from archzero_lab.postgres.pool import Database
+from archzero_lab.systems.arczero.cards.service import CardService
+from archzero_lab.systems.arczero.consistency.worker import HotCards, main
+from archzero_lab.systems.arczero.peers import open_peer
+from archzero_lab.systems.arczero.service import ServiceConfig, open_cache
+
+_STALLED = 0.05
+_STALL_S = 0.03
+
+
+class StallingDatabase(Database):
+    """A database whose answers now and then reach the process late, as on a machine that stops a process at a bad
+    moment: between a load and its fill, between a commit and its invalidation. Races are met often, not once a day."""
+
+    async def row(
+        self, sql: LiteralString, params: dict[str, Any] | None = None, *, prepare: bool | None = None
+    ) -> tuple[Any, ...] | None:
+        """As Database.row."""
+        found = await super().row(sql, params, prepare=prepare)
+        if random.random() < _STALLED:
+            await asyncio.sleep(random.random() * _STALL_S)
+        return found
+
+
+@asynccontextmanager
+async def open_cards(job: dict[str, Any]) -> AsyncIterator[HotCards]:
+    """The cached service of the job's configuration, or a peer's over the same database and Redis."""
+    config = msgspec.json.decode(job["service"], type=ServiceConfig)
+    database = StallingDatabase(config.database_url, config.pool, application_name="archzero-lab consistency")
+    await database.open()
+    cards = CardService(database)
+    try:
+        if job.get("of") is None:
+            async with open_cache(config, cards, frozenset(job["without"])) as handle:
+                yield handle.cards
+        else:
+            assert config.redis_url is not None
+            async with open_peer(job["of"], config.redis_url, config.namespace, cards, config.cache) as peer:
+                yield peer
+    finally:
+        await database.close()
+
+
+if __name__ == "__main__":
+    main(open_cards)

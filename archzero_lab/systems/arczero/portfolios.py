@@ -1,0 +1,142 @@
+"""Which rows are loaded, and the databases made of them: a base once, a copy of it for each arm."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Collection
+from dataclasses import dataclass
+from pathlib import Path
+
+import psycopg
+
+from archzero_lab.errors import InventoryError
+from archzero_lab.postgres.databases import create_database, database_url, drop_database, label_database
+from archzero_lab.postgres.migrations import Migrations, connect
+from archzero_lab.servers.stack import Stack
+from archzero_lab.systems.arczero.cards.generator import GeneratedPortfolio
+from archzero_lab.systems.arczero.cards.inventory import read_inventory
+from archzero_lab.systems.arczero.cards.loading import Portfolio, load_portfolio
+from archzero_lab.systems.arczero.cards.model import CardRow, RelationshipDraft
+from archzero_lab.systems.arczero.cards.replica import ReplicatedInventory
+
+ARMS = ("control", "treatment", "v2")
+"""No index, phase 5's, index set v2."""
+
+
+@dataclass(frozen=True)
+class Loaded:
+    """A base database: what it holds, and whether it was there already."""
+
+    name: str
+    label: str
+    cards: int
+    relationships: int
+    reused: bool
+
+
+def choose_portfolio(cards: int, seed: int, inventory: Path | None, relationships: Path | None) -> Portfolio:
+    """The generator's portfolio, or a real inventory repeated up to `cards`. Raises InventoryError."""
+    if inventory is None:
+        if relationships is not None:
+            raise InventoryError("--relationships needs --inventory, whose cards they join")
+        return GeneratedPortfolio(seed, cards)
+    card_rows = read_inventory(inventory, CardRow)
+    relationship_rows = read_inventory(relationships, RelationshipDraft) if relationships else []
+    name = inventory.name.split(".")[0]
+    return ReplicatedInventory(card_rows, relationship_rows, seed, cards, name)
+
+
+def ensure_base(stack: Stack, portfolio: Portfolio, progress: Callable[[float], None]) -> Loaded:
+    """The base database with these rows: the one that is there, or a new one in its place."""
+    name = stack.database_name("base")
+    found = _read_label(stack.databases().get("base", ""))
+    if found is not None and found[0] == portfolio.label:
+        return Loaded(name, *found, reused=True)
+    url = create_database(stack.postgres_url, name)
+    try:
+        with connect(url) as connection:
+            cards, relationships = load_portfolio(connection, portfolio, progress)
+            _try_statement_statistics(connection)
+            label = json.dumps({"label": portfolio.label, "cards": cards, "relationships": relationships})
+            label_database(connection, name, label)
+    except BaseException:
+        drop_database(stack.postgres_url, name)
+        raise
+    return Loaded(name, portfolio.label, cards, relationships, reused=False)
+
+
+def upto(*databases: str) -> tuple[str, ...]:
+    """The arms to make for these databases: the first two always, as everything compares them; v2 where it is named."""
+    return ARMS if "v2" in databases else ARMS[:2]
+
+
+def make_arms(
+    stack: Stack,
+    base: Loaded,
+    purpose: str,
+    migrating: Callable[[str, int, int], None],
+    arms: Collection[str] = ARMS[:2],
+) -> dict[str, str]:
+    """A fresh copy of the base for each arm, phase 5's migrations on the treatment; URLs by arm.
+
+    v2 is a copy of the treatment with the migrations after phase 5's on it, as a server that has those would go on.
+    `purpose` keeps a run's databases apart from those that `./lab up` serves.
+    """
+    urls = {}
+    made = stack.database_name(f"{purpose}_treatment")
+    for arm in ARMS:
+        if arm not in arms:
+            continue
+        template = made if arm == "v2" else base.name
+        urls[arm] = create_database(stack.postgres_url, stack.database_name(f"{purpose}_{arm}"), template=template)
+        if arm != "control":
+            Migrations(urls[arm]).up(migrating, index_set="v2" if arm == "v2" else "phase5")
+    for url in urls.values():
+        with connect(url, autocommit=True) as connection:
+            connection.execute("VACUUM ANALYZE")
+    for arm in urls:
+        name = stack.database_name(f"{purpose}_{arm}")
+        with connect(stack.postgres_url, autocommit=True) as connection:
+            label_database(connection, name, f"{base.label} ({arm})")
+    return urls
+
+
+def drop_arms(stack: Stack, purpose: str) -> None:
+    """Drop a run's databases, and on a server that is not ours the base too."""
+    for arm in ARMS:
+        drop_database(stack.postgres_url, stack.database_name(f"{purpose}_{arm}"))
+    if not stack.ours:
+        drop_database(stack.postgres_url, stack.database_name("base"))
+
+
+def arm_urls(stack: Stack, purpose: str) -> dict[str, str]:
+    """The URLs of a purpose's databases that exist."""
+    have = stack.databases()
+    return {
+        arm: database_url(stack.postgres_url, stack.database_name(f"{purpose}_{arm}"))
+        for arm in ARMS
+        if f"{purpose}_{arm}" in have
+    }
+
+
+def _try_statement_statistics(connection: psycopg.Connection[tuple[object, ...]]) -> None:
+    """pg_stat_statements where the server has it: without it the mechanism counters of PostgreSQL are missing."""
+    connection.autocommit = True
+    try:
+        connection.execute("CREATE EXTENSION IF NOT EXISTS pg_stat_statements")
+    except psycopg.Error:
+        return  # told in the report as counters that are not available
+
+
+def in_words(label: str) -> str:
+    """What a database's label says it holds, as a person reads it; "" of one that was never finished."""
+    found = _read_label(label)
+    return label if found is None else f"{found[0]}, {found[2]:,} relationships"
+
+
+def _read_label(text: str) -> tuple[str, int, int] | None:
+    try:
+        held = json.loads(text)
+        return str(held["label"]), int(held["cards"]), int(held["relationships"])
+    except (ValueError, KeyError, TypeError):
+        return None
