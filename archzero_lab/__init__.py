@@ -22,14 +22,14 @@ if TYPE_CHECKING:
     from archzero_lab.jupyter.pool import pool
     from archzero_lab.jupyter.report import Report, report
     from archzero_lab.jupyter.run import Run, claims, load_run, runs
-    from archzero_lab.jupyter.stack import explain, sql, stack
+    from archzero_lab.jupyter.stack import cards, explain, sql, stack
 
 _HOMES = {
     "Requests": "arms", "Statement": "arms", "cache_keys": "contents", "degradation": "cache", "staleness": "cache",
     "Experiment": "experiment", "experiment": "experiment", "Indexes": "indexes", "indexes": "indexes",
     "Load": "load", "load": "load", "n_plus_one": "n_plus_one", "plan_diff": "plans", "plan_from": "plans",
     "pool": "pool", "Report": "report", "report": "report", "Run": "run", "claims": "run", "load_run": "run",
-    "runs": "run", "explain": "stack", "sql": "stack", "stack": "stack",
+    "runs": "run",     "explain": "stack", "cards": "stack", "sql": "stack", "stack": "stack",
 }  # fmt: skip
 __all__ = [
     "Experiment", "Indexes", "Load", "Report", "Requests", "Run", "Statement", "cache_keys", "cards", "claims",
@@ -42,8 +42,6 @@ def __getattr__(name: str) -> Any:
     # lazily: the commands and the service import this package too and need no pandas
     if name in _HOMES:
         return getattr(importlib.import_module(f"archzero_lab.jupyter.{_HOMES[name]}"), name)
-    if name == "cards":
-        return importlib.import_module("archzero_lab.systems.arczero.cards")  # the package itself, which can be called
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 

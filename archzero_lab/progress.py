@@ -96,3 +96,7 @@ class JsonReporter(Reporter):
             if line.strip() == "stop":
                 self.stop_asked.set()
         os.kill(os.getpid(), signal.SIGINT)
+
+
+QUIET = Reporter(Console(quiet=True))
+"""Tells nobody: for what another command does on the way."""

@@ -5,20 +5,32 @@ from __future__ import annotations
 import os
 import tomllib
 from collections.abc import Mapping
-from dataclasses import dataclass, field, fields, replace
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any, get_type_hints
 
+import msgspec
+
 from archzero_lab.errors import SettingsError
 
-ROOT = Path(__file__).resolve().parent.parent
-"""The checkout: where sql/, notebooks/, loadtests/ and reports/ lie."""
+_PACKAGE = Path(__file__).resolve().parent
+IN_CHECKOUT = (_PACKAGE.parent / "sql" / "schema.sql").exists()
+"""Whether this is the lab's own tree, and not a package that was installed."""
+
+RESOURCES = _PACKAGE.parent if IN_CHECKOUT else _PACKAGE / "resources"
+"""Where sql/, notebooks/ and loadtests/ lie: at the top of a checkout, inside a package that was installed."""
+
+ROOT = Path(os.environ.get("ARCHZERO_HOME") or (_PACKAGE.parent if IN_CHECKOUT else Path.cwd())).resolve()
+"""Where archzero.toml, .lab/ and reports/ lie: the checkout, or where an installed lab is called."""
 
 STATE = Path(os.environ.get("ARCHZERO_STATE", ROOT / ".lab")).resolve()
 """What is running, logs and locks. Another folder makes another stack, side by side with the first."""
 
 REPORTS = Path(os.environ.get("ARCHZERO_REPORTS", ROOT / "reports")).resolve()
 """Where runs are written."""
+
+COMMAND = "./lab" if IN_CHECKOUT else "lab"
+"""How a person calls the lab here."""
 
 DATABASE_PREFIX = "archzero_lab_"
 """Every database that the lab creates begins with this; it never drops one that does not."""
@@ -80,6 +92,9 @@ class Settings:
     pool: PoolSettings = field(default_factory=PoolSettings)
 
 
+_SECTIONS = (CacheSettings, PoolSettings)
+
+
 def load_settings(path: Path | None = None, environ: Mapping[str, str] | None = None) -> Settings:
     """Read archzero.toml (`path`, default the checkout's, may be missing) and ARCHZERO_* over it.
 
@@ -101,54 +116,53 @@ def load_settings(path: Path | None = None, environ: Mapping[str, str] | None = 
 
 
 def _from_table(table: dict[str, Any], where: str) -> Settings:
-    sections: dict[str, Any] = {"cache": CacheSettings(), "pool": PoolSettings()}
+    sections = _sections()
     values: dict[str, Any] = {}
     for name, value in table.items():
         if name == "gate":
             continue  # its rules are read by ./lab gate
-        if name in sections:
-            if not isinstance(value, dict):
-                raise SettingsError(f"{where}: [{name}] must be a table")
-            for key, inner in value.items():
-                sections[name] = _set(sections[name], key, inner, f"{where}: {name}.{key}")
-        else:
-            _set(Settings(), name, value, f"{where}: {name}")
-            values[name] = value
-    return Settings(**values, **sections)
+        if name not in sections:
+            values[name] = _converted(Settings, name, value, f"{where}: {name}", strict=True)
+            continue
+        if not isinstance(value, dict):
+            raise SettingsError(f"{where}: [{name}] must be a table")
+        kind = sections[name]
+        values[name] = kind(
+            **{key: _converted(kind, key, v, f"{where}: {name}.{key}", strict=True) for key, v in value.items()}
+        )
+    return Settings(**values)
 
 
 def _from_environ(settings: Settings, environ: Mapping[str, str]) -> Settings:
-    top = {f"ARCHZERO_{f.name.upper()}": f.name for f in fields(Settings) if f.name not in ("cache", "pool")}
-    for variable, name in top.items():
-        if variable in environ:
-            settings = _set(settings, name, environ[variable], variable)
-    for section in ("cache", "pool"):
-        part = getattr(settings, section)
-        for f in fields(part):
-            variable = f"ARCHZERO_{section.upper()}_{f.name.upper()}"
-            if variable in environ:
-                part = _set(part, f.name, environ[variable], variable)
-        settings = replace(settings, **{section: part})
-    return settings
+    sections = _sections()
+
+    def read(kind: type, prefix: str, given: Any) -> dict[str, Any]:
+        found = {}
+        for f in fields(kind):
+            variable = f"{prefix}{f.name.upper()}"
+            if f.name in sections and kind is Settings:
+                part = getattr(given, f.name)
+                found[f.name] = sections[f.name](**read(sections[f.name], variable + "_", part))
+            elif variable in environ:
+                found[f.name] = _converted(kind, f.name, environ[variable], variable, strict=False)
+            else:
+                found[f.name] = getattr(given, f.name)
+        return found
+
+    return Settings(**read(Settings, "ARCHZERO_", settings))
 
 
-def _set(target: Any, name: str, value: Any, where: str) -> Any:
-    kinds = get_type_hints(type(target))
+def _sections() -> dict[str, type]:
+    return {name: kind for name, kind in get_type_hints(Settings).items() if issubclass(kind, _SECTIONS)}
+
+
+def _converted(of: type, name: str, value: Any, where: str, *, strict: bool) -> Any:
+    """A value as the field of that name wants it; `strict` False reads numbers and truths from text."""
+    kinds = get_type_hints(of)
     if name not in kinds:
         raise SettingsError(f"{where} is unknown; known: {', '.join(kinds)}")
-    kind = kinds[name]
     try:
-        if kind is bool:
-            if isinstance(value, str):
-                value = {"1": True, "true": True, "0": False, "false": False}[value.lower()]
-            elif not isinstance(value, bool):
-                raise ValueError
-        elif kind is float and not isinstance(value, bool):
-            value = float(value)
-        elif kind is int and not isinstance(value, bool):
-            value = int(value)
-        elif kind is not str or not isinstance(value, str):
-            raise ValueError
-    except (KeyError, ValueError, TypeError):
-        raise SettingsError(f"{where} = {value!r} is not a {kind.__name__}; correct it and run again") from None
-    return replace(target, **{name: value})
+        return msgspec.convert(value, kinds[name], strict=strict)
+    except msgspec.ValidationError:
+        told = kinds[name].__name__
+        raise SettingsError(f"{where} = {value!r} is not a {told}; correct it and run again") from None

@@ -28,15 +28,15 @@ from typing import Any
 import redis
 
 from archzero_lab.jobs.consistency.harness import verify_consistency
-from archzero_lab.postgres.migrations import connect
-from archzero_lab.runs.environment import describe
+from archzero_lab.postgres.connection import connect
+from archzero_lab.run_folders.environment import describe
 from archzero_lab.servers.process import free_port
 from archzero_lab.servers.stack import Stack, exclusive, running_stack
 from archzero_lab.settings import ROOT, load_settings
 from archzero_lab.stats.comparison import compare
 from archzero_lab.systems.arczero.peers import PEERS
 from archzero_lab.systems.arczero.portfolios import choose_portfolio, drop_arms, ensure_base, make_arms
-from archzero_lab.systems.arczero.services import start_service
+from archzero_lab.systems.arczero.services import Serving, start_service
 
 KEYS = 1_000
 PAGES = 50
@@ -115,8 +115,8 @@ def start_targets(stack: Stack, folder: Path, database_url: str, ids: list[str])
     """All services, each with every document in its cache; URLs by name."""
     far = replace(stack, settings=replace(stack.settings, cache=replace(stack.settings.cache, near_bytes=0)))
     targets = {
-        "ours over Redis": start_service(far, "treatment", database_url, cached=True).url,
-        "ours, near cache": start_service(stack, "cache", database_url, cached=True).url,
+        "ours over Redis": start_service(far, Serving("treatment", database_url, cached=True)).url,
+        "ours, near cache": start_service(stack, Serving("cache", database_url, cached=True)).url,
     }
     client = redis.Redis.from_url(stack.redis_url)
     for card_id in ids:

@@ -15,7 +15,7 @@ import zlib
 
 import redis
 
-from archzero_lab.postgres.migrations import connect
+from archzero_lab.postgres.connection import connect
 from archzero_lab.servers.stack import exclusive, running_stack
 from archzero_lab.settings import load_settings
 from archzero_lab.systems.arczero.cards.model import CardFilter

@@ -22,15 +22,15 @@ from typing import Any
 import numpy as np
 
 from archzero_lab.errors import LabError
+from archzero_lab.postgres.connection import Connection, connect
 from archzero_lab.postgres.insights import index_sizes
-from archzero_lab.postgres.migrations import Connection, connect
-from archzero_lab.runs.environment import describe
+from archzero_lab.run_folders.environment import describe
 from archzero_lab.servers.stack import exclusive, running_stack
 from archzero_lab.settings import ROOT, load_settings
 from archzero_lab.stats.estimates import hodges_lehmann, quantile
 from archzero_lab.systems.arczero.cards.catalog import Catalog, read_catalog
 from archzero_lab.systems.arczero.portfolios import ARMS, choose_portfolio, drop_arms, ensure_base, make_arms
-from archzero_lab.systems.arczero.services import index_set_of, start_service
+from archzero_lab.systems.arczero.services import Serving, index_set_of, start_service
 from archzero_lab.systems.driver import Driver
 
 BLOCKS = 8
@@ -271,7 +271,7 @@ def main() -> None:
         base = ensure_base(stack, portfolio, lambda share: None)
         urls = make_arms(stack, base, "bench", lambda name, done, total: print(f"{done}/{total} {name}"), ARMS)
         services = {
-            arm: start_service(stack, f"bench-{arm}", urls[arm], cached=False, index_set=index_set_of(arm))
+            arm: start_service(stack, Serving(f"bench-{arm}", urls[arm], cached=False, index_set=index_set_of(arm)))
             for arm in ARMS
         }
         try:

@@ -21,7 +21,7 @@ from dataclasses import replace
 import redis.asyncio as redis
 
 from archzero_lab.postgres.pool import Database
-from archzero_lab.runs.environment import describe
+from archzero_lab.run_folders.environment import describe
 from archzero_lab.servers.stack import Stack, exclusive, running_stack
 from archzero_lab.settings import ROOT, PoolSettings, load_settings
 from archzero_lab.stats.comparison import compare

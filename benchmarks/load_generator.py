@@ -18,7 +18,7 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-from archzero_lab.runs.environment import describe_machine
+from archzero_lab.run_folders.environment import describe_machine
 from archzero_lab.servers.process import free_port
 from archzero_lab.settings import ROOT
 

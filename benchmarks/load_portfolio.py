@@ -16,8 +16,8 @@ import time
 from pathlib import Path
 from urllib.parse import urlsplit
 
+from archzero_lab.postgres.connection import connect
 from archzero_lab.postgres.databases import create_database, drop_database
-from archzero_lab.postgres.migrations import connect
 from archzero_lab.servers.postgres_server import embedded_programs
 from archzero_lab.servers.stack import Stack, exclusive, running_stack
 from archzero_lab.settings import ROOT, load_settings

@@ -11,7 +11,7 @@ from archzero_lab.progress import Reporter
 from archzero_lab.servers.stack import Stack, bring_up, exclusive, read_state, record_state, take_down
 from archzero_lab.settings import Settings
 from archzero_lab.systems.arczero.portfolios import ARMS, arm_urls, choose_portfolio, ensure_base, make_arms
-from archzero_lab.systems.arczero.services import start_service
+from archzero_lab.systems.arczero.services import Serving, start_service
 
 
 def bring_everything_up(
@@ -41,7 +41,7 @@ def bring_everything_up(
                 make_arms(stack, base, "up", lambda name, done, total: tell(done / total), ARMS)
             with reporter.work("service"):
                 urls = arm_urls(stack, "up")
-                service = start_service(stack, "treatment", urls["treatment"], cached=True, kept=True)
+                service = start_service(stack, Serving("treatment", urls["treatment"], cached=True, kept=True))
                 record_state(
                     service={"url": service.url, "pid": service.record.pid, "namespace": service.namespace,
                              "up_since": time.time(), "cards": base.cards}

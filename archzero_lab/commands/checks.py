@@ -1,16 +1,18 @@
-"""The commands by which the lab checks itself: verify-consistency for the cache, self-check for the measuring."""
+"""The commands by which the lab checks itself: tests, verify-consistency for the cache, self-check for measuring."""
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from typing import Annotated
 
 import typer
 from rich.table import Table
 
-from archzero_lab.settings import load_settings
+from archzero_lab.commands.options import Seed
+from archzero_lab.errors import LabError
+from archzero_lab.settings import IN_CHECKOUT, ROOT, load_settings
 from archzero_lab.terminal import console
-
-Seed = Annotated[int, typer.Option(min=0, help="Same seed, same order of everything.")]
 
 
 def verify(
@@ -25,14 +27,17 @@ def verify(
 
     Exits 1 where an older value was read than had been acknowledged.
     """
+    from archzero_lab.bootstrap.system import system_here
     from archzero_lab.jobs.consistency.harness import verify_consistency
     from archzero_lab.progress import Reporter
     from archzero_lab.servers.stack import exclusive, running_stack
 
-    reporter = Reporter(console)
+    reporter, histories = Reporter(console), system_here().histories
     with exclusive("verify-consistency"), running_stack(load_settings()) as stack:
         with reporter.work("redis") as tell:
-            far = verify_consistency(stack, reads=reads, seed=seed, without=tuple(without or ()), of=of, progress=tell)
+            far = verify_consistency(
+                histories, stack, reads=reads, seed=seed, without=tuple(without or ()), of=of, progress=tell
+            )
         console.print(
             f"{far.verdict.reads:,} reads, {far.verdict.writes:,} writes, {len(far.faults)} faults"
             f" in {far.seconds:.0f} s: {len(far.verdict.violations)} violations",
@@ -43,7 +48,9 @@ def verify(
             console.print(f"  {violation.kind}: {read.through} gave version {read.version}, not {violation.expected}")
         if not without and of is None:
             with reporter.work("near cache") as tell:
-                near = verify_consistency(stack, reads=max(1_000, reads // 5), seed=seed + 1, near=True, progress=tell)
+                near = verify_consistency(
+                    histories, stack, reads=max(1_000, reads // 5), seed=seed + 1, near=True, progress=tell
+                )
             told = ", ".join(f"{window} ms: {share:.5%}" for window, share in near.verdict.nines().items())
             console.print(f"near cache, {near.verdict.reads:,} reads, not staler than {told}", highlight=False)
             if near.verdict.violations:
@@ -60,12 +67,13 @@ def self_check(
 
     Exits 1 where two identical arms came out different or a delay of known size was not found.
     """
+    from archzero_lab.bootstrap.system import system_here
     from archzero_lab.jobs.studies.self_check import run_self_check
     from archzero_lab.progress import Reporter
     from archzero_lab.servers.stack import exclusive, running_stack
 
     with exclusive("self-check"), running_stack(load_settings()) as stack, Reporter(console).work("self-check") as tell:
-        found = run_self_check(stack, blocks=12 if small else 20, seed=seed, progress=tell)
+        found = run_self_check(system_here(), stack, blocks=12 if small else 20, seed=seed, progress=tell)
     same = Table("two identical arms", "ratio", "95 % interval", "found", "margin here", title_justify="left")
     for item in found.same:
         c = item.comparison
@@ -81,3 +89,25 @@ def self_check(
     console.print(delays)
     if not found.trustworthy:
         raise typer.Exit(1)
+
+
+def run_tests(
+    arguments: Annotated[list[str] | None, typer.Argument(help="Handed to pytest.")] = None,
+) -> None:
+    """Run the linters, then pytest on real servers."""
+    if not IN_CHECKOUT:
+        raise LabError("the tests are not part of the package: clone the repository, and run ./lab test there")
+    checks = [
+        [sys.executable, "-m", "ruff", "check", "."],
+        [sys.executable, "-m", "ruff", "format", "--check", "-q", "."],
+        [sys.executable, "-m", "mypy"],
+        ["lint-imports", "--no-cache"],
+    ]
+    if not arguments:
+        for check in checks:
+            if subprocess.run(check, cwd=ROOT).returncode != 0:
+                raise typer.Exit(1)
+    # what measures or times runs alone; the rest in two processes, each with servers of its own
+    parts = [arguments] if arguments else [["-m", "not alone", "-n", "2", "--dist", "loadfile"], ["-m", "alone"]]
+    codes = [subprocess.run([sys.executable, "-m", "pytest", *part], cwd=ROOT).returncode for part in parts]
+    raise typer.Exit(max(codes))

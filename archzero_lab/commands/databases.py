@@ -93,10 +93,10 @@ def analyze(database_url: Annotated[str, typer.Option(help="Default: what `up` s
     Then index use, sizes, sequential scans, slow statements.
     """
     from archzero_lab.postgres.advice import advise
+    from archzero_lab.postgres.connection import connect
     from archzero_lab.postgres.index_catalog import list_indexes
     from archzero_lab.postgres.insights import analyze as run_analysis
     from archzero_lab.postgres.insights import reading
-    from archzero_lab.postgres.migrations import connect
 
     with connect(_migration_url(database_url), autocommit=True) as connection:
         tables = run_analysis(connection)

@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from rich.markup import escape
 
+from archzero_lab.commands.options import InventoryFile, RelationshipsFile, Seed, files_of
 from archzero_lab.errors import SettingsError
 from archzero_lab.jobs.indexes.verdict import READS_PER_WRITE
-from archzero_lab.settings import REPORTS, load_settings
+from archzero_lab.settings import load_settings
 from archzero_lab.terminal import console, relative
 
 if TYPE_CHECKING:
@@ -21,8 +22,8 @@ _STYLE = {"keep": "green", "keep (constraint)": "green", "undecided": "yellow"}
 
 def indexes(
     cards: Annotated[int, typer.Option(min=100, help="Phase 5's migration: on so many cards.")] = 100_000,
-    inventory: Annotated[Path | None, typer.Option(exists=True, dir_okay=False, help="On a real inventory.")] = None,
-    relationships: Annotated[Path | None, typer.Option(exists=True, dir_okay=False, help="Its relationships.")] = None,
+    inventory: InventoryFile = None,
+    relationships: RelationshipsFile = None,
     database_url: Annotated[
         str, typer.Option(envvar="ARCHZERO_SOURCE_URL", help="A database of your own; it is copied, never changed.")
     ] = "",
@@ -44,7 +45,7 @@ def indexes(
         float, typer.Option(min=0, help="An index that pays only above it is too dear.")
     ] = READS_PER_WRITE,
     blocks: Annotated[int, typer.Option(min=6, help="Paired blocks of each measurement.")] = 10,
-    seed: Annotated[int, typer.Option(min=0)] = 1,
+    seed: Seed = 1,
 ) -> None:
     """Judge each index of a migration: keep, drop, subsumed, too dear.
 
@@ -53,14 +54,15 @@ def indexes(
     if in_place:
         _apply_in_place(database_url, migration)
         return
+    from archzero_lab.bootstrap.system import system_here
     from archzero_lab.jobs.indexes.measure import IndexRequest, check_request, measure_indexes
     from archzero_lab.jobs.indexes.page import check
     from archzero_lab.progress import Reporter
     from archzero_lab.servers.stack import exclusive, running_stack
 
     request = IndexRequest(
-        cards, seed, blocks, reads_per_write, database_url, migration, queries, from_pg_stat_statements, inventory,
-        relationships, sample,
+        cards, seed, blocks, reads_per_write, database_url, migration, queries, from_pg_stat_statements,
+        files_of(inventory, relationships), sample,
     )  # fmt: skip
     check_request(request)
     if plans_only and sample:
@@ -69,7 +71,7 @@ def indexes(
         _show_plans(request)
         return
     with exclusive("indexes"), running_stack(load_settings()) as stack:
-        run, found = measure_indexes(stack, request, Reporter(console))
+        run, found = measure_indexes(system_here(), stack, request, Reporter(console))
     wide = max(len(finding.name) for finding in found.findings)
     for finding in found.findings:
         style = _STYLE.get(finding.verdict.value, "bold red")
@@ -86,11 +88,11 @@ def indexes(
     console.print(f"{found.bytes / 1e6:.1f} MB, {found.kept_bytes / 1e6:.1f} MB of it to keep", highlight=False)
     console.print(check(found.as_dict()), style="yellow" if found.slower_without_dropped else "", highlight=False,
                   soft_wrap=True)  # fmt: skip
-    console.print(f"page: {relative(REPORTS / run.id / 'index.html')}", highlight=False, soft_wrap=True)
+    console.print(f"page: {relative(run.path / 'index.html')}", highlight=False, soft_wrap=True)
 
 
 def _apply_in_place(database_url: str, migration: Path | None) -> None:
-    from archzero_lab.postgres.connection_url import connection_parts
+    from archzero_lab.postgres.connection import connection_parts
     from archzero_lab.postgres.in_place import apply_in_place, read_migration
 
     if not database_url or migration is None or not migration.is_file():

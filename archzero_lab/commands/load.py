@@ -13,8 +13,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from rich.table import Table
 
+from archzero_lab.commands.options import InventoryFile, RelationshipsFile, Seed, files_of
 from archzero_lab.errors import SettingsError
-from archzero_lab.settings import REPORTS, load_settings
+from archzero_lab.settings import load_settings
 from archzero_lab.terminal import console, relative
 
 if TYPE_CHECKING:
@@ -51,17 +52,18 @@ def load(
     ] = False,
     worker: Annotated[str, typer.Option(metavar="HOST", help="Be a worker of the master at HOST, nothing else.")] = "",
     cards: Annotated[int, typer.Option(min=100, help="How many cards the arms hold.")] = 20_000,
-    inventory: Annotated[Path | None, typer.Option(exists=True, dir_okay=False)] = None,
-    relationships: Annotated[Path | None, typer.Option(exists=True, dir_okay=False)] = None,
+    inventory: InventoryFile = None,
+    relationships: RelationshipsFile = None,
     as_json: Annotated[Path | None, typer.Option("--json", help="Write the result here; - is the terminal.")] = None,
     i_own_this_host: Annotated[str, typer.Option(metavar="NAME", help="Allow a host that is not this machine.")] = "",
-    seed: Annotated[int, typer.Option(min=0)] = 1,
+    seed: Seed = 1,
 ) -> None:
     """Load a service: open or closed, a shape, its capacity.
 
     Writes a report into reports/, latest-load points at it. A load ends by itself.
     """
-    from archzero_lab.jobs.load.request import LoadRequest, check_log, check_request, check_service
+    from archzero_lab.bootstrap.system import system_here
+    from archzero_lab.jobs.load.request import LoadRequest, check_log, check_request
 
     if worker:
         _be_worker(worker)
@@ -71,16 +73,17 @@ def load(
         arrivals="even" if even else "poisson", workers=workers, target_p99_ms=target_p99_ms, rounds=rounds,
         replay=replay, speed=speed, seed=seed, master=master,
     )  # fmt: skip
-    check_request(request, i_own_this_host)
+    system = system_here()
+    check_request(system, request, i_own_this_host)
     if replay is not None:
         log = check_log(replay)
         left = f"; {log['left_out']:,} writes without a body are left out" if log["left_out"] else ""
         console.print(f"{replay.name}: {log['requests']:,} requests in {log['seconds']:.0f} s{left}", highlight=False)
     if host:
-        check_service(host)
+        system.rows_exist(host)
     if ui and len(request.arms) > 1:
         raise SettingsError("--ui serves one arm: name one --arm")
-    found, page = _run(request, cards, inventory, relationships, port if ui else None)
+    found, page = _run(request, cards, files_of(inventory, relationships), port if ui else None)
     if found is None:
         return
     _print(found)
@@ -108,47 +111,46 @@ def _be_worker(address: str) -> None:
 
 
 def _run(
-    request: LoadRequest, cards: int, inventory: Path | None, relationships: Path | None, ui_port: int | None
+    request: LoadRequest, cards: int, files: dict[str, Path], ui_port: int | None
 ) -> tuple[dict[str, Any] | None, list[Path]]:
-    from archzero_lab.jobs.load.loads import LATEST, Target, run_loads, serve_ui, served_arms
+    from archzero_lab.bootstrap.system import system_here
+    from archzero_lab.jobs.load.loads import Target, run_loads, serve_ui, served_arms
     from archzero_lab.progress import Reporter
     from archzero_lab.reporting.notebooks import NOTEBOOKS, run_notebook
-    from archzero_lab.runs.environment import describe_machine
-    from archzero_lab.runs.folder import RunFolder, new_run
+    from archzero_lab.run_folders.environment import describe_machine
+    from archzero_lab.run_folders.run import LATEST_LOAD, Run
     from archzero_lab.servers.stack import exclusive, registry, running_stack
-    from archzero_lab.systems.arczero.portfolios import choose_portfolio
+    from archzero_lab.systems.system import Rows
 
     reporter = Reporter(console)
     with ExitStack() as closing:
         closing.enter_context(exclusive("load"))
         # what is picked in the web UI is told there: no run of ours comes of it
         folder = Path(closing.enter_context(TemporaryDirectory())) if ui_port is not None else None
-        run = new_run("load") if folder is None else RunFolder("ui", folder)
+        run = Run.new("load") if folder is None else Run(folder)
         if request.host:
             closing.callback(registry().stop_own)
             targets = [Target("host", request.host, {})]
-            described: dict[str, Any] = {"cards": None, **describe_machine()}
+            described: dict[str, Any] = {"size": None}
         else:
-            portfolio = choose_portfolio(cards, request.seed, inventory, relationships)
             stack = closing.enter_context(running_stack(load_settings()))
-            targets = closing.enter_context(
-                served_arms(stack, portfolio, request.arms, run.path, request.seed, reporter)
-            )
-            described = {"cards": cards, "portfolio": portfolio.label, **describe_machine()}
+            rows = Rows(cards, request.seed, files)
+            served = served_arms(system_here(), stack, rows, request.arms, run, reporter)
+            targets = closing.enter_context(served)
+            described = {"size": cards}
         if ui_port is not None:
             console.print(f"Locust: http://127.0.0.1:{ui_port}  live: http://127.0.0.1:{ui_port}/live", highlight=False)
             console.print(f"on {targets[0].host} ({targets[0].arm}); Ctrl-C ends both", highlight=False)
             serve_ui(targets[0], request, run.path, ui_port)
             return None, []
         with reporter.work("locust") as tell:
-            found = run_loads(targets, request, run.path, tell)
-        found |= {"run_id": run.id, **described}
-        run.write_json("loads.json", found)
-        run.publish(LATEST)
+            found = run_loads(targets, request, run, tell)
+        run.loads = found = found | {"run_id": run.path.name, **described, **describe_machine()}
+        run.publish(LATEST_LOAD)
         names = ["07_load", *(["08_capacity"] if request.shape == "capacity" else [])]
         with reporter.work("notebooks"):
             pages = [run_notebook(NOTEBOOKS / f"{name}.ipynb", run.path, {"load": str(run.path)}) for name in names]
-    return found, [REPORTS / run.id / page.html.name for page in pages]
+    return found, [run.path / page.html.name for page in pages]
 
 
 def _as_written(told: Any) -> Any:

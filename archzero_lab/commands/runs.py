@@ -9,25 +9,25 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 from rich.table import Table
 
+from archzero_lab.commands.options import RunName
 from archzero_lab.errors import SettingsError
 from archzero_lab.settings import REPORTS, ROOT, load_settings
 from archzero_lab.terminal import console, relative
 
 if TYPE_CHECKING:
-    from archzero_lab.runs.gate import GateResult
-    from archzero_lab.runs.series import RunData
+    from archzero_lab.run_folders.gate import GateResult
+    from archzero_lab.run_folders.run import Run
 
 _STYLE = {"pass": "green", "equivalent": "green", "improved": "green", "regression": "bold red",
           "regressed": "bold red", "inconclusive": "bold yellow"}  # fmt: skip
 
-RunName = Annotated[str, typer.Argument(help="A run's id, its folder, or latest.")]
-
 
 def compare(before: RunName, after: RunName) -> None:
     """Compare two runs, series by series."""
-    from archzero_lab.runs.series import comparable, compare_runs, read_run, yardstick_ratio
+    from archzero_lab.run_folders.finding import find_run
+    from archzero_lab.run_folders.series import comparable, compare_runs, yardstick_ratio
 
-    one, other = read_run(before), read_run(after)
+    one, other = find_run(before), find_run(after)
     for warning in comparable(one, other):
         console.print(f"not like with like: {warning}", highlight=False)
     table = Table("series", "before", "after", "after / before", "95 % interval", "found", "note")
@@ -60,7 +60,7 @@ def gate(
 
     0 pass, 1 regression, 3 inconclusive, 2 could not run. Also adds to GITHUB_STEP_SUMMARY where that is set.
     """
-    from archzero_lab.runs import gate as gates
+    from archzero_lab.run_folders import gate as gates
 
     found = _gate_builds(build, candidate, tuple(only or ())) if build is not None else _gate_runs(run, against, rules)
     table = Table("what", "result", "measured", title=f"gate: {found.result}", title_justify="left")
@@ -84,25 +84,27 @@ def gate(
 
 
 def _gate_runs(run: str, against: str | None, rules: Path | None) -> GateResult:
-    from archzero_lab.runs import gate as gates
-    from archzero_lab.runs.series import comparable, read_run
+    from archzero_lab.run_folders import gate as gates
+    from archzero_lab.run_folders.finding import find_run
+    from archzero_lab.run_folders.series import comparable
 
     default = ROOT / "archzero.toml"
     chosen = gates.read_rules(rules) if rules is not None else gates.read_rules(default) if default.exists() else []
-    measured = read_run(run)
-    baseline = read_run(against) if against is not None else None
+    measured = find_run(run)
+    baseline = find_run(against) if against is not None else None
     found = gates.run_gate(measured, baseline, chosen, _known_spread(measured))
     found.warnings.extend(comparable(baseline, measured) if baseline is not None else [])
     return found
 
 
 def _gate_builds(build: str, candidate: str, only: tuple[str, ...]) -> GateResult:
+    from archzero_lab.bootstrap.system import system_here
     from archzero_lab.jobs.studies.builds import checkout, compare_builds
-    from archzero_lab.jobs.studies.self_check import margins
     from archzero_lab.progress import Reporter
-    from archzero_lab.runs import gate as gates
+    from archzero_lab.run_folders import gate as gates
+    from archzero_lab.run_folders.margins import margins
     from archzero_lab.servers.stack import exclusive, running_stack
-    from archzero_lab.systems.spec import choose_profile
+    from archzero_lab.systems.profiles import choose_profile
 
     with (
         exclusive("gate"),
@@ -111,8 +113,9 @@ def _gate_builds(build: str, candidate: str, only: tuple[str, ...]) -> GateResul
         running_stack(load_settings()) as stack,
         Reporter(console).work("builds") as tell,
     ):
-        profile = choose_profile("smoke", None)
-        rows = compare_builds(stack, baseline, judged, profile, only=only, progress=tell)
+        system = system_here()
+        profile = choose_profile(system.profiles, "smoke", None)
+        rows = compare_builds(system, stack, baseline, judged, profile, only=only, progress=tell)
     outcomes = []
     for row in rows:
         c = row.comparison
@@ -123,14 +126,16 @@ def _gate_builds(build: str, candidate: str, only: tuple[str, ...]) -> GateResul
     return gates.GateResult(candidate, build, outcomes, [])
 
 
-def _known_spread(run: RunData) -> dict[tuple[str, str, str], float]:
+def _known_spread(run: Run) -> dict[tuple[str, str, str], float]:
     """What the history tells of this machine at this size; nothing before there is one."""
-    from archzero_lab.runs import history as histories
+    from archzero_lab.run_folders import history as histories
 
     if not histories.FILE.exists():
         return {}
     machine = run.summary.get("environment", {}).get("machine", "")
-    return histories.spread_between_runs(histories.read(), machine, run.summary.get("cards", 0))
+    return histories.spread_between_runs(
+        histories.read(), machine, run.summary.get("size", run.summary.get("cards", 0))
+    )
 
 
 def history(
@@ -141,14 +146,15 @@ def history(
     Writes reports/history.html. Machines are kept apart.
     """
     from archzero_lab.reporting.course_figures import over_time
-    from archzero_lab.runs import history as histories
+    from archzero_lab.reporting.history_page import history_page
+    from archzero_lab.run_folders import history as histories
 
     rows = histories.read()
     points = histories.change_points(rows, metric)
     shown = rows[rows["metric"] == metric]
     figures = [over_time(group, str(claim), points) for claim, group in shown.groupby("claim")]
     path = REPORTS / "history.html"
-    path.write_text(histories.page([figure._repr_html_() for figure in figures], points))
+    path.write_text(history_page([figure._repr_html_() for figure in figures], points))
     table = Table("claim", "machine", "runs", "newest ratio", "95 % interval", "newest run")
     ratios = shown[shown["arm"] == histories.RATIO]
     for (claim, machine), group in ratios.groupby(["claim", "machine"]):
@@ -172,20 +178,21 @@ def sweep(
 
     Distance is a delay put into the connection, as a network would. Writes sweep.html into a run's folder.
     """
+    from archzero_lab.bootstrap.system import system_here
     from archzero_lab.jobs.studies.sweep import holds_from, run_sweep
     from archzero_lab.progress import Reporter
     from archzero_lab.reporting.course_figures import sweep_lines, sweep_map
     from archzero_lab.reporting.plain_page import plain_page
-    from archzero_lab.runs.folder import new_run
+    from archzero_lab.run_folders.run import Run
     from archzero_lab.servers.stack import exclusive, running_stack
 
     sizes = [int(value) for value in _numbers(cards, "--cards", 100)]
     far = _numbers(database_distance_ms, "--database-distance-ms", 0)
     near = _numbers(redis_distance_ms, "--redis-distance-ms", 0)
     with exclusive("sweep"), running_stack(load_settings()) as stack, Reporter(console).work("sweep") as tell:
-        cells = run_sweep(stack, sizes, far, near, only=tuple(only or ()), seed=seed, progress=tell)
-    run = new_run("sweep")
-    cells.to_parquet(run.path / "sweep.parquet", index=False)
+        cells = run_sweep(system_here(), stack, sizes, far, near, only=tuple(only or ()), seed=seed, progress=tell)
+    run = Run.new("sweep")
+    run.keep_sweep(cells)
     body = ""
     for claim, group in cells.groupby("claim", sort=False):
         title = str(group["title"].iloc[0])
@@ -193,8 +200,8 @@ def sweep(
         console.print(f"{title} holds {holds}", highlight=False)
         pictures = (sweep_lines(group, title), sweep_map(group, f"{title}: where it holds"))
         body += f"<h2>{title}</h2><p>Holds {holds}.</p>" + "".join(picture._repr_html_() for picture in pictures)
-    (run.path / "sweep.html").write_text(plain_page("Where phase 5's claims hold", body))
-    console.print(f"drawn: {relative(run.path / 'sweep.html')}", highlight=False, soft_wrap=True)
+    page = run.write_page(plain_page("Where phase 5's claims hold", body), "sweep.html")
+    console.print(f"drawn: {relative(page)}", highlight=False, soft_wrap=True)
 
 
 def _numbers(text: str, option: str, least: float) -> list[float]:

@@ -35,7 +35,8 @@ class ClaimResult:
     `after_low` and `after_high` bound `after`. `p` is of the signed-rank test that the value lies just at the claim
     (None where it was counted), `p_adjusted` after Holm over the report. `course` is there where blocks were added
     until it was decided: then the interval is its confidence sequence, which may be looked at after every block.
-    `beside` is what a third arm came to, which the verdict does not regard.
+    `beside` is what a third arm came to, which the verdict does not regard. `counted` says that there is no interval:
+    the value was counted, not sampled.
     """
 
     claim: Claim
@@ -58,6 +59,7 @@ class ClaimResult:
     p_adjusted: float | None = None
     course: Course | None = None
     beside: Beside | None = None
+    counted: bool = False
 
     def as_dict(self) -> dict[str, Any]:
         """The claim's entry in summary.json; numbers that do not exist (an unbounded interval) are null."""
@@ -89,6 +91,7 @@ class ClaimResult:
                 "detectable": _finite(self.detectable),
                 "p": self.p,
                 "p_adjusted": self.p_adjusted,
+                "counted": self.counted,
             },
             "course": None
             if self.course is None

@@ -5,12 +5,11 @@ from __future__ import annotations
 import statistics
 from collections.abc import Collection
 from dataclasses import asdict, dataclass, field, fields
-from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
-from archzero_lab.systems.spec import Counters
+from archzero_lab.systems.arms import Counters
 
 
 @dataclass(frozen=True)
@@ -75,19 +74,9 @@ class Measurements:
             times.setdefault(sample.arm, []).append(sample.service_time_s)
         return {arm: statistics.median(values) * 1000 for arm, values in times.items()}
 
-    def save(self, folder: Path) -> None:
-        """Write samples.parquet and slots.parquet, each in one step."""
-        for name, frame in (("samples", self.samples_frame()), ("slots", self.slots_frame())):
-            partial = folder / f".{name}.part"
-            frame.to_parquet(partial, index=False)
-            partial.replace(folder / f"{name}.parquet")
-
     @classmethod
-    def read(cls, folder: Path, claims: Collection[str]) -> Measurements:
-        """What a run has measured of these claims so far; nothing where it has not begun."""
-        if not claims or not (folder / "samples.parquet").exists():
-            return cls()
-        samples, slots = (pd.read_parquet(folder / f"{name}.parquet") for name in ("samples", "slots"))
+    def of_frames(cls, samples: pd.DataFrame, slots: pd.DataFrame, claims: Collection[str]) -> Measurements:
+        """What frames hold of some claims: a run that was interrupted goes on."""
         counted = [part.name for part in fields(Counters)]
         found = cls([Sample(**row) for row in _rows(samples, claims)])
         for row in _rows(slots, claims):

@@ -12,8 +12,8 @@ import numpy as np
 import pandas as pd
 
 from archzero_lab.errors import LabError, MeasurementError, unknown_name
-from archzero_lab.experiments.analysis import STEAL_LIMIT
 from archzero_lab.experiments.metrics import QUANTILES
+from archzero_lab.experiments.noise import STEAL_LIMIT
 from archzero_lab.experiments.runner import cpu_ticks, steal_share
 from archzero_lab.experiments.schedule import schedule
 from archzero_lab.stats.comparison import Comparison, compare

@@ -11,15 +11,15 @@ from pathlib import Path
 from archzero_lab.experiments.claims import Claim
 from archzero_lab.experiments.measurements import Measurements, Sample, SlotRecord
 from archzero_lab.experiments.schedule import schedule
-from archzero_lab.systems.arczero.cards.catalog import Catalog
-from archzero_lab.systems.arczero.traffic import slot_operations
-from archzero_lab.systems.spec import Arm, SlotSize
+from archzero_lab.systems.arms import Arm
+from archzero_lab.systems.operations import SlotOperations
+from archzero_lab.systems.profiles import SlotSize
 
 
 def run_claim(
     claim: Claim,
     arms: Mapping[str, Arm],
-    catalog: Catalog,
+    operations_of: Callable[..., SlotOperations],
     size: SlotSize,
     blocks: int,
     seed: int,
@@ -30,6 +30,8 @@ def run_claim(
 ) -> None:
     """Measure one claim over `blocks` paired blocks, adding to `into`. `progress` is called after each slot.
 
+    `operations_of` is systems.system.Prepared.operations: what a block asks, the same for each of its arms.
+
     `yardstick` gives the ms that the same little work takes, measured before and after each slot. Blocks before `first`
     have been measured already: a run goes on where it was, with the blocks that it would have had anyway.
 
@@ -39,8 +41,8 @@ def run_claim(
         if slot.block < first:
             continue
         arm = arms[slot.arm]
-        operations = slot_operations(
-            claim.operations, catalog, distinct=size.distinct, requests=size.requests, seed=seed, block=slot.block,
+        operations = operations_of(
+            claim.operations, distinct=size.distinct, requests=size.requests, seed=seed, block=slot.block,
             paths=claim.paths,
         )  # fmt: skip
         arm.reset()

@@ -13,7 +13,7 @@ import psycopg
 from archzero_lab.errors import DatabaseError, MeasurementError, SettingsError, mask_secrets
 from archzero_lab.experiments.own import OwnArm
 from archzero_lab.jupyter.stack import database_of
-from archzero_lab.postgres.migrations import connect
+from archzero_lab.postgres.connection import connect
 from archzero_lab.postgres.plans import explain
 from archzero_lab.systems.driver import Driver
 
@@ -69,7 +69,7 @@ def _statement(name: str, given: Statement) -> OwnArm:
         connection.execute("SET statement_timeout = '60s'")
         for setting, value in given.settings.items():
             connection.execute("SELECT set_config(%s, %s, false)", [setting, value])
-        plan = explain(connection, text, cast("dict[str, Any]", given.params))
+        plan = explain(connection, text, given.params)
     except psycopg.Error as error:
         connection.close()
         raise DatabaseError(f"{name}: {error.diag.message_primary or error}") from None

@@ -6,13 +6,13 @@ from dataclasses import dataclass
 
 import pandas as pd
 
+from archzero_lab.bootstrap.system import system_here
+from archzero_lab.jobs.consistency.check import Verdict
 from archzero_lab.jobs.consistency.harness import verify_consistency
 from archzero_lab.jobs.studies.degradation import Degradation, measure_degradation
 from archzero_lab.reporting import course_figures, figures
 from archzero_lab.servers.stack import running_stack
 from archzero_lab.settings import load_settings
-from archzero_lab.systems.arczero.peers import PEERS
-from archzero_lab.systems.histories import Verdict
 
 OURS = "archzero-lab"
 NEAR = "archzero-lab, near cache"
@@ -53,11 +53,12 @@ def staleness(reads: int = 50_000, peers: bool = True, seed: int = 1) -> Stalene
         lab.staleness(reads=50_000).table()
     """
     verdicts: dict[str, Verdict] = {}
+    histories = system_here().histories
     with running_stack(load_settings()) as stack:
-        verdicts[OURS] = verify_consistency(stack, reads=reads, seed=seed).verdict
-        verdicts[NEAR] = verify_consistency(stack, reads=reads, seed=seed, near=True).verdict
-        for name in PEERS if peers else ():
-            verdicts[name] = verify_consistency(stack, reads=reads, seed=seed, of=name).verdict
+        verdicts[OURS] = verify_consistency(histories, stack, reads=reads, seed=seed).verdict
+        verdicts[NEAR] = verify_consistency(histories, stack, reads=reads, seed=seed, near=True).verdict
+        for name in histories.libraries if peers else ():
+            verdicts[name] = verify_consistency(histories, stack, reads=reads, seed=seed, of=name).verdict
     return Staleness(verdicts)
 
 
@@ -94,4 +95,4 @@ def degradation(phase_s: float = 4.0) -> TimeLine:
         lab.degradation().figure()
     """
     with running_stack(load_settings()) as stack:
-        return TimeLine(measure_degradation(stack, phase_s=phase_s))
+        return TimeLine(measure_degradation(system_here(), stack, phase_s=phase_s))

@@ -13,7 +13,7 @@ from archzero_lab.jupyter.stack import sql, stack
 from archzero_lab.servers.stack import read_state
 from archzero_lab.systems.arczero.cache.contents import Contents, read_contents
 from archzero_lab.systems.arczero.cards.model import CardFilter
-from archzero_lab.systems.checks import call
+from archzero_lab.systems.http import call
 
 _DEFAULT = CardFilter()
 

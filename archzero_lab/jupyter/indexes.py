@@ -2,20 +2,19 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import pandas as pd
-from rich.console import Console
 
-from archzero_lab.errors import LabError
+from archzero_lab.bootstrap.system import system_here
 from archzero_lab.jobs.indexes import page as index_report
-from archzero_lab.jobs.indexes.measure import FILE, LATEST, IndexRequest, measure_indexes
+from archzero_lab.jobs.indexes.measure import IndexRequest, measure_indexes
 from archzero_lab.jupyter.run import Words
-from archzero_lab.progress import Reporter
+from archzero_lab.progress import QUIET
 from archzero_lab.reporting.figures import Picture
+from archzero_lab.run_folders.finding import find_run
+from archzero_lab.run_folders.run import INDEX_EXPERIMENT, LATEST_INDEXES, Run
 from archzero_lab.servers.stack import exclusive, running_stack
 from archzero_lab.settings import REPORTS, load_settings
 
@@ -34,11 +33,11 @@ class WholeFrame:
 
 
 class Indexes:
-    """One index experiment. `Indexes(path)` wants its run's folder."""
+    """One index experiment, of its run."""
 
-    def __init__(self, path: Path) -> None:
-        self.path = path
-        self.told: dict[str, Any] = json.loads((path / FILE).read_text())
+    def __init__(self, run: Run) -> None:
+        self.path = run.path
+        self.told: dict[str, Any] = run.index_experiment
 
     def __repr__(self) -> str:
         return f"indexes: {self.told['about']}, {len(self.told['findings'])} judged"
@@ -54,19 +53,19 @@ class Indexes:
         return Words(said, f"{text}. {index_report.check(told)}")
 
     def verdicts(self) -> WholeFrame:
-        """A row an index: what to do with it and why; see reporting.index_report.verdicts."""
+        """A row an index: what to do with it and why; see jobs.indexes.page.verdicts."""
         return WholeFrame(index_report.verdicts(self.told))
 
     def costs(self) -> WholeFrame:
-        """A row an index: what it adds to an insert; see reporting.index_report.costs."""
+        """A row an index: what it adds to an insert; see jobs.indexes.page.costs."""
         return WholeFrame(index_report.costs(self.told))
 
     def updates(self) -> WholeFrame:
-        """A row an index: what it adds to an update, HOT ones lost; see reporting.index_report.updates."""
+        """A row an index: what it adds to an update, HOT ones lost; see jobs.indexes.page.updates."""
         return WholeFrame(index_report.updates(self.told))
 
     def writes(self) -> WholeFrame:
-        """A row a write, inserts and updates: rows/s with all indexes, none, those kept; see index_report.writes."""
+        """A row a write, inserts and updates: rows/s with all indexes, none, those kept; see page.writes."""
         return WholeFrame(index_report.writes(self.told))
 
     def statements(self) -> pd.DataFrame:
@@ -74,7 +73,7 @@ class Indexes:
         return index_report.statements(self.told)
 
     def plans(self) -> WholeFrame:
-        """A row a statement: how it is read with and without them, its generic plan; see index_report.plans."""
+        """A row a statement: how it is read with and without them, its generic plan; see jobs.indexes.page.plans."""
         return WholeFrame(index_report.plans(self.told))
 
     def losses(self) -> pd.DataFrame:
@@ -102,11 +101,8 @@ def indexes(run: str = "", *, cards: int = 20_000, blocks: int = 6) -> Indexes:
     lab.indexes().verdicts().frame
     Raises LabError where there is no run of that name.
     """
-    path = (Path(run) if "/" in run else REPORTS / run) if run else REPORTS / LATEST
-    if (path / FILE).exists():
-        return Indexes(path.resolve())
-    if run:
-        raise LabError(f"no index experiment '{run}'; ./lab indexes makes one, {LATEST} is the newest")
+    if run or (REPORTS / LATEST_INDEXES).exists():
+        return Indexes(find_run(run or LATEST_INDEXES, holds=INDEX_EXPERIMENT))
     with exclusive("indexes"), running_stack(load_settings()) as stack:
-        made, _ = measure_indexes(stack, IndexRequest(cards=cards, blocks=blocks), Reporter(Console(quiet=True)))
-    return Indexes(made.path)
+        made, _ = measure_indexes(system_here(), stack, IndexRequest(cards, blocks=blocks), QUIET)
+    return Indexes(made)

@@ -2,27 +2,24 @@
 
 from __future__ import annotations
 
-import json
-from functools import cached_property
-from pathlib import Path
 from typing import Any
 
 import pandas as pd
-from rich.console import Console
 
-from archzero_lab.errors import LabError, unknown_name
-from archzero_lab.jobs.load.loads import LATEST, run_loads, served_arms
+from archzero_lab.bootstrap.system import system_here
+from archzero_lab.errors import unknown_name
+from archzero_lab.jobs.load.loads import run_loads, served_arms
 from archzero_lab.jobs.load.request import LoadRequest, check_request
-from archzero_lab.jobs.load.result import newest_load
 from archzero_lab.jupyter.run import Words
-from archzero_lab.progress import Reporter
+from archzero_lab.progress import QUIET
 from archzero_lab.reporting import figures, load_figures
 from archzero_lab.reporting.figures import Picture
-from archzero_lab.runs.environment import describe_machine
-from archzero_lab.runs.folder import new_run
+from archzero_lab.run_folders.environment import describe_machine
+from archzero_lab.run_folders.finding import find_run, newest_load
+from archzero_lab.run_folders.run import LATEST_LOAD, LOADS, Run
 from archzero_lab.servers.stack import running_stack
-from archzero_lab.settings import REPORTS, load_settings
-from archzero_lab.systems.arczero.portfolios import choose_portfolio
+from archzero_lab.settings import load_settings
+from archzero_lab.systems.system import Rows
 
 _REASONS = 3
 """So many of an arm's reservations are told; then how many more there are."""
@@ -31,11 +28,12 @@ _CARDS = 20_000
 
 
 class Load:
-    """One load's results. `Load(path)` wants the run's folder."""
+    """One load's results, of its run."""
 
-    def __init__(self, path: Path) -> None:
-        self.path = path
-        self.told: dict[str, Any] = json.loads((path / "loads.json").read_text())
+    def __init__(self, run: Run) -> None:
+        self.path = run.path
+        self.told: dict[str, Any] = run.loads
+        self._run = run
 
     def __repr__(self) -> str:
         request = self.told["request"]
@@ -47,20 +45,20 @@ class Load:
         """The arms that were loaded."""
         return [entry["arm"] for entry in self.told["arms"]]
 
-    @cached_property
+    @property
     def seconds(self) -> pd.DataFrame:
         """A row a second and arm: offered, done, failed, dropped, response and service times, hit rate, statements."""
-        return pd.read_parquet(self.path / "load_seconds.parquet")
+        return self._run.load_seconds
 
-    @cached_property
+    @property
     def resources(self) -> pd.DataFrame:
         """A row a second and process: at, process, cpu_percent of one core, rss_bytes, arm, round."""
-        return pd.read_parquet(self.path / "load_resources.parquet")
+        return self._run.load_resources
 
-    @cached_property
+    @property
     def trials(self) -> pd.DataFrame:
         """A row a trial of a capacity; round 0 is the first search, which the capacity is not made of."""
-        return pd.read_parquet(self.path / "trials.parquet")
+        return self._run.load_trials
 
     def table(self) -> pd.DataFrame:
         """A row an arm: rates, failures, response and service times in ms, lateness of the generator, valid."""
@@ -149,10 +147,7 @@ def load(name: str = "", *, shape: str = "constant") -> Load:
     Raises LabError where there is no load of that name.
     """
     if name:
-        path = Path(name) if "/" in name else REPORTS / name
-        if not (path / "loads.json").exists():
-            raise LabError(f"no load '{name}'; ./lab load makes one, {LATEST} is the newest")
-        return Load(path)
+        return Load(find_run(name, holds=LOADS))
     newest = newest_load(capacity=shape == "capacity")
     return Load(newest) if newest is not None else _measure(shape)
 
@@ -162,17 +157,17 @@ def _measure(shape: str) -> Load:
         request = LoadRequest(arms=("indexes", "treatment"), shape=shape, target_p99_ms=200.0, rounds=0)
     else:
         request = LoadRequest(shape=shape, rate_per_s=100.0, duration_s=10.0, warm_up_s=2.0)
-    check_request(request)
-    run = new_run("load")
-    portfolio = choose_portfolio(_CARDS, 1, None, None)
+    system = system_here()
+    check_request(system, request)
+    run = Run.new("load")
     with (
         running_stack(load_settings()) as stack,
-        served_arms(stack, portfolio, request.arms, run.path, 1, Reporter(Console(quiet=True))) as targets,
+        served_arms(system, stack, Rows(_CARDS), request.arms, run, QUIET) as targets,
     ):
-        found = run_loads(targets, request, run.path)
-    run.write_json("loads.json", found | {"run_id": run.id, "cards": _CARDS, **describe_machine()})
-    run.publish(LATEST)
-    return Load(run.path)
+        found = run_loads(targets, request, run)
+    run.loads = found | {"run_id": run.path.name, "size": _CARDS, **describe_machine()}
+    run.publish(LATEST_LOAD)
+    return Load(run)
 
 
 def _ms(seconds: float | None) -> float | None:

@@ -7,13 +7,13 @@ from dataclasses import dataclass
 import pandas as pd
 
 from archzero_lab.jupyter.run import Words
-from archzero_lab.postgres.migrations import connect
+from archzero_lab.progress import QUIET
 from archzero_lab.reporting.figures import Picture, statements_by_size
 from archzero_lab.servers.stack import exclusive, running_stack
 from archzero_lab.settings import load_settings
-from archzero_lab.systems.arczero.cards.catalog import read_catalog
 from archzero_lab.systems.arczero.checks.statements_by_items import grows, statements_by_items
-from archzero_lab.systems.arczero.portfolios import choose_portfolio, drop_arms, ensure_base, make_arms
+from archzero_lab.systems.arczero.system import ArcZero
+from archzero_lab.systems.system import Rows
 
 
 @dataclass(frozen=True)
@@ -48,12 +48,9 @@ def n_plus_one(cards: int = 20_000) -> StatementCounts:
 
     lab.n_plus_one().table()
     """
-    with exclusive("n_plus_one"), running_stack(load_settings()) as stack:
-        base = ensure_base(stack, choose_portfolio(cards, 1, None, None), lambda share: None)
-        try:
-            urls = make_arms(stack, base, "count", lambda name, done, total: None)
-            with connect(urls["treatment"]) as connection:
-                ids = read_catalog(connection, 1).ids
-            return StatementCounts(statements_by_items(stack, urls["treatment"], ids))
-        finally:
-            drop_arms(stack, "count")
+    with (
+        exclusive("n_plus_one"),
+        running_stack(load_settings()) as stack,
+        ArcZero().prepare(stack, Rows(cards), "count", ["treatment"], QUIET) as prepared,
+    ):
+        return StatementCounts(statements_by_items(stack, prepared.urls["treatment"], prepared.catalog.ids))

@@ -3,24 +3,18 @@
 from __future__ import annotations
 
 import time
-import urllib.request
 from dataclasses import dataclass, field
 
 import psycopg
-from prometheus_client.parser import text_string_to_metric_families
 
+from archzero_lab.bootstrap.system import system_here
 from archzero_lab.errors import LabError
-from archzero_lab.postgres.migrations import connect
+from archzero_lab.postgres.connection import connect
 from archzero_lab.servers.stack import kept_stack, status
 from archzero_lab.settings import load_settings
 from archzero_lab.systems.arczero.portfolios import arm_urls
-from archzero_lab.systems.checks import call
+from archzero_lab.systems.http import call, metrics
 
-_POOL = {
-    "held_s": "archzero_pool_held_seconds_sum",
-    "wait_s": "archzero_pool_acquire_wait_seconds_sum",
-    "waits": "archzero_pool_acquire_wait_seconds_count",
-}
 _DATABASE = """
 SELECT sum(xact_commit + xact_rollback)::bigint, sum(blks_hit)::bigint, sum(blks_read)::bigint,
     sum(tup_returned)::bigint,
@@ -64,7 +58,7 @@ class Pulse:
             return None
         try:
             now = self._counters(self._connection)
-        except (psycopg.Error, OSError, ValueError):
+        except (psycopg.Error, OSError, ValueError, LabError):
             self.close()
             return None
         before, self._before = self._before, now
@@ -81,7 +75,7 @@ class Pulse:
             "active backends": now["active"],
             "hit rate": round(gone["hits"] / asked, 3) if asked > 0 else None,
             "pool: connections held": round(gone.get("held_s", 0.0) / seconds, 2),
-            "pool: wait ms": round(1000 * gone["wait_s"] / waits, 2) if waits > 0 else None,
+            "pool: wait ms": round(1000 * gone["waited_s"] / waits, 2) if waits > 0 else None,
         }
         self.rows.append(row)
         return row
@@ -103,7 +97,5 @@ class Pulse:
         return counted | (self._pool() if self._service else {})
 
     def _pool(self) -> dict[str, float]:
-        with urllib.request.urlopen(self._service + "/metrics", timeout=5) as answer:
-            text = answer.read().decode()
-        samples = {s.name: s.value for family in text_string_to_metric_families(text) for s in family.samples}
-        return {short: samples[name] for short, name in _POOL.items() if name in samples}
+        told = metrics(self._service)
+        return {short: told[name] for short, name in system_here().pool_metrics.items() if name in told}

@@ -5,7 +5,6 @@ from __future__ import annotations
 import html
 import json
 import math
-import os
 import subprocess
 import sys
 import threading
@@ -16,17 +15,18 @@ from typing import Any
 
 import pandas as pd
 
+from archzero_lab.bootstrap.system import system_here
 from archzero_lab.errors import LabError
-from archzero_lab.experiments.chosen_claims import chosen_claims
+from archzero_lab.experiments.claim_files import choose_claims
 from archzero_lab.jupyter.narrowing import narrowing
 from archzero_lab.jupyter.run import Run, load_run
-from archzero_lab.runs.folder import unfinished_run
+from archzero_lab.run_folders.finding import unfinished_run
 from archzero_lab.settings import ROOT
 from archzero_lab.stats.comparison import Comparison, compare
-from archzero_lab.systems.spec import choose_profile
+from archzero_lab.systems.profiles import choose_profile
 
-_SHARES = {"servers": 0.02, "load": 0.05, "migrate": 0.1, "measure": 0.5, "locust": 0.13, "notebooks": 0.18,
-           "report": 0.02}  # fmt: skip
+_SHARES = {"servers": 0.02, "load": 0.05, "migrate": 0.1, "measure": 0.47, "locust": 0.13, "plans": 0.03,
+           "notebooks": 0.18, "report": 0.02}  # fmt: skip
 """About what each stage takes of a report's time, for the bar."""
 _LOOK_S = 0.1
 
@@ -38,7 +38,7 @@ class Report:
     """
 
     def __init__(self, arguments: Sequence[str], only: Sequence[str], blocks: int) -> None:
-        self._claims = {claim.id: claim for claim in chosen_claims(tuple(only)) if claim.timed}
+        self._claims = {claim.id: claim for claim in choose_claims(system_here(), only) if claim.timed}
         self._blocks = blocks
         self._began = time.monotonic()
         self._stage, self._share = "servers", 0.0
@@ -49,10 +49,9 @@ class Report:
         self._stopping = False
         # of its own session: an interrupt of the kernel is not one of the report
         self._process = subprocess.Popen(
-            [sys.executable, "-m", "archzero_lab", "report", "--progress", "json", *arguments],
+            [sys.executable, "-P", "-m", "archzero_lab", "report", "--progress", "json", *arguments],
             stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=ROOT,
             start_new_session=True,
-            env={**os.environ, "PYTHONPATH": os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")])},
         )  # fmt: skip
         self._threads = [
             threading.Thread(target=self._follow, daemon=True, name="archzero-lab report"),
@@ -198,9 +197,9 @@ def report(
     """
     if resume:
         asked = unfinished_run(resume).done["request"]
-        profile, cards, only = asked["profile"], asked["cards"], asked["only"]
-    blocks = choose_profile(profile, cards).blocks
-    chosen_claims(tuple(only))
+        profile, cards, only = asked["profile"], asked["size"], asked["only"]
+    blocks = choose_profile(system_here().profiles, profile, cards).blocks
+    choose_claims(system_here(), only)
     arguments = ["--resume", resume] if resume else ["--profile", profile, "--seed", str(seed)]
     if not resume:
         arguments += [word for claim in only for word in ("--only", claim)]

@@ -3,20 +3,19 @@
 from __future__ import annotations
 
 import html
-import json
 from dataclasses import dataclass
-from functools import cached_property
-from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
-from archzero_lab.errors import LabError, unknown_name
-from archzero_lab.experiments.claims import load_claims
+from archzero_lab.bootstrap.system import system_here
+from archzero_lab.errors import unknown_name
+from archzero_lab.experiments.claim_files import load_claims
 from archzero_lab.experiments.metrics import by_block
 from archzero_lab.jupyter.plans import ShownDiff, plan_diff, plan_from
 from archzero_lab.reporting import figures
-from archzero_lab.settings import REPORTS
+from archzero_lab.run_folders.finding import all_runs, find_run
+from archzero_lab.run_folders.run import Run as RunFolder
 
 
 @dataclass(frozen=True)
@@ -35,48 +34,18 @@ class Words:
         return "; ".join([f"{self.head}: {self.text}", *self.warnings])
 
 
-class Run:
-    """One run's results. `Run(path)` wants the run's folder."""
-
-    def __init__(self, path: Path) -> None:
-        self.path = path
-        self.summary: dict[str, Any] = json.loads((path / "summary.json").read_text())
+class Run(RunFolder):
+    """One run's results with their figures. `Run(path)` wants the run's folder."""
 
     def __repr__(self) -> str:
         s = self.summary
-        return f"run {s['run_id']}: {s['cards']:,} cards, profile {s['profile']}, {len(s['claims'])} claims"
+        size = s.get("size", s.get("cards"))
+        return f"run {self.id}: {size:,} rows, profile {s['profile']}, {len(s['claims'])} claims"
 
-    @cached_property
-    def samples(self) -> pd.DataFrame:
-        """A row a timed request: claim, block, order, arm, variant, service_time_s, bytes."""
-        return pd.read_parquet(self.path / "samples.parquet")
-
-    @cached_property
-    def slots(self) -> pd.DataFrame:
-        """A row a slot: its counters of cache and PostgreSQL, load and steal of the machine."""
-        return pd.read_parquet(self.path / "slots.parquet")
-
-    @cached_property
-    def load(self) -> pd.DataFrame:
-        """A row a request of the Locust mix: block, arm, name, response_ms, ok."""
-        return pd.read_parquet(self.path / "load.parquet")
-
-    @cached_property
-    def load_slots(self) -> pd.DataFrame:
-        """A row a slot of the Locust mix: hits and misses in all and by kind, Redis memory and keys."""
-        return pd.read_parquet(self.path / "load_slots.parquet")
-
-    @cached_property
-    def plans(self) -> list[dict[str, Any]]:
-        """Plans of the workload's statements on both databases, the raw JSON of EXPLAIN among them."""
-        found: list[dict[str, Any]] = json.loads((self.path / "plans.json").read_text())
-        return found
-
-    @cached_property
-    def indexes(self) -> pd.DataFrame:
+    @property
+    def index_frame(self) -> pd.DataFrame:
         """Every index: arm, table, name, mb, scans, constraint."""
-        found = json.loads((self.path / "indexes.json").read_text())
-        frame = pd.DataFrame([{"arm": arm, **index} for arm, rows in found.items() for index in rows])
+        frame = pd.DataFrame([{"arm": arm, **index} for arm, rows in self.indexes.items() for index in rows])
         frame["mb"] = frame.pop("bytes") / 1e6
         return frame
 
@@ -159,7 +128,7 @@ class Run:
 
     def curves(self, claim_id: str) -> figures.Picture:
         """Percentile curves of a claim's arms."""
-        return figures.percentile_curves(self._of(claim_id), self.claim(claim_id)["title"])
+        return figures.percentile_curves(self._of(claim_id), self.claim(claim_id)["title"], self._names)
 
     def blocks(self, claim_id: str) -> figures.Picture:
         """The paired blocks behind a claim's verdict."""
@@ -167,11 +136,12 @@ class Run:
         slots = self.slots[self.slots["claim"] == claim_id]
         table = by_block(claim["metric"], claim.get("over_ms"), self._of(claim_id), slots)
         what = f"{claim['metric'].replace('_', ' ')}, {claim['unit']}"
-        return figures.paired_blocks(table, f"{claim['title']}: block by block", what, claim["claimed"]["after"])
+        return figures.paired_blocks(table, f"{claim['title']}: block by block", what, claim["claimed"]["after"],
+                                     self._names)  # fmt: skip
 
     def variants(self, claim_id: str) -> figures.Picture:
         """Medians by variant of a claim's requests."""
-        return figures.by_variant(self._of(claim_id), self.claim(claim_id)["title"])
+        return figures.by_variant(self._of(claim_id), self.claim(claim_id)["title"], self._names)
 
     def improvements(self) -> figures.Picture:
         """Every latency claim: what was claimed and what was measured, with its interval."""
@@ -179,7 +149,8 @@ class Run:
 
     def index_sizes(self) -> figures.Picture:
         """Sizes of phase 5's indexes."""
-        frame = self.indexes[(self.indexes["arm"] == "treatment") & ~self.indexes["constraint"]]
+        indexes = self.index_frame
+        frame = indexes[(indexes["arm"] == "treatment") & ~indexes["constraint"]]
         return figures.index_bars(frame, "Phase 5's indexes")
 
     def hit_rate(self) -> figures.Picture:
@@ -210,6 +181,11 @@ class Run:
         frame = pd.DataFrame({"p50_ms": grouped.median(), "p95_ms": grouped.quantile(0.95), "requests": grouped.size()})
         return pd.DataFrame(frame.unstack("arm")).round(2)
 
+    @property
+    def _names(self) -> dict[str, str]:
+        """What the arms are called; of a run before 0.2 that is not known."""
+        return {name: str(arm["label"]) for name, arm in self.summary.get("arms", {}).items()}
+
     def _load_treatment(self) -> pd.DataFrame:
         slots = self.load_slots
         return slots[slots["arm"] == "treatment"].sort_values("block")
@@ -221,35 +197,28 @@ class Run:
 
 def load_run(run: str = "latest") -> Run:
     """A run by its id, its folder, or "latest". Raises LabError where there is none."""
-    path = Path(run) if "/" in run else REPORTS / run
-    if not (path / "summary.json").exists():
-        known = sorted(found.parent.name for found in REPORTS.glob("*/summary.json") if found.parent.name != "latest")
-        advice = f"known: {', '.join(known)}" if known else "there is none yet: run ./lab report"
-        raise LabError(f"no run '{run}'; {advice}")
-    return Run(path.resolve())
+    return Run(find_run(run).path)
 
 
 def runs() -> pd.DataFrame:
-    """Every finished report of reports/, the newest first: run, profile, cards, claims by verdict, commit.
+    """Every finished report of reports/, the newest first: run, profile, rows, claims by verdict, commit.
 
     lab.runs().head()
     """
     rows = []
-    for path in sorted(REPORTS.glob("*/summary.json"), reverse=True):
-        if path.parent.is_symlink():
-            continue
-        told = json.loads(path.read_text())
+    for run in reversed(all_runs()):
+        told = run.summary
         verdicts = pd.Series([claim["verdict"] for claim in told["claims"]]).value_counts()
         rows.append(
             {
-                "run": told["run_id"],
+                "run": run.id,
                 "profile": told["profile"],
-                "cards": told["cards"],
+                "rows": told.get("size", told.get("cards")),
                 **{name: int(verdicts.get(name, 0)) for name in ("confirmed", "refuted", "inconclusive")},
                 "commit": str(told["environment"].get("git_commit"))[:7],
             }
         )
-    columns = ["run", "profile", "cards", "confirmed", "refuted", "inconclusive", "commit"]
+    columns = ["run", "profile", "rows", "confirmed", "refuted", "inconclusive", "commit"]
     return pd.DataFrame(rows, columns=columns).set_index("run")
 
 
@@ -268,6 +237,6 @@ def claims() -> pd.DataFrame:
             "treatment": claim.treatment,
             "claimed": claim.claimed.improvement if claim.claimed.improvement is not None else claim.claimed.after,
         }
-        for claim in load_claims()
+        for claim in load_claims(system_here())
     ]
     return pd.DataFrame(rows).set_index("claim")

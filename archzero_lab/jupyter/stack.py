@@ -6,7 +6,7 @@ import html
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, cast
+from typing import Any
 
 import pandas as pd
 import psycopg
@@ -14,15 +14,15 @@ import psycopg
 from archzero_lab.bootstrap.keep_up import bring_everything_up
 from archzero_lab.errors import DatabaseError, mask_secrets, unknown_name
 from archzero_lab.jupyter.plans import ShownPlan
-from archzero_lab.postgres.migrations import connect
+from archzero_lab.postgres.connection import connect
 from archzero_lab.postgres.plans import explain as explain_statement
 from archzero_lab.servers.stack import kept_stack, read_state, status
 from archzero_lab.settings import load_settings
+from archzero_lab.systems.arczero.arms import ARMS as SERVICE_ARMS
 from archzero_lab.systems.arczero.portfolios import arm_urls, in_words
-from archzero_lab.systems.arczero.services import SERVICE_ARMS
 
 _CARDS = 20_000
-_DATABASES = {name: database for name, (database, _) in SERVICE_ARMS.items()}
+_DATABASES = {name: kind.database for name, kind in SERVICE_ARMS.items()}
 
 
 @dataclass(frozen=True)
@@ -122,7 +122,7 @@ def explain(
         with connect(url or database_of(arm), autocommit=True) as connection:
             connection.execute("SET statement_timeout = '60s'")
             for _ in range(2):
-                plan = explain_statement(connection, text, cast("dict[str, Any]", params))
+                plan = explain_statement(connection, text, params)
             return ShownPlan(plan, name or arm)
     except TypeError as error:
         raise DatabaseError(_reason(error)) from None

@@ -8,7 +8,7 @@ import psycopg
 from psycopg import sql
 
 from archzero_lab.errors import DatabaseError
-from archzero_lab.postgres.migrations import Connection, connect
+from archzero_lab.postgres.connection import Connection, connect
 from archzero_lab.settings import DATABASE_PREFIX
 
 

@@ -13,9 +13,8 @@ from typing import Literal
 from psycopg.conninfo import make_conninfo
 
 from archzero_lab.errors import DatabaseError, SettingsError
-from archzero_lab.postgres.connection_url import connection_parts
+from archzero_lab.postgres.connection import connect, connection_parts
 from archzero_lab.postgres.databases import create_database, drop_database
-from archzero_lab.postgres.migrations import connect
 
 OLDEST = 12
 """pg_dump's own oldest that we have tried to read from."""

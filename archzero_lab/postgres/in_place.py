@@ -12,7 +12,7 @@ import sqlparse
 from psycopg import sql
 
 from archzero_lab.errors import DatabaseError
-from archzero_lab.postgres.migrations import Connection, connect
+from archzero_lab.postgres.connection import Connection, connect
 
 _LOCK_ATTEMPTS = 5
 _INDEX = re.compile(

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 
-from archzero_lab.postgres.migrations import Connection
+from archzero_lab.postgres.connection import Connection
 
 _INDEXES = """
 SELECT i.indexrelid::bigint, n.nspname, t.relname, c.relname, am.amname, pg_relation_size(i.indexrelid),

@@ -11,10 +11,10 @@ from typing import Any
 import psycopg
 
 from archzero_lab.errors import DatabaseError
-from archzero_lab.postgres.migrations import Connection
-from archzero_lab.settings import ROOT
+from archzero_lab.postgres.connection import Connection
+from archzero_lab.settings import RESOURCES
 
-ANALYSIS = ROOT / "sql" / "analysis"
+ANALYSIS = RESOURCES / "sql" / "analysis"
 
 
 @dataclass(frozen=True)

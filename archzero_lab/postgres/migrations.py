@@ -21,17 +21,15 @@ import yoyo.exceptions
 from psycopg import sql
 
 from archzero_lab.errors import DatabaseError
-from archzero_lab.postgres.connection_url import connect_error, connection_parts, require_url
-from archzero_lab.settings import ROOT
+from archzero_lab.postgres.connection import Connection, connect, require_url
+from archzero_lab.settings import RESOURCES
 
-MIGRATIONS = ROOT / "sql" / "migrations"
+MIGRATIONS = RESOURCES / "sql" / "migrations"
 _ADVISORY_KEY = 0x61726368  # "arch"
 _CONCURRENT_INDEX = re.compile(r"CREATE\s+(?:UNIQUE\s+)?INDEX\s+CONCURRENTLY\s+(?:IF\s+NOT\s+EXISTS\s+)?(\w+)", re.I)
 _LOCK_ATTEMPTS = 5
 INDEX_SETS = {"phase5": "001", "v2": "002"}
 """The last number of a migration that belongs to each set of indexes; v2 goes on from phase 5's."""
-
-Connection = psycopg.Connection[tuple[Any, ...]]
 
 
 @dataclass(frozen=True)
@@ -136,18 +134,6 @@ class Migrations:
             yield backend, yoyo.read_migrations(str(self._folder))
         finally:
             backend.connection.close()
-
-
-def connect(url: str, *, autocommit: bool = False) -> Connection:
-    """A plain connection, by URL or key=value form.
-
-    Raises DatabaseError, without the password, where there is none to be had; SettingsError for neither form.
-    """
-    connection_parts(url)
-    try:
-        return psycopg.connect(url, autocommit=autocommit, connect_timeout=10, application_name="archzero-lab")
-    except psycopg.OperationalError as error:
-        raise connect_error(url, error) from None
 
 
 def _drop_if_invalid(connection: Connection, index: str) -> None:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from psycopg import sql
 
-from archzero_lab.postgres.migrations import Connection, connect
+from archzero_lab.postgres.connection import Connection, connect
 
 
 @dataclass(frozen=True)

@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, LiteralString
+from typing import Any
 
 import psycopg
 from psycopg import sql
 from psycopg.pq import TransactionStatus
 
 from archzero_lab.errors import DatabaseError
-from archzero_lab.postgres.migrations import Connection
+from archzero_lab.postgres.connection import Connection
 
 
 @dataclass(frozen=True)
@@ -90,7 +90,7 @@ class Plan:
         return self.root.shared_hit_blocks + self.root.shared_read_blocks
 
 
-def explain(connection: Connection, statement: LiteralString, params: dict[str, Any]) -> Plan:
+def explain(connection: Connection, statement: str, params: Mapping[str, Any] | Sequence[Any] | None) -> Plan:
     """Run a statement under EXPLAIN (ANALYZE, BUFFERS, SETTINGS, WAL) in a transaction that is rolled back.
 
     Times of nodes cost time themselves (a join took 96 ms instead of 52): they explain, verdicts use the client's
@@ -99,7 +99,7 @@ def explain(connection: Connection, statement: LiteralString, params: dict[str, 
     try:
         with connection.transaction(force_rollback=True):
             row = connection.execute(
-                "EXPLAIN (ANALYZE, BUFFERS, SETTINGS, WAL, FORMAT JSON) " + statement, params, prepare=False
+                ("EXPLAIN (ANALYZE, BUFFERS, SETTINGS, WAL, FORMAT JSON) " + statement).encode(), params, prepare=False
             ).fetchone()
     except psycopg.Error as error:
         raise DatabaseError(

@@ -11,8 +11,8 @@ import psycopg
 from psycopg import sql
 
 from archzero_lab.errors import DatabaseError
+from archzero_lab.postgres.connection import Connection, connect
 from archzero_lab.postgres.foreign_copy import dump_sections
-from archzero_lab.postgres.migrations import Connection, connect
 
 _STATEMENT_TIMEOUT = "10min"
 _KEYS = 5_000

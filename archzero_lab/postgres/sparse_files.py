@@ -11,7 +11,7 @@ from pathlib import Path
 
 from psycopg import sql
 
-from archzero_lab.postgres.migrations import Connection
+from archzero_lab.postgres.connection import Connection
 
 BLOCK = 8192
 _SEGMENT = 131_072

@@ -15,7 +15,7 @@ from archzero_lab.reporting.figures import COLOURS, Picture, legend_above, log_a
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from archzero_lab.runs.history import ChangePoint
+    from archzero_lab.run_folders.history import ChangePoint
 
 PALETTE = ("#0072B2", "#56B4E9", "#D55E00", "#E69F00", "#CC79A7", "#009E73")
 
@@ -100,23 +100,23 @@ def over_time(rows: pd.DataFrame, title: str, points: Sequence[ChangePoint] = ()
 
 
 def sweep_lines(cells: pd.DataFrame, title: str) -> Picture:
-    """A claim's before and after over the number of cards, at the least distances, beside the claimed after."""
+    """A claim's before and after over the number of rows, at the least distances, beside the claimed after."""
     least = cells[(cells["database_ms"] == cells["database_ms"].min()) & (cells["redis_ms"] == cells["redis_ms"].min())]
-    least = least.sort_values("cards")
+    least = least.sort_values("size")
     figure, axes = plt.subplots(figsize=(8, 3.4))
-    axes.plot(least["cards"], least["before_ms"], "o-", color=COLOURS["control"], label="before")
-    axes.plot(least["cards"], least["after_ms"], "s-", color=COLOURS["treatment"], label="after")
+    axes.plot(least["size"], least["before_ms"], "o-", color=COLOURS["control"], label="before")
+    axes.plot(least["size"], least["after_ms"], "s-", color=COLOURS["treatment"], label="after")
     bands = [least["before_ms"] * (1 - least[bound]) for bound in ("ci_low", "ci_high")]
-    axes.fill_between(least["cards"], *bands, color=COLOURS["treatment"], alpha=0.2, linewidth=0)
+    axes.fill_between(least["size"], *bands, color=COLOURS["treatment"], alpha=0.2, linewidth=0)
     needed = least["before_ms"] * (1 - least["claimed"])
-    axes.plot(least["cards"], needed, color="#111111", linestyle="--", linewidth=1, label="what the claim needs after")
+    axes.plot(least["size"], needed, color="#111111", linestyle="--", linewidth=1, label="what the claim needs after")
     log_axis(axes.yaxis, axes.set_yscale)
     axes.set_xscale("log")
-    axes.set_xticks(least["cards"], [f"{cards:,}" for cards in least["cards"]], minor=False)
+    axes.set_xticks(least["size"], [f"{size:,}" for size in least["size"]], minor=False)
     axes.xaxis.set_minor_formatter(NullFormatter())
-    axes.set(xlabel="cards", ylabel="median, ms", title=title)
+    axes.set(xlabel="rows", ylabel="median, ms", title=title)
     legend_above(axes)
-    said = "; ".join(f"{row.cards:,} cards {row.before_ms:.3g} to {row.after_ms:.3g} ms" for row in least.itertuples())
+    said = "; ".join(f"{row.size:,} rows {row.before_ms:.3g} to {row.after_ms:.3g} ms" for row in least.itertuples())
     return picture(figure, f"{title}: {said}")
 
 
@@ -125,21 +125,21 @@ def sweep_map(cells: pd.DataFrame, title: str) -> Picture:
     faces = {"confirmed": "#0072B2", "refuted": "#D55E00", "inconclusive": "#BBBBBB"}
     signs = {"confirmed": "holds", "refuted": "fails", "inconclusive": "?"}
     distances = sorted(cells["redis_ms"].unique())
-    sizes, far = sorted(cells["cards"].unique()), sorted(cells["database_ms"].unique())
+    sizes, far = sorted(cells["size"].unique()), sorted(cells["database_ms"].unique())
     width = max(8.0, 1.5 * len(sizes) * len(distances) + 1.5)
     figure, panels = plt.subplots(
         1, len(distances), figsize=(width, 0.7 * len(far) + 1.6), squeeze=False, sharey=True, layout="constrained"
     )
     for axes, redis_ms in zip(panels[0], distances, strict=True):
         for row in cells[cells["redis_ms"] == redis_ms].itertuples():
-            x, y = sizes.index(row.cards), far.index(row.database_ms)
+            x, y = sizes.index(row.size), far.index(row.database_ms)
             axes.add_patch(Rectangle((x - 0.48, y - 0.46), 0.96, 0.92, color=faces[str(row.verdict)], alpha=0.85))
             dark = row.verdict != "inconclusive"
             axes.text(x, y, f"{signs[str(row.verdict)]}\n{row.improvement:.0%}", ha="center", va="center", fontsize=9,
                       color="#ffffff" if dark else "#111111")  # fmt: skip
         axes.set_xticks(range(len(sizes)), [f"{size:,}" for size in sizes])
         axes.set_yticks(range(len(far)), [f"{value:g}" for value in far])
-        axes.set(xlabel="cards", xlim=(-0.6, len(sizes) - 0.4), ylim=(-0.6, len(far) - 0.4))
+        axes.set(xlabel="rows", xlim=(-0.6, len(sizes) - 0.4), ylim=(-0.6, len(far) - 0.4))
         axes.set_title(f"Redis {redis_ms:g} ms away", fontsize=10)
         axes.grid(False)
     panels[0][0].set_ylabel("ms to PostgreSQL")

@@ -22,13 +22,13 @@ if TYPE_CHECKING:
 
 # Okabe & Ito's palette: distinct under every common colour blindness
 COLOURS = {"control": "#D55E00", "treatment": "#0072B2", "indexes": "#009E73", "cache": "#CC79A7", "v2": "#E69F00"}
-NAMES = {
-    "control": "control (no index, no cache)",
-    "treatment": "treatment (indexes and cache)",
-    "indexes": "indexes (no cache)",
-    "cache": "cache (no index)",
-    "v2": "index set v2 (no cache)",
-}
+_OTHERS = ("#56B4E9", "#000000", "#F0E442", "#999999")
+
+
+def colour_of(arm: str) -> str:
+    """An arm's colour: the same in every figure, whatever arms a system has."""
+    return COLOURS.get(arm) or _OTHERS[sum(arm.encode()) % len(_OTHERS)]
+
 
 _NARROW = 4.0
 
@@ -108,14 +108,14 @@ def legend_above(axes: Any, columns: int = 3, markerscale: float = 1.0) -> None:
     axes.set_title(title, loc="left", pad=12 + 14 * lines, fontweight="bold", fontsize=11)
 
 
-def percentile_curves(samples: pd.DataFrame, title: str) -> Picture:
+def percentile_curves(samples: pd.DataFrame, title: str, names: Mapping[str, str] | None = None) -> Picture:
     """Service time by share of requests, an arm a line, on a logarithmic scale; `samples` of one claim."""
     figure, axes = plt.subplots(figsize=(8, 3.6))
     said = []
     for arm, group in samples.groupby("arm"):
         times = np.sort(group["service_time_s"].to_numpy()) * 1000
         shares = (np.arange(times.size) + 0.5) / times.size * 100
-        axes.plot(shares, times, color=COLOURS[str(arm)], label=NAMES[str(arm)], linewidth=2)
+        axes.plot(shares, times, color=colour_of(str(arm)), label=(names or {}).get(str(arm), str(arm)), linewidth=2)
         said.append(f"{arm} median {np.median(times):.3g} ms")
     log_axis(axes.yaxis, axes.set_yscale)
     axes.set(
@@ -126,17 +126,17 @@ def percentile_curves(samples: pd.DataFrame, title: str) -> Picture:
 
 
 def paired_blocks(
-    table: pd.DataFrame, title: str, what: str, claimed: float | None = None, names: Mapping[str, str] = NAMES
+    table: pd.DataFrame, title: str, what: str, claimed: float | None = None, names: Mapping[str, str] | None = None
 ) -> Picture:
     """A metric of each block (a row a block, an arm a column) for its arms, joined: what the verdict is made of.
 
-    `names` are what the arms are called beside their colours; NAMES are those of phase 5's services.
+    `names` are what the arms are called beside their colours.
     """
     figure, axes = plt.subplots(figsize=(8, 3.6))
     arms = list(table.columns)
     axes.vlines(table.index, table.min(axis=1), table.max(axis=1), color="#999999", linewidth=0.8, zorder=1)
     for arm in arms:
-        axes.scatter(table.index, table[arm], color=COLOURS[arm], label=names.get(arm, arm), zorder=2, s=28)
+        axes.scatter(table.index, table[arm], color=colour_of(arm), label=(names or {}).get(arm, arm), zorder=2, s=28)
     if claimed:
         axes.axhline(claimed, color="#111111", linestyle="--", linewidth=1, label=f"claimed after: {claimed:g}")
     values = table.to_numpy()
@@ -168,7 +168,7 @@ def improvements(claims: list[dict[str, Any]]) -> Picture:
     return picture(figure, "; ".join(said) or "no latency claim measured")
 
 
-def by_variant(samples: pd.DataFrame, title: str) -> Picture:
+def by_variant(samples: pd.DataFrame, title: str, names: Mapping[str, str] | None = None) -> Picture:
     """Median service time of each variant of a kind of request, an arm a bar."""
     medians = (samples.groupby(["variant", "arm"])["service_time_s"].median().unstack("arm") * 1000).sort_index()
     figure, axes = plt.subplots(figsize=(8, 0.28 * len(medians) * len(medians.columns) + 1.4))
@@ -176,7 +176,8 @@ def by_variant(samples: pd.DataFrame, title: str) -> Picture:
     height = 0.76 / arms
     for place, arm in enumerate(medians.columns):
         positions = np.arange(len(medians)) + (place - (arms - 1) / 2) * height
-        bars = axes.barh(positions, medians[arm], height, color=COLOURS[arm], label=NAMES[arm])
+        label = (names or {}).get(str(arm), str(arm))
+        bars = axes.barh(positions, medians[arm], height, color=colour_of(str(arm)), label=label)
         axes.bar_label(bars, [f" {value:.3g}" for value in medians[arm]], fontsize=8)
     axes.set_yticks(np.arange(len(medians)), [str(variant).split(":")[-1] for variant in medians.index])
     axes.invert_yaxis()

@@ -14,9 +14,9 @@ from typing import Any
 import nbformat
 
 from archzero_lab.errors import NotebookError, unknown_name
-from archzero_lab.settings import ROOT
+from archzero_lab.settings import RESOURCES, ROOT
 
-NOTEBOOKS = ROOT / "notebooks"
+NOTEBOOKS = RESOURCES / "notebooks"
 TIMEOUT_S = 600
 
 
@@ -42,6 +42,11 @@ def parameters_of(path: Path) -> dict[str, Any]:
                 if isinstance(target, ast.Name)
             }
     return {}
+
+
+def reads_a_run(path: Path) -> bool:
+    """Whether a notebook is part of each report: it has the parameter `run`."""
+    return "run" in parameters_of(path)
 
 
 def title_of(path: Path) -> str:
@@ -76,7 +81,6 @@ def run_notebook(path: Path, folder: Path, parameters: dict[str, Any], timeout_s
                 **os.environ,
                 # its experiments wait and show their result: nobody is there to watch a panel
                 "ARCHZERO_NOTEBOOK_JOB": "1",
-                "PYTHONPATH": os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")]),
             },
         )
     except subprocess.TimeoutExpired:

@@ -140,6 +140,8 @@ def _measured(claim: dict[str, Any]) -> str:
 
 def _interval(claim: dict[str, Any]) -> str:
     measured = claim["measured"]
+    if measured.get("counted"):
+        return "counted"
     if claim["claimed"]["improvement"] is not None:
         if measured["ci_low"] is None or measured["ci_high"] is None:
             return "none: too few blocks"

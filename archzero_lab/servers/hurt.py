@@ -17,7 +17,7 @@ from archzero_lab.errors import ServerError
 from archzero_lab.servers import postgres_server, redis_server
 from archzero_lab.servers.process import free_port, server_home
 from archzero_lab.servers.stack import Stack
-from archzero_lab.settings import ROOT, STATE
+from archzero_lab.settings import STATE
 
 
 def _home() -> Path:
@@ -103,9 +103,7 @@ class Relay:
         logs = STATE / "logs"
         logs.mkdir(parents=True, exist_ok=True)
         argv = [sys.executable, "-m", "archzero_lab.servers.relay", str(self._port), str(target), str(control)]
-        self.record = stack.registry.spawn(
-            f"relay-{name}", argv, log=logs / f"relay-{name}.log", env={**os.environ, "PYTHONPATH": str(ROOT)}
-        )
+        self.record = stack.registry.spawn(f"relay-{name}", argv, log=logs / f"relay-{name}.log", env=dict(os.environ))
         try:
             self._control = _connected(control)
         except BaseException:

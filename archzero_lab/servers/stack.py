@@ -15,9 +15,8 @@ from typing import Any
 import redis
 
 from archzero_lab.errors import LabError, ServerError, mask_secrets
-from archzero_lab.postgres.connection_url import require_url
+from archzero_lab.postgres.connection import connect, require_url
 from archzero_lab.postgres.databases import lab_databases
-from archzero_lab.postgres.migrations import connect
 from archzero_lab.servers import postgres_server, redis_server
 from archzero_lab.servers.process import ProcessRecord, ProcessRegistry, in_stopping_order, is_alive, server_home
 from archzero_lab.settings import DATABASE_PREFIX, STATE, Settings

@@ -10,7 +10,7 @@ import time
 from urllib.parse import urlsplit
 
 from archzero_lab.errors import MeasurementError
-from archzero_lab.systems.arczero.traffic import Operation
+from archzero_lab.systems.operations import Operation
 
 _HEAD_END = b"\r\n\r\n"
 _IDLE_S = 5.0

@@ -1,20 +1,19 @@
-"""A recorded history of reads and writes, and the check over it: was anything older read than had been acknowledged?
+"""Recorded histories: what a process of a system's own read and wrote, and the file by which it tells.
 
-Times are CLOCK_MONOTONIC in nanoseconds, one clock for all processes of a machine. A card's versions grow by one with
-each write, so the order of versions is the order of writes.
+Times are CLOCK_MONOTONIC in nanoseconds, one clock for all processes of a machine. An item's versions grow by one with
+each write, so the order of versions is the order of writes. The check over them is jobs.consistency.check.
 """
 
 from __future__ import annotations
 
 import json
-from bisect import bisect_right
-from collections import defaultdict
-from collections.abc import Iterable
-from dataclasses import dataclass, field
-from itertools import accumulate
+from collections.abc import Collection, Iterable, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any, Protocol
 
-NINES_MS = (0, 10, 100, 1_000, 10_000)
+from archzero_lab.servers.stack import Stack
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,79 +43,38 @@ class Read:
     through: str
 
 
-@dataclass(frozen=True, slots=True)
-class Violation:
-    """What must not be: a version older than acknowledged (stale) or seen before (back), or newer than written."""
+class Recorded(Protocol):
+    """A system's cached service that is written and read at random by processes of its own."""
 
-    kind: str
-    read: Read
-    expected: int
+    @property
+    def database_url(self) -> str:
+        """Its database."""
 
+    @property
+    def by_sql(self) -> Sequence[str]:
+        """Items that nobody writes but plain SQL: the next write of the service would cover a lost change."""
 
-@dataclass
-class Verdict:
-    """The outcome of a check. `late_ms` are, of every stale read, how long after the acknowledgement it began."""
+    @property
+    def change(self) -> str:
+        """Plain SQL that writes the item %s and returns its new version."""
 
-    reads: int
-    writes: int
-    violations: list[Violation] = field(default_factory=list)
-    late_ms: list[float] = field(default_factory=list)
+    def command(self, job: Path) -> list[str]:
+        """The program that does a job's file, and writes its part of the history by `save`."""
 
-    def nines(self) -> dict[int, float]:
-        """For each window in ms: the share of reads that were not staler than it."""
-        stale = sorted(self.late_ms)
-        return {
-            window: 1 - (len(stale) - bisect_right(stale, window)) / self.reads if self.reads else 1.0
-            for window in NINES_MS
-        }
+    def job(self, number: int, without: Collection[str], of: str | None) -> dict[str, Any]:
+        """What one process is told beside how much it reads and when it ends."""
 
 
-def check(writes: Iterable[Write], reads: Iterable[Read], *, strict: bool = True) -> Verdict:
-    """Check each key's history apart: a read must give at least the highest version acknowledged before it began.
+class Histories(Protocol):
+    """What verify-consistency needs of a system with a cache."""
 
-    And at most the highest whose write had been asked for before it ended; and no session goes back. With `strict`
-    off (a near cache is allowed to lag) staleness is measured and only unwritten versions are violations.
-    """
-    by_key: dict[str, list[Write]] = defaultdict(list)
-    for write in writes:
-        by_key[write.key].append(write)
-    floors, ceilings = {}, {}
-    for key, made in by_key.items():
-        acknowledged = sorted(made, key=lambda w: w.ended_ns)
-        begun = sorted(made, key=lambda w: w.began_ns)
-        floors[key] = ([w.ended_ns for w in acknowledged], list(accumulate((w.version for w in acknowledged), max)))
-        ceilings[key] = ([w.began_ns for w in begun], list(accumulate((w.version for w in begun), max)))
-    verdict = Verdict(reads=0, writes=sum(len(made) for made in by_key.values()))
-    seen: dict[tuple[str, str], int] = {}
-    for read in sorted(reads, key=lambda r: r.began_ns):
-        verdict.reads += 1
-        times, versions = floors.get(read.key, ([], []))
-        at = bisect_right(times, read.began_ns)
-        floor = versions[at - 1] if at else 1
-        if read.version < floor:
-            newer = next(i for i in range(at) if versions[i] > read.version)
-            verdict.late_ms.append((read.began_ns - times[newer]) / 1e6)
-            if strict:
-                verdict.violations.append(Violation("stale", read, floor))
-        times, versions = ceilings.get(read.key, ([], []))
-        at = bisect_right(times, read.ended_ns)
-        ceiling = versions[at - 1] if at else 1
-        if read.version > ceiling:
-            verdict.violations.append(Violation("unwritten", read, ceiling))
-        place = (read.session, read.key)
-        before = seen.get(place, 0)
-        excused = (
-            any(
-                write.external and read.version < write.version <= before and write.ended_ns > read.began_ns
-                for write in by_key.get(read.key, ())
-            )
-            if read.version < before
-            else False
-        )
-        if strict and read.version < before and not excused:
-            verdict.violations.append(Violation("back", read, seen[place]))
-        seen[place] = max(seen.get(place, 0), read.version)
-    return verdict
+    guards: Sequence[str]
+    """Parts of the cache protocol that can be taken out, to show that each is needed."""
+    libraries: Sequence[str]
+    """Other cache libraries that can stand in its place."""
+
+    def opened(self, stack: Stack, redis_url: str, seed: int, *, near: bool) -> AbstractContextManager[Recorded]:
+        """A database of its own, dropped when the block ends."""
 
 
 def save(path: Path, writes: list[Write], reads: list[Read]) -> None:

@@ -22,7 +22,7 @@ from archzero_lab.systems.arczero.cards.search import list_statement
 from archzero_lab.systems.arczero.cards.search_v2 import list_statement_v2
 from archzero_lab.systems.arczero.cards.service import CardService, ListStatement
 from archzero_lab.systems.arczero.service import ServiceConfig, open_cache
-from archzero_lab.systems.arczero.services import start_service
+from archzero_lab.systems.arczero.services import Serving, start_service
 
 # a busy machine is no outage: only tests of outages want the short timeout
 # the near cache has tests of its own: elsewhere it would hide what Redis does
@@ -97,7 +97,7 @@ async def cards(request: pytest.FixtureRequest, stack: Stack, database_url: str)
 @pytest.fixture(scope="module")
 def client(stack: Stack, database_url: str) -> Iterator[httpx.Client]:
     """A client of a cached service with two worker processes."""
-    service = start_service(stack, "treatment", database_url, cached=True, workers=2)
+    service = start_service(stack, Serving("treatment", database_url, cached=True, workers=2))
     with httpx.Client(base_url=service.url, timeout=30) as made:
         yield made
     stack.registry.stop(service.record)

@@ -6,8 +6,8 @@ import hashlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+from archzero_lab.postgres.connection import connect
 from archzero_lab.postgres.databases import create_database, drop_database
-from archzero_lab.postgres.migrations import connect
 from archzero_lab.servers.stack import Stack
 
 SHOP = """

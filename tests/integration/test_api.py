@@ -16,7 +16,7 @@ from schemathesis.checks import not_a_server_error
 
 from archzero_lab.servers.stack import Stack
 from archzero_lab.settings import ROOT
-from archzero_lab.systems.arczero.services import start_service
+from archzero_lab.systems.arczero.services import Serving, start_service
 
 UNKNOWN = uuid.UUID(int=1)
 """No card has it; the same in every process, so that the suite may be split over several."""
@@ -234,7 +234,7 @@ def test_flush_and_reset_refuse_what_came_through_a_proxy(client: httpx.Client) 
 def guarded(stack: Stack, database_url: str) -> Iterator[httpx.Client]:
     """A service with an admin token and without a cache."""
     with_token = replace(stack, settings=replace(stack.settings, admin_token="t0ken"))
-    service = start_service(with_token, "control", database_url, cached=False)
+    service = start_service(with_token, Serving("control", database_url, cached=False))
     with httpx.Client(base_url=service.url, timeout=30) as made:
         yield made
     stack.registry.stop(service.record)

@@ -16,7 +16,7 @@ import pytest
 import redis
 
 from archzero_lab.errors import ServerError
-from archzero_lab.postgres.migrations import connect
+from archzero_lab.postgres.connection import connect
 from archzero_lab.servers.stack import Stack
 from archzero_lab.systems.arczero.cache.contents import read_contents
 from archzero_lab.systems.arczero.checks import database as database_checks
@@ -29,7 +29,7 @@ from archzero_lab.systems.arczero.checks.registry import (
     ttl_policies,
 )
 from archzero_lab.systems.arczero.checks.statements_by_items import ITEMS, NO_DATABASE, grows, statements_by_items
-from archzero_lab.systems.arczero.services import RunningService, start_service
+from archzero_lab.systems.arczero.services import RunningService, Serving, start_service
 from archzero_lab.systems.checks import Bench, call, metric
 
 
@@ -46,7 +46,7 @@ def ids(database_url: str) -> list[str]:
 
 @pytest.mark.parametrize("name", CHECKS)
 def test_every_check_holds_on_the_service(stack: Stack, database_url: str, ids: list[str], name: str) -> None:
-    service = start_service(stack, f"checked-{name}", database_url, cached=True)
+    service = start_service(stack, Serving(f"checked-{name}", database_url, cached=True))
     try:
         found = CHECKS[name](Bench(stack, service, database_url, ids))
     finally:
@@ -59,7 +59,7 @@ def test_every_check_holds_on_the_service(stack: Stack, database_url: str, ids: 
 def test_what_the_cache_holds_is_told_by_kind_with_what_is_asked_for_most(
     stack: Stack, database_url: str, ids: list[str]
 ) -> None:
-    service = start_service(stack, "told", database_url, cached=True)
+    service = start_service(stack, Serving("told", database_url, cached=True))
     try:
         for path in [f"/api/v1/cards/{ids[0]}"] * 3 + [f"/api/v1/cards/{ids[1]}", "/api/v1/search?q=service"]:
             assert call(service.url, "GET", path)[0] == 200
@@ -83,7 +83,7 @@ def test_a_pool_that_lets_everybody_wait_is_found(
 ) -> None:
     monkeypatch.setattr(database_checks, "_WAIT_S", 60.0)
     monkeypatch.setattr(database_checks, "_HANGS_S", 1.5)
-    service = start_service(stack, "waits", database_url, cached=False)
+    service = start_service(stack, Serving("waits", database_url, cached=False))
     try:
         found = CHECKS["pool_no_exhaustion"](Bench(stack, service, database_url, ids))
     finally:
@@ -109,7 +109,7 @@ def test_every_endpoint_is_asked_for_1_10_and_100_items_and_none_takes_more_stat
     assert after is not None
     # as many were imported as were counted for, and whatever else was created is gone again
     assert (after[0] - before[0], after[1] - before[1]) == (sum(ITEMS), sum(ITEMS))
-    service = start_service(stack, "endpoints", database_url, cached=False)
+    service = start_service(stack, Serving("endpoints", database_url, cached=False))
     try:
         sent = metric(service.url, "archzero_database_statements_total")
         for endpoint in NO_DATABASE:
@@ -132,7 +132,7 @@ def test_statements_that_grow_with_the_items_are_found() -> None:
 
 def test_another_ttl_than_the_policy_is_found(stack: Stack, database_url: str, ids: list[str]) -> None:
     short = replace(stack, settings=replace(stack.settings, cache=replace(stack.settings.cache, ttl_list_s=600)))
-    service = start_service(short, "short-ttl", database_url, cached=True)
+    service = start_service(short, Serving("short-ttl", database_url, cached=True))
     try:
         found = ttl_policies(Bench(short, service, database_url, ids))
     finally:
@@ -142,7 +142,7 @@ def test_another_ttl_than_the_policy_is_found(stack: Stack, database_url: str, i
 
 
 def test_an_entry_from_before_is_not_taken_for_a_shorter_ttl(stack: Stack, database_url: str, ids: list[str]) -> None:
-    service = start_service(stack, "older-entries", database_url, cached=True)
+    service = start_service(stack, Serving("older-entries", database_url, cached=True))
     try:
         bench = Bench(stack, service, database_url, ids)
         bench.call("GET", f"/api/v1/cards/{ids[30]}")
@@ -159,7 +159,7 @@ def test_an_entry_from_before_is_not_taken_for_a_shorter_ttl(stack: Stack, datab
 
 
 def test_without_a_cache_there_is_no_mechanism(stack: Stack, database_url: str, ids: list[str]) -> None:
-    service = start_service(stack, "unchecked", database_url, cached=False)
+    service = start_service(stack, Serving("unchecked", database_url, cached=False))
     try:
         bench = Bench(stack, service, database_url, ids)
         assert not ttl_policies(bench).mechanism["moved"]

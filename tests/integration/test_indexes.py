@@ -19,10 +19,10 @@ from archzero_lab.jobs.indexes.query_cases import cases_of
 from archzero_lab.jobs.indexes.reads import Case, Reads
 from archzero_lab.jobs.indexes.verdict import KEPT, IndexReport, IndexVerdict
 from archzero_lab.postgres import foreign_copy
+from archzero_lab.postgres.connection import connect
 from archzero_lab.postgres.databases import drop_database
 from archzero_lab.postgres.foreign_copy import copy_database
 from archzero_lab.postgres.index_catalog import hidden, list_indexes
-from archzero_lab.postgres.migrations import connect
 from archzero_lab.progress import Reporter
 from archzero_lab.servers.stack import Stack
 from tests.integration.shop import MIGRATION, SHOP, somebodys_database, state_of

@@ -14,10 +14,10 @@ import pytest
 
 from archzero_lab.jobs.load.loads import Target, run_loads
 from archzero_lab.jobs.load.request import LoadRequest
-from archzero_lab.postgres.migrations import connect
+from archzero_lab.postgres.connection import connect
 from archzero_lab.servers.stack import Stack
 from archzero_lab.systems.arczero.cards.catalog import read_catalog
-from archzero_lab.systems.arczero.services import RunningService, start_service
+from archzero_lab.systems.arczero.services import RunningService, Serving, start_service
 from archzero_lab.systems.arczero.traffic import catalog_file
 
 pytestmark = pytest.mark.alone
@@ -35,7 +35,7 @@ def served(
     with connect(url) as connection:
         (folder / "catalog.json").write_text(catalog_file(read_catalog(connection, 1)))
     log = folder / "access.log"
-    service = start_service(stack, "load-test", url, cached=True, record=log)
+    service = start_service(stack, Serving("load-test", url, cached=True, record=log))
     yield service, log, folder
     stack.registry.stop(service.record)
 

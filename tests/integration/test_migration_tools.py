@@ -13,11 +13,12 @@ from archzero_lab.errors import DatabaseError, SettingsError
 from archzero_lab.jobs.indexes.lint import lint_files, lint_schema
 from archzero_lab.jobs.indexes.lint_locks import locks_taken
 from archzero_lab.postgres.advice import advise
+from archzero_lab.postgres.connection import connect
 from archzero_lab.postgres.databases import create_database, drop_database
 from archzero_lab.postgres.in_place import apply_in_place, read_migration
 from archzero_lab.postgres.index_catalog import list_indexes
 from archzero_lab.postgres.insights import analyze
-from archzero_lab.postgres.migrations import MIGRATIONS, connect
+from archzero_lab.postgres.migrations import MIGRATIONS
 from archzero_lab.servers.stack import Stack
 from archzero_lab.settings import ROOT
 from tests.integration.shop import MIGRATION, somebodys_database, state_of

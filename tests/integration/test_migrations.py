@@ -10,8 +10,9 @@ import psycopg
 import pytest
 
 from archzero_lab.errors import DatabaseError
+from archzero_lab.postgres.connection import connect
 from archzero_lab.postgres.insights import analyze, index_sizes
-from archzero_lab.postgres.migrations import MIGRATIONS, Migrations, connect
+from archzero_lab.postgres.migrations import MIGRATIONS, Migrations
 
 
 @pytest.fixture

@@ -6,9 +6,9 @@ import pytest
 
 from archzero_lab.errors import DatabaseError, SettingsError
 from archzero_lab.jobs.indexes.measure import IndexRequest, check_request, programs_of
+from archzero_lab.postgres.connection import connect
 from archzero_lab.postgres.databases import drop_database
 from archzero_lab.postgres.foreign_copy import statistics_of
-from archzero_lab.postgres.migrations import connect
 from archzero_lab.postgres.sampled_copy import copy_sample
 from archzero_lab.servers.stack import Stack
 from tests.integration.shop import somebodys_database

@@ -14,8 +14,8 @@ import psycopg
 import pytest
 
 from archzero_lab.errors import DatabaseError, ServerError
+from archzero_lab.postgres.connection import connect
 from archzero_lab.postgres.databases import create_database, drop_database
-from archzero_lab.postgres.migrations import connect
 from archzero_lab.servers.process import ProcessRegistry, is_alive, start_ticks
 from archzero_lab.servers.redis_server import start_redis
 from archzero_lab.servers.stack import Stack
@@ -152,12 +152,12 @@ def test_an_exhausted_pool_is_a_503_soon_and_not_a_hang(stack: Stack, make_datab
     import httpx
 
     from archzero_lab.settings import PoolSettings
-    from archzero_lab.systems.arczero.services import start_service
+    from archzero_lab.systems.arczero.services import Serving, start_service
 
     url = make_database("pool")
     pool = PoolSettings(min_size=1, max_size=1, acquire_timeout_s=0.3)
     small = replace(stack, settings=replace(stack.settings, pool=pool))
-    service = start_service(small, "control", url, cached=False)
+    service = start_service(small, Serving("control", url, cached=False))
     with psycopg.connect(url) as holder, httpx.Client(base_url=service.url, timeout=20) as client:
         card = str(holder.execute("SELECT id FROM cards LIMIT 1").fetchone()[0])  # type: ignore[index]
         holder.execute("SELECT FROM cards WHERE id = %s FOR UPDATE", [card])

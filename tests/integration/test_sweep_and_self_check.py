@@ -7,7 +7,7 @@ import pytest
 from archzero_lab.errors import LabError
 from archzero_lab.jobs.studies.self_check import run_self_check
 from archzero_lab.jobs.studies.sweep import holds_from, run_sweep
-from archzero_lab.postgres.migrations import connect
+from archzero_lab.postgres.connection import connect
 from archzero_lab.servers.hurt import Relay
 from archzero_lab.servers.stack import Stack
 from archzero_lab.stats.verdict import Change

@@ -8,11 +8,11 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+from archzero_lab.experiments.analysis import analyze_gain
 
 from archzero_lab.errors import SettingsError
 from archzero_lab.experiments import chosen_claims
 from archzero_lab.experiments import claims as claims_of
-from archzero_lab.experiments.analysis import analyze_gain
 from archzero_lab.experiments.claims import CLAIMS, Claim, load_claims, read_claims
 from archzero_lab.experiments.metrics import by_block
 from archzero_lab.jobs.load.mix import LoadResult

@@ -9,9 +9,10 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+from archzero_lab.experiments.analysis import analyze_check, analyze_gain, analyze_range, claim_course
+from archzero_lab.systems.spec import PROFILES, Counters, choose_profile
 
 from archzero_lab.errors import MeasurementError, SettingsError, UnknownNameError
-from archzero_lab.experiments.analysis import analyze_check, analyze_gain, analyze_range, claim_course
 from archzero_lab.experiments.claim_result import adjust
 from archzero_lab.experiments.claims import CLAIMS, TIMED, Claim, choose_claims, load_claims, read_claims
 from archzero_lab.experiments.measurements import Measurements, Sample, SlotRecord
@@ -20,7 +21,6 @@ from archzero_lab.stats.verdict import Verdict
 from archzero_lab.systems.arczero.cards.catalog import Catalog
 from archzero_lab.systems.arczero.checks.registry import CHECKS
 from archzero_lab.systems.arczero.traffic import slot_operations
-from archzero_lab.systems.spec import PROFILES, Counters, choose_profile
 
 CATALOG = Catalog(
     cards=9,

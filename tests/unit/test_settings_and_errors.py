@@ -8,7 +8,7 @@ import psycopg
 import pytest
 
 from archzero_lab.errors import LabError, SettingsError, mask_secrets, unknown_name
-from archzero_lab.postgres.connection_url import connect_error, connection_parts, require_url
+from archzero_lab.postgres.connection import connect_error, connection_parts, require_url
 from archzero_lab.settings import load_settings
 
 

@@ -16,8 +16,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from archzero_lab.errors import LabError, SettingsError
-from archzero_lab.runs import gate, history
-from archzero_lab.runs.series import RunData, comparable, compare_runs, read_run
+from archzero_lab.run_folders import gate, history
+from archzero_lab.run_folders.series import RunData, comparable, compare_runs, read_run
 from archzero_lab.stats.multiple import holm, signed_rank_p
 from archzero_lab.stats.sequential import course
 from archzero_lab.stats.unpaired import _cut, shape_changed, shift

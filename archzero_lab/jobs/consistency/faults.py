@@ -35,15 +35,17 @@ FAULTS = (
 class Faults:
     """Faults on a Redis of our own. `restart(keep_data)` kills it (SIGKILL) and starts it on the same port again.
 
-    Each entry of `done` is (seconds since the start, what). `writes` are changes by plain SQL: nobody acknowledges them
-    to a reader, so they count as acknowledged SQL_SEEN_S after their commit.
+    `change` is plain SQL that writes one of `items` (%s) and returns its version. Each entry of `done` is (seconds
+    since the start, what). `writes` are changes by plain SQL: nobody acknowledges them to a reader, so they count as
+    acknowledged SQL_SEEN_S after their commit.
     """
 
     redis_url: str
     redis_pid: Callable[[], int]
     restart: Callable[[bool], None]
     database_url: str
-    hot: list[str]
+    items: list[str]
+    change: str
     rng: random.Random
     done: list[tuple[float, str]] = field(default_factory=list)
     deck: list[str] = field(default_factory=list)
@@ -101,14 +103,12 @@ class Faults:
         self._tell(lambda client: client.config_set("maxmemory-policy", "allkeys-lru"))
 
     def _sql(self) -> None:
-        card_id = self.rng.choice(self.hot)
+        item = self.rng.choice(self.items)
         with psycopg.connect(self.database_url, autocommit=True) as connection:
             began = time.monotonic_ns()
-            row = connection.execute(
-                "UPDATE cards SET version = version + 1 WHERE id = %s RETURNING version", [card_id]
-            ).fetchone()
+            row = connection.execute(self.change.encode(), [item]).fetchone()
         assert row is not None
-        self.writes.append(Write(card_id, row[0], began, time.monotonic_ns() + int(SQL_SEEN_S * 1e9), external=True))
+        self.writes.append(Write(item, row[0], began, time.monotonic_ns() + int(SQL_SEEN_S * 1e9), external=True))
 
     def _tell(self, act: Callable[[Any], Any]) -> None:
         client = redis.Redis.from_url(self.redis_url, socket_timeout=5)

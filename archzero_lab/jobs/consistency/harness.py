@@ -6,35 +6,22 @@ import json
 import os
 import random
 import shutil
-import sys
 import tempfile
 import time
-import uuid
 from collections.abc import Callable
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from archzero_lab.errors import MeasurementError, unknown_name
+from archzero_lab.jobs.consistency.check import Verdict, check
 from archzero_lab.jobs.consistency.faults import Faults
-from archzero_lab.postgres.databases import create_database, drop_database
-from archzero_lab.postgres.migrations import connect
 from archzero_lab.servers.hurt import HurtRedis
-from archzero_lab.servers.process import is_alive, tail
+from archzero_lab.servers.process import ProcessRecord, is_alive, tail
 from archzero_lab.servers.stack import Stack
-from archzero_lab.settings import ROOT, PoolSettings
-from archzero_lab.systems.arczero.peers import PEERS
-from archzero_lab.systems.arczero.portfolios import choose_portfolio, ensure_base
-from archzero_lab.systems.arczero.service import ServiceConfig
-from archzero_lab.systems.histories import Verdict, check, load
+from archzero_lab.systems.histories import Histories, Recorded, load
 
-GUARDS = ("lease", "fence", "outbox", "generation", "breaker-drain")
 _PROCESSES = 3
-_READERS = 4
-_WRITERS = 2
-_HOT = 8
-_SQL_ONLY = 2
-"""Cards besides that nobody writes but plain SQL: the next write of the service would cover a lost change."""
-_PURPOSE = "consistency"
+_STARTED_S = 30.0
 
 
 @dataclass
@@ -47,6 +34,7 @@ class ConsistencyResult:
 
 
 def verify_consistency(
+    histories: Histories,
     stack: Stack,
     *,
     reads: int,
@@ -59,129 +47,105 @@ def verify_consistency(
     """One round: `reads` reads over several processes under faults, then the check.
 
     `near` reads through the near cache, whose staleness is measured and not a violation. `of` checks another cache
-    library of bootstrap.peers in our place. Raises UnknownNameError for a guard or library that is not known,
-    MeasurementError for a process that died.
+    library in our place. Raises UnknownNameError for a guard or library that is not known, MeasurementError for a
+    process that died.
     """
-    if of is not None and of not in PEERS:
-        raise unknown_name("cache", of, list(PEERS))
+    if of is not None and of not in histories.libraries:
+        raise unknown_name("cache", of, list(histories.libraries))
     for guard in without:
-        if guard not in GUARDS:
-            raise unknown_name("guard", guard, list(GUARDS))
-    base = ensure_base(stack, choose_portfolio(2_000, 1, None, None), lambda share: None)
-    name = stack.database_name(_PURPOSE)
-    database_url = create_database(stack.postgres_url, name, template=base.name)
+        if guard not in histories.guards:
+            raise unknown_name("guard", guard, list(histories.guards))
     hurt = HurtRedis(stack)
     folder = Path(tempfile.mkdtemp(prefix="archzero-consistency-"))
     began = time.monotonic()
     try:
-        hot, owner = _hot_set(database_url)
-        config = ServiceConfig(
-            database_url=database_url,
-            redis_url=hurt.server.url,
-            namespace=f"consistency:{seed}",
-            cache=replace(stack.settings.cache, near_bytes=stack.settings.cache.near_bytes if near else 0),
-            pool=PoolSettings(min_size=2, max_size=8, check_before_use=False),
-        )
-        faults = Faults(
-            redis_url=hurt.server.url,
-            redis_pid=lambda: hurt.server.record.pid,
-            restart=hurt.restart,
-            database_url=database_url,
-            hot=hot[-_SQL_ONLY:],
-            rng=random.Random(f"faults {seed}"),
-        )
-        outs = _run(stack, folder, config, hot, owner, reads, seed, of, without, faults, progress)
+        with histories.opened(stack, hurt.server.url, seed, near=near) as recorded:
+            faults = Faults(
+                redis_url=hurt.server.url,
+                redis_pid=lambda: hurt.server.record.pid,
+                restart=hurt.restart,
+                database_url=recorded.database_url,
+                items=list(recorded.by_sql),
+                change=recorded.change,
+                rng=random.Random(f"faults {seed}"),
+            )
+            round_ = _Round(stack, folder, recorded, reads, without, of)
+            outs = round_.run(faults, progress)
         writes, found = load(outs)
         verdict = check([*writes, *faults.writes], found, strict=not near)
         return ConsistencyResult(verdict, faults.done, time.monotonic() - began)
     finally:
         hurt.close()
-        drop_database(stack.postgres_url, name)
         shutil.rmtree(folder, ignore_errors=True)
 
 
-def _hot_set(database_url: str) -> tuple[list[str], str]:
-    """A few cards of one owner of their own, which lists and searches find together."""
-    owner = str(uuid.uuid4())
-    with connect(database_url, autocommit=True) as connection:
-        rows = connection.execute(
-            "UPDATE cards SET owner_id = %s, description = 'hot set', version = 1 WHERE id IN"
-            " (SELECT id FROM cards ORDER BY id LIMIT %s) RETURNING id",
-            [owner, _HOT + _SQL_ONLY],
-        ).fetchall()
-        connection.execute("DELETE FROM cache_outbox")
-    return [str(row[0]) for row in rows], owner
+@dataclass(frozen=True)
+class _Round:
+    """The processes of one round, and the files by which they tell and are told."""
 
+    stack: Stack
+    folder: Path
+    recorded: Recorded
+    reads: int
+    without: tuple[str, ...]
+    of: str | None
 
-def _run(
-    stack: Stack,
-    folder: Path,
-    config: ServiceConfig,
-    hot: list[str],
-    owner: str,
-    reads: int,
-    seed: int,
-    of: str | None,
-    without: tuple[str, ...],
-    faults: Faults,
-    progress: Callable[[float], None],
-) -> list[Path]:
-    stop = folder / "stop"
-    may_end = folder / "may-end"
-    processes, outs, shares_read = [], [], []
-    for number in range(_PROCESSES):
-        outs.append(folder / f"out-{number}.json")
-        shares_read.append(folder / f"done-{number}")
-        job = {
-            "of": of,
-            "service": config.encode(),
-            "without": list(without),
-            "hot": hot,
-            "written": hot[:-_SQL_ONLY],
-            "owner": owner,
-            "seed": f"{seed}.{number}",
-            "reads": reads // _PROCESSES,
-            "readers": _READERS,
-            "writers": _WRITERS,
-            "out": str(outs[-1]),
-            "done": str(shares_read[-1]),
-            "may_end": str(may_end),
-            "stop": str(stop),
+    def run(self, faults: Faults, progress: Callable[[float], None]) -> list[Path]:
+        """Start them, commit faults until each kind was met and each share is read, end them; their histories."""
+        numbers = range(_PROCESSES)
+        processes = [self._start(number) for number in numbers]
+        try:
+            self._wait_until_they_read(processes)
+            began = time.monotonic()
+            limit_s = 120 + self.reads / 500
+
+            def running() -> list[bool]:
+                late = time.monotonic() - began > limit_s
+                return [not late and is_alive(process) for process in processes]
+
+            done = [self._file("done", number) for number in numbers]
+            while all(running()) and not (faults.every_kind_done and all(path.exists() for path in done)):
+                faults.one()
+                time.sleep(faults.rng.uniform(0.05, 0.4))  # the processes work undisturbed for a while
+                progress(1 - 1 / (1 + (time.monotonic() - began) / max(5.0, self.reads / 6_000)))
+            if all(running()):
+                faults.last()
+            (self.folder / "may-end").touch()
+            while any(running()):
+                time.sleep(0.05)
+        finally:
+            (self.folder / "stop").touch()
+            for process in processes:
+                self.stack.registry.stop(process, grace_s=30)
+        for number in numbers:
+            if not self._file("out", number).exists():
+                raise MeasurementError(f"process {number} of the harness died: {tail(self._file('log', number), 2)}")
+        return [self._file("out", number) for number in numbers]
+
+    def _wait_until_they_read(self, processes: list[ProcessRecord]) -> None:
+        """A fault before the first read would be none."""
+        deadline = time.monotonic() + _STARTED_S
+        begun = [self._file("begun", number) for number in range(_PROCESSES)]
+        while not all(path.exists() for path in begun) and time.monotonic() < deadline:
+            if not all(is_alive(process) for process in processes):
+                return  # told below, with its log
+            time.sleep(0.02)
+
+    def _start(self, number: int) -> ProcessRecord:
+        job = self.recorded.job(number, self.without, self.of) | {
+            "reads": self.reads // _PROCESSES,
+            "out": str(self._file("out", number)),
+            "begun": str(self._file("begun", number)),
+            "done": str(self._file("done", number)),
+            "may_end": str(self.folder / "may-end"),
+            "stop": str(self.folder / "stop"),
         }
-        path = folder / f"job-{number}.json"
+        path = self._file("job", number)
         path.touch(mode=0o600)
         path.write_text(json.dumps(job))
-        processes.append(
-            stack.registry.spawn(
-                f"consistency-{number}",
-                [sys.executable, "-m", "archzero_lab.systems.arczero.consistency.open_cards", str(path)],
-                log=folder / f"log-{number}",
-                env={**os.environ, "PYTHONPATH": str(ROOT)},
-            )
+        return self.stack.registry.spawn(
+            f"consistency-{number}", self.recorded.command(path), log=self._file("log", number), env=dict(os.environ)
         )
-    try:
-        time.sleep(1.5)  # the processes' imports; a fault before the first read would be none
-        began = time.monotonic()
-        limit_s = 120 + reads / 500
 
-        def running() -> list[bool]:
-            late = time.monotonic() - began > limit_s
-            return [not late and is_alive(process) for process in processes]
-
-        while all(running()) and not (faults.every_kind_done and all(done.exists() for done in shares_read)):
-            faults.one()
-            time.sleep(faults.rng.uniform(0.05, 0.4))  # the processes work undisturbed for a while
-            progress(1 - 1 / (1 + (time.monotonic() - began) / max(5.0, reads / 6_000)))
-        if all(running()):
-            faults.last()
-        may_end.touch()
-        while any(running()):
-            time.sleep(0.05)
-    finally:
-        stop.touch()
-        for process in processes:
-            stack.registry.stop(process, grace_s=30)
-    for number, out in enumerate(outs):
-        if not out.exists():
-            raise MeasurementError(f"process {number} of the harness died: {tail(folder / f'log-{number}', 2)}")
-    return outs
+    def _file(self, what: str, number: int) -> Path:
+        return self.folder / f"{what}-{number}"

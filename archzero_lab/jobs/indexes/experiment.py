@@ -6,15 +6,14 @@ import time
 from collections import defaultdict
 from collections.abc import Callable, Sequence
 
-import psycopg
 from psycopg import sql
 
 from archzero_lab.errors import DatabaseError
-from archzero_lab.jobs.indexes.reads import Case, Reads
+from archzero_lab.jobs.indexes.reads import Reads
+from archzero_lab.jobs.indexes.session import raw_connection
 from archzero_lab.jobs.indexes.verdict import (
     KEPT,
     READS_PER_WRITE,
-    SETTINGS,
     Finding,
     IndexReport,
     Loss,
@@ -22,25 +21,16 @@ from archzero_lab.jobs.indexes.verdict import (
     keep_one_of_each,
 )
 from archzero_lab.jobs.indexes.writes import Writes
+from archzero_lab.postgres.connection import Connection
 from archzero_lab.postgres.index_catalog import Index, list_indexes, redundant
-from archzero_lab.postgres.migrations import Connection, connect
+from archzero_lab.postgres.statement import Statement
 from archzero_lab.stats.verdict import Change
-
-
-def raw_connection(url: str) -> Connection:
-    """A connection for the experiment: parameters as $1, every plan made anew, no parallel workers, no jit."""
-    connection = connect(url, autocommit=True)
-    connection.cursor_factory = psycopg.RawCursor  # type: ignore[assignment,unused-ignore]
-    connection.prepare_threshold = None
-    for name, value in SETTINGS.items():
-        connection.execute("SELECT set_config($1, $2, false)", [name, value])
-    return connection
 
 
 def run_index_experiment(
     url: str,
     indexes: Sequence[str],
-    cases: Sequence[Case],
+    cases: Sequence[Statement],
     *,
     blocks: int = 10,
     reads_per_write: float = READS_PER_WRITE,

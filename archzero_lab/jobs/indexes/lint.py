@@ -10,13 +10,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from archzero_lab.errors import LabError, SettingsError
-from archzero_lab.jobs.indexes.experiment import raw_connection
 from archzero_lab.jobs.indexes.measure import programs_of
+from archzero_lab.jobs.indexes.session import raw_connection
 from archzero_lab.jobs.indexes.writes import hot_lost
+from archzero_lab.postgres.connection import Connection
 from archzero_lab.postgres.databases import drop_database
 from archzero_lab.postgres.foreign_copy import apply_file, copy_database
 from archzero_lab.postgres.index_catalog import Index, list_indexes, redundant
-from archzero_lab.postgres.migrations import Connection
 from archzero_lab.servers.stack import Stack
 
 

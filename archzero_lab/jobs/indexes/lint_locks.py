@@ -12,9 +12,9 @@ import sqlparse
 
 from archzero_lab.errors import DatabaseError
 from archzero_lab.jobs.indexes.measure import programs_of
+from archzero_lab.postgres.connection import Connection, connect
 from archzero_lab.postgres.databases import drop_database
 from archzero_lab.postgres.foreign_copy import copy_database
-from archzero_lab.postgres.migrations import Connection, connect
 from archzero_lab.servers.stack import Stack
 
 _ALONE = re.compile(r"\bCONCURRENTLY\b|^\s*(VACUUM|ALTER\s+SYSTEM|REINDEX\s+(DATABASE|SYSTEM))\b", re.IGNORECASE)

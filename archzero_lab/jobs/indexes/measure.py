@@ -3,44 +3,41 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Iterator
+import tempfile
+from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-import psycopg
-
 from archzero_lab.errors import LabError, SettingsError
-from archzero_lab.jobs.indexes.experiment import raw_connection, run_index_experiment
+from archzero_lab.jobs.indexes.experiment import run_index_experiment
 from archzero_lab.jobs.indexes.page import page
 from archzero_lab.jobs.indexes.query_cases import busiest_statements, cases_of, read_queries
-from archzero_lab.jobs.indexes.reads import Case
+from archzero_lab.jobs.indexes.session import raw_connection
 from archzero_lab.jobs.indexes.verdict import READS_PER_WRITE, IndexReport
-from archzero_lab.jobs.report.database_facts import statements
+from archzero_lab.postgres.connection import connect
 from archzero_lab.postgres.databases import drop_database
 from archzero_lab.postgres.foreign_copy import apply_file, copy_database, statistics_of
 from archzero_lab.postgres.index_catalog import list_indexes
-from archzero_lab.postgres.migrations import connect
 from archzero_lab.postgres.sampled_copy import copy_sample
+from archzero_lab.postgres.statement import Statement
 from archzero_lab.progress import Reporter
-from archzero_lab.runs.environment import describe_machine
-from archzero_lab.runs.folder import RunFolder, new_run
+from archzero_lab.run_folders.environment import describe_machine
+from archzero_lab.run_folders.run import LATEST_INDEXES, Run
 from archzero_lab.servers import postgres_server
+from archzero_lab.servers.process import server_home
 from archzero_lab.servers.stack import Stack
-from archzero_lab.systems.arczero.cards.catalog import read_catalog
-from archzero_lab.systems.arczero.cards.search import count_statement, page_statement
-from archzero_lab.systems.arczero.portfolios import choose_portfolio, drop_arms, ensure_base, make_arms
+from archzero_lab.settings import STATE
+from archzero_lab.systems.system import Rows, System
 
 _PURPOSE = "indexes"
-LATEST = "latest-indexes"
-FILE = "index_experiment.json"
 
 
 @dataclass(frozen=True)
 class IndexRequest:
-    """What `./lab indexes` was asked for: phase 5's migration at a size, or a database, a migration and queries."""
+    """What `lab indexes` was asked for: the system's own migration at a size, or a database with one and queries."""
 
-    cards: int = 20_000
+    size: int = 20_000
     seed: int = 1
     blocks: int = 10
     reads_per_write: float = READS_PER_WRITE
@@ -48,8 +45,7 @@ class IndexRequest:
     migration: Path | None = None
     queries: Path | None = None
     from_statistics: int = 0
-    inventory: Path | None = None
-    relationships: Path | None = None
+    files: Mapping[str, Path] = field(default_factory=dict)
     sample: int = 0
 
 
@@ -62,13 +58,13 @@ def check_request(request: IndexRequest) -> None:
     if not request.database_url and (request.migration or request.queries or request.from_statistics):
         raise SettingsError("--migration and --queries are for a database of your own: give --database-url")
     if request.sample and not request.database_url:
-        raise SettingsError("--sample is of a database of your own: give --database-url, or --cards for phase 5's")
+        raise SettingsError("--sample is of a database of your own: give --database-url, or --cards for the lab's own")
     if request.migration is not None and not request.migration.is_file():
         raise SettingsError(f"--migration {request.migration}: no such file")
 
 
-def measure_indexes(stack: Stack, request: IndexRequest, reporter: Reporter) -> tuple[RunFolder, IndexReport]:
-    """Run it and write reports/<run>/index_experiment.json and index.html. Nothing of a copy stays, however it ends.
+def measure_indexes(system: System, stack: Stack, request: IndexRequest, reporter: Reporter) -> tuple[Run, IndexReport]:
+    """Run it, and write it and its page into a run's folder. Nothing of a copy stays, however it ends.
 
     Raises LabError for what a person can mend; a database that was given is read and never changed.
     """
@@ -78,65 +74,40 @@ def measure_indexes(stack: Stack, request: IndexRequest, reporter: Reporter) -> 
             "the index experiment hides indexes and drops them: it wants the lab's own server; unset "
             "ARCHZERO_DATABASE_URL and name the database with --database-url, which is copied"
         )
-    made = _copy(stack, request, reporter) if request.database_url else _phase5(stack, request, reporter)
+    made = _copy(stack, request, reporter) if request.database_url else _of_system(system, stack, request, reporter)
     with made as (url, indexes, cases, about), reporter.work("measure") as tell:
         found = run_index_experiment(
             url, indexes, cases, blocks=request.blocks, reads_per_write=request.reads_per_write, seed=request.seed,
             progress=tell,
         )  # fmt: skip
-    run = new_run("indexes")
+    run = Run.new("indexes")
     told = found.as_dict() | {"about": about, "blocks": request.blocks, "reads_per_write": request.reads_per_write}
-    told |= describe_machine() | {"run_id": run.id}
-    run.write_json(FILE, told)
-    (run.path / "index.html").write_text(page(told))
-    run.publish(LATEST)
+    run.index_experiment = told | describe_machine() | {"run_id": run.path.name}
+    run.write_page(page(run.index_experiment))
+    run.publish(LATEST_INDEXES)
     return run, found
 
 
 @contextmanager
-def _phase5(
-    stack: Stack, request: IndexRequest, reporter: Reporter
-) -> Iterator[tuple[str, list[str], list[Case], str]]:
-    portfolio = choose_portfolio(request.cards, request.seed, request.inventory, request.relationships)
-    with reporter.work("load") as tell:
-        base = ensure_base(stack, portfolio, tell)
-    try:
-        with reporter.work("migrate") as tell:
-            urls = make_arms(stack, base, _PURPOSE, lambda name, done, total: tell(done / total))
-        before = _names(urls["control"])
-        with connect(urls["treatment"]) as connection:
-            catalog = read_catalog(connection, request.seed)
-            written = psycopg.ClientCursor(connection)  # fills the values in: a case is plain SQL
-            cases = [
-                Case(f"{name}, {part}", written.mogrify(*build(question)))
-                for name, question in statements(catalog).items()
-                for part, build in (("page", page_statement), ("count", count_statement))
-            ] + _by_card(catalog.ids)
-        new = [name for name in _names(urls["treatment"]) if name not in before]
-        yield urls["treatment"], new, cases, f"phase 5's migration on {base.label}"
-    finally:
-        drop_arms(stack, _PURPOSE)
-
-
-def _by_card(ids: list[str]) -> list[Case]:
-    """What the service asks about one card: the card itself, its relationships, who it points to."""
-    card = ids[len(ids) // 2]
-    return [
-        Case("card", "SELECT * FROM cards WHERE id = $1::uuid", (card,)),
-        Case(
-            "relationships of a card",
-            "SELECT * FROM relationships WHERE source_card_id = $1::uuid OR target_card_id = $1::uuid"
-            " ORDER BY created_at DESC, id DESC LIMIT 20", (card,),
-        ),
-        Case(
-            "relationships from a card, by type",
-            "SELECT relationship_type, count(*) FROM relationships WHERE source_card_id = $1::uuid GROUP BY 1", (card,),
-        ),
-    ]  # fmt: skip
+def _of_system(
+    system: System, stack: Stack, request: IndexRequest, reporter: Reporter
+) -> Iterator[tuple[str, list[str], list[Statement], str]]:
+    """The indexes that the second of the system's compared databases has and the first has not."""
+    rows = Rows(request.size, request.seed, request.files)
+    with system.prepare(stack, rows, _PURPOSE, system.compared, reporter) as prepared:
+        before, after = (prepared.urls[name] for name in system.compared)
+        there = _names(before)
+        cases = [
+            replace(one, name=f"{one.name}, {one.part}" if one.part else one.name) for one in prepared.statements()
+        ]
+        new = [name for name in _names(after) if name not in there]
+        yield after, new, cases, f"{system.title}: its migration on {prepared.facts['label']}"
 
 
 @contextmanager
-def _copy(stack: Stack, request: IndexRequest, reporter: Reporter) -> Iterator[tuple[str, list[str], list[Case], str]]:
+def _copy(
+    stack: Stack, request: IndexRequest, reporter: Reporter
+) -> Iterator[tuple[str, list[str], list[Statement], str]]:
     assert request.migration is not None
     programs, texts = programs_of(stack), texts_of(request)
     name = stack.database_name("copy")
@@ -172,7 +143,8 @@ def _copied(stack: Stack, request: IndexRequest, name: str, programs: Path, repo
             f"a sample of {request.sample:,} rows a table: its plans and times are not those of the whole database",
         )
     with raw_connection(request.database_url) as source:
-        _fits(source.execute("SELECT pg_database_size(current_database())").fetchone())
+        row = source.execute("SELECT pg_database_size(current_database())").fetchone()
+    require_room(row[0] if row else 0, server_home(STATE))
     with reporter.work("copy"):
         url = copy_database(request.database_url, stack.postgres_url, name, programs)
     return url, "a copy of the whole database"
@@ -200,12 +172,15 @@ def _names(url: str) -> list[str]:
         return [index.name for index in list_indexes(connection)]
 
 
-def _fits(row: tuple[int] | None) -> None:
-    """A copy needs the dump and the database beside each other, and room to work."""
-    size = row[0] if row else 0
-    free = shutil.disk_usage("/").free
-    if 3 * size > free:
-        raise LabError(
-            f"the database has {size / 1e9:.1f} GB and its copy would need three times that; {free / 1e9:.1f} GB are "
-            "free: make room, or give a smaller copy's URL"
-        )
+def require_room(size: int, folder: Path) -> None:
+    """Raise LabError where a copy does not fit: it needs the dump and the database beside each other, and room to work.
+
+    The dump goes where temporary files go, the database into the folder of the lab's servers.
+    """
+    for place, needed in ((Path(tempfile.gettempdir()), size), (folder, 2 * size)):
+        free = shutil.disk_usage(place).free
+        if needed > free:
+            raise LabError(
+                f"the database has {size / 1e9:.1f} GB and its copy needs {needed / 1e9:.1f} GB under {place}; "
+                f"{free / 1e9:.1f} GB are free: make room there, or copy a --sample"
+            )

@@ -7,16 +7,16 @@ from dataclasses import dataclass
 import psycopg
 
 from archzero_lab.errors import DatabaseError, LabError
-from archzero_lab.jobs.indexes.experiment import raw_connection
 from archzero_lab.jobs.indexes.measure import IndexRequest, check_request, programs_of, texts_of
 from archzero_lab.jobs.indexes.query_cases import cases_of
-from archzero_lab.jobs.indexes.reads import Case
+from archzero_lab.jobs.indexes.session import raw_connection
 from archzero_lab.postgres.databases import drop_database
 from archzero_lab.postgres.foreign_copy import apply_file, copy_database
 from archzero_lab.postgres.index_catalog import list_indexes
 from archzero_lab.postgres.plan_diff import diff_plans
 from archzero_lab.postgres.plans import Plan, parse_plan
 from archzero_lab.postgres.sparse_files import make_index_sparse, make_sparse
+from archzero_lab.postgres.statement import Statement
 from archzero_lab.progress import Reporter
 from archzero_lab.servers.stack import Stack
 
@@ -82,7 +82,7 @@ def plan_changes(stack: Stack, request: IndexRequest, reporter: Reporter) -> lis
         drop_database(stack.postgres_url, name)
 
 
-def _plan(connection: psycopg.Connection[tuple[object, ...]], case: Case) -> Plan:
+def _plan(connection: psycopg.Connection[tuple[object, ...]], case: Statement) -> Plan:
     try:
         row = connection.execute(
             ("EXPLAIN (SETTINGS, FORMAT JSON) " + case.sql).encode(), case.values, prepare=False

@@ -11,9 +11,9 @@ import psycopg
 from psycopg import sql
 
 from archzero_lab.errors import DatabaseError, SettingsError
-from archzero_lab.jobs.indexes.reads import Case
-from archzero_lab.postgres.migrations import Connection
+from archzero_lab.postgres.connection import Connection
 from archzero_lab.postgres.plans import explain_generic
+from archzero_lab.postgres.statement import Statement
 
 _PARAMETER = re.compile(r"\$(\d+)\b")
 _GIVEN = re.compile(r"^--\s*\$(\d+)\s*=\s*(.*?)\s*$", re.MULTILINE)
@@ -60,7 +60,7 @@ def busiest_statements(connection: Connection, number: int) -> dict[str, str]:
     return {f"statement {number}": str(query).rstrip(";") for number, (query,) in enumerate(rows, 1)}
 
 
-def cases_of(connection: Connection, name: str, text: str) -> list[Case]:
+def cases_of(connection: Connection, name: str, text: str) -> list[Statement]:
     """One statement's cases: itself, or one each for common, rare and middle values of its parameters.
 
     A line `-- $1 = value` in the text gives a value. Raises DatabaseError for what PostgreSQL does not take, naming
@@ -70,7 +70,7 @@ def cases_of(connection: Connection, name: str, text: str) -> list[Case]:
     wanted = sorted({int(number) for number in _PARAMETER.findall(re.sub(r"--.*", "", text))})
     if not wanted:
         _check(connection, name, text)
-        return [Case(name, text)]
+        return [Statement(name, text)]
     compared = _compared(connection, name, text)
     paging = {int(number): word.upper() for word, number in _PAGING.findall(text)}
     filled: dict[int, tuple[str | None, ...]] = {}
@@ -92,7 +92,7 @@ def cases_of(connection: Connection, name: str, text: str) -> list[Case]:
         found.setdefault(values, kind)
     whole = max(wanted)
     return [
-        Case(f"{name}, {kind}" if len(found) > 1 else name, text, _spread(wanted, values, whole))
+        Statement(f"{name}, {kind}" if len(found) > 1 else name, text, _spread(wanted, values, whole))
         for values, kind in found.items()
     ]
 

@@ -13,9 +13,10 @@ import psycopg
 
 from archzero_lab.errors import DatabaseError, MeasurementError
 from archzero_lab.jobs.indexes.verdict import Loss, PlanLine
+from archzero_lab.postgres.connection import Connection
 from archzero_lab.postgres.index_catalog import Index, hidden
-from archzero_lab.postgres.migrations import Connection
 from archzero_lab.postgres.plans import Plan, explain_generic, parse_plan
+from archzero_lab.postgres.statement import Statement
 from archzero_lab.stats.comparison import compare
 
 _SLOT_S = 0.03
@@ -23,21 +24,12 @@ _MOST_CALLS = 30
 _LONG_S = 0.1
 
 
-@dataclass(frozen=True)
-class Case:
-    """A statement with the values of its parameters ($1, $2, …), under a name."""
-
-    name: str
-    sql: str
-    values: tuple[str | None, ...] = ()
-
-
 @dataclass
 class Reads:
     """The cases of a database of ours, on a connection whose cursors take $1 as it stands (psycopg.RawCursor)."""
 
     connection: Connection
-    cases: Sequence[Case]
+    cases: Sequence[Statement]
     blocks: int
     seed: int
     plans: dict[str, Plan] = field(default_factory=dict)
@@ -50,14 +42,14 @@ class Reads:
         for case in self.cases:
             self.plans[case.name] = self.explain(case, ())
 
-    def explain(self, case: Case, without: Sequence[Index]) -> Plan:
+    def explain(self, case: Statement, without: Sequence[Index]) -> Plan:
         """A case's plan while some indexes are hidden; the same is explained once."""
         key = (case.name, tuple(sorted(index.name for index in without)))
         if key not in self._explained:
             self._explained[key] = self._explain(case, without)
         return self._explained[key]
 
-    def _explain(self, case: Case, without: Sequence[Index]) -> Plan:
+    def _explain(self, case: Statement, without: Sequence[Index]) -> Plan:
         try:
             with hidden(self.connection, without):
                 row = self.connection.execute(
@@ -86,11 +78,11 @@ class Reads:
             for case in self.cases
         ]  # fmt: skip
 
-    def users_of(self, index: Index) -> list[Case]:
+    def users_of(self, index: Index) -> list[Statement]:
         """The cases whose plan reads an index."""
         return [case for case in self.cases if index.name in self.plans[case.name].indexes]
 
-    def loss(self, case: Case, without: Sequence[Index], step: Callable[[], None] = lambda: None) -> Loss:
+    def loss(self, case: Statement, without: Sequence[Index], step: Callable[[], None] = lambda: None) -> Loss:
         """A case's time with and without some indexes, in paired blocks of random order; each set is measured once.
 
         Raises MeasurementError where the rows differ: an index may make an answer faster, never another one.
@@ -119,7 +111,7 @@ class Reads:
         step()
         return self._measured[key]
 
-    def _slot(self, case: Case, without: Sequence[Index]) -> float:
+    def _slot(self, case: Statement, without: Sequence[Index]) -> float:
         with hidden(self.connection, without):
             first = self._once(case)
             if first > _LONG_S:
@@ -127,17 +119,17 @@ class Reads:
             calls = self._calls.setdefault(case.name, int(min(max(_SLOT_S / max(first, 1e-6), 3), _MOST_CALLS)))
             return float(np.median([self._once(case) for _ in range(calls)]))
 
-    def _once(self, case: Case) -> float:
+    def _once(self, case: Statement) -> float:
         began = time.perf_counter()
         # planned each time: a kept plan would go on reading what is hidden
         self._fetch(case)
         return time.perf_counter() - began
 
-    def _fetch(self, case: Case) -> list[tuple[object, ...]]:
+    def _fetch(self, case: Statement) -> list[tuple[object, ...]]:
         cursor = self.connection.execute(case.sql.encode(), case.values, prepare=False)
         return cursor.fetchall() if cursor.description else []  # a statement that writes gives no rows
 
-    def _rows(self, case: Case, without: Sequence[Index]) -> str:
+    def _rows(self, case: Statement, without: Sequence[Index]) -> str:
         """A digest of the answer, in any order: without ORDER BY PostgreSQL promises none."""
         with hidden(self.connection, without):
             rows = self._fetch(case)

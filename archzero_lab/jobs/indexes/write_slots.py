@@ -12,8 +12,8 @@ import psycopg
 from psycopg import sql
 
 from archzero_lab.errors import DatabaseError
+from archzero_lab.postgres.connection import Connection
 from archzero_lab.postgres.index_catalog import Index
-from archzero_lab.postgres.migrations import Connection
 
 ROWS = 500
 """Rows of an insert; a smaller table gives all that it has."""

@@ -10,8 +10,8 @@ from psycopg import sql
 
 from archzero_lab.jobs.indexes.verdict import UpdateCost, WriteCost, WriteRate
 from archzero_lab.jobs.indexes.write_slots import Slot, WriteArm, WriteSlots
+from archzero_lab.postgres.connection import Connection
 from archzero_lab.postgres.index_catalog import Index
-from archzero_lab.postgres.migrations import Connection
 from archzero_lab.stats.comparison import compare
 from archzero_lab.stats.estimates import hodges_lehmann
 

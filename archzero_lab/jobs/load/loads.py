@@ -11,28 +11,23 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, replace
+from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
 from archzero_lab.errors import MeasurementError
-from archzero_lab.jobs.load.request import DEFAULT_RATE, LOAD_ARMS, LOADTESTS, LoadRequest
+from archzero_lab.jobs.load.request import DEFAULT_RATE, LOADTESTS, LoadRequest
 from archzero_lab.jobs.load.result import LEAST_PER_S, seconds_frame, told, told_capacity, trials_frame
-from archzero_lab.postgres.migrations import connect
-from archzero_lab.progress import Reporter
+from archzero_lab.run_folders.run import Run
 from archzero_lab.servers.process import has_ended, tail
 from archzero_lab.servers.resources import Sampler
 from archzero_lab.servers.stack import Stack, registry
-from archzero_lab.systems.arczero.cards.catalog import read_catalog
-from archzero_lab.systems.arczero.cards.loading import Portfolio
-from archzero_lab.systems.arczero.portfolios import drop_arms, ensure_base, make_arms, upto
-from archzero_lab.systems.arczero.services import RunningService, index_set_of, start_service
-from archzero_lab.systems.arczero.traffic import catalog_file
+from archzero_lab.systems.arms import Opening
+from archzero_lab.systems.system import Loading, Rows, System
 
-LATEST = "latest-load"
 _NEAR_FACTOR = 1.25
 """From a round's start to its next rate: near what the round before it found."""
 
@@ -48,50 +43,30 @@ class Target:
 
 @contextmanager
 def served_arms(
-    stack: Stack, portfolio: Portfolio, arms: Sequence[str], folder: Path, seed: int, reporter: Reporter
+    system: System, stack: Stack, rows: Rows, arms: Sequence[str], run: Run, loading: Loading
 ) -> Iterator[list[Target]]:
-    """Services of the arms, up side by side, and the catalog that the load tests ask from, in `folder`."""
-    purpose = f"load{os.getpid()}"
-    with reporter.work("load") as tell:
-        base = ensure_base(stack, portfolio, tell)
-    with ExitStack() as closing:
-        closing.callback(drop_arms, stack, purpose)
-        with reporter.work("migrate") as tell:
-            wanted = upto(*(LOAD_ARMS[arm][0] for arm in arms))
-            urls = make_arms(stack, base, purpose, lambda name, done, total: tell(done / total), wanted)
-        with connect(urls["control"]) as connection:
-            (folder / "catalog.json").write_text(catalog_file(read_catalog(connection, seed)))
-        targets = []
-        for arm in arms:
-            service = _serve(stack, arm, urls)
-            closing.callback(stack.registry.stop, service.record)
-            beside = {"service": service.record.pid, "postgres": stack.postgres_pid, "redis": stack.redis_pid}
-            families = {name: pid for name, pid in beside.items() if pid is not None}
-            targets.append(Target(arm, service.url, families))
-        yield targets
-
-
-def _serve(stack: Stack, arm: str, urls: dict[str, str]) -> RunningService:
-    database, cached, near = LOAD_ARMS[arm]
-    settings = stack.settings
-    if not near:
-        settings = replace(settings, cache=replace(settings.cache, near_bytes=0))
-    return start_service(
-        replace(stack, settings=settings),
-        f"load-{arm}",
-        urls[database],
-        cached=cached,
-        index_set=index_set_of(database),
-    )
+    """Arms, up side by side, and the values that the load tests ask from, in the run's folder."""
+    with system.prepare(stack, rows, f"load{os.getpid()}", arms, loading) as prepared:
+        (run.path / "catalog.json").write_text(prepared.load_values())
+        with prepared.arms(*(Opening(arm, f"load-{arm}") for arm in arms)) as opened:
+            targets = []
+            for arm in arms:
+                service = opened[f"load-{arm}"]
+                pids = {"postgres": stack.postgres_pid, "redis": stack.redis_pid}
+                if service.process is not None:
+                    pids["service"] = service.process.pid
+                families = {name: pid for name, pid in pids.items() if pid is not None}
+                targets.append(Target(arm, service.url, families))
+            yield targets
 
 
 def run_loads(
     targets: Sequence[Target],
     request: LoadRequest,
-    folder: Path,
+    run: Run,
     progress: Callable[[float], None] = lambda share: None,
 ) -> dict[str, Any]:
-    """Send the load at each target and keep what came of it in `folder`; returns what loads.json holds.
+    """Send the load at each target and keep its course in the run's folder; returns what its loads are to hold.
 
     Loads go one after the other. The rounds of a capacity go over all targets in random order, one round after the
     other, so that a machine that changes meanwhile changes for all.
@@ -107,11 +82,11 @@ def run_loads(
         for at, target in enumerate(places):
             began = number * len(places) + at
             with Sampler(target.families) as sampler:
-                found = _locust(target, _at_round(request, results[target.arm]), folder, number)
+                found = _locust(target, _at_round(request, results[target.arm]), run.path, number)
             results[target.arm].append(found)
             resources.append(sampler.frame().assign(arm=target.arm, round=number))
             progress((began + 1) / (rounds * len(places)))
-    return _keep(targets, request, results, pd.concat(resources, ignore_index=True), folder)
+    return _keep(targets, request, results, pd.concat(resources, ignore_index=True), run)
 
 
 @dataclass(frozen=True)
@@ -185,7 +160,7 @@ def _keep(
     request: LoadRequest,
     results: dict[str, list[dict[str, Any]]],
     resources: pd.DataFrame,
-    folder: Path,
+    run: Run,
 ) -> dict[str, Any]:
     arms, trials = [], []
     seconds = []
@@ -200,10 +175,8 @@ def _keep(
         arms.append(entry | {name: last[name] for name in ("actions", "blocks", "failed_because", "seconds")})
         seconds += [seconds_frame(target.arm, found).assign(round=number) for number, found in enumerate(rounds)]
     kept = [frame for frame in seconds if not frame.empty]
-    pd.concat(kept, ignore_index=True).to_parquet(folder / "load_seconds.parquet", index=False)
-    resources.to_parquet(folder / "load_resources.parquet", index=False)
-    if trials:
-        pd.concat(trials, ignore_index=True).to_parquet(folder / "trials.parquet", index=False)
+    whole = pd.concat(trials, ignore_index=True) if trials else None
+    run.keep_load_course(pd.concat(kept, ignore_index=True), resources, whole)
     return {"request": request.as_dict(), "arms": arms}
 
 

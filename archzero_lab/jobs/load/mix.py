@@ -6,87 +6,64 @@ import json
 import os
 import sys
 import time
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pandas as pd
 
 from archzero_lab.errors import MeasurementError
+from archzero_lab.experiments.mix import LoadResult
 from archzero_lab.experiments.schedule import schedule
+from archzero_lab.jobs.load.request import LOADTESTS
+from archzero_lab.run_folders.run import Run
 from archzero_lab.servers.process import ProcessRecord, has_ended, tail
 from archzero_lab.servers.stack import Stack
-from archzero_lab.settings import ROOT
-from archzero_lab.systems.arczero.services import SERVICE_ARMS
-from archzero_lab.systems.spec import Profile
+from archzero_lab.systems.arms import Arm
+from archzero_lab.systems.profiles import Profile
+from archzero_lab.systems.system import Prepared, System
 
 MB = 1_000_000
-_MIX = "1 edit in 100, cards by Zipf's law with exponent 1"
-"""As loadtests/mix.py has it; tests/unit/test_loadtests.py holds the two together."""
 
 
-@dataclass(frozen=True)
-class LoadResult:
-    """What the load measured. `requests`: block, arm, name, response_ms, ok. `slots`: a row a measured slot.
-
-    `described` says in a phrase what mix it was and what could not be answered.
-    """
-
-    requests: pd.DataFrame
-    slots: pd.DataFrame
-    described: str
-
-    def treatment(self, arm: str) -> pd.DataFrame:
-        """The measured slots of one arm, in order of blocks."""
-        return self.slots[self.slots["arm"] == arm].sort_values("block")
-
-    def as_measured(self, claim_id: str) -> tuple[pd.DataFrame, pd.DataFrame]:
-        """Samples and slots as Measurements has them, with `ok` beside."""
-        samples = self.requests.assign(claim=claim_id, service_time_s=self.requests["response_ms"] / 1000)
-        sizes = self.requests.groupby(["block", "arm"]).size().rename("requests").reset_index()
-        slots = self.slots.merge(sizes, on=["block", "arm"]).assign(
-            claim=claim_id, blocks=np.nan, steal=0.0, yardstick_ms=np.nan
-        )
-        for counted in ("statements", "database_s"):
-            if counted not in slots:
-                slots[counted] = np.nan  # an older run did not ask
-        return samples, slots
-
-
-def run_load(
+def measure_mix(
+    system: System,
     stack: Stack,
-    folder: Path,
-    hosts: dict[str, str],
+    run: Run,
+    prepared: Prepared,
+    arms: Mapping[str, Arm],
     profile: Profile,
     seed: int,
-    catalog_path: Path,
     progress: Callable[[float], None],
 ) -> LoadResult:
-    """Run the load and read it back. Raises MeasurementError where Locust ends otherwise or any answer was wrong.
+    """Run the load, read it back and keep it. Raises MeasurementError where Locust fails or an answer was wrong.
 
     Each cache is warmed by a first slot that is not analysed, then goes on from block to block, as in production.
     """
-    arms = list(hosts)
+    folder = run.path
+    values = folder / "catalog.json"
+    values.write_text(prepared.load_values())
+    for arm in arms.values():
+        arm.reset()
     slots: list[dict[str, Any]] = [
         *(
-            {"arm": arm, "block": -1, "seconds": profile.load_warm_up_s, "measured": False}
-            for arm in arms
-            if SERVICE_ARMS[arm][1]
+            {"arm": name, "block": -1, "seconds": profile.load_warm_up_s, "measured": False}
+            for name in arms
+            if system.arms[name].cached
         ),
         *(
             {"arm": slot.arm, "block": slot.block, "seconds": profile.load_slot_s, "measured": True}
-            for slot in schedule(arms, profile.load_blocks, seed)
+            for slot in schedule(list(arms), profile.load_blocks, seed)
         ),
     ]
+    hosts = {name: arm.url for name, arm in arms.items()}
     plan, out, log = folder / "load-plan.json", folder / "load-raw.json", folder / "locust.log"
     plan.write_text(json.dumps({"hosts": hosts, "slots": slots, "out": str(out)}))
     seconds = sum(float(slot["seconds"]) for slot in slots)
     record = stack.registry.spawn(
         "locust",
         [
-            sys.executable, "-m", "locust", "-f", str(ROOT / "loadtests" / "paired.py"), "--headless",
+            sys.executable, "-m", "locust", "-f", str(LOADTESTS / "paired.py"), "--headless",
             "--users", str(profile.load_users), "--spawn-rate", str(profile.load_users), "--only-summary",
             "--loglevel", "WARNING", "--exit-code-on-error", "0", "--stop-timeout", "60",
         ],
@@ -94,10 +71,10 @@ def run_load(
         env={
             **os.environ,
             "ARCHZERO_PAIRED_PLAN": str(plan),
-            "ARCHZERO_CATALOG": str(catalog_path),
+            "ARCHZERO_CATALOG": str(values),
             "ARCHZERO_SEED": str(seed),
         },
-        cwd=ROOT / "loadtests",
+        cwd=LOADTESTS,
     )  # fmt: skip
     try:
         _wait(record, seconds, progress)
@@ -105,7 +82,9 @@ def run_load(
         stack.registry.stop(record)
     if not out.exists():
         raise MeasurementError(f"Locust ended without a result: {tail(log, 3)} (whole log: {log.name})")
-    return _read(out)
+    found = _read(out, system.mix)
+    run.keep_load(found.requests, found.slots, found.described)
+    return found
 
 
 def _wait(record: ProcessRecord, seconds: float, progress: Callable[[float], None]) -> None:
@@ -118,7 +97,7 @@ def _wait(record: ProcessRecord, seconds: float, progress: Callable[[float], Non
         progress(min(0.99, waited / (seconds + 4)))
 
 
-def _read(path: Path) -> LoadResult:
+def _read(path: Path, mix: str) -> LoadResult:
     raw = json.loads(path.read_text())
     rows, slots = [], []
     failures: list[str] = []
@@ -156,7 +135,7 @@ def _read(path: Path) -> LoadResult:
                     row[f"{kind}_{outcome}"] = counts[outcome] - before["by_kind"][kind][outcome]
             slots.append(row)
     path.unlink()
-    described = f"{len(rows):,} requests, {_MIX}"
+    described = f"{len(rows):,} requests, {mix}"
     if unavailable:
         described += f"; {unavailable} of them were answered 503, too slow for this load"
     return LoadResult(pd.DataFrame(rows), pd.DataFrame(slots), described)

@@ -6,21 +6,17 @@ import ipaddress
 import json
 import subprocess
 import sys
-import urllib.error
-import urllib.request
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
 from archzero_lab.errors import LabError, SettingsError, mask_secrets, unknown_name
-from archzero_lab.settings import ROOT
-from archzero_lab.systems.arczero.services import SERVICE_ARMS
+from archzero_lab.settings import RESOURCES
+from archzero_lab.systems.system import System
 
-LOADTESTS = ROOT / "loadtests"
+LOADTESTS = RESOURCES / "loadtests"
 SHAPES = ("constant", "ramp", "steps", "spike", "soak", "capacity", "replay")
-LOAD_ARMS = {name: (*arm, False) for name, arm in SERVICE_ARMS.items()} | {"near": ("treatment", True, True)}
-"""Name -> (database, cache, near cache): nothing, indexes, cache, both, v2's; both with the cache in the process."""
 DEFAULT_RATE = 50.0
 DEFAULT_S = 30.0
 SOAK_S = 3600.0
@@ -66,13 +62,13 @@ class LoadRequest:
         return asdict(self) | {"replay": self.replay.name if self.replay else None, "host": mask_secrets(self.host)}
 
 
-def check_request(request: LoadRequest, owned_host: str = "") -> None:
+def check_request(system: System, request: LoadRequest, owned_host: str = "") -> None:
     """Raise UnknownNameError or SettingsError for what contradicts itself or must not be done."""
     if request.shape not in SHAPES:
         raise unknown_name("shape", request.shape, list(SHAPES))
     for arm in request.arms:
-        if arm not in LOAD_ARMS:
-            raise unknown_name("arm", arm, list(LOAD_ARMS))
+        if arm not in system.arms:
+            raise unknown_name("arm", arm, list(system.arms))
     if request.rate_per_s is not None and request.users is not None:
         raise SettingsError("--rate is an open workload and --users a closed one: give one of them")
     if request.shape in ("capacity", "replay") and request.users is not None:
@@ -100,27 +96,6 @@ def _check_ours(host: str, owned_host: str) -> None:
             f"{parts.hostname} is not this machine, and a load is an attack on a host that is not yours; "
             f"where it is: --i-own-this-host {parts.hostname}"
         )
-
-
-def check_service(host: str) -> int:
-    """Ask once for a card, and return how many there are. Raises LabError where a load would measure nothing."""
-    url = host.rstrip("/") + "/api/v1/cards?pageSize=1"
-    shown = mask_secrets(host)
-    try:
-        with urllib.request.urlopen(url, timeout=10) as answer:
-            told = json.loads(answer.read())
-        cards = int(told["total"])
-        held = bool(told["data"])
-    except urllib.error.HTTPError as error:
-        raise LabError(f"{shown} answers {error.code} to /api/v1/cards: not a card service, or not in order") from None
-    except OSError as error:
-        reason = getattr(error, "reason", None) or error
-        raise LabError(f"cannot reach {shown} ({reason}); start it, or correct --host") from None
-    except (ValueError, KeyError, TypeError):
-        raise LabError(f"{shown} answers /api/v1/cards otherwise than the Arc Zero API; correct --host") from None
-    if not held:
-        raise LabError(f"{shown} holds no card: load an inventory first")
-    return cards
 
 
 def check_log(path: Path) -> dict[str, Any]:

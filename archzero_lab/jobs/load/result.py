@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
 from archzero_lab.errors import mask_secrets
-from archzero_lab.settings import REPORTS
+from archzero_lab.run_folders.finding import newest_load
 from archzero_lab.stats.estimates import MINIMUM_BLOCKS, hodges_lehmann
 
 LEAST_PER_S = 10.0
@@ -70,17 +68,6 @@ def rate_told(rate_per_s: float) -> str:
     return f"{rate_per_s:.0f}/s" if rate_per_s >= LEAST_PER_S else f"under {LEAST_PER_S:.0f}/s"
 
 
-def newest_load(*, capacity: bool, cards: int | None = None, machine: str | None = None) -> Path | None:
-    """The folder of the newest load that reports/ holds, of a capacity or not; where given, of a size and machine."""
-    for path in sorted(REPORTS.glob("*-load-*/loads.json"), reverse=True):
-        found = json.loads(path.read_text())
-        if (found["request"]["shape"] == "capacity") != capacity:
-            continue
-        if cards in (None, found["cards"]) and machine in (None, found["machine"]):
-            return path.parent
-    return None
-
-
 @dataclass(frozen=True)
 class KnownCapacity:
     """A capacity that was measured on its own, as a report shows it beside its claims."""
@@ -92,15 +79,14 @@ class KnownCapacity:
     trials: pd.DataFrame
 
 
-def known_capacity(cards: int, machine: str) -> KnownCapacity | None:
-    """The newest one of this machine at this number of cards; None before there is one."""
-    path = newest_load(capacity=True, cards=cards, machine=machine)
-    if path is None:
+def known_capacity(size: int, machine: str) -> KnownCapacity | None:
+    """The newest one of this machine at this number of rows; None before there is one."""
+    run = newest_load(capacity=True, size=size, machine=machine)
+    if run is None:
         return None
-    found = json.loads((path / "loads.json").read_text())
-    trials = pd.read_parquet(path / "trials.parquet")
+    found = run.loads
     return KnownCapacity(
-        found["run_id"], str(found["git_commit"])[:7], found["request"]["target_p99_ms"], found["arms"], trials
+        found["run_id"], str(found["git_commit"])[:7], found["request"]["target_p99_ms"], found["arms"], run.load_trials
     )
 
 

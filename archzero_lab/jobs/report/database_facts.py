@@ -1,56 +1,46 @@
-"""The statements of the workload explained on both databases: what the indexes change in each plan."""
+"""What the databases of a run tell once all is measured: plans of the statements, sizes and use of the indexes."""
 
 from __future__ import annotations
 
-import uuid
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from typing import Any
 
+from archzero_lab.postgres.connection import connect
 from archzero_lab.postgres.insights import index_sizes
-from archzero_lab.postgres.migrations import connect
+from archzero_lab.postgres.partial_indexes import partial_indexes
 from archzero_lab.postgres.plans import Plan, explain
-from archzero_lab.systems.arczero.cards.catalog import Catalog
-from archzero_lab.systems.arczero.cards.model import CardFilter, CardType, LifecyclePhase
-from archzero_lab.systems.arczero.cards.search import count_statement, page_statement
+from archzero_lab.postgres.statement import Statement
+from archzero_lab.run_folders.run import Run
+from archzero_lab.systems.arms import Arm
+from archzero_lab.systems.system import Prepared
 
 
-def statements(catalog: Catalog) -> dict[str, CardFilter]:
-    """One question of each kind that the workload asks, by name."""
-    kind, phase = CardType(catalog.types[0]), LifecyclePhase(catalog.phases[0])
-    found = {
-        "list": CardFilter(),
-        "list, page 50": CardFilter(page=50),
-        "filter type": CardFilter(type=kind),
-        "filter type and phase": CardFilter(type=kind, lifecycle_phase=phase),
-        "filter phase and quality": CardFilter(lifecycle_phase=phase, min_quality=90),
-        "search, common word": CardFilter(q=catalog.common[0]),
-        "search, middling word": CardFilter(q=catalog.middling[0]),
-        "search, rare word": CardFilter(q=catalog.rare[0]),
-        "search, two characters": CardFilter(q=catalog.short[0]),
+def keep_database_facts(run: Run, prepared: Prepared, arms: Mapping[str, Arm], compared: Sequence[str]) -> None:
+    """Explain, count and measure, in that order: what is asked here is part of no measurement."""
+    urls = {name: prepared.urls[name] for name in compared}
+    run.plans = collect_plans(urls, [statement for statement in prepared.statements() if statement.part])
+    prepared.use_everything(arms)
+    run.indexes = collect_index_sizes(prepared.urls)
+    run.sizes = {
+        "tables": dict(prepared.tables_as_indexes()),
+        "partial": [asdict(index) for index in partial_indexes(urls[compared[1]])],
     }
-    if catalog.owners:
-        found["filter owner"] = CardFilter(owner_id=uuid.UUID(catalog.owners[0]))
-    if catalog.tags:
-        found["filter tags"] = CardFilter(tags=(catalog.tags[0],))
-    if catalog.attributes:
-        found["filter attributes"] = CardFilter(attributes=catalog.attributes[0])
-    return found
 
 
-def collect_plans(urls: dict[str, str], catalog: Catalog) -> list[dict[str, Any]]:
-    """Plans of every statement's page and count on each database (each explained twice, the second kept: warm)."""
+def collect_plans(urls: Mapping[str, str], statements: Sequence[Statement]) -> list[dict[str, Any]]:
+    """The plan of every statement on each database (each explained twice, the second kept: warm)."""
     entries = []
     for arm, url in urls.items():
         with connect(url, autocommit=True) as connection:
-            for name, question in statements(catalog).items():
-                for part, build in (("page", page_statement), ("count", count_statement)):
-                    sql, params = build(question)
-                    explain(connection, sql, params)
-                    plan = explain(connection, sql, params)
-                    entries.append({"statement": name, "part": part, "arm": arm, **_told(plan)})
+            for statement in statements:
+                for _ in range(2):
+                    plan = explain(connection, statement.sql, None)
+                entries.append({"statement": statement.name, "part": statement.part, "arm": arm, **_told(plan)})
     return entries
 
 
-def collect_index_sizes(urls: dict[str, str]) -> dict[str, list[dict[str, Any]]]:
+def collect_index_sizes(urls: Mapping[str, str]) -> dict[str, list[dict[str, Any]]]:
     """Every index of each database with its size and the scans that the run's workload made of it."""
     found = {}
     for arm, url in urls.items():

@@ -1,22 +1,25 @@
-"""The figures on the report's first page: of each claim, and of the capacity where one is known."""
+"""The figures on the report's first page: of each claim by its kind, and of the capacity where one is known."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import pandas as pd
 
 from archzero_lab.experiments.claims import Claim
-from archzero_lab.experiments.measurements import Measurements
+from archzero_lab.experiments.kinds import kind_of
 from archzero_lab.experiments.metrics import by_block
-from archzero_lab.jobs.load.mix import LoadResult
 from archzero_lab.jobs.load.result import known_capacity, rate_told
+from archzero_lab.jobs.report.evidence import RunEvidence, read_claims_of
 from archzero_lab.reporting import course_figures, figures, load_figures
+from archzero_lab.reporting.figures import Picture
+from archzero_lab.run_folders.run import Run
 
 
-def capacity_section(cards: int, machine: str) -> dict[str, Any] | None:
+def capacity_section(size: int, machine: str) -> dict[str, Any] | None:
     """What the newest capacity of this machine and size tells, for the report's page."""
-    known = known_capacity(cards, machine)
+    known = known_capacity(size, machine)
     if known is None:
         return None
     rows = []
@@ -35,39 +38,61 @@ def capacity_section(cards: int, machine: str) -> dict[str, Any] | None:
     }
 
 
-def claim_pictures(
-    claims: list[Claim],
-    summary: dict[str, Any],
-    measured: Measurements,
-    load: LoadResult | None,
-    indexes: dict[str, list[dict[str, Any]]],
-) -> dict[str, list[figures.Picture]]:
-    """The figures of each claim: its paired blocks, or what its number is made of; its course where it has one."""
-    made: dict[str, list[figures.Picture]] = {}
-    samples, slots = measured.samples_frame(), measured.slots_frame()
-    for claim, told in zip(claims, summary["claims"], strict=True):
-        title = f"{claim.title}: block by block"
-        if claim.rule == "improvement":
-            assert isinstance(claim.claimed.after, float)
-            frames = (samples, slots) if claim.timed or load is None else load.as_measured(claim.id)
-            mine = (frame[frame["claim"] == claim.id] for frame in frames)
-            table = by_block(claim.metric, claim.over_ms, *mine)
-            what = f"{claim.metric.replace('_', ' ')}, {claim.unit}"
-            line = None if claim.claimed.unit else claim.claimed.after
-            made[claim.id] = [figures.paired_blocks(table, title, what, line)]
-            if told["course"] is not None:
-                assert claim.claimed.improvement is not None
-                name = f"{claim.title}: evidence"
-                made[claim.id].append(course_figures.evidence_course(told["course"], claim.claimed.improvement, name))
-        elif claim.metric == "index_size":
-            frame = pd.DataFrame(indexes[claim.treatment]).assign(mb=lambda rows: rows["bytes"] / 1e6)
-            made[claim.id] = [figures.index_bars(frame[~frame["constraint"]], "Phase 5's indexes")]
-        elif claim.operations == "mix" and load is not None:
-            mixed = load.treatment(claim.treatment)
-            assert isinstance(claim.claimed.after, tuple)
-            hit_rate = claim.metric == "hit_rate"
-            picture = (
-                figures.hit_rate_by_block(mixed, claim.claimed.after) if hit_rate else figures.memory_by_block(mixed)
-            )
-            made[claim.id] = [picture]
+def claim_pictures(run: Run) -> dict[str, list[Picture]]:
+    """The figures of each claim of a run; none of one that is known by its summary alone."""
+    if not run.judgeable:
+        return {}
+    evidence = RunEvidence(run, {})
+    told = {entry["id"]: entry for entry in run.summary["claims"]}
+    names = {name: str(arm["label"]) for name, arm in run.facts["arms"].items()}
+    made: dict[str, list[Picture]] = {}
+    for claim in read_claims_of(run):
+        draw = _PICTURES.get(kind_of(claim.rule, claim.metric, claim.operations).name)
+        if draw is not None:
+            made[claim.id] = draw(claim, evidence, told[claim.id], names)
     return made
+
+
+def _gain(claim: Claim, evidence: RunEvidence, told: dict[str, Any], names: dict[str, str]) -> list[Picture]:
+    """Its paired blocks; its course where it has one."""
+    assert isinstance(claim.claimed.after, float)
+    frames = (evidence.samples, evidence.slots)
+    if not claim.timed:
+        assert evidence.mix is not None
+        frames = evidence.mix.as_measured(claim.id)
+    mine = (frame[frame["claim"] == claim.id] for frame in frames)
+    table = by_block(claim.metric, claim.over_ms, *mine)
+    what = f"{claim.metric.replace('_', ' ')}, {claim.unit}"
+    line = None if claim.claimed.unit else claim.claimed.after
+    drawn = [figures.paired_blocks(table, f"{claim.title}: block by block", what, line, names)]
+    if told["course"] is not None:
+        assert claim.claimed.improvement is not None
+        title = f"{claim.title}: evidence"
+        drawn.append(course_figures.evidence_course(told["course"], claim.claimed.improvement, title))
+    return drawn
+
+
+def _hit_rate(claim: Claim, evidence: RunEvidence, told: dict[str, Any], names: dict[str, str]) -> list[Picture]:
+    assert evidence.mix is not None
+    assert isinstance(claim.claimed.after, tuple)
+    return [figures.hit_rate_by_block(evidence.mix.treatment(claim.treatment), claim.claimed.after)]
+
+
+def _memory(claim: Claim, evidence: RunEvidence, told: dict[str, Any], names: dict[str, str]) -> list[Picture]:
+    assert evidence.mix is not None
+    return [figures.memory_by_block(evidence.mix.treatment(claim.treatment))]
+
+
+def _index_size(claim: Claim, evidence: RunEvidence, told: dict[str, Any], names: dict[str, str]) -> list[Picture]:
+    rows = evidence.indexes[evidence.database_of(claim.treatment)]
+    frame = pd.DataFrame(rows).assign(mb=lambda found: found["bytes"] / 1e6)
+    return [figures.index_bars(frame[~frame["constraint"]], claim.title)]
+
+
+_PICTURES: dict[str, Callable[[Claim, RunEvidence, dict[str, Any], dict[str, str]], list[Picture]]] = {
+    "gain": _gain,
+    "hit rate": _hit_rate,
+    "memory": _memory,
+    "index size": _index_size,
+}
+"""Kind of claim -> how it is drawn; a kind that is not here has no figure."""

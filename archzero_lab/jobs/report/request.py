@@ -2,24 +2,26 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, replace
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from archzero_lab.errors import LabError
-from archzero_lab.runs.environment import git
-from archzero_lab.runs.folder import RunFolder, new_run, unfinished_run
-from archzero_lab.systems.spec import choose_profile
+from archzero_lab.run_folders.environment import git
+from archzero_lab.run_folders.finding import unfinished_run
+from archzero_lab.run_folders.run import Run
+from archzero_lab.systems.profiles import choose_profile
+from archzero_lab.systems.system import Rows, System
 
 
 @dataclass(frozen=True)
 class ReportRequest:
-    """What a person asked `./lab report` for."""
+    """What a person asked `lab report` for. `files` are a user's rows, by what they hold."""
 
     profile: str = "standard"
-    cards: int | None = None
-    inventory: Path | None = None
-    relationships: Path | None = None
+    size: int | None = None
+    files: Mapping[str, Path] = field(default_factory=dict)
     only: tuple[str, ...] = ()
     seed: int = 1
     until_decided_min: float = 0.0
@@ -27,29 +29,31 @@ class ReportRequest:
 
     def as_dict(self) -> dict[str, Any]:
         """For the run's folder, so that it can go on later."""
-        return asdict(self) | {
-            name: str(value.resolve()) if value else None
-            for name, value in (("inventory", self.inventory), ("relationships", self.relationships))
-        }
+        return asdict(self) | {"files": {name: str(path.resolve()) for name, path in self.files.items()}}
+
+    def rows(self, size: int) -> Rows:
+        """The rows that are loaded."""
+        return Rows(size, self.seed, self.files)
 
 
-def begin(request: ReportRequest) -> tuple[RunFolder, ReportRequest]:
+def begin(system: System, request: ReportRequest) -> tuple[Run, ReportRequest]:
     """A new run, or the interrupted one that the request names, with what that was asked for.
 
     Raises LabError where its code was another: stages of two builds are no one run.
     """
     commit = git("rev-parse", "HEAD")
     if not request.resume:
-        run = new_run(choose_profile(request.profile, request.cards).name)
+        run = Run.new(choose_profile(system.profiles, request.profile, request.size).name)
         run.mark("request", request.as_dict())
         run.mark("commit", commit)
         return run, request
     run = unfinished_run(request.resume)
-    if run.done["commit"] != commit:
+    if run.done.get("commit") != commit:
         raise LabError(
-            f"run {run.id} was begun at commit {run.done['commit']}, this is {commit}: check that one out to go on, or "
-            "measure anew"
+            f"run {run.path.name} was begun at commit {run.done.get('commit')}, this is {commit}: check that one out "
+            "to go on, or measure anew"
         )
     asked = run.done["request"]
-    paths = {name: Path(asked[name]) if asked[name] else None for name in ("inventory", "relationships")}
-    return run, replace(ReportRequest(**asked | paths), only=tuple(asked["only"]), resume=request.resume)
+    files = {name: Path(path) for name, path in asked["files"].items()}
+    made = ReportRequest(**asked | {"files": files, "only": tuple(asked["only"])})
+    return run, replace(made, resume=request.resume)

@@ -8,27 +8,25 @@ from __future__ import annotations
 
 import subprocess
 import tempfile
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import ExitStack, contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pandas as pd
 
 from archzero_lab.errors import LabError
-from archzero_lab.experiments.chosen_claims import chosen_claims
+from archzero_lab.experiments.claim_files import choose_claims
 from archzero_lab.experiments.claims import Claim
 from archzero_lab.experiments.measurements import Measurements
 from archzero_lab.experiments.runner import run_claim
-from archzero_lab.postgres.migrations import connect
+from archzero_lab.progress import QUIET
 from archzero_lab.servers.stack import Stack
 from archzero_lab.settings import ROOT
 from archzero_lab.stats.comparison import Comparison, compare
-from archzero_lab.systems.arczero.arms import ServiceArm
-from archzero_lab.systems.arczero.cards.catalog import read_catalog
-from archzero_lab.systems.arczero.portfolios import choose_portfolio, drop_arms, ensure_base, make_arms, upto
-from archzero_lab.systems.arczero.services import SERVICE_ARMS, index_set_of, start_service
-from archzero_lab.systems.spec import Profile
+from archzero_lab.systems.arms import Opening
+from archzero_lab.systems.profiles import Profile
+from archzero_lab.systems.system import Rows, System
 
 _PURPOSE = "builds"
 _MORE = 2
@@ -77,6 +75,7 @@ def checkout(build: str) -> Iterator[Path]:
 
 
 def compare_builds(
+    system: System,
     stack: Stack,
     baseline: Path,
     candidate: Path,
@@ -91,12 +90,10 @@ def compare_builds(
     Raises MeasurementError where a build answers wrong, ServerError where one does not start.
     """
     blocks = -(-_MORE * profile.blocks // _STARTS)
-    claims = [claim for claim in chosen_claims(only) if claim.timed]
+    claims = [claim for claim in choose_claims(system, only) if claim.timed]
     cases = [(claim, arm) for claim in claims for arm in (claim.control, claim.treatment)]
     if not cases:
         raise LabError("none of these claims is about latency: there is nothing to measure of a build")
-    base = ensure_base(stack, choose_portfolio(profile.cards, seed, None, None), lambda share: None)
-    urls = make_arms(stack, base, _PURPOSE, lambda *_: None, upto(*(SERVICE_ARMS[arm][0] for _, arm in cases)))
     done = 0
 
     def step() -> None:
@@ -104,45 +101,22 @@ def compare_builds(
         done += 1
         progress(done / (2 * blocks * _STARTS * len(cases)))
 
-    far = replace(stack, settings=replace(stack.settings, cache=replace(stack.settings.cache, near_bytes=0)))
-    try:
-        with connect(urls["control"]) as connection:
-            catalog = read_catalog(connection, seed)
-        found = []
+    found = []
+    arms = [arm for _, arm in cases]
+    with system.prepare(stack, Rows(profile.size, seed), _PURPOSE, arms, QUIET) as prepared:
         for claim, arm in cases:
             asked = replace(claim, control="baseline", treatment="candidate", beside="")
+            both = Opening(arm, "baseline", code=baseline), Opening(arm, "candidate", code=candidate)
             parts = []
             for start in range(_STARTS):
-                with _both(far, {"baseline": baseline, "candidate": candidate}, arm, urls) as arms:
-                    measured = Measurements()
+                measured = Measurements()
+                with prepared.arms(*both) as opened:
                     size = profile.slot(claim.operations)
-                    run_claim(asked, arms, catalog, size, blocks, seed + start, measured, step)
+                    run_claim(asked, opened, prepared.operations, size, blocks, seed + start, measured, step)
                 part = measured.samples_frame()
                 parts.append(part.assign(block=part["block"] + start * blocks))
             found.append(BuildComparison(claim.id, claim.operations, arm, _compare(asked, pd.concat(parts))))
-        return found
-    finally:
-        drop_arms(stack, _PURPOSE)
-
-
-@contextmanager
-def _both(
-    stack: Stack, builds: Mapping[str, Path], arm: str, urls: Mapping[str, str]
-) -> Iterator[dict[str, ServiceArm]]:
-    """Both builds' services on an arm's database, for as long as the block runs."""
-    database, cached = SERVICE_ARMS[arm]
-    with ExitStack() as closing:
-        arms = {}
-        for name, code in builds.items():
-            service = start_service(
-                stack, f"{name}-{arm}", urls[database], cached=cached, index_set=index_set_of(database), code=code
-            )
-            closing.callback(stack.registry.stop, service.record)
-            arms[name] = ServiceArm(
-                service, urls[database], cached=cached, admin_token=stack.settings.admin_token
-            )  # fmt: skip
-            closing.callback(arms[name].close)
-        yield arms
+    return found
 
 
 def _compare(claim: Claim, samples: pd.DataFrame) -> Comparison:

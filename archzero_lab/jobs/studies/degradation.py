@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import signal
 import threading
@@ -16,15 +15,15 @@ import numpy as np
 import pandas as pd
 
 from archzero_lab.errors import MeasurementError
-from archzero_lab.postgres.migrations import connect
+from archzero_lab.progress import QUIET
 from archzero_lab.servers.hurt import HurtPostgres, HurtRedis, Relay
 from archzero_lab.servers.stack import Stack
-from archzero_lab.systems.arczero.portfolios import choose_portfolio, ensure_base, make_arms
-from archzero_lab.systems.arczero.services import start_service
+from archzero_lab.systems.arms import Arm, Opening
 from archzero_lab.systems.driver import Driver
+from archzero_lab.systems.system import Rows, System
 
 AWAY = ("Redis dead", "Redis hung", "Redis slow, +100 ms", "Redis blackholed", "PostgreSQL away")
-_CARDS = 10_000
+_ROWS = 10_000
 _HOT = 50
 _PAUSES_S = {"cached": 0.002, "cold": 0.012, "uncached": 0.002, "uncached cold": 0.012}
 _POLL_S = 0.05
@@ -124,7 +123,7 @@ def _p99(reads: pd.DataFrame, reader: str) -> float:
 
 
 def measure_degradation(
-    stack: Stack, *, phase_s: float = 4.0, progress: Callable[[float], None] = lambda share: None
+    system: System, stack: Stack, *, phase_s: float = 4.0, progress: Callable[[float], None] = lambda share: None
 ) -> Degradation:
     """Take Redis away in four ways, then PostgreSQL, each for `phase_s` with as long in order after it.
 
@@ -139,21 +138,13 @@ def measure_degradation(
         relay = Relay(stack, redis.server.url, "redis")
         cleanup.callback(relay.close)
         own = replace(
-            stack,
-            settings=replace(stack.settings, cache=replace(stack.settings.cache, near_bytes=0)),
-            postgres_url=postgres.server.url,
-            postgres_pid=postgres.server.record.pid,
-            redis_url=relay.url,
+            stack, postgres_url=postgres.server.url, postgres_pid=postgres.server.record.pid, redis_url=relay.url
         )
-        base = ensure_base(own, choose_portfolio(_CARDS, 1, None, None), lambda share: None)
-        database = make_arms(own, base, "degradation", lambda *_: None)["treatment"]
-        with connect(database) as connection:
-            ids = [str(row[0]) for row in connection.execute("SELECT id FROM cards ORDER BY id")]
-        services = {}
-        for name, cached in (("cached", True), ("uncached", False)):
-            services[name] = start_service(own, f"degradation-{name}", database, cached=cached)
-            cleanup.callback(stack.registry.stop, services[name].record)
-        reading = _Reading({name: service.url for name, service in services.items()}, ids)
+        arms = {"cached": system.self_check_arms["Redis"], "uncached": system.self_check_arms["PostgreSQL"]}
+        made = system.prepare(own, Rows(_ROWS), "degradation", list(arms.values()), QUIET)
+        prepared = cleanup.enter_context(made)
+        opened = cleanup.enter_context(prepared.arms(*(Opening(arm, name) for name, arm in arms.items())))
+        reading = _Reading(opened, prepared.items())
         cleanup.callback(reading.stop)
         reading.start()
         return _time_line(reading, postgres, redis, relay, phase_s, progress)
@@ -200,13 +191,13 @@ def _time_line(
 class _Reading:
     """Three readers and a look at the cache's counters, each a thread, until stopped."""
 
-    def __init__(self, urls: dict[str, str], ids: list[str]) -> None:
-        hot, cold = ids[:_HOT], iter(ids[_HOT:])
+    def __init__(self, arms: dict[str, Arm], items: list[str]) -> None:
+        hot, cold = items[:_HOT], iter(items[_HOT:])
         paths: dict[str, Iterator[str]] = {
             "cached": cycle(hot),
             "cold": cold,
             "uncached": cycle(hot),
-            "uncached cold": iter(ids[_HOT:]),  # the two services do the same work
+            "uncached cold": iter(items[_HOT:]),  # the two services do the same work
         }
         self._began = time.monotonic()
         self._stopping = threading.Event()
@@ -216,12 +207,12 @@ class _Reading:
         self._threads = [
             threading.Thread(
                 target=self._read,
-                args=(reader, urls["uncached" if "uncached" in reader else "cached"], found),
+                args=(reader, arms["uncached" if "uncached" in reader else "cached"].url, found),
                 daemon=True,
             )
             for reader, found in paths.items()
         ]
-        self._threads.append(threading.Thread(target=self._count, args=(urls["cached"],), daemon=True))
+        self._threads.append(threading.Thread(target=self._count, args=(arms["cached"],), daemon=True))
 
     def start(self) -> None:
         """Begin to read."""
@@ -247,12 +238,12 @@ class _Reading:
         """The hit rate of the hot cards, by time."""
         return pd.DataFrame(self._hits, columns=["t_s", "hit_rate"])
 
-    def _read(self, reader: str, url: str, ids: Iterator[str]) -> None:
+    def _read(self, reader: str, url: str, paths: Iterator[str]) -> None:
         driver = Driver(url, timeout_s=60)
         while not self._stopping.is_set():
             began = self.seconds()
             try:
-                elapsed_s, status, _ = driver.get(f"/api/v1/cards/{next(ids)}")
+                elapsed_s, status, _ = driver.get(next(paths))
                 retry_after = b"\r\nretry-after:" in driver.head
             except StopIteration:
                 break
@@ -263,14 +254,12 @@ class _Reading:
             time.sleep(_PAUSES_S[reader])  # the reader's own pause: the measuring must not saturate the machine
         driver.close()
 
-    def _count(self, url: str) -> None:
-        """Of the hot cards' reads, how many were hits: every hit is one of theirs, for no cold card comes twice."""
-        driver = Driver(url, timeout_s=60)
+    def _count(self, arm: Arm) -> None:
+        """Of the hot items' reads, how many were hits: every hit is one of theirs, for no cold item comes twice."""
         hits, reads = 0, 0
         while not self._stopping.wait(_POLL_S):
             now, done = self.seconds(), self._done["cached"]
-            total = int(json.loads(driver.get("/api/v1/cache/stats")[2])["hits"])
+            total, _ = arm.cache_counts()
             if done > reads:
                 self._hits.append((now, min(1.0, (total - hits) / (done - reads))))
                 hits, reads = total, done
-        driver.close()

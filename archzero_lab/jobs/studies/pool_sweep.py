@@ -6,30 +6,27 @@ import os
 import random
 import threading
 import time
-from collections.abc import Callable, Sequence
-from contextlib import ExitStack
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 
 import numpy as np
 import pandas as pd
 
 from archzero_lab.errors import LabError, MeasurementError
-from archzero_lab.postgres.migrations import Connection, connect
+from archzero_lab.postgres.connection import Connection, connect
+from archzero_lab.progress import QUIET
 from archzero_lab.servers.resources import Sampler
 from archzero_lab.servers.stack import Stack
 from archzero_lab.settings import PoolSettings
 from archzero_lab.stats.estimates import quantile
-from archzero_lab.systems.arczero.cards.catalog import Catalog, read_catalog
-from archzero_lab.systems.arczero.portfolios import choose_portfolio, drop_arms, ensure_base, make_arms
-from archzero_lab.systems.arczero.services import RunningService, start_service
-from archzero_lab.systems.arczero.traffic import slot_operations
-from archzero_lab.systems.checks import metric
+from archzero_lab.systems.arms import Opening
 from archzero_lab.systems.driver import Driver
+from archzero_lab.systems.http import metrics
+from archzero_lab.systems.system import Prepared, Rows, System
 
 ACQUIRE_TIMEOUT_S = 2.0
 """Shorter than phase 5's 30 s, so that a load of seconds shows who is refused."""
 _PURPOSE = "pool"
-_MIX = {"detail": 8, "list": 4, "filter": 5, "search": 3}
 _WARM_UP_S, _LOOK_S = 0.5, 0.02
 NEAR_BEST = 0.95
 """The knee is the smallest pool that answers so much of what the best one does."""
@@ -57,11 +54,12 @@ class PoolCell:
 
 
 def sweep_pool(
+    system: System,
     stack: Stack,
     sizes: Sequence[int],
     users: Sequence[int],
     *,
-    cards: int = 20_000,
+    rows: int = 20_000,
     seconds: float = 2.0,
     rounds: int = 3,
     seed: int = 1,
@@ -74,26 +72,41 @@ def sweep_pool(
     """
     if not sizes or not users or min(sizes) < 1 or min(users) < 1:
         raise LabError("a pool and a crowd have at least one each: give sizes and users from 1 on")
-    base = ensure_base(stack, choose_portfolio(cards, seed, None, None), lambda share: None)
-    with ExitStack() as closing:
-        closing.callback(drop_arms, stack, _PURPOSE)
-        url = make_arms(stack, base, _PURPOSE, lambda *_: None)["treatment"]
-        observer = closing.enter_context(connect(url, autocommit=True))
-        catalog = read_catalog(observer, seed)
-        services = {}
+    found: list[PoolCell] = []
+    with system.prepare(stack, Rows(rows, seed), _PURPOSE, [system.pool_arm], QUIET) as prepared:
+        openings = []
         for size in sizes:
             pool = PoolSettings(max_size=size, min_size=min(size, 5), acquire_timeout_s=ACQUIRE_TIMEOUT_S)
             own = replace(stack, settings=replace(stack.settings, pool=pool))
-            services[size] = start_service(own, f"pool-{size}", url, cached=False)
-            closing.callback(stack.registry.stop, services[size].record)
-        cells = [(size, count) for size in sizes for count in users]
-        found: list[PoolCell] = []
-        for number in range(rounds):
-            for size, count in random.Random(f"pool {seed} {number}").sample(cells, len(cells)):
-                crowd = _Crowd(services[size].url, count, _paths(catalog, seed + number))
-                found.append(_cell(stack, services[size], crowd, observer, size, number, seconds))
-                progress(len(found) / (rounds * len(cells)))
+            openings.append(Opening(system.pool_arm, f"pool-{size}", own))
+        url = prepared.urls[system.arms[system.pool_arm].database]
+        with prepared.arms(*openings) as arms, connect(url, autocommit=True) as observer:
+            cells = [(size, count) for size in sizes for count in users]
+            for number in range(rounds):
+                for size, count in random.Random(f"pool {seed} {number}").sample(cells, len(cells)):
+                    arm = arms[f"pool-{size}"]
+                    crowd = _Crowd(arm.url, count, _paths(system, prepared, seed + number))
+                    place = _Place(stack, arm.url, observer, system.pool_metrics, size, number)
+                    found.append(_cell(place, crowd, seconds))
+                    progress(len(found) / (rounds * len(cells)))
     return pd.DataFrame([asdict(cell) for cell in found])
+
+
+@dataclass(frozen=True)
+class _Place:
+    """A service with a pool of one size, who looks at its database meanwhile, and the round it is."""
+
+    stack: Stack
+    url: str
+    observer: Connection
+    metrics: Mapping[str, str]
+    size: int
+    round: int
+
+    def totals(self) -> dict[str, float]:
+        """waits, waited_s and held_s of the pool so far."""
+        told = metrics(self.url)
+        return {name: told.get(counted, 0.0) for name, counted in self.metrics.items()}
 
 
 def knees(frame: pd.DataFrame) -> pd.DataFrame:
@@ -113,12 +126,12 @@ def formula(cores: int | None = None) -> int:
     return 2 * (cores or os.cpu_count() or 1) + 1
 
 
-def _paths(catalog: Catalog, seed: int) -> list[str]:
+def _paths(system: System, prepared: Prepared, seed: int) -> list[str]:
     """Requests of the mix, in random order."""
     paths = [
         operation.path
-        for kind, share in _MIX.items()
-        for operation in slot_operations(kind, catalog, distinct=share * 10, requests=1, seed=seed, block=0).warm_up
+        for kind, share in system.pool_mix.items()
+        for operation in prepared.operations(kind, distinct=share * 10, requests=1, seed=seed, block=0).warm_up
     ]
     random.Random(seed).shuffle(paths)
     return paths
@@ -165,36 +178,34 @@ class _Crowd:
             driver.close()
 
 
-def _cell(
-    stack: Stack, service: RunningService, crowd: _Crowd, observer: Connection, size: int, number: int, seconds: float
-) -> PoolCell:
+def _cell(place: _Place, crowd: _Crowd, seconds: float) -> PoolCell:
     crowd.start()
     try:
         time.sleep(_WARM_UP_S)
-        before, began = _pool_totals(service.url), time.perf_counter()
+        before, began = place.totals(), time.perf_counter()
         active = []
-        families = {"postgres": stack.postgres_pid} if stack.postgres_pid is not None else {}
+        families = {"postgres": place.stack.postgres_pid} if place.stack.postgres_pid is not None else {}
         with Sampler(families, period_s=0.25) as sampler:
             while time.perf_counter() - began < seconds:
-                row = observer.execute(
+                row = place.observer.execute(
                     "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND state = 'active'"
                     " AND pid <> pg_backend_pid()"
                 ).fetchone()
                 active.append(int(row[0]) if row else 0)
                 time.sleep(_LOOK_S)
-        ended, after = time.perf_counter(), _pool_totals(service.url)
+        ended, after = time.perf_counter(), place.totals()
     finally:
         crowd.stop()
     if crowd.wrong:
-        raise MeasurementError(f"a service with a pool of {size} answered {crowd.wrong}; see .lab/logs")
+        raise MeasurementError(f"a service with a pool of {place.size} answered {crowd.wrong}; see .lab/logs")
     within = [answer for answer in crowd.answers if began <= answer[0] < ended]
     right = [ms for _, ms, status in within if status == 200]
     cpu = sampler.frame()["cpu_percent"]
     got = max(after["waits"] - before["waits"], 1)
     return PoolCell(
-        size=size,
+        size=place.size,
         users=crowd.users,
-        round=number,
+        round=place.round,
         throughput_per_s=len(right) / (ended - began),
         mean_ms=float(np.mean(right)) if right else float("nan"),
         p95_ms=quantile(right, 0.95),
@@ -204,9 +215,3 @@ def _cell(
         postgres_cores=float(cpu.mean()) / 100 if len(cpu) else float("nan"),
         active_backends=float(np.mean(active)),
     )
-
-
-def _pool_totals(url: str) -> dict[str, float]:
-    wait, held = "archzero_pool_acquire_wait_seconds", "archzero_pool_held_seconds"
-    names = {"waits": wait + "_count", "waited_s": wait + "_sum", "held_s": held + "_sum"}
-    return {name: metric(url, counted) for name, counted in names.items()}

@@ -2,34 +2,28 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
-from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
-from archzero_lab.experiments.claims import Claim, load_claims
+from archzero_lab.experiments.claims import Claim, Claimed
 from archzero_lab.experiments.measurements import Measurements
 from archzero_lab.experiments.runner import run_claim
-from archzero_lab.postgres.migrations import connect
-from archzero_lab.runs.environment import machine_fingerprint
+from archzero_lab.progress import QUIET
+from archzero_lab.run_folders.environment import machine_fingerprint
+from archzero_lab.run_folders.margins import keep_margins
 from archzero_lab.servers.hurt import Relay
 from archzero_lab.servers.stack import Stack
-from archzero_lab.settings import REPORTS
 from archzero_lab.stats.comparison import Comparison, compare
 from archzero_lab.stats.estimates import hodges_lehmann
 from archzero_lab.stats.verdict import Change, change
-from archzero_lab.systems.arczero.arms import ServiceArm
-from archzero_lab.systems.arczero.cards.catalog import Catalog, read_catalog
-from archzero_lab.systems.arczero.portfolios import choose_portfolio, drop_arms, ensure_base, make_arms
-from archzero_lab.systems.arczero.services import start_service
-from archzero_lab.systems.spec import SlotSize
+from archzero_lab.systems.arms import Opening
+from archzero_lab.systems.profiles import SlotSize
+from archzero_lab.systems.system import Prepared, Rows, System
 
-MARGINS = REPORTS / "margins.json"
-"""This machine's margins: {fingerprint: {"detail p50": 0.03, …}}, beside the history."""
 DELAYS_MS = {"PostgreSQL": 5.0, "Redis": 2.0}
 TOLERANCE = 0.2
 A_A_MARGIN = 0.10
@@ -84,103 +78,74 @@ class SelfCheck:
 
 
 def run_self_check(
-    stack: Stack, *, blocks: int, seed: int = 1, progress: Callable[[float], None] = lambda share: None
+    system: System, stack: Stack, *, blocks: int, seed: int = 1, progress: Callable[[float], None] = lambda share: None
 ) -> SelfCheck:
     """A/A over two services that are the same, then the delays, `blocks` paired blocks each; margins are kept.
 
-    On 20,000 cards; a service has no cache except where Redis' delay is looked for.
+    On 20,000 rows; an arm has no cache except where Redis' delay is looked for.
     """
-    base = ensure_base(stack, choose_portfolio(20_000, 1, None, None), lambda share: None)
-    urls = make_arms(stack, base, _PURPOSE, lambda *_: None)
-    database = urls["treatment"]
-    try:
-        with connect(database) as connection:
-            catalog = read_catalog(connection, seed)
-        done = 0
+    pool = replace(stack.settings.pool, check_before_use=False)  # one round trip a request, so one delay
+    plain = replace(stack, settings=replace(stack.settings, pool=pool))
+    done = 0
 
-        def step() -> None:
-            nonlocal done
-            done += 1
-            progress(done / (2 * blocks * 4))
+    def step() -> None:
+        nonlocal done
+        done += 1
+        progress(done / (2 * blocks * 4))
 
-        bench = _Bench(stack, database, catalog, blocks, seed, step)
+    with system.prepare(plain, Rows(20_000), _PURPOSE, list(system.self_check_arms.values()), QUIET) as prepared:
+        bench = _Bench(system, plain, prepared, blocks, seed, step)
         slots = pd.concat([bench.identical(operation) for operation in _SIZES], ignore_index=True)
         same = [_same(slots, operation, metric) for operation in _SIZES for metric in _QUANTILES
                 if (operation, metric) != ("list", "p95")]  # fmt: skip
         delays = [bench.delayed(where, added) for where, added in DELAYS_MS.items()]
-    finally:
-        drop_arms(stack, _PURPOSE)
     found = SelfCheck(machine_fingerprint(), same, delays, slots)
-    _keep_margins(found)
+    keep_margins(found.machine, {f"{item.operation} {item.metric}": item.margin for item in found.same})
     return found
 
 
-def margins(path: Path = MARGINS) -> dict[str, float]:
-    """This machine's margins by "operation metric"; none before a self-check has run here."""
-    try:
-        kept: dict[str, dict[str, float]] = json.loads(path.read_text())
-    except (OSError, ValueError):
-        return {}
-    return kept.get(machine_fingerprint(), {})
-
-
-def margin_of(claim: Claim, path: Path = MARGINS) -> float:
-    """This machine's margin for a claim's metric: of its own operations, else the largest there is of that metric."""
-    known = margins(path)
-    own = known.get(f"{claim.operations} {claim.metric}")
-    alike = [margin for name, margin in known.items() if name.split()[-1] == claim.metric]
-    return own if own is not None else max(alike, default=0.0)
-
-
+@dataclass(frozen=True)
 class _Bench:
     """Opens two services that differ in one thing, or in none, and measures them side by side."""
 
-    def __init__(
-        self, stack: Stack, database: str, catalog: Catalog, blocks: int, seed: int, step: Callable[[], None]
-    ) -> None:
-        pool = replace(stack.settings.pool, check_before_use=False)  # one round trip a request, so one delay
-        cache = replace(stack.settings.cache, near_bytes=0)
-        self._stack = replace(stack, settings=replace(stack.settings, pool=pool, cache=cache))
-        self._database, self._catalog = database, catalog
-        self._blocks, self._seed, self._step = blocks, seed, step
+    system: System
+    stack: Stack
+    prepared: Prepared
+    blocks: int
+    seed: int
+    step: Callable[[], None]
 
     def identical(self, operation: str) -> pd.DataFrame:
         """Slot statistics in ms of two services on one database, a row a block, arm and metric."""
-        with ExitStack() as closing:
-            arms = {
-                name: self._open(closing, self._stack, f"same-{name}", self._database, cached=False) for name in "ab"
-            }
-            return self._measure(arms, operation)
+        arm = self.system.self_check_arms["PostgreSQL"]
+        return self._measure([Opening(arm, name) for name in "ab"], operation)
 
     def delayed(self, where: str, added_ms: float) -> Delay:
         """What is found of a delay that one of two services has in its path to a server; both go through a relay."""
+        arm = self.system.self_check_arms[where]
         with ExitStack() as closing:
-            arms = {}
+            openings = []
             for name, delay_ms in (("a", 0.0), ("b", added_ms)):
-                target = self._stack.redis_url if where == "Redis" else self._database
-                relay = Relay(self._stack, target, f"{where.lower()}-{name}")
+                target = self.stack.redis_url if where == "Redis" else self.stack.postgres_url
+                relay = Relay(self.stack, target, f"{where.lower()}-{name}")
                 closing.callback(relay.close)
                 relay.set(delay_ms=delay_ms)
-                stack = replace(self._stack, redis_url=relay.url) if where == "Redis" else self._stack
-                database = self._database if where == "Redis" else relay.url
-                arms[name] = self._open(closing, stack, f"delay-{name}", database, cached=where == "Redis")
-            slots = self._measure(arms, "detail")
+                if where == "Redis":
+                    openings.append(Opening(arm, name, replace(self.stack, redis_url=relay.url)))
+                else:
+                    openings.append(Opening(arm, name, through=relay.through))
+            slots = self._measure(openings, "detail")
         medians = slots[slots["metric"] == "p50"].pivot_table(index="block", columns="arm", values="ms")
         interval = hodges_lehmann((medians["b"] - medians["a"]).to_numpy())
         return Delay(where, added_ms, interval.estimate, interval.low, interval.high)
 
-    def _open(self, closing: ExitStack, stack: Stack, name: str, database: str, *, cached: bool) -> ServiceArm:
-        service = start_service(stack, name, database, cached=cached)
-        closing.callback(self._stack.registry.stop, service.record)
-        arm = ServiceArm(service, self._database, cached=cached, admin_token=stack.settings.admin_token)
-        closing.callback(arm.close)
-        return arm
-
-    def _measure(self, arms: dict[str, ServiceArm], operation: str) -> pd.DataFrame:
+    def _measure(self, openings: Sequence[Opening], operation: str) -> pd.DataFrame:
         measured = Measurements()
-        size = _SIZES[operation]
-        claim = _claim(operation)
-        run_claim(claim, arms, self._catalog, size, self._blocks, self._seed, measured, self._step)
+        with self.prepared.arms(*openings) as arms:
+            run_claim(
+                _claim(operation), arms, self.prepared.operations, _SIZES[operation], self.blocks, self.seed, measured,
+                self.step,
+            )  # fmt: skip
         grouped = measured.samples_frame().groupby(["block", "arm"])["service_time_s"]
         frames = []
         for metric, q in _QUANTILES.items():
@@ -191,9 +156,10 @@ class _Bench:
 
 def _claim(operation: str) -> Claim:
     """What the runner wants to know: arms a and b under an operation's requests."""
-    return replace(
-        load_claims()[0], id=f"self_check_{operation}", control="a", treatment="b", beside="", operations=operation
-    )
+    return Claim(
+        id=f"self_check_{operation}", title="", sentence="", section="", metric="p50", claimed=Claimed(0, 0),
+        control="a", treatment="b", operations=operation, rule="improvement", mechanism="blocks",
+    )  # fmt: skip
 
 
 def _same(slots: pd.DataFrame, operation: str, metric: str) -> Same:
@@ -207,15 +173,3 @@ def _same(slots: pd.DataFrame, operation: str, metric: str) -> Same:
     spread = max(abs(np.log(found.ci_low)), abs(np.log(found.ci_high)))
     margin = max(_LEAST_MARGIN, float(np.exp(spread) - 1))
     return Same(operation, metric, found, change(found.ci_low, found.ci_high, A_A_MARGIN), round(margin, 4))
-
-
-def _keep_margins(found: SelfCheck) -> None:
-    try:
-        kept = json.loads(MARGINS.read_text())
-    except (OSError, ValueError):
-        kept = {}
-    kept[found.machine] = {f"{item.operation} {item.metric}": item.margin for item in found.same}
-    MARGINS.parent.mkdir(parents=True, exist_ok=True)
-    partial = MARGINS.with_suffix(".part")
-    partial.write_text(json.dumps(kept, indent=1) + "\n")
-    partial.replace(MARGINS)

@@ -1,30 +1,44 @@
-"""Arms opened for the experiments: a running service, its database's counters, its cache's."""
+"""The card service's arms: services as processes, with the counters of their database and their cache."""
 
 from __future__ import annotations
 
-import http.client
-import json
-from typing import Any
-from urllib.parse import urlsplit
-
+import httpx
 import psycopg
 
 from archzero_lab.errors import MeasurementError
+from archzero_lab.postgres.connection import connect
 from archzero_lab.postgres.insights import database_counters
-from archzero_lab.postgres.migrations import connect
+from archzero_lab.servers.process import ProcessRecord
 from archzero_lab.systems.arczero.services import RunningService
-from archzero_lab.systems.arczero.traffic import Operation
+from archzero_lab.systems.arms import ArmKind, Counters
 from archzero_lab.systems.driver import Driver
-from archzero_lab.systems.spec import Counters
+from archzero_lab.systems.http import request
+from archzero_lab.systems.operations import Operation
+
+ARMS = {
+    "control": ArmKind("control", False, "control (no index, no cache)"),
+    "indexes": ArmKind("treatment", False, "indexes (no cache)"),
+    "cache": ArmKind("control", True, "cache (no index)"),
+    "treatment": ArmKind("treatment", True, "treatment (indexes and cache)"),
+    "v2": ArmKind("v2", False, "index set v2 (no cache)"),
+    "v2-cache": ArmKind("v2", True, "index set v2 and cache"),
+    "near": ArmKind("treatment", True, "treatment, cache in the process too", near=True),
+}
+"""Without both, phase 5's indexes alone, its cache alone, both; index set v2 with the statements that fit it, alone and
+with the cache; phase 5's with the cache in the process before the one in Redis."""
 
 
 class ServiceArm:
-    """Implements experiments.spec.Arm over HTTP. `close()` when done."""
+    """Implements systems.arms.Arm over HTTP. `close()` when done."""
 
-    def __init__(self, service: RunningService, database_url: str, *, cached: bool, admin_token: str) -> None:
+    def __init__(
+        self, name: str, service: RunningService, database_url: str, *, cached: bool, admin_token: str
+    ) -> None:
+        self.name = name
         self.service = service
-        self.name = service.arm
         self.url = service.url
+        self.database_url = database_url
+        self.process: ProcessRecord | None = service.record
         self._cached = cached
         self._token = admin_token
         self._driver = Driver(service.url)
@@ -41,38 +55,37 @@ class ServiceArm:
         """Send one request and wait: (service_time_s, bytes)."""
         return self._driver.ask(operation)
 
+    def cache_counts(self) -> tuple[int, int]:
+        """(hits, misses) over all workers."""
+        if not self._cached:
+            return 0, 0
+        stats = self._call("GET", "/api/v1/cache/stats")
+        return int(str(stats["hits"])), int(str(stats["misses"]))
+
     def counters(self) -> Counters:
         """Cache counters over all workers, PostgreSQL's over the arm's database."""
-        stats = self._call("GET", "/api/v1/cache/stats") if self._cached else {"hits": 0, "misses": 0}
+        hits, misses = self.cache_counts()
         try:
             database = database_counters(self._connection)
         except psycopg.Error:
-            return Counters(stats["hits"], stats["misses"], None, None, None)
-        return Counters(
-            stats["hits"],
-            stats["misses"],
-            database.statements,
-            database.execution_s,
-            database.blocks_hit + database.blocks_read,
-        )
+            return Counters(hits, misses, None, None, None)
+        blocks = database.blocks_hit + database.blocks_read
+        return Counters(hits, misses, database.statements, database.execution_s, blocks)
 
     def close(self) -> None:
         """Close connections."""
         self._driver.close()
         self._connection.close()
 
-    def _call(self, method: str, path: str) -> dict[str, Any]:
-        parts = urlsplit(self.url)
-        connection = http.client.HTTPConnection(parts.hostname or "127.0.0.1", parts.port, timeout=30)
+    def _call(self, method: str, path: str) -> dict[str, object]:
+        headers = {"Authorization": f"Bearer {self._token}"} if self._token else {}
         try:
-            headers = {"Authorization": f"Bearer {self._token}"} if self._token else {}
-            connection.request(method, path, headers=headers)
-            response = connection.getresponse()
-            answer: dict[str, Any] = json.loads(response.read())
-            if response.status != 200:
-                raise MeasurementError(f"{method} {self.url}{path} answered {response.status}: {answer}")
-            return answer
-        except OSError as error:
+            answer = request(self.url, method, path, **headers)
+            told: dict[str, object] = answer.json()
+        except httpx.HTTPError as error:
             raise MeasurementError(f"{self.url} stopped answering ({error}); see its log in .lab/logs") from None
-        finally:
-            connection.close()
+        except ValueError:
+            raise MeasurementError(f"{method} {self.url}{path} answered no JSON; see its log in .lab/logs") from None
+        if answer.status_code != 200:
+            raise MeasurementError(f"{method} {self.url}{path} answered {answer.status_code}: {told}")
+        return told

@@ -10,8 +10,9 @@ from pathlib import Path
 import psycopg
 
 from archzero_lab.errors import InventoryError
+from archzero_lab.postgres.connection import connect
 from archzero_lab.postgres.databases import create_database, database_url, drop_database, label_database
-from archzero_lab.postgres.migrations import Migrations, connect
+from archzero_lab.postgres.migrations import Migrations
 from archzero_lab.servers.stack import Stack
 from archzero_lab.systems.arczero.cards.generator import GeneratedPortfolio
 from archzero_lab.systems.arczero.cards.inventory import read_inventory

@@ -2,31 +2,26 @@
 
 from __future__ import annotations
 
-import http.client
 import os
 import secrets
 import socket
 import sys
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from archzero_lab.errors import ServerError
 from archzero_lab.servers.process import ProcessRecord, free_port, is_alive, tail
 from archzero_lab.servers.stack import TREE, Stack
-from archzero_lab.settings import ROOT, STATE
+from archzero_lab.settings import STATE
 from archzero_lab.systems.arczero.service import VARIABLE, IndexSet, ServiceConfig
+from archzero_lab.systems.http import call
 
-SERVICE_ARMS = {
-    "control": ("control", False),
-    "indexes": ("treatment", False),
-    "cache": ("control", True),
-    "treatment": ("treatment", True),
-    "v2": ("v2", False),
-    "v2-cache": ("v2", True),
-}
-"""Name of a service's arm -> (database, cache): without both, phase 5's indexes alone, its cache alone, both; index set
-v2 with the statements that fit it, alone and with the cache."""
+_READY_S = 30.0
+_FACTORY = "archzero_lab.systems.arczero.service:create"
+_FACTORY_BEFORE_0_2 = "archzero_lab.bootstrap.service:create"
+"""Of a build that `lab gate --build` holds this one against."""
 
 
 @dataclass(frozen=True)
@@ -44,66 +39,87 @@ def index_set_of(database: str) -> IndexSet:
     return "v2" if database == "v2" else "phase5"
 
 
-def start_service(
-    stack: Stack,
-    arm: str,
-    database_url: str,
-    *,
-    cached: bool,
-    index_set: IndexSet = "phase5",
-    host: str = "127.0.0.1",
-    port: int | None = None,
-    workers: int = 1,
-    kept: bool = False,
-    code: Path = ROOT,
-    record: Path | None = None,
-    timeout_s: float = 30.0,
-) -> RunningService:
-    """Start a service and wait until it answers. Its statements fit the database's `index_set`.
+@dataclass(frozen=True)
+class Serving:
+    """How a service runs: on which database, whose `index_set` its statements fit, with the cache or without.
 
-    `code` is the checkout whose service it is, `record` its access log.
-
-    Raises ServerError for a taken port or a failed start.
+    `code` is another checkout whose service it is, `record` its access log, port None any free one; a `kept` one
+    outlives the command.
     """
-    if port is not None:
-        _check_port(host, port)
-    port = port or free_port()
-    logs = STATE / "logs"
-    logs.mkdir(parents=True, exist_ok=True)
-    log = logs / f"service-{arm}.log"
+
+    arm: str
+    database_url: str
+    cached: bool
+    index_set: IndexSet = "phase5"
+    host: str = "127.0.0.1"
+    port: int | None = None
+    workers: int = 1
+    kept: bool = False
+    code: Path | None = None
+    record: Path | None = None
+
+
+def start_service(stack: Stack, serving: Serving) -> RunningService:
+    """Start a service and wait until it answers. Raises ServerError for a taken port or a failed start."""
+    return start_services([(stack, serving)])[0]
+
+
+def start_services(servings: Sequence[tuple[Stack, Serving]]) -> list[RunningService]:
+    """Start services side by side and wait until all of them answer; where one does not, none is left running."""
+    spawned: list[RunningService] = []
+    try:
+        for stack, serving in servings:
+            spawned.append(_spawn(stack, serving))
+        for service in spawned:
+            _wait_until_ready(service, _log(service.arm))
+    except BaseException:
+        for (stack, _), service in zip(servings, spawned, strict=False):
+            stack.registry.stop(service.record)
+        raise
+    return spawned
+
+
+def _log(arm: str) -> Path:
+    return STATE / "logs" / f"service-{arm}.log"
+
+
+def _spawn(stack: Stack, serving: Serving) -> RunningService:
+    host = serving.host
+    if serving.port is not None:
+        _check_port(host, serving.port)
+    port = serving.port or free_port()
+    log = _log(serving.arm)
+    log.parent.mkdir(parents=True, exist_ok=True)
     log.unlink(missing_ok=True)
-    counters = STATE / "counters" / f"{arm}-{secrets.token_hex(4)}"
+    counters = STATE / "counters" / f"{serving.arm}-{secrets.token_hex(4)}"
     counters.mkdir(parents=True)
     config = ServiceConfig(
-        database_url=database_url,
-        redis_url=stack.redis_url if cached else None,
-        namespace=f"archzero:{TREE}:{arm}:{secrets.token_hex(3)}",
-        index_set=index_set,
+        database_url=serving.database_url,
+        redis_url=stack.redis_url if serving.cached else None,
+        namespace=f"archzero:{TREE}:{serving.arm}:{secrets.token_hex(3)}",
+        index_set=serving.index_set,
         admin_token=stack.settings.admin_token,
-        record=str(record.resolve()) if record is not None else "",
+        record=str(serving.record.resolve()) if serving.record is not None else "",
         cache=stack.settings.cache,
         pool=stack.settings.pool,
     )
-    env = {
-        **os.environ,
-        VARIABLE: config.encode(),
-        "PROMETHEUS_MULTIPROC_DIR": str(counters),
-        "PYTHONPATH": os.pathsep.join([str(code), *filter(None, [os.environ.get("PYTHONPATH")])]),
-    }
+    env = {**os.environ, VARIABLE: config.encode(), "PROMETHEUS_MULTIPROC_DIR": str(counters)}
+    factory = _FACTORY
+    if serving.code is not None:
+        env["PYTHONPATH"] = str(serving.code)
+        if not (serving.code / "archzero_lab" / "systems").exists():
+            factory = _FACTORY_BEFORE_0_2
     argv = [
-        sys.executable, "-m", "granian", "--interface", "asgi", "--factory", "--host", host, "--port", str(port),
-        "--workers", str(workers), "--loop", "uvloop", "--no-ws", "--log-level", "warning", "--backlog", "1024",
-        "archzero_lab.systems.arczero.service:create",
+        sys.executable, "-P", "-m", "granian", "--interface", "asgi", "--factory", "--host", host, "--port", str(port),
+        "--workers", str(serving.workers), "--loop", "uvloop", "--no-ws", "--log-level", "warning",
+        "--backlog", "1024", factory,
     ]  # fmt: skip
-    process = stack.registry.spawn(f"service-{arm}", argv, log=log, env=env, kept=kept, cwd=code)
+    process = stack.registry.spawn(
+        f"service-{serving.arm}", argv, log=log, env=env, kept=serving.kept, cwd=serving.code
+    )
     reachable = "127.0.0.1" if host in ("0.0.0.0", "::") else host  # noqa: S104  # compared, not bound
-    try:
-        _wait_until_ready(reachable, port, process, log, timeout_s)
-    except BaseException:
-        stack.registry.stop(process)
-        raise
     shown = f"[{reachable}]" if ":" in reachable else reachable
-    return RunningService(arm, f"http://{shown}:{port}", process, config.namespace)
+    return RunningService(serving.arm, f"http://{shown}:{port}", process, config.namespace)
 
 
 def _check_port(host: str, port: int) -> None:
@@ -116,19 +132,12 @@ def _check_port(host: str, port: int) -> None:
             raise ServerError(f"cannot listen on {host} port {port}: {error.strerror}; choose another --port") from None
 
 
-def _wait_until_ready(host: str, port: int, record: ProcessRecord, log: Path, timeout_s: float) -> None:
-    deadline = time.monotonic() + timeout_s
+def _wait_until_ready(service: RunningService, log: Path) -> None:
+    deadline = time.monotonic() + _READY_S
     while time.monotonic() < deadline:
-        if not is_alive(record):
+        if not is_alive(service.record):
             raise ServerError(f"the service did not start: {tail(log, 2) or 'no message'} (whole log: {log})")
-        connection = http.client.HTTPConnection(host, port, timeout=5)
-        try:
-            connection.request("GET", "/api/v1/health")
-            if connection.getresponse().status == 200:
-                return
-        except OSError:
-            pass  # not listening yet
-        finally:
-            connection.close()
+        if call(service.url, "GET", "/api/v1/health")[0] == 200:
+            return
         time.sleep(0.05)  # polling: the service says nothing when it begins to listen
-    raise ServerError(f"the service did not answer within {timeout_s:.0f} s: {tail(log, 2)} (whole log: {log})")
+    raise ServerError(f"the service did not answer within {_READY_S:.0f} s: {tail(log, 2)} (whole log: {log})")

@@ -2,32 +2,13 @@
 
 from __future__ import annotations
 
-import json
 import random
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from urllib.parse import quote, urlencode
 
 from archzero_lab.errors import MeasurementError
 from archzero_lab.systems.arczero.cards.catalog import Catalog
-
-
-@dataclass(frozen=True)
-class Operation:
-    """One GET: its path with query, the variant of it for the tables, and bytes that a right answer holds."""
-
-    path: str
-    variant: str
-    expected: bytes
-
-
-@dataclass(frozen=True)
-class SlotOperations:
-    """What a slot does: every operation of `warm_up` once, untimed; then `timed`, drawn from those."""
-
-    warm_up: list[Operation]
-    timed: list[Operation]
-
+from archzero_lab.systems.operations import Operation, SlotOperations
 
 _PAGE = b'"totalRelation"'
 
@@ -100,8 +81,3 @@ def _filter(rng: random.Random, catalog: Catalog, number: int) -> Operation:
         choices.append(("attributes", {"attributes": rng.choice(catalog.attributes)}))
     variant, query = choices[number % len(choices)]
     return Operation(f"/api/v1/cards?{urlencode(query)}", f"filter:{variant}", _PAGE)
-
-
-def catalog_file(catalog: Catalog) -> str:
-    """The catalog as the load tests read it."""
-    return json.dumps(catalog.as_dict())

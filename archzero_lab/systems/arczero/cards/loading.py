@@ -9,7 +9,7 @@ from typing import Protocol
 import psycopg
 
 from archzero_lab.errors import DatabaseError
-from archzero_lab.settings import ROOT
+from archzero_lab.settings import RESOURCES
 
 CARD_COPY = (
     "COPY cards (id, name, type, lifecycle_phase, quality_score, description, owner_id, created_at, updated_at,"
@@ -49,7 +49,7 @@ def load_portfolio(
     Returns the numbers of cards and relationships. `progress` gets the share done, 0 to 1. Raises
     DatabaseError where the rows break a constraint; the database is as empty as before then.
     """
-    sql = ROOT / "sql"
+    sql = RESOURCES / "sql"
     try:
         with connection.transaction(), connection.cursor() as cursor:
             cursor.execute(_script(sql / "schema.sql"))

@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import threading
 import time
-import urllib.error
-import urllib.request
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 
-from archzero_lab.postgres.migrations import connect
+import httpx
+
+from archzero_lab.postgres.connection import connect
 from archzero_lab.settings import PoolSettings
+from archzero_lab.systems.arczero.checks.bench import Bench
 from archzero_lab.systems.arczero.checks.statements_by_items import grows, statements_by_items
-from archzero_lab.systems.arczero.services import start_service
-from archzero_lab.systems.checks import Bench, Tried, metric
+from archzero_lab.systems.arczero.services import Serving, start_service
+from archzero_lab.systems.checks import Tried
+from archzero_lab.systems.http import metric, request
 
 _POOL, _WAIT_S, _AT_ONCE = 2, 0.5, 30
 _HANGS_S = 10.0
@@ -48,7 +50,7 @@ def pool_no_exhaustion(bench: Bench) -> Tried:
     tried = Tried()
     pool = PoolSettings(max_size=_POOL, min_size=_POOL, acquire_timeout_s=_WAIT_S)
     small = replace(bench.stack, settings=replace(bench.stack.settings, pool=pool))
-    service = start_service(small, "small-pool", bench.database_url, cached=False)
+    service = start_service(small, Serving("small-pool", bench.database_url, cached=False))
     try:
         refused = threading.Semaphore(0)
 
@@ -82,10 +84,7 @@ def pool_no_exhaustion(bench: Bench) -> Tried:
 
 def _get(url: str) -> _Answer:
     try:
-        with urllib.request.urlopen(url, timeout=60) as answer:
-            answer.read()
-            return _Answer(answer.status, None)
-    except urllib.error.HTTPError as error:
-        return _Answer(error.code, error.headers.get("Retry-After"))
-    except OSError:
+        answer = request(url, "GET", "")
+    except httpx.HTTPError:
         return _Answer(0, None)
+    return _Answer(answer.status_code, answer.headers.get("Retry-After") if answer.status_code != 200 else None)

@@ -3,7 +3,8 @@
     python -m archzero_lab.systems.arczero.consistency.worker JOB
 
 JOB is JSON: {"of", "service", "without", "hot", "written", "owner", "seed", "reads", "readers", "writers", "out",
-"done", "may_end", "stop"}. `done` is touched when its share of reads is read; it reads on until `may_end` exists.
+"begun", "done", "may_end", "stop"}. `begun` is touched before the first read, `done` when its share of reads is read;
+it reads on until `may_end` exists.
 """
 
 from __future__ import annotations
@@ -75,6 +76,7 @@ class HotCards(Protocol):
 async def run_worker(cards: HotCards, job: dict[str, Any]) -> Recorder:
     """Read until this process's share is read and it may end, write beside it; stop early when told to."""
     recorder = Recorder()
+    Path(job["begun"]).touch()  # noqa: ASYNC240  # nobody waits yet
     hot = [uuid.UUID(text) for text in job["hot"]]
     written = [uuid.UUID(text) for text in job["written"]]
     done = asyncio.Event()

@@ -13,7 +13,8 @@ import msgspec
 import numpy as np
 
 from archzero_lab.errors import SettingsError
-from archzero_lab.runs.series import Row, RunData, compare_runs, yardstick_ratio
+from archzero_lab.run_folders.run import Run
+from archzero_lab.run_folders.series import Row, compare_runs, yardstick_ratio
 from archzero_lab.stats.estimates import hodges_lehmann
 
 MAX_REGRESSION = 0.10
@@ -92,8 +93,8 @@ def read_rules(path: Path) -> list[Rule]:
 
 
 def run_gate(
-    run: RunData,
-    against: RunData | None,
+    run: Run,
+    against: Run | None,
     rules: Sequence[Rule],
     margins: Mapping[tuple[str, str, str], float] | None = None,
 ) -> GateResult:
@@ -126,7 +127,7 @@ def run_gate(
     return GateResult(run.id, against.id if against else None, outcomes or [_unmeasured("the run")], warnings)
 
 
-def _apply(rule: Rule, run: RunData, against: RunData | None, rows: list[Row]) -> list[Outcome]:
+def _apply(rule: Rule, run: Run, against: Run | None, rows: list[Row]) -> list[Outcome]:
     if rule.verdict is not None:
         found = next((claim for claim in run.summary["claims"] if claim["id"] == rule.claim), None)
         if found is None:

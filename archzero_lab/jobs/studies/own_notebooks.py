@@ -11,10 +11,12 @@ from nbformat import NotebookNode
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
 
 from archzero_lab.errors import LabError, SettingsError
-from archzero_lab.experiments.claims import OWN_CLAIMS, load_claims
+from archzero_lab.experiments.claim_files import OWN_CLAIMS, load_claims
 from archzero_lab.reporting.notebooks import NOTEBOOKS
+from archzero_lab.settings import ROOT
+from archzero_lab.systems.system import System
 
-OWN = NOTEBOOKS / "own"
+OWN = ROOT / "notebooks" / "own"
 _NAME = re.compile(r"[a-z][a-z0-9_]*")
 _CLAIM = """
 [{name}]
@@ -31,7 +33,7 @@ mechanism = "hits"
 """
 
 
-def new_own_notebook(name: str, kind: Literal["arms", "claim"] = "arms") -> Path:
+def new_own_notebook(system: System, name: str, kind: Literal["arms", "claim"] = "arms") -> Path:
     """Write notebooks/own/NAME.ipynb: two arms to replace, or a claim, which claims.own.toml then holds too.
 
     Raises SettingsError for a name that is no file name, LabError where there is one already: nothing is overwritten.
@@ -43,7 +45,7 @@ def new_own_notebook(name: str, kind: Literal["arms", "claim"] = "arms") -> Path
         raise LabError(f"there is a notebook {name} already; take another name, or edit it")
     title = name.replace("_", " ").capitalize()
     if kind == "claim":
-        if any(claim.id == name for claim in load_claims()):
+        if any(claim.id == name for claim in load_claims(system)):
             raise LabError(f"there is a claim {name} already; take another name, or edit it")
         cells = _claim_cells(name, title)
         written = (
@@ -54,7 +56,7 @@ def new_own_notebook(name: str, kind: Literal["arms", "claim"] = "arms") -> Path
         partial.replace(OWN_CLAIMS)
     else:
         cells = _arms_cells(title)
-    OWN.mkdir(exist_ok=True)
+    OWN.mkdir(parents=True, exist_ok=True)
     nbformat.write(
         new_notebook(
             cells=cells,

@@ -1,14 +1,12 @@
-"""From measurements to a result a claim: estimate, interval, mechanism, verdict, and a sentence that says it."""
+"""A claim of a gain: from paired blocks to estimate, interval, mechanism, verdict, and a sentence that says it."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import pandas as pd
-from scipy import stats
 
 from archzero_lab.experiments.claim_result import Beside, ClaimResult
 from archzero_lab.experiments.claims import Claim
@@ -22,15 +20,11 @@ from archzero_lab.experiments.metrics import (
     log_ratios,
     threshold,
 )
+from archzero_lab.experiments.noise import noise_warnings
 from archzero_lab.stats.comparison import Comparison, compare
-from archzero_lab.stats.estimates import MINIMUM_BLOCKS, hodges_lehmann, least_detectable
 from archzero_lab.stats.multiple import signed_rank_p
 from archzero_lab.stats.sequential import Course, blocks_needed, course
 from archzero_lab.stats.verdict import Verdict, at_least, at_most
-
-STEAL_LIMIT = 0.10
-MINIMUM_TRIALS = 20
-SLOW_YARDSTICK = 1.5
 
 
 def claim_course(claim: Claim, samples: pd.DataFrame, slots: pd.DataFrame) -> Course:
@@ -139,105 +133,6 @@ def _verdict(claim: Claim, comparison: Comparison, bar: float, margin: float = 0
     return rule(float(np.exp(bar)), comparison.ci_low / (1 + margin), comparison.ci_high * (1 + margin))
 
 
-def analyze_range(
-    claim: Claim,
-    values: Sequence[float],
-    *,
-    samples: int,
-    mechanism: dict[str, Any],
-    moved: bool,
-    before: float = 0.0,
-    context: str = "",
-) -> ClaimResult:
-    """A claim that a value lies in a range or on its better side, from one value a block, in the claim's unit.
-
-    `improvement` is told as a share: of a hit rate what it gained, of a size what it stays below the claimed
-    ceiling. Equal values (a size that is counted, not sampled) have no width.
-    """
-    assert isinstance(claim.claimed.after, tuple)
-    floor, ceiling = claim.claimed.after
-    array = np.asarray(values, dtype=float)
-    exact = bool(np.all(array == array[0]))
-    interval = hodges_lehmann(array)
-    low, high = (interval.estimate, interval.estimate) if exact else (interval.low, interval.high)
-    warnings = []
-    rule = at_least if claim.rule == "at_least" else at_most
-    bound = floor if claim.rule == "at_least" else ceiling
-    verdict = rule(bound, low, high)
-    if not exact and array.size < MINIMUM_BLOCKS:
-        verdict = Verdict.INCONCLUSIVE
-        warnings.append(f"needs at least {MINIMUM_BLOCKS} blocks, had {array.size}")
-    if verdict is Verdict.CONFIRMED and not moved:
-        verdict = Verdict.INCONCLUSIVE
-        warnings.append(f"without its mechanism ({claim.mechanism} did not move)")
-    if not exact and array.size >= MINIMUM_BLOCKS and _still_moving(array):
-        warnings.append("the value still moved in one direction over the run: longer runs may say otherwise")
-    if claim.rule == "at_least":
-        improvement, ci = interval.estimate - before, (low - before, high - before)
-        detectable = least_detectable(array)
-    else:
-        improvement = 1 - interval.estimate / ceiling
-        ci = (1 - high / ceiling, 1 - low / ceiling)
-        detectable = 0.0 if exact else least_detectable(array) / ceiling
-    return ClaimResult(
-        claim=claim,
-        before=before,
-        after=interval.estimate,
-        after_low=low,
-        after_high=high,
-        improvement=improvement,
-        ci_low=ci[0],
-        ci_high=ci[1],
-        blocks=int(array.size),
-        samples=samples,
-        detectable=detectable,
-        target_met=interval.estimate >= floor if claim.rule == "at_least" else interval.estimate <= ceiling,
-        mechanism=mechanism,
-        verdict=verdict,
-        note=_range_note(claim, interval.estimate, low, high, exact) + (f"; {context}" if context else ""),
-        warnings=tuple(warnings),
-        p=None if exact else signed_rank_p(array, bound),
-    )
-
-
-def analyze_check(claim: Claim, trials: int, failures: Sequence[str], mechanism: dict[str, Any]) -> ClaimResult:
-    """A claim that something never fails, from so many trials: refuted by one failure, confirmed by none of enough.
-
-    `after` is the number of failures, bounded by the exact (Clopper-Pearson) interval of their share; `improvement` is
-    the share of trials that held, `detectable` the share of failures that would have shown with a chance of 95 %.
-    """
-    failed = len(failures)
-    interval = stats.binomtest(failed, max(trials, 1)).proportion_ci(0.95, method="exact")
-    moved = bool(mechanism.get("moved"))
-    verdict, warnings = Verdict.CONFIRMED, []
-    if failed:
-        verdict = Verdict.REFUTED
-    elif trials < MINIMUM_TRIALS or not moved:
-        verdict = Verdict.INCONCLUSIVE
-        warnings.append(
-            f"needs at least {MINIMUM_TRIALS} trials, had {trials}" if moved else f"{claim.mechanism} did not move"
-        )
-    first = f", the first: {failures[0]}" if failed else ""
-    return ClaimResult(
-        claim=claim,
-        before=0.0,
-        after=float(failed),
-        after_low=float(interval.low * trials),
-        after_high=float(interval.high * trials),
-        improvement=1 - failed / max(trials, 1),
-        ci_low=float(1 - interval.high),
-        ci_high=float(1 - interval.low),
-        blocks=1,
-        samples=trials,
-        detectable=float(1 - 0.05 ** (1 / max(trials, 1))),
-        target_met=failed == 0,
-        mechanism=mechanism,
-        verdict=verdict,
-        note=f"{failed} of {trials} trials failed{first}; a share of {interval.high:.1%} or more is ruled out",
-        warnings=tuple(warnings),
-    )
-
-
 def mechanism_of_gain(claim: Claim, slots: pd.DataFrame) -> tuple[dict[str, Any], bool]:
     """The counters of both arms a 1,000 requests, and whether the one that must move with a gain did."""
     told: dict[str, Any] = {}
@@ -262,28 +157,6 @@ def mechanism_of_gain(claim: Claim, slots: pd.DataFrame) -> tuple[dict[str, Any]
         moved = treatment["blocks_per_1000"] < control["blocks_per_1000"]
     told["moved"] = bool(moved)
     return told, bool(moved)
-
-
-def noise_warnings(slots: pd.DataFrame) -> list[str]:
-    """What the machine did meanwhile that a reader must know: blocks in which others had the CPU."""
-    told = []
-    for blocks, what in (
-        (slots[slots["steal"] > STEAL_LIMIT], f"the host gave more than {STEAL_LIMIT:.0%} of the CPU to others"),
-        (
-            slots[slots["yardstick_ms"] > SLOW_YARDSTICK * slots["yardstick_ms"].median()],
-            f"the machine itself was more than {SLOW_YARDSTICK - 1:.0%} slower",
-        ),
-    ):
-        if not blocks.empty:
-            told.append(f"{what} in blocks {', '.join(map(str, sorted({int(block) for block in blocks['block']})))}")
-    return told
-
-
-def _still_moving(values: Any) -> bool:
-    """Whether the last third of the blocks lies wholly on one side of the first third."""
-    third = max(2, len(values) // 3)
-    first, last = values[:third], values[-third:]
-    return bool(last.min() > first.max() or last.max() < first.min())
 
 
 def _per(column: Any, requests: int) -> float | None:
@@ -314,13 +187,3 @@ def _gain_note(claim: Claim, c: Comparison, verdict: Verdict, met: bool | None) 
     reproduced = claimed.before > 0 and 0.5 <= c.control / claimed.before <= 2
     start += ")" if reproduced else ", not reproduced at this size)"
     return f"{sentence}; {start}; after {after} ({'meets' if met else 'misses'} {wanted})"
-
-
-def _range_note(claim: Claim, value: float, low: float, high: float, exact: bool) -> str:
-    assert isinstance(claim.claimed.after, tuple)
-    floor, ceiling = claim.claimed.after
-    if claim.unit == "share":
-        return f"{value:.1%} ({low:.1%} to {high:.1%}), claimed {floor:.0%} to {ceiling:.0%}"
-    spread = "counted exactly" if exact else f"{low:.3g} to {high:.3g}"
-    where = "within" if floor <= value <= ceiling else "below" if value < floor else "above"
-    return f"{value:.3g} {claim.unit} ({spread}), {where} the claimed {floor:g} to {ceiling:g} {claim.unit}"

@@ -5,15 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 
 from archzero_lab.errors import unknown_name
-from archzero_lab.jobs.studies.skeleton import OWN
+from archzero_lab.jobs.studies.own_notebooks import OWN
 from archzero_lab.progress import Reporter
-from archzero_lab.reporting.notebooks import NOTEBOOKS, NotebookPage, parameters_of, run_notebook
-from archzero_lab.runs.folder import new_run
-
-
-def reads_a_run(name: str) -> bool:
-    """Whether a notebook is part of each report: it has the parameter `run`."""
-    return "run" in parameters_of(NOTEBOOKS / f"{name}.ipynb")
+from archzero_lab.reporting.notebooks import NOTEBOOKS, NotebookPage, run_notebook
+from archzero_lab.run_folders.run import Run
 
 
 def choose_notebook(name: str) -> Path:
@@ -25,13 +20,13 @@ def choose_notebook(name: str) -> Path:
     raise unknown_name("notebook", name, list(known))
 
 
-def ask(names: list[str], reporter: Reporter) -> list[NotebookPage]:
+def run_notebooks(names: list[str], reporter: Reporter) -> list[NotebookPage]:
     """Run notebooks one after the other (they may measure), with their default parameters.
 
     Raises UnknownNameError before any of them is run, NotebookError for one that stops half way.
     """
     chosen = [choose_notebook(name) for name in names]
-    run = new_run("notebook")
+    run = Run.new("notebook")
     pages = []
     for path in chosen:
         with reporter.work(path.stem):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import importlib.metadata
 import os
 import platform
 import subprocess
@@ -12,9 +13,9 @@ from typing import Any
 import psutil
 import redis
 
-from archzero_lab.postgres.migrations import connect
+from archzero_lab.postgres.connection import connect
 from archzero_lab.servers.stack import Stack
-from archzero_lab.settings import ROOT
+from archzero_lab.settings import IN_CHECKOUT, ROOT
 
 # settings that name places of the machine rather than behaviour
 _PLACES = (
@@ -62,6 +63,7 @@ def describe_machine() -> dict[str, Any]:
         "kernel": platform.release(),
         "python": platform.python_version(),
         "load_before": [round(load, 2) for load in os.getloadavg()],
+        "lab_version": importlib.metadata.version("archzero-lab"),
         "git_commit": git("rev-parse", "HEAD"),
         "git_dirty": bool(git("status", "--porcelain")),
     }
@@ -84,6 +86,8 @@ def _cpu() -> str:
 
 
 def git(*arguments: str) -> str | None:
-    """What git says of this checkout, None where it is none."""
+    """What git says of the lab's own checkout, None where it is none (an installed package)."""
+    if not IN_CHECKOUT:
+        return None
     done = subprocess.run(["git", "-C", str(ROOT), *arguments], capture_output=True, text=True)
     return done.stdout.strip() if done.returncode == 0 else None

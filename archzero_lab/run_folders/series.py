@@ -1,18 +1,15 @@
-"""What a finished run measured: a value a block of each claim, arm and metric; and two runs beside each other."""
+"""Series: a value a block of each claim, arm and metric of a run; and two runs beside each other."""
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from archzero_lab.errors import LabError
-from archzero_lab.settings import REPORTS
+from archzero_lab.run_folders.run import Run
 from archzero_lab.stats.estimates import REQUESTS_FOR, hodges_lehmann
 from archzero_lab.stats.unpaired import MINIMUM_EACH, shape_changed, shift
 from archzero_lab.stats.verdict import Change, change
@@ -22,42 +19,7 @@ LEAST_MARGIN = 0.10
 """Between two runs on one machine, where its history does not tell: what no interval within a run can see (a neighbour
 that has come, a warmer CPU). 5 to 25 % was seen on two shared cores for identical code."""
 
-_SAME_REQUESTS = ("seed", "profile", "cards", "portfolio")
-
-
-@dataclass(frozen=True)
-class RunData:
-    """A run's summary and samples. `series` is keyed by (claim, arm, metric), values in ms by block."""
-
-    id: str
-    summary: dict[str, Any]
-    samples: pd.DataFrame
-    slots: pd.DataFrame
-    series: dict[tuple[str, str, str], list[float]]
-
-    def value(self, claim: str, arm: str, metric: str) -> float | None:
-        """The median over blocks, in ms."""
-        found = self.series.get((claim, arm, metric))
-        return float(np.median(found)) if found else None
-
-
-def read_run(run: str) -> RunData:
-    """A run by its id, its folder, a file of its folder or "latest". Raises LabError where it is not there."""
-    path = Path(run) if "/" in run or Path(run).is_file() else REPORTS / run
-    path = path.parent if path.is_file() else path
-    try:
-        summary = json.loads((path / "summary.json").read_text())
-    except OSError:
-        raise LabError(
-            f"no run '{run}': {path / 'summary.json'} cannot be read; ./lab history lists the runs"
-        ) from None
-    except ValueError:
-        raise LabError(f"run '{run}': its summary.json is not JSON; it was cut short, measure it again") from None
-    samples, slots = (
-        pd.read_parquet(path / name) if (path / name).exists() else pd.DataFrame()
-        for name in ("samples.parquet", "slots.parquet")
-    )
-    return RunData(str(summary.get("run_id", path.name)), summary, samples, slots, block_series(samples))
+_SAME_REQUESTS = ("seed", "profile", "size", "label")
 
 
 def block_series(samples: pd.DataFrame) -> dict[tuple[str, str, str], list[float]]:
@@ -98,9 +60,7 @@ class Row:
         return f"{self.claim} / {self.arm} / {self.metric}"
 
 
-def compare_runs(
-    before: RunData, after: RunData, margins: Mapping[tuple[str, str, str], float] | None = None
-) -> list[Row]:
+def compare_runs(before: Run, after: Run, margins: Mapping[tuple[str, str, str], float] | None = None) -> list[Row]:
     """Every series that both runs have: log-ratio over their blocks by the Hodges-Lehmann estimate.
 
     Runs of one seed, size and profile asked the same things in the same blocks, so block is held against block; others
@@ -109,7 +69,7 @@ def compare_runs(
     `margins` are this machine's between runs by (claim, arm, metric); LEAST_MARGIN where it is larger or none is known.
     """
     rows = []
-    alike = all(before.summary.get(name) == after.summary.get(name) for name in _SAME_REQUESTS)
+    alike = all(_told(before, name) == _told(after, name) for name in _SAME_REQUESTS)
     for key in before.series:
         if key not in after.series:
             continue
@@ -128,7 +88,7 @@ def compare_runs(
     return rows
 
 
-def yardstick_ratio(before: RunData, after: RunData) -> float | None:
+def yardstick_ratio(before: Run, after: Run) -> float | None:
     """By how much the same little work took longer in the second run; None where a run has no yardstick."""
     medians = []
     for run in (before, after):
@@ -138,17 +98,30 @@ def yardstick_ratio(before: RunData, after: RunData) -> float | None:
     return medians[1] / medians[0]
 
 
-def comparable(before: RunData, after: RunData) -> list[str]:
-    """What a reader must know before two runs are compared: other machines, sizes, portfolios, profiles."""
+def comparable(before: Run, after: Run) -> list[str]:
+    """What a reader must know before two runs are compared: another system, machine, size, label or profile."""
     told = []
-    for name, place in (("profile", None), ("cards", None), ("portfolio", None), ("machine", "environment")):
-        one, other = ((run.summary.get(place, {}) if place else run.summary).get(name) for run in (before, after))
+    for name in ("system", "profile", "size", "label", "machine"):
+        one, other = _told(before, name), _told(after, name)
         if one != other:
             told.append(f"another {name}: {one} and {other}")
     return told
 
 
-def _note(before: RunData, after: RunData, key: tuple[str, str, str], said: Change) -> str:
+_BEFORE_0_2 = {"size": "cards", "label": "portfolio"}
+
+
+def _told(run: Run, name: str) -> Any:
+    """What a run's summary says, by the name that it has now."""
+    summary = run.summary
+    if name == "machine":
+        return summary.get("environment", {}).get("machine")
+    if name == "system":
+        return summary.get("system", "arczero")
+    return summary.get(name, summary.get(_BEFORE_0_2.get(name, name)))
+
+
+def _note(before: Run, after: Run, key: tuple[str, str, str], said: Change) -> str:
     claim, arm, metric = key
     fewest = min(len(before.series[key]), len(after.series[key]))
     if fewest < MINIMUM_EACH:

@@ -1,4 +1,4 @@
-"""How a database is named: its URL or libpq's key=value form, its parts, and why a connection was refused."""
+"""Connections: how a database is named (a URL, or libpq's key=value form), opened, and why that was refused."""
 
 from __future__ import annotations
 
@@ -8,6 +8,8 @@ import psycopg
 from psycopg.conninfo import conninfo_to_dict
 
 from archzero_lab.errors import DatabaseError, SettingsError
+
+Connection = psycopg.Connection[tuple[Any, ...]]
 
 _SCHEMES = ("postgresql://", "postgres://")
 _FORM = "give it as postgresql://USER@HOST:PORT/NAME"
@@ -39,3 +41,15 @@ def connect_error(url: str, error: psycopg.OperationalError) -> DatabaseError:
     lines = [line for line in str(error).splitlines() if line.strip() and not line.startswith("\t")]
     reason = lines[-1].rpartition("failed: ")[2].strip() if lines else type(error).__name__
     return DatabaseError(f"cannot connect to {url}: {reason}; check the URL and that the server runs")
+
+
+def connect(url: str, *, autocommit: bool = False) -> Connection:
+    """A plain connection, by URL or key=value form.
+
+    Raises DatabaseError, without the password, where there is none to be had; SettingsError for neither form.
+    """
+    connection_parts(url)
+    try:
+        return psycopg.connect(url, autocommit=autocommit, connect_timeout=10, application_name="archzero-lab")
+    except psycopg.OperationalError as error:
+        raise connect_error(url, error) from None

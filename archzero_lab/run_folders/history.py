@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import datetime as dt
-import html
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,8 +11,7 @@ import pandas as pd
 from scipy import stats
 
 from archzero_lab.errors import LabError
-from archzero_lab.reporting.plain_page import plain_page
-from archzero_lab.runs.series import RunData
+from archzero_lab.run_folders.run import Run
 from archzero_lab.settings import REPORTS
 from archzero_lab.stats.estimates import hodges_lehmann
 
@@ -30,10 +28,10 @@ _LEAST_SEGMENT = 4
 """Runs on each side of a change point, below which no rank test at 5 % can see one."""
 
 
-def append(run: RunData, control_of: dict[str, tuple[str, str]], file: Path = FILE) -> int:
+def append(run: Run, control_of: dict[str, tuple[str, str]], file: Path = FILE) -> int:
     """Add a run's rows, replacing those it may have there already; returns how many.
 
-    Columns: run_id, time, commit, dirty, machine, profile, cards, seed, claim, metric, arm, value, ci_low, ci_high.
+    Columns: run_id, time, commit, dirty, machine, profile, size, seed, claim, metric, arm, value, ci_low, ci_high.
     `value` is in ms, of the arm RATIO it is the ratio over paired blocks. `control_of` gives each claim's (control,
     treatment). The file is replaced in one step: a run that is cut short leaves it whole.
     """
@@ -45,7 +43,7 @@ def append(run: RunData, control_of: dict[str, tuple[str, str]], file: Path = FI
         "dirty": bool(environment.get("git_dirty")),
         "machine": environment.get("machine") or "",
         "profile": run.summary.get("profile"),
-        "cards": run.summary.get("cards"),
+        "size": run.summary.get("size", run.summary.get("cards")),
         "seed": run.summary.get("seed"),
     }
     rows = []
@@ -69,7 +67,7 @@ def append(run: RunData, control_of: dict[str, tuple[str, str]], file: Path = FI
         return 0
     frame = pd.DataFrame(rows)
     if file.exists():
-        earlier = pd.read_parquet(file)
+        earlier = _read(file)
         frame = pd.concat([earlier[earlier["run_id"] != run.id], frame], ignore_index=True)
     file.parent.mkdir(parents=True, exist_ok=True)
     partial = file.with_suffix(".part")
@@ -82,7 +80,12 @@ def read(file: Path = FILE) -> pd.DataFrame:
     """All rows, oldest first. Raises LabError where there is no history yet."""
     if not file.exists():
         raise LabError("there is no history yet: each ./lab report adds to it")
-    return pd.read_parquet(file).sort_values("time", kind="stable")
+    return _read(file).sort_values("time", kind="stable")
+
+
+def _read(file: Path) -> pd.DataFrame:
+    """The file's rows; what was called cards before 0.2 is the size."""
+    return pd.read_parquet(file).rename(columns={"cards": "size"})
 
 
 @dataclass(frozen=True)
@@ -107,7 +110,7 @@ def change_points(history: pd.DataFrame, metric: str = "p50", alpha: float = 0.0
     """
     found = []
     wanted = history[(history["metric"] == metric) & history["arm"].isin([RATIO, "control", YARDSTICK])]
-    for (machine, _, claim), group in wanted.groupby(["machine", "cards", "claim"]):
+    for (machine, _, claim), group in wanted.groupby(["machine", "size", "claim"]):
         for arm, what in WHOSE.items():
             series = group[group["arm"] == arm]
             logs = np.log(series["value"].to_numpy())
@@ -120,13 +123,13 @@ def change_points(history: pd.DataFrame, metric: str = "p50", alpha: float = 0.0
     return found
 
 
-def spread_between_runs(history: pd.DataFrame, machine: str, cards: int) -> dict[tuple[str, str, str], float]:
+def spread_between_runs(history: pd.DataFrame, machine: str, size: int) -> dict[tuple[str, str, str], float]:
     """By how much two runs of one clean commit may differ on a machine, by (claim, arm, metric): 0.2 is 20 %.
 
     The 95 % range of the difference of two runs, 1.96 sqrt(2) standard deviations of the log, from at least
     _LEAST_SEGMENT runs of one commit; where several commits have so many, pooled.
     """
-    known = history[(history["machine"] == machine) & (history["cards"] == cards) & ~history["dirty"]]
+    known = history[(history["machine"] == machine) & (history["size"] == size) & ~history["dirty"]]
     found = {}
     for key, group in known.groupby(["claim", "arm", "metric"]):
         squares, freedom = 0.0, 0
@@ -160,15 +163,3 @@ def _shifts(values: np.ndarray, alpha: float, offset: int = 0) -> list[int]:
 def _row(claim: str, metric: str, arm: str, estimate: float, low: float, high: float) -> dict[str, object]:
     value, ci_low, ci_high = np.exp([estimate, low, high])
     return {"claim": claim, "metric": metric, "arm": arm, "value": value, "ci_low": ci_low, "ci_high": ci_high}
-
-
-def page(figures: list[str], points: list[ChangePoint]) -> str:
-    """The history as one self-contained page of figures (already HTML) and change points."""
-    items = "".join(
-        f"<li>{html.escape(point.what)}: {html.escape(point.claim)} by a factor of {point.ratio:.2f} from run "
-        f"{html.escape(point.run_id)} (commit {html.escape(point.commit[:8] or 'unknown')}), machine "
-        f"{html.escape(point.machine)}</li>"
-        for point in points
-    )
-    told = f"<ul>{items}</ul>" if items else "<p>No change point.</p>"
-    return plain_page("History of runs", told + "".join(figures))

@@ -1,0 +1,57 @@
+"""lab notebook and lab new: JupyterLab on the running stack, and a notebook of one's own to begin with."""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from archzero_lab.commands.stack import up
+from archzero_lab.settings import COMMAND, RESOURCES, ROOT, load_settings
+from archzero_lab.terminal import console, relative
+
+
+def notebook(
+    browser: Annotated[bool, typer.Option(help="Open a browser window.")] = True,
+    port: Annotated[int, typer.Option(min=0, max=65535, help="0: any free one.")] = 8888,
+) -> None:
+    """Open JupyterLab on the running stack, at the page to start from.
+
+    Starts what is not up. Ctrl-C ends JupyterLab, ./lab down the stack.
+    """
+    from archzero_lab.servers.stack import kept_stack
+
+    if kept_stack(load_settings()) is None:
+        up(cards=20_000, inventory=None, relationships=None, seed=1)
+    os.environ.setdefault("ARCHZERO_HOME", str(ROOT))  # a kernel starts in the folder of its notebook
+    os.chdir(RESOURCES)
+    arguments = ["--ServerApp.root_dir=.", "--LabApp.default_url=/lab/tree/notebooks/00_start.ipynb", f"--port={port}"]
+    # defaults of ours below a user's own: JupyterLab neither asks for news nor fetches any
+    config = [str(Path(__file__).parent.parent / "jupyter" / "config"), os.environ.get("JUPYTER_CONFIG_PATH", "")]
+    os.environ["JUPYTER_CONFIG_PATH"] = os.pathsep.join(filter(None, config))
+    if not browser:
+        arguments.append("--no-browser")
+    if os.geteuid() == 0:
+        arguments.append("--allow-root")
+    os.execv(sys.executable, [sys.executable, "-m", "jupyterlab", *arguments])  # noqa: S606  # no shell: a list
+
+
+def new(
+    name: Annotated[str, typer.Argument(help="Small letters, digits and _.")],
+    claim: Annotated[
+        bool, typer.Option("--claim/--arms", help="A claim that reports measure too, or two arms to compare.")
+    ] = False,
+) -> None:
+    """Write a notebook of your own, which runs as it stands.
+
+    Into notebooks/own/, which git ignores; ./lab report --notebook NAME runs it.
+    """
+    from archzero_lab.bootstrap.system import system_here
+    from archzero_lab.jobs.studies.own_notebooks import new_own_notebook
+
+    path = new_own_notebook(system_here(), name, "claim" if claim else "arms")
+    console.print(f"{relative(path)}: open it by {COMMAND} notebook, run it by {COMMAND} report --notebook {name}",
+                  highlight=False, soft_wrap=True)  # fmt: skip

@@ -1,0 +1,24 @@
+"""Options that several commands take, with one meaning each."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+Cards = Annotated[int | None, typer.Option(min=100, help="How many cards to load.")]
+InventoryFile = Annotated[
+    Path | None, typer.Option(exists=True, dir_okay=False, help="Cards: JSON Lines or CSV, gzip or not.")
+]
+RelationshipsFile = Annotated[
+    Path | None, typer.Option(exists=True, dir_okay=False, help="Relationships of the inventory.")
+]
+Seed = Annotated[int, typer.Option(min=0, help="Same seed, same rows and same order of everything.")]
+RunName = Annotated[str, typer.Argument(help="A run's id, its folder, or latest.")]
+
+
+def files_of(inventory: Path | None, relationships: Path | None) -> dict[str, Path]:
+    """A user's rows, by what they hold."""
+    given = {"inventory": inventory, "relationships": relationships}
+    return {name: path for name, path in given.items() if path is not None}

@@ -1,0 +1,93 @@
+"""lab report, judge, show: measure the claims, judge a finished run again, draw its pages again."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+import typer
+
+from archzero_lab.commands.options import Cards, InventoryFile, RelationshipsFile, RunName, Seed, files_of
+from archzero_lab.settings import load_settings
+from archzero_lab.terminal import console, relative
+
+
+def report(
+    profile: Annotated[str, typer.Option(help="smoke (CI), standard or full.")] = "standard",
+    cards: Cards = None,
+    inventory: InventoryFile = None,
+    relationships: RelationshipsFile = None,
+    only: Annotated[list[str] | None, typer.Option(help="A claim to measure; repeat for several.")] = None,
+    seed: Seed = 1,
+    until_decided: Annotated[
+        float,
+        typer.Option(min=0, metavar="MINUTES", help="Add blocks to latency claims until decided, so long at most."),
+    ] = 0.0,
+    resume: Annotated[
+        str, typer.Option(metavar="RUN", help="Go on with a run that was interrupted, as it was asked for.")
+    ] = "",
+    progress: Annotated[
+        Literal["text", "json"], typer.Option(help="json: a line of JSON a step, for another program.")
+    ] = "text",
+    notebook: Annotated[
+        list[str] | None, typer.Option(help="Only run this notebook, such as staleness; repeat for several.")
+    ] = None,
+) -> None:
+    """Measure phase 5 before and after; the main job.
+
+    Writes reports/latest/index.html and prints the scorecard.
+    """
+    from archzero_lab.bootstrap.system import system_here
+    from archzero_lab.jobs.report.report import make_report
+    from archzero_lab.jobs.report.request import ReportRequest
+    from archzero_lab.jobs.studies.notebook_runs import run_notebooks
+    from archzero_lab.progress import JsonReporter, Reporter
+    from archzero_lab.reporting.scorecard import print_scorecard
+    from archzero_lab.servers.stack import exclusive
+
+    if notebook:
+        with exclusive("report"):
+            pages = run_notebooks(notebook, Reporter(console))
+        for page in pages:
+            console.print(f"{page.title}: {relative(page.html)}", highlight=False, soft_wrap=True)
+        return
+    request = ReportRequest(
+        profile, cards, files_of(inventory, relationships), tuple(only or ()), seed, until_decided, resume
+    )
+    reporter = JsonReporter() if progress == "json" else Reporter(console)
+    with exclusive("report"):
+        run, summary = make_report(system_here(), load_settings(), request, reporter)
+    if isinstance(reporter, JsonReporter):
+        reporter.say({"run": run.id})
+        return
+    print_scorecard(console, summary)
+    told = f"report: {relative(run.path / 'index.html')} (also reports/latest/index.html)"
+    console.print(told, highlight=False, soft_wrap=True)
+
+
+def judge(run: RunName = "latest") -> None:
+    """Judge a finished run again, by today's claims and margins.
+
+    Reads the run's folder alone, writes its summary.json and prints the scorecard; lab show draws its pages anew.
+    """
+    from archzero_lab.bootstrap.system import system_here
+    from archzero_lab.experiments.claim_files import load_claims
+    from archzero_lab.jobs.report.judge import judge as judge_run
+    from archzero_lab.reporting.scorecard import print_scorecard
+    from archzero_lab.run_folders.finding import find_run
+    from archzero_lab.run_folders.margins import margins
+
+    found = find_run(run)
+    machine = found.summary["environment"].get("machine", "")
+    print_scorecard(console, judge_run(found, load_claims(system_here()), margins(machine) or None))
+
+
+def show(run: RunName = "latest") -> None:
+    """Draw a finished run's pages again: its notebooks and index.html."""
+    from archzero_lab.jobs.report.show import show_index, show_notebooks
+    from archzero_lab.progress import Reporter
+    from archzero_lab.run_folders.finding import find_run
+
+    found = find_run(run)
+    with Reporter(console).work("notebooks") as tell:
+        pages = show_notebooks(found, tell)
+    console.print(f"drawn: {relative(show_index(found, pages))}", highlight=False, soft_wrap=True)

@@ -1,0 +1,139 @@
+"""lab up, down, status, serve: the servers and the card service, kept up or in the foreground."""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+from pathlib import Path
+from typing import Annotated, Literal
+
+import typer
+from rich.table import Table
+
+from archzero_lab.commands.options import Cards, InventoryFile, RelationshipsFile, Seed
+from archzero_lab.errors import LabError, mask_secrets
+from archzero_lab.settings import load_settings
+from archzero_lab.terminal import console
+
+ArmName = Literal["control", "indexes", "cache", "treatment", "v2", "v2-cache"]
+
+
+def up(
+    cards: Annotated[int, typer.Option(min=100, help="How many cards to load.")] = 20_000,
+    inventory: InventoryFile = None,
+    relationships: RelationshipsFile = None,
+    seed: Seed = 1,
+) -> None:
+    """Start servers and service, and keep them up."""
+    from archzero_lab.bootstrap.keep_up import bring_everything_up
+    from archzero_lab.progress import Reporter
+    from archzero_lab.servers.stack import exclusive, kept_stack, status
+
+    settings = load_settings()
+    with exclusive("up"):
+        if kept_stack(settings) is not None and status(settings)["service"]["url"]:
+            console.print(f"already up: {status(settings)['service']['url']} (./lab down ends it)", highlight=False)
+            return
+        url, held = bring_everything_up(
+            settings, cards, seed=seed, inventory=inventory, relationships=relationships, reporter=Reporter(console)
+        )
+    console.print(f"up: {url} on {held:,} cards; ./lab status, ./lab down", highlight=False)
+
+
+def down() -> None:
+    """Stop everything that `up` started.
+
+    Loaded cards stay for the next time.
+    """
+    from archzero_lab.servers.stack import exclusive, take_down
+
+    with exclusive("down"):
+        stopped = take_down()
+    console.print(f"stopped: {', '.join(stopped)}" if stopped else "nothing was running")
+
+
+def status(
+    as_json: Annotated[bool, typer.Option("--json", help="As JSON, with URLs that connect.")] = False,
+) -> None:
+    """Show URLs, pids and databases of what is up."""
+    from archzero_lab.servers import stack
+    from archzero_lab.systems.arczero.portfolios import in_words
+
+    found = stack.status(load_settings())
+    if as_json:
+        typer.echo(json.dumps(found, indent=2))
+        return
+    if found["postgres"]["url"] is None:
+        console.print("nothing is kept up (./lab up starts it)")
+        return
+    table = Table("", "url", "pid")
+    for name in ("postgres", "redis"):
+        pid = found[name]["pid"]
+        table.add_row(name, mask_secrets(found[name]["url"]), str(pid) if pid else "not ours")
+    service = found["service"]
+    table.add_row("service", service["url"] or "not running", ", ".join(map(str, service["pids"])))
+    console.print(table)
+    for name, label in found["databases"].items():
+        console.print(f"{name}: {in_words(label) or 'not finished'}", highlight=False)
+
+
+def serve(
+    arm: Annotated[
+        ArmName, typer.Option(help="control (no index), indexes, cache, treatment (both), v2, v2-cache.")
+    ] = "treatment",
+    cache: Annotated[Literal["on", "off"] | None, typer.Option(help="Overrides the arm's.")] = None,
+    cards: Cards = None,
+    inventory: InventoryFile = None,
+    relationships: RelationshipsFile = None,
+    workers: Annotated[int, typer.Option(min=1, max=64)] = 1,
+    host: Annotated[str, typer.Option(help="Loopback unless told otherwise.")] = "127.0.0.1",
+    port: Annotated[int, typer.Option(min=0, max=65535, help="0: any free one.")] = 3000,
+    record: Annotated[
+        Path | None,
+        typer.Option(dir_okay=False, help="Append requests to this access log, for load --replay."),
+    ] = None,
+    seed: Seed = 1,
+) -> None:
+    """Run the card service until Ctrl-C."""
+    from archzero_lab.progress import Reporter
+    from archzero_lab.servers.process import is_alive
+    from archzero_lab.servers.stack import running_stack
+    from archzero_lab.systems.arczero.arms import ARMS
+    from archzero_lab.systems.arczero.portfolios import choose_portfolio, drop_arms, ensure_base, make_arms, upto
+    from archzero_lab.systems.arczero.services import Serving, index_set_of, start_service
+
+    database = ARMS[arm].database
+    cached = ARMS[arm].cached if cache is None else cache == "on"
+    reporter = Reporter(console)
+    portfolio = choose_portfolio(cards or 20_000, seed, inventory, relationships)
+    purpose = f"serve{os.getpid()}"
+    with running_stack(load_settings()) as stack:
+        try:
+            with reporter.work("load") as tell:
+                base = ensure_base(stack, portfolio, tell)
+            with reporter.work("migrate") as tell:
+                urls = make_arms(stack, base, purpose, lambda name, done, total: tell(done / total), upto(database))
+            service = start_service(
+                stack,
+                Serving(
+                    arm,
+                    urls[database],
+                    cached=cached,
+                    index_set=index_set_of(database),
+                    host=host,
+                    port=port or None,
+                    workers=workers,
+                    record=record,
+                ),
+            )
+            console.print(
+                f"{service.url}  {base.cards:,} cards, arm {arm}, cache {'on' if cached else 'off'}", highlight=False
+            )
+            while is_alive(service.record):
+                time.sleep(0.5)  # until a signal ends us or the service dies
+            raise LabError("the service ended by itself; see .lab/logs")
+        except KeyboardInterrupt:
+            console.print("stopping")
+        finally:
+            drop_arms(stack, purpose)

@@ -1,0 +1,18 @@
+"""A session in which plans differ by their indexes alone: parameters as $1, planned anew, nothing parallel."""
+
+from __future__ import annotations
+
+import psycopg
+
+from archzero_lab.jobs.indexes.verdict import SETTINGS
+from archzero_lab.postgres.connection import Connection, connect
+
+
+def raw_connection(url: str) -> Connection:
+    """A connection for the experiment. Raises DatabaseError where there is none to be had."""
+    connection = connect(url, autocommit=True)
+    connection.cursor_factory = psycopg.RawCursor  # type: ignore[assignment,unused-ignore]
+    connection.prepare_threshold = None
+    for name, value in SETTINGS.items():
+        connection.execute("SELECT set_config($1, $2, false)", [name, value])
+    return connection

@@ -1,0 +1,41 @@
+"""The check that the service goes on without Redis."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from archzero_lab.servers.hurt import HurtRedis
+from archzero_lab.systems.arczero.checks.bench import Bench
+from archzero_lab.systems.arczero.services import Serving, start_service
+from archzero_lab.systems.checks import Tried
+from archzero_lab.systems.http import call
+
+_TRIES = 40
+
+
+def works_without_redis(bench: Bench) -> Tried:
+    """A service whose Redis is killed goes on reading and writing, and says that it is degraded."""
+    tried = Tried()
+    hurt = HurtRedis(bench.stack)
+    try:
+        own = replace(bench.stack, redis_url=hurt.server.url, redis_pid=hurt.server.record.pid)
+        service = start_service(own, Serving("without-redis", bench.database_url, cached=True))
+        try:
+            call(service.url, "GET", f"/api/v1/cards/{bench.ids[0]}")
+            hurt.kill()
+            for number, card_id in enumerate(bench.ids[:_TRIES]):
+                path = f"/api/v1/cards/{card_id}" if number % 2 else f"/api/v1/cards?page={number + 1}"
+                status, _ = call(service.url, "GET", path)
+                tried.trial(status == 200, f"GET {path}: {status}")
+                if number % 4 == 0:
+                    status, _ = call(service.url, "PUT", f"/api/v1/cards/{card_id}", {"qualityScore": number})
+                    tried.trial(status == 200, f"PUT {card_id}: {status}")
+            _, health = call(service.url, "GET", "/api/v1/cache/health")
+            # a read's error or a heartbeat's, whichever came first, opened the breaker: then Redis was really away
+            tried.mechanism = {"health": health["status"], "breaker": health["breaker"]}
+            tried.mechanism["moved"] = health["status"] == "degraded"
+        finally:
+            bench.stack.registry.stop(service.record)
+    finally:
+        hurt.close()
+    return tried

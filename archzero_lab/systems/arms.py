@@ -1,0 +1,104 @@
+"""Arms: one side of a comparison, how it is opened, and the counters that say what its times are made of."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+from archzero_lab.servers.process import ProcessRecord
+from archzero_lab.servers.stack import Stack
+from archzero_lab.systems.operations import Operation
+
+
+@dataclass(frozen=True)
+class ArmKind:
+    """What a system's arm is: the database that it reads, whether a cache stands before it, and how figures name it.
+
+    `near` is a cache in the process beside the one in Redis.
+    """
+
+    database: str
+    cached: bool
+    label: str
+    near: bool = False
+
+
+@dataclass(frozen=True)
+class Counters:
+    """Totals of an arm that only grow; the difference over a slot is the mechanism behind its times.
+
+    PostgreSQL's are None where pg_stat_statements is not to be had.
+    """
+
+    hits: int
+    misses: int
+    statements: int | None
+    database_s: float | None
+    blocks: int | None
+
+    def since(self, earlier: Counters) -> Counters:
+        """What was added since `earlier`."""
+
+        def less(now: Any, then: Any) -> Any:
+            return None if now is None or then is None else now - then
+
+        return Counters(
+            self.hits - earlier.hits,
+            self.misses - earlier.misses,
+            less(self.statements, earlier.statements),
+            less(self.database_s, earlier.database_s),
+            less(self.blocks, earlier.blocks),
+        )
+
+
+class Arm(Protocol):
+    """One side of a comparison, up and running."""
+
+    @property
+    def name(self) -> str:
+        """control, treatment, …"""
+
+    @property
+    def url(self) -> str:
+        """Where it answers."""
+
+    @property
+    def process(self) -> ProcessRecord | None:
+        """The process that answers; None where it is not ours."""
+
+    def reset(self) -> None:
+        """Put the cache into the state that every slot begins with: empty. Raises MeasurementError where it is not."""
+
+    def ask(self, operation: Operation) -> tuple[float, int]:
+        """Send one request and wait: (service_time_s, bytes). Raises MeasurementError for a wrong answer."""
+
+    def counters(self) -> Counters:
+        """Totals so far."""
+
+    def cache_counts(self) -> tuple[int, int]:
+        """(hits, misses) of the cache so far, without asking the database."""
+
+
+@dataclass(frozen=True)
+class Opening:
+    """How one arm is opened: which of the system's it is, and what is different from how it usually is.
+
+        Opening("treatment")
+        Opening("treatment", name="far", through=relay.through)     # its database at a distance
+        Opening("treatment", name="candidate", code=worktree)       # another build of the service
+
+    `stack` holds other servers or settings than those that its databases were made on.
+    """
+
+    arm: str
+    name: str = ""
+    stack: Stack | None = None
+    through: Callable[[str], str] | None = None
+    code: Path | None = None
+
+    @property
+    def called(self) -> str:
+        """Its name among the arms that are opened together."""
+        return self.name or self.arm

@@ -1,0 +1,110 @@
+"""A system: what is measured. Its arms, the databases below them, what is asked of them, checks of its own.
+
+Phase 5's card service (systems.arczero) is the first. Jobs know a system by this protocol alone.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Mapping, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Protocol
+
+from archzero_lab.postgres.statement import Statement
+from archzero_lab.servers.stack import Stack
+from archzero_lab.systems.arms import Arm, ArmKind, Opening
+from archzero_lab.systems.checks import Tried
+from archzero_lab.systems.histories import Histories
+from archzero_lab.systems.operations import SlotOperations
+from archzero_lab.systems.profiles import Profile
+
+
+@dataclass(frozen=True)
+class Rows:
+    """Which rows are loaded: how many, by which seed, and of which files of a user's, by what they hold."""
+
+    size: int
+    seed: int = 1
+    files: Mapping[str, Path] = field(default_factory=dict)
+
+
+class Loading(Protocol):
+    """Who is told of the two steps that make databases."""
+
+    def work(self, what: str) -> AbstractContextManager[Callable[[float], None]]:
+        """A step; the callable takes the share done."""
+
+
+class Prepared(Protocol):
+    """A system's databases for one purpose, loaded and migrated; its arms are opened on them."""
+
+    @property
+    def facts(self) -> Mapping[str, Any]:
+        """What a run tells of the rows: "size", "label", and names of the system's own (cards, relationships, …)."""
+
+    @property
+    def urls(self) -> Mapping[str, str]:
+        """URLs of its databases, by name."""
+
+    def arms(self, *openings: Opening) -> AbstractContextManager[dict[str, Arm]]:
+        """The one way to open arms: all of them up at once for as long as the block runs, by what each is called."""
+
+    def operations(
+        self, kind: str, *, distinct: int, requests: int, seed: int, block: int, paths: Sequence[str] = ()
+    ) -> SlotOperations:
+        """The operations of one block, the same for every arm of it."""
+
+    def items(self) -> list[str]:
+        """A path for each of many single things: reads that nobody has made before, as long as they last."""
+
+    def load_values(self) -> str:
+        """What the load tests ask from, as their catalog file holds it."""
+
+    def statements(self) -> list[Statement]:
+        """One statement of each kind that the workload sends, with its values."""
+
+    def check(self, name: str, arm: Arm) -> Tried:
+        """Try one of the system's checks on an arm."""
+
+    def use_everything(self, arms: Mapping[str, Arm]) -> None:
+        """Ask arms in every way there is, after all that is measured: an index unread then serves nothing."""
+
+    def tables_as_indexes(self) -> Mapping[str, int]:
+        """Bytes of tables that are there for reading alone, by database: they count as indexes do."""
+
+
+class System(Protocol):
+    """What is measured."""
+
+    name: str
+    title: str
+    """How a page names it."""
+    arms: Mapping[str, ArmKind]
+    compared: tuple[str, str]
+    """The databases whose plans and indexes are held against each other."""
+    operations: Collection[str]
+    """Kinds of operation that can be timed, beside "requests" (paths of a claim's own)."""
+    profiles: Mapping[str, Profile]
+    checks: Collection[str]
+    claims_file: Path
+    mix: str
+    """What its load is, in a phrase."""
+    self_check_arms: Mapping[str, str]
+    """Server -> the arm that each request of which goes to it."""
+    pool_arm: str
+    pool_mix: Mapping[str, int]
+    pool_metrics: Mapping[str, str]
+    """waits, waited_s and held_s of its connection pool -> the names of its metrics."""
+    histories: Histories
+
+    def prepare(
+        self, stack: Stack, rows: Rows, purpose: str, arms: Collection[str], loading: Loading
+    ) -> AbstractContextManager[Prepared]:
+        """The databases of these arms, dropped when the block ends; the steps "load" and "migrate" are told.
+
+        `purpose` keeps them apart from those of another command. Raises LabError for what a person can mend.
+        """
+
+    def rows_exist(self, url: str) -> int:
+        """How many rows a running service of this system holds. Raises LabError where it is none."""
