@@ -8,19 +8,21 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
-from archzero_lab.experiments.analysis import analyze_gain
 
+from archzero_lab.bootstrap.system import system_here
 from archzero_lab.errors import SettingsError
-from archzero_lab.experiments import chosen_claims
-from archzero_lab.experiments import claims as claims_of
-from archzero_lab.experiments.claims import CLAIMS, Claim, load_claims, read_claims
+from archzero_lab.experiments import claim_files
+from archzero_lab.experiments.claim_files import choose_claims, load_claims, read_claims
+from archzero_lab.experiments.claims import Claim
+from archzero_lab.experiments.gains import analyze_gain
 from archzero_lab.experiments.metrics import by_block
-from archzero_lab.jobs.load.mix import LoadResult
+from archzero_lab.experiments.mix import LoadResult
 from archzero_lab.reporting.scorecard import rows
 from archzero_lab.stats.verdict import Verdict
 from archzero_lab.systems.arczero.traffic import slot_operations
 from tests.unit.test_experiments import CATALOG
 
+SYSTEM = system_here()
 OWN = """
 [open_risks]
 title = "Open risks"
@@ -44,31 +46,31 @@ def _read(tmp_path: Path, **changed: str) -> Claim:
         text += "" if found else line + "\n"
     path = tmp_path / "claims.own.toml"
     path.write_text(text)
-    return read_claims(path)[0]
+    return read_claims(path, SYSTEM.operations)[0]
 
 
 def test_the_example_in_claims_toml_can_be_used_as_it_stands(tmp_path: Path) -> None:
-    example = CLAIMS.read_text().partition("One's own:\n#\n")[2].partition("\n\n")[0]
+    example = SYSTEM.claims_file.read_text().partition("One's own:\n#\n")[2].partition("\n\n")[0]
     path = tmp_path / "claims.own.toml"
     path.write_text(re.sub(r"^# ?", "", example, flags=re.MULTILINE))
-    assert [claim.operations for claim in read_claims(path)] == ["requests"]
+    assert [claim.operations for claim in read_claims(path, SYSTEM.operations)] == ["requests"]
 
 
 def test_own_claims_come_after_ours_and_may_not_take_their_names(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     path = tmp_path / "claims.own.toml"
-    monkeypatch.setattr(claims_of, "OWN_CLAIMS", path)
-    ours = [claim.id for claim in load_claims()]
+    monkeypatch.setattr(claim_files, "OWN_CLAIMS", path)
+    ours = [claim.id for claim in load_claims(SYSTEM)]
     path.write_text(OWN)
-    assert [claim.id for claim in load_claims()] == [*ours, "open_risks"]
-    assert chosen_claims.chosen_claims(["open_risks"])[0].paths[0] == "/api/v1/cards?type=Risk"
+    assert [claim.id for claim in load_claims(SYSTEM)] == [*ours, "open_risks"]
+    assert choose_claims(SYSTEM, ["open_risks"])[0].paths[0] == "/api/v1/cards?type=Risk"
     path.write_text(OWN.replace("[open_risks]", "[search_gin]"))
     with pytest.raises(SettingsError, match="claim search_gin: there is one of that name"):
-        load_claims()
+        load_claims(SYSTEM)
     path.write_text(OWN.replace('treatment = "treatment"', 'treatment = "turbo"'))
     with pytest.raises(SettingsError, match="unknown arm 'turbo'; known: control, indexes, cache, treatment"):
-        chosen_claims.chosen_claims([])
+        choose_claims(SYSTEM, [])
 
 
 @pytest.mark.parametrize(

@@ -9,19 +9,29 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
-from archzero_lab.experiments.analysis import analyze_check, analyze_gain, analyze_range, claim_course
-from archzero_lab.systems.spec import PROFILES, Counters, choose_profile
 
+from archzero_lab.bootstrap.system import system_here
 from archzero_lab.errors import MeasurementError, SettingsError, UnknownNameError
+from archzero_lab.experiments.claim_files import choose_claims, load_claims, read_claims
 from archzero_lab.experiments.claim_result import adjust
-from archzero_lab.experiments.claims import CLAIMS, TIMED, Claim, choose_claims, load_claims, read_claims
+from archzero_lab.experiments.claims import Claim
+from archzero_lab.experiments.gains import analyze_gain, claim_course
+from archzero_lab.experiments.kinds import KINDS, kind_of
 from archzero_lab.experiments.measurements import Measurements, Sample, SlotRecord
+from archzero_lab.experiments.ranges import analyze_range
 from archzero_lab.experiments.schedule import schedule
+from archzero_lab.experiments.trials import analyze_check
+from archzero_lab.reporting.scorecard import rows
+from archzero_lab.run_folders.run import Run
 from archzero_lab.stats.verdict import Verdict
 from archzero_lab.systems.arczero.cards.catalog import Catalog
 from archzero_lab.systems.arczero.checks.registry import CHECKS
+from archzero_lab.systems.arczero.profiles import PROFILES
 from archzero_lab.systems.arczero.traffic import slot_operations
+from archzero_lab.systems.arms import Counters
+from archzero_lab.systems.profiles import choose_profile
 
+SYSTEM = system_here()
 CATALOG = Catalog(
     cards=9,
     ids=[f"00000000-0000-4000-8000-{i:012d}" for i in range(50)],
@@ -38,7 +48,7 @@ CATALOG = Catalog(
 
 
 def _claim(name: str) -> Claim:
-    return next(claim for claim in load_claims() if claim.id == name)
+    return next(claim for claim in load_claims(SYSTEM) if claim.id == name)
 
 
 def _measured(
@@ -73,13 +83,7 @@ def _analyzed(claim: Claim, measured: Measurements) -> object:
 
 
 def test_every_claim_has_an_experiment() -> None:
-    measured = {
-        "improvement": (*TIMED, "mix"),
-        "at_least": ("mix",),
-        "at_most": ("mix", "sizes"),
-        "none_fails": ("checks", "sizes"),
-    }
-    claims = load_claims()
+    claims = load_claims(SYSTEM)
     assert [claim.id for claim in claims][:7] == [
         "card_list_cached",
         "card_detail_cached",
@@ -90,8 +94,8 @@ def test_every_claim_has_an_experiment() -> None:
         "index_overhead",
     ]
     assert {claim.id for claim in claims if claim.operations == "checks"} == set(CHECKS)
-    for claim in claims:
-        assert claim.operations in measured[claim.rule], claim.id
+    used = {kind_of(claim.rule, claim.metric, claim.operations).name for claim in claims}
+    assert used == {kind.name for kind in KINDS}
 
 
 @pytest.mark.parametrize(
@@ -112,18 +116,27 @@ def test_a_claim_that_nothing_fails_falls_by_one_failure(
     assert result.note.startswith(f"{len(failures)} of {trials} trials failed")
 
 
+def test_trials_of_a_list_that_somebody_chose_have_no_interval() -> None:
+    claim = _claim("no_sql_injection")
+    held = analyze_check(claim, 80, [], {"moved": True}, independent=False)
+    assert (held.verdict, held.counted, held.detectable) == (Verdict.CONFIRMED, True, None)
+    assert held.ci_low == held.ci_high == 1.0
+    assert "ruled out" not in held.note
+    assert rows({"claims": [held.as_dict()]})[0]["interval"] == "counted"
+
+
 def test_an_unknown_claim_and_an_unknown_profile_name_those_there_are() -> None:
     with pytest.raises(UnknownNameError, match="unknown claim 'speed'; known: card_list_cached"):
-        choose_claims(["speed"], load_claims())
+        choose_claims(SYSTEM, ["speed"])
     with pytest.raises(UnknownNameError, match="unknown profile 'big'; known: smoke, standard, full"):
-        choose_profile("big", None)
+        choose_profile(PROFILES, "big", None)
 
 
 def test_a_broken_claims_file_names_claim_and_field(tmp_path: Path) -> None:
     path = tmp_path / "claims.toml"
-    path.write_text(CLAIMS.read_text().replace('rule = "at_most"', 'rule = "perhaps"', 1))
-    with pytest.raises(SettingsError, match=r"claim redis_memory: .*perhaps.*rule"):
-        read_claims(path)
+    path.write_text(SYSTEM.claims_file.read_text().replace('rule = "at_most"', 'rule = "perhaps"', 1))
+    with pytest.raises(SettingsError, match=r"claim redis_memory: unknown rule 'perhaps'; known: improvement"):
+        read_claims(path, SYSTEM.operations)
 
 
 def test_a_gain_beyond_the_claim_is_confirmed_and_one_short_of_it_refuted() -> None:
@@ -165,6 +178,8 @@ def test_blocks_under_a_thieving_host_are_named() -> None:
         ([0.5, 0.52, 0.49, 0.51, 0.5, 0.53], Verdict.REFUTED),
         ([0.78, 0.82, 0.79, 0.81, 0.8, 0.83], Verdict.INCONCLUSIVE),
         ([0.85, 0.86, 0.84], Verdict.INCONCLUSIVE),
+        ([0.85], Verdict.INCONCLUSIVE),
+        ([0.85, 0.85], Verdict.INCONCLUSIVE),
     ],
 )
 def test_a_hit_rate_is_judged_by_its_interval(values: list[float], verdict: Verdict) -> None:
@@ -174,8 +189,8 @@ def test_a_hit_rate_is_judged_by_its_interval(values: list[float], verdict: Verd
 
 def test_a_counted_size_has_no_width_and_is_judged_by_its_ceiling() -> None:
     claim = _claim("index_overhead")
-    small = analyze_range(claim, [12.0], samples=1, mechanism={}, moved=True)
-    large = analyze_range(claim, [584.0], samples=1, mechanism={}, moved=True)
+    small = analyze_range(claim, [12.0], samples=1, mechanism={}, moved=True, counted=True)
+    large = analyze_range(claim, [584.0], samples=1, mechanism={}, moved=True, counted=True)
     assert (small.verdict, large.verdict) == (Verdict.CONFIRMED, Verdict.REFUTED)
     assert small.after_low == small.after_high == 12.0
     assert large.target_met is False
@@ -227,9 +242,13 @@ def test_every_profile_can_decide(profile: object) -> None:
 
 def test_measurements_come_back_from_parquet_the_same(tmp_path: Path) -> None:
     measured = _measured(_claim("search_gin"), 0.5, blocks=2, requests=3)
-    measured.save(tmp_path)
-    pd.testing.assert_frame_equal(pd.read_parquet(tmp_path / "samples.parquet"), measured.samples_frame())
-    assert set(pd.read_parquet(tmp_path / "slots.parquet").columns) >= {"hits", "blocks", "steal", "load_1m"}
+    Run(tmp_path).keep_measurements(measured)
+    kept = Run(tmp_path)
+    pd.testing.assert_frame_equal(kept.samples, measured.samples_frame())
+    assert set(kept.slots.columns) >= {"hits", "blocks", "steal", "load_1m"}
+    again = kept.measurements(["search_gin"])
+    pd.testing.assert_frame_equal(again.slots_frame(), measured.slots_frame())
+    assert kept.measurements(["another"]).samples == []
 
 
 def test_a_verdict_must_outlive_the_other_claims_of_its_report() -> None:
@@ -304,11 +323,11 @@ def test_a_third_arm_is_told_beside_the_verdict_and_has_no_part_in_it() -> None:
 
 def test_a_third_arm_of_a_check_or_of_the_mix_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "claims.toml"
-    text = CLAIMS.read_text().replace(
+    text = SYSTEM.claims_file.read_text().replace(
         'treatment = "treatment" }\noperations = "mix"',
         'treatment = "treatment", beside = "v2" }\noperations = "mix"',
         1,
     )
     path.write_text(text)
     with pytest.raises(SettingsError, match="a third arm beside the two is measured of"):
-        read_claims(path)
+        read_claims(path, SYSTEM.operations)

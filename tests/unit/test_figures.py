@@ -41,10 +41,10 @@ def test_a_sweep_of_one_cell() -> None:
     cells = pd.DataFrame(
         [
             {
-                "cards": 1_000, "database_ms": 0.0, "redis_ms": 0.0, "before_ms": 2.0, "after_ms": 1.0, "claimed": 0.9,
+                "size": 1_000, "database_ms": 0.0, "redis_ms": 0.0, "before_ms": 2.0, "after_ms": 1.0, "claimed": 0.9,
                 "improvement": 0.5, "ci_low": 0.4, "ci_high": 0.6, "verdict": "refuted",
             }
         ]
     )  # fmt: skip
-    assert "1,000 cards 2 to 1 ms" in course_figures.sweep_lines(cells, "A claim").alt
+    assert "1,000 rows 2 to 1 ms" in course_figures.sweep_lines(cells, "A claim").alt
     assert course_figures.sweep_map(cells, "A claim").alt == "A claim: 1 refuted"

@@ -5,7 +5,8 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from archzero_lab.systems.histories import Read, Write, check
+from archzero_lab.jobs.consistency.check import check
+from archzero_lab.systems.histories import Read, Write
 
 MS = 1_000_000
 

@@ -9,11 +9,12 @@ from typing import Any
 import pandas as pd
 import pytest
 
-from archzero_lab.jobs.load import result as load_result
 from archzero_lab.jobs.load.request import LoadRequest
 from archzero_lab.jobs.load.result import capacity_of, seconds_frame, told, told_capacity, trials_frame
 from archzero_lab.jobs.report import pictures as claim_pictures
 from archzero_lab.jupyter.load import Load
+from archzero_lab.run_folders import finding
+from archzero_lab.run_folders.run import Run
 
 TIMES = {"p50": 0.002, "p95": 0.02, "p99": 0.04, "max": 0.3}
 
@@ -45,7 +46,7 @@ def _found(rate: float) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def write_capacity(folder: Path, *, cards: int = 1_000, machine: str = "abcd1234") -> None:
+def write_capacity(folder: Path, *, size: int = 1_000, machine: str = "abcd1234") -> None:
     """A capacity's folder as ./lab load leaves it: control at none, treatment at about 400 a second."""
     folder.mkdir(parents=True)
     arms, trials, seconds = [], [], []
@@ -63,14 +64,14 @@ def write_capacity(folder: Path, *, cards: int = 1_000, machine: str = "abcd1234
             for arm in ("control", "treatment") for at in range(4)]  # fmt: skip
     pd.DataFrame(used).to_parquet(folder / "load_resources.parquet", index=False)
     request = LoadRequest(arms=("control", "treatment"), shape="capacity").as_dict()
-    loads = {"request": request, "arms": arms, "run_id": folder.name, "cards": cards, "machine": machine,
+    loads = {"request": request, "arms": arms, "run_id": folder.name, "size": size, "machine": machine,
              "git_commit": "0123456789"}  # fmt: skip
     (folder / "loads.json").write_text(json.dumps(loads))
 
 
 def test_a_load_is_read_back_with_its_tables_and_figures(tmp_path: Path) -> None:
     write_capacity(tmp_path / "20260101-000000-load-aaaa")
-    load = Load(tmp_path / "20260101-000000-load-aaaa")
+    load = Load(Run(tmp_path / "20260101-000000-load-aaaa"))
     assert load.arms == ["control", "treatment"]
     assert load.table().loc["treatment", "p99_ms"] == 40.0
     assert load.capacity_table().loc["control", "rate_per_s"] == 0.0
@@ -87,7 +88,7 @@ def test_a_load_is_read_back_with_its_tables_and_figures(tmp_path: Path) -> None
 
 def test_no_arm_s_reservations_are_lost_among_another_s(tmp_path: Path) -> None:
     write_capacity(tmp_path / "load")
-    load = Load(tmp_path / "load")
+    load = Load(Run(tmp_path / "load"))
     first, second = load.told["arms"]
     first["reasons"] = [f"round {number}: late" for number in range(20)]
     second["reasons"] = ["round 3: busy"]
@@ -119,10 +120,10 @@ def test_the_password_of_a_host_is_not_kept() -> None:
 def test_a_report_shows_the_newest_capacity_of_its_machine_and_size(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(load_result, "REPORTS", tmp_path)
+    monkeypatch.setattr(finding, "REPORTS", tmp_path)
     assert claim_pictures.capacity_section(1_000, "abcd1234") is None
     write_capacity(tmp_path / "20260101-000000-load-aaaa")
-    write_capacity(tmp_path / "20260102-000000-load-bbbb", cards=5_000)
+    write_capacity(tmp_path / "20260102-000000-load-bbbb", size=5_000)
     write_capacity(tmp_path / "20260103-000000-load-cccc", machine="another")
     found = claim_pictures.capacity_section(1_000, "abcd1234")
     assert found is not None

@@ -9,8 +9,9 @@ from collections.abc import Iterator
 
 import pytest
 
+from archzero_lab.bootstrap.system import system_here
 from archzero_lab.errors import LabError, SettingsError
-from archzero_lab.jobs.load.request import LoadRequest, check_request, check_service
+from archzero_lab.jobs.load.request import LoadRequest, check_request
 
 ANSWERS: dict[str, tuple[int, str]] = {
     "/right": (200, json.dumps({"data": [{}], "total": 7})),
@@ -46,7 +47,7 @@ def host() -> Iterator[str]:
 
 
 def test_a_card_service_says_how_many_cards_it_has(host: str) -> None:
-    assert check_service(host + "/right") == 7
+    assert system_here().rows_exist(host + "/right") == 7
 
 
 @pytest.mark.parametrize(
@@ -61,21 +62,21 @@ def test_a_card_service_says_how_many_cards_it_has(host: str) -> None:
 )
 def test_a_host_on_which_a_load_would_measure_nothing_is_refused(host: str, path: str, told: str) -> None:
     with pytest.raises(LabError, match=told):
-        check_service(host + path)
+        system_here().rows_exist(host + path)
 
 
 @pytest.mark.parametrize("name", ["http://127.0.0.1:3000", "http://localhost:1", "http://[::1]:3000"])
 def test_loopback_may_be_loaded(name: str) -> None:
-    check_request(LoadRequest(host=name))
+    check_request(system_here(), LoadRequest(host=name))
 
 
 def test_another_host_only_where_it_is_named_as_ones_own() -> None:
     request = LoadRequest(host="https://staging.example.org:8443")
     with pytest.raises(SettingsError, match=r"--i-own-this-host staging\.example\.org"):
-        check_request(request)
+        check_request(system_here(), request)
     with pytest.raises(SettingsError):
-        check_request(request, "example.org")
-    check_request(request, "staging.example.org")
+        check_request(system_here(), request, "example.org")
+    check_request(system_here(), request, "staging.example.org")
 
 
 def test_open_and_closed_are_told_apart_and_a_soak_takes_an_hour() -> None:

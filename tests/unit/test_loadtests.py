@@ -26,10 +26,10 @@ from mix import WEIGHTS, ZIPF_EXPONENT, Zipf
 from search import LEAST_PER_S, PRECISION, Search
 from sketch import ACCURACY, Sketch
 
-from archzero_lab.jobs.load.mix import _MIX
 from archzero_lab.jobs.load.request import SHAPES
 from archzero_lab.jobs.load.result import LEAST_PER_S as LEAST_OF_A_RESULT
 from archzero_lab.jobs.load.result import capacity_of
+from archzero_lab.systems.arczero.system import ArcZero
 
 IDS = [f"00000000-0000-4000-8000-{number:012d}" for number in range(50)]
 CATALOG = Catalog(Zipf(IDS), Zipf(["service", "a&b"]), Zipf(["Risk", "Application"]), Zipf(["Active"]))
@@ -39,7 +39,7 @@ def test_what_the_report_says_of_the_mix_is_what_the_load_tests_do() -> None:
     assert WEIGHTS["edit card"] / sum(WEIGHTS.values()) == pytest.approx(0.01)
     assert set(WEIGHTS) == set(ACTIONS)
     assert ZIPF_EXPONENT == 1.0
-    assert _MIX == "1 edit in 100, cards by Zipf's law with exponent 1"
+    assert ArcZero.mix == "1 edit in 100, cards by Zipf's law with exponent 1"
 
 
 def test_zipf_draws_the_first_twice_as_often_as_the_second() -> None:

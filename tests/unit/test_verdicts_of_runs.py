@@ -5,7 +5,6 @@ from __future__ import annotations
 import itertools
 import json
 import xml.etree.ElementTree as ElementTree
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +16,9 @@ from hypothesis import strategies as st
 
 from archzero_lab.errors import LabError, SettingsError
 from archzero_lab.run_folders import gate, history
-from archzero_lab.run_folders.series import RunData, comparable, compare_runs, read_run
+from archzero_lab.run_folders.finding import find_run
+from archzero_lab.run_folders.run import Run
+from archzero_lab.run_folders.series import comparable, compare_runs
 from archzero_lab.stats.multiple import holm, signed_rank_p
 from archzero_lab.stats.sequential import course
 from archzero_lab.stats.unpaired import _cut, shape_changed, shift
@@ -43,8 +44,8 @@ def write_run(folder: Path, name: str, *, seed: int, slower: dict[str, float] | 
     told = {
         "run_id": name,
         "profile": "smoke",
-        "cards": 20_000,
-        "portfolio": "generated",
+        "size": 20_000,
+        "label": "generated",
         "environment": {"machine": "m1", "git_commit": "c" * 40},
         "claims": claims,
         "seed": 1,
@@ -53,8 +54,8 @@ def write_run(folder: Path, name: str, *, seed: int, slower: dict[str, float] | 
     return path
 
 
-def load(folder: Path, name: str, **options: Any) -> RunData:
-    return read_run(str(write_run(folder, name, **options)))
+def load(folder: Path, name: str, **options: Any) -> Run:
+    return find_run(str(write_run(folder, name, **options)))
 
 
 # -- the statistics beneath --------------------------------------------------------------------------------
@@ -140,11 +141,11 @@ def test_runs_that_asked_the_same_are_held_against_each_other_block_by_block(tmp
         samples["service_time_s"] *= np.exp(np.sin(samples["block"] * 2.0))
         samples.to_parquet(path / "samples.parquet")
         frames[name] = path
-    before, again = (read_run(str(path)) for path in frames.values())
+    before, again = (find_run(str(path)) for path in frames.values())
     paired = {row.found for row in compare_runs(before, again) if row.metric == "p50"}
     assert paired == {Change.EQUIVALENT}
-    other = replace(again, summary=again.summary | {"seed": 7})
-    assert {row.found for row in compare_runs(before, other) if row.metric == "p50"} == {Change.INCONCLUSIVE}
+    again.summary = again.summary | {"seed": 7}
+    assert {row.found for row in compare_runs(before, again) if row.metric == "p50"} == {Change.INCONCLUSIVE}
 
 
 def test_quantiles_that_a_slot_is_too_small_for_are_left_out(tmp_path: Path) -> None:
@@ -153,8 +154,8 @@ def test_quantiles_that_a_slot_is_too_small_for_are_left_out(tmp_path: Path) -> 
 
 def test_another_machine_or_size_is_said(tmp_path: Path) -> None:
     one = load(tmp_path, "a", seed=1)
-    other = load(tmp_path, "b", seed=2, cards=100, environment={"machine": "m2"})
-    assert comparable(one, other) == ["another cards: 20000 and 100", "another machine: m1 and m2"]
+    other = load(tmp_path, "b", seed=2, size=100, environment={"machine": "m2"})
+    assert comparable(one, other) == ["another size: 20000 and 100", "another machine: m1 and m2"]
 
 
 # -- the gate ----------------------------------------------------------------------------------------------
@@ -181,7 +182,7 @@ def test_a_run_that_never_measured_fails_and_so_does_a_rule_about_what_it_did_no
     empty = tmp_path / "empty"
     empty.mkdir()
     (empty / "summary.json").write_text(json.dumps({"run_id": "empty", "claims": []}))
-    assert gate.run_gate(read_run(str(empty)), before, []).result == gate.REGRESSION
+    assert gate.run_gate(find_run(str(empty)), before, []).result == gate.REGRESSION
     rule = gate.Rule(claim="filtered_queries", max_ms=5)
     assert gate.run_gate(before, None, [rule]).outcomes == [
         gate.Outcome("filtered_queries / any arm / p50", gate.REGRESSION, "was not measured")
@@ -227,7 +228,7 @@ def test_a_gate_without_rule_or_baseline_says_what_it_needs(tmp_path: Path) -> N
     with pytest.raises(SettingsError, match="name --against RUN, or --rules"):
         gate.run_gate(load(tmp_path, "a", seed=1), None, [])
     with pytest.raises(LabError, match="no run 'nowhere'"):
-        read_run("nowhere")
+        find_run("nowhere")
 
 
 # -- the history -------------------------------------------------------------------------------------------
@@ -252,7 +253,7 @@ def test_a_change_of_the_code_and_one_of_the_machine_are_told_apart(tmp_path: Pa
         machine_speed = 1.0 if number < 16 else 1.4
         code = 1.0 if number < 8 else 1.3
         control = 10 * machine_speed * np.exp(rng.normal(0, 0.01))
-        told = {"run_id": f"r{number:02}", "commit": "c", "machine": "m", "cards": 1, "claim": "x", "metric": "p50"}
+        told = {"run_id": f"r{number:02}", "commit": "c", "machine": "m", "size": 1, "claim": "x", "metric": "p50"}
         rows.append(told | {"arm": "control", "value": control})
         rows.append(told | {"arm": history.RATIO, "value": 0.1 * code * np.exp(rng.normal(0, 0.01))})
     found = history.change_points(pd.DataFrame(rows))
@@ -267,7 +268,7 @@ def test_noise_alone_has_no_change_point() -> None:
     rng = np.random.default_rng(7)
     false_alarms = 0
     for _ in range(60):
-        told = {"run_id": "r", "commit": "c", "machine": "m", "cards": 1, "claim": "x", "metric": "p50"}
+        told = {"run_id": "r", "commit": "c", "machine": "m", "size": 1, "claim": "x", "metric": "p50"}
         rows = [told | {"arm": history.RATIO, "value": np.exp(v)} for v in rng.standard_t(3, 30) * 0.05]
         false_alarms += bool(history.change_points(pd.DataFrame(rows)))
     assert false_alarms <= 4

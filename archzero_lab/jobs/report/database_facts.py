@@ -12,16 +12,14 @@ from archzero_lab.postgres.partial_indexes import partial_indexes
 from archzero_lab.postgres.plans import Plan, explain
 from archzero_lab.postgres.statement import Statement
 from archzero_lab.run_folders.run import Run
-from archzero_lab.systems.arms import Arm
 from archzero_lab.systems.system import Prepared
 
 
-def keep_database_facts(run: Run, prepared: Prepared, arms: Mapping[str, Arm], compared: Sequence[str]) -> None:
-    """Explain, count and measure, in that order: what is asked here is part of no measurement."""
+def keep_database_facts(run: Run, prepared: Prepared, compared: Sequence[str]) -> None:
+    """Count, explain and measure, in that order: what is asked here is part of no measurement."""
     urls = {name: prepared.urls[name] for name in compared}
-    run.plans = collect_plans(urls, [statement for statement in prepared.statements() if statement.part])
-    prepared.use_everything(arms)
     run.indexes = collect_index_sizes(prepared.urls)
+    run.plans = collect_plans(urls, [statement for statement in prepared.statements() if statement.part])
     run.sizes = {
         "tables": dict(prepared.tables_as_indexes()),
         "partial": [asdict(index) for index in partial_indexes(urls[compared[1]])],

@@ -50,27 +50,30 @@ def measure(
             made = system.prepare(stack, request.rows(profile.size), _PURPOSE, names, reporter)
             prepared = cleanup.enter_context(made)
         write_claims(run, claims)
-        with run.stage("measure"), reporter.work("measure") as tell:
-            arms = cleanup.enter_context(prepared.arms(*map(Opening, names)))
-            yardstick = Yardstick(stack, run.path / "constant.log")
-            cleanup.callback(yardstick.close)
-            _keep_facts(system, run, request, profile, prepared, stack, yardstick)
-            bench = _Bench(run, prepared, arms, profile, request.seed, yardstick.measure_ms, reporter)
-            bench.blocks(claims, tell)
-            if request.until_decided_min:
-                bench.until_decided(claims, request.until_decided_min)
+        with ExitStack() as up:
+            with run.stage("measure"), reporter.work("measure") as tell:
+                arms = up.enter_context(prepared.arms(*map(Opening, names)))
+                yardstick = Yardstick(stack, run.path / "constant.log")
+                up.callback(yardstick.close)
+                _keep_facts(system, run, request, profile, prepared, stack, yardstick)
+                bench = _Bench(run, prepared, arms, profile, request.seed, yardstick.measure_ms, reporter)
+                bench.blocks(claims, tell)
+                if request.until_decided_min:
+                    bench.until_decided(claims, request.until_decided_min)
+                _end_where_asked(run, reporter)
+                try_checks(run, claims, prepared, arms[system.compared[1]])
+            with run.stage("locust"), reporter.work("locust") as tell:
+                # an index is called unused only after the mix has had its chance to use it
+                mixed = [claim for claim in claims if claim.operations == "mix" or claim.mechanism == "scans"]
+                if mixed and not run.has_load:
+                    # a third arm has no part in the mix: its indexes have their chance when all is measured
+                    of_mix = {name: arms[name] for name in arms_of(system, [replace(c, beside="") for c in mixed])}
+                    measure_mix(system, stack, run, prepared, of_mix, profile, request.seed, tell)
             _end_where_asked(run, reporter)
-            try_checks(run, claims, prepared, arms[system.compared[1]])
-        with run.stage("locust"), reporter.work("locust") as tell:
-            # an index is called unused only after the mix has had its chance to use it
-            mixed = [claim for claim in claims if claim.operations == "mix" or claim.mechanism == "scans"]
-            if mixed and not run.has_load:
-                # a third arm has no part in the mix: its indexes have their chance when all is measured
-                of_mix = {name: arms[name] for name in arms_of(system, [replace(c, beside="") for c in mixed])}
-                measure_mix(system, stack, run, prepared, of_mix, profile, request.seed, tell)
-        _end_where_asked(run, reporter)
+            prepared.use_everything(arms)
         with run.stage("plans"), reporter.work("plans"):
-            keep_database_facts(run, prepared, arms, system.compared)
+            # now that no service is connected: PostgreSQL's sessions tell which indexes they read when they end
+            keep_database_facts(run, prepared, system.compared)
 
 
 def _keep_facts(

@@ -13,8 +13,8 @@ PROFILES = {
     profile.name: profile
     for profile in (
         Profile(
-            "smoke", 20_000, 10, _slots(SlotSize(5, 15), SlotSize(50, 200), SlotSize(5, 5), SlotSize(6, 12)),
-            load_blocks=8, load_slot_s=1.1, load_warm_up_s=4, load_users=8, limit_s=90,
+            "smoke", 20_000, 12, _slots(SlotSize(5, 15), SlotSize(50, 200), SlotSize(5, 10), SlotSize(6, 12)),
+            load_blocks=8, load_slot_s=1.0, load_warm_up_s=3, load_users=8, limit_s=90,
         ),
         Profile(
             "standard", 100_000, 20, _slots(SlotSize(8, 16), SlotSize(200, 600), SlotSize(5, 10), SlotSize(6, 12)),
