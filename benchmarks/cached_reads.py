@@ -34,6 +34,7 @@ from archzero_lab.servers.process import free_port
 from archzero_lab.servers.stack import Stack, exclusive, running_stack
 from archzero_lab.settings import ROOT, load_settings
 from archzero_lab.stats.comparison import compare
+from archzero_lab.systems.arczero.consistency.histories import CardHistories
 from archzero_lab.systems.arczero.peers import PEERS
 from archzero_lab.systems.arczero.portfolios import choose_portfolio, drop_arms, ensure_base, make_arms
 from archzero_lab.systems.arczero.services import Serving, start_service
@@ -218,7 +219,7 @@ def main() -> None:
                 stack.registry.stop(record)
         stale = {}
         for peer in (None, *PEERS):
-            verdict = verify_consistency(stack, reads=STALE_READS, of=peer).verdict
+            verdict = verify_consistency(CardHistories(), stack, reads=STALE_READS, of=peer).verdict
             stale[FASTAPI[peer] if peer else "ours over Redis"] = {
                 "reads": verdict.reads,
                 "stale_share": round(len(verdict.late_ms) / verdict.reads, 6),

@@ -20,17 +20,13 @@ from archzero_lab.postgres.connection import connect
 from archzero_lab.servers.stack import Stack
 from archzero_lab.systems.arczero.cache.contents import read_contents
 from archzero_lab.systems.arczero.checks import database as database_checks
-from archzero_lab.systems.arczero.checks.registry import (
-    CHECKS,
-    immediate_invalidation,
-    no_key_injection,
-    no_sql_injection,
-    pattern_invalidation,
-    ttl_policies,
-)
+from archzero_lab.systems.arczero.checks.bench import Bench
+from archzero_lab.systems.arczero.checks.freshness import immediate_invalidation, pattern_invalidation, ttl_policies
+from archzero_lab.systems.arczero.checks.injection import no_key_injection, no_sql_injection
+from archzero_lab.systems.arczero.checks.registry import CHECKS
 from archzero_lab.systems.arczero.checks.statements_by_items import ITEMS, NO_DATABASE, grows, statements_by_items
 from archzero_lab.systems.arczero.services import RunningService, Serving, start_service
-from archzero_lab.systems.checks import Bench, call, metric
+from archzero_lab.systems.http import call, metric
 
 
 @pytest.fixture(scope="module")
@@ -138,7 +134,7 @@ def test_another_ttl_than_the_policy_is_found(stack: Stack, database_url: str, i
     finally:
         stack.registry.stop(service.record)
     assert len(found.failures) == found.mechanism["list"] > 0
-    assert all(failure.startswith("list expires in") for failure in found.failures)
+    assert all(failure.startswith("list expires after") for failure in found.failures)
 
 
 def test_an_entry_from_before_is_not_taken_for_a_shorter_ttl(stack: Stack, database_url: str, ids: list[str]) -> None:
@@ -169,21 +165,42 @@ def test_without_a_cache_there_is_no_mechanism(stack: Stack, database_url: str, 
         stack.registry.stop(service.record)
 
 
+def test_a_text_that_is_refused_before_any_statement_is_no_trial(
+    stack: Stack, database_url: str, ids: list[str]
+) -> None:
+    service = start_service(stack, Serving("injected", database_url, cached=True))
+    try:
+        found = no_sql_injection(Bench(stack, service, database_url, ids))
+    finally:
+        stack.registry.stop(service.record)
+    assert found.trials == sum(found.mechanism["reached_sql"].values())
+    assert set(found.mechanism["refused_before"]) == {"type", "ownerId", "minQuality", "cursor", "id"}
+    assert not found.independent
+
+
 class Wrong(BaseHTTPRequestHandler):
-    """A service that answers every read with version 1 and 5,000 cards, and breaks on a quote."""
+    """A service that answers every read with version 1 and 5,000 cards, counts hits, and breaks on a quote."""
+
+    hits = 0
 
     def _answer(self) -> None:
+        if self.path == "/metrics":
+            self._say(200, b"")
+            return
+        Wrong.hits += 1
         version = 2 if self.command == "PUT" else 1
         card = {"id": "a", "version": version, "name": "Card", "type": "Risk"}
-        counters = {"hits": 100, "sets": 100, "errors": 0}
-        body = card | {"data": [card], "total": 5_000, "by_kind": {"search": counters}} | counters
-        text = json.dumps(body).encode()
-        self.send_response(500 if "%27" in self.path else 200)
+        counters = {"hits": Wrong.hits, "misses": 0}
+        body = card | {"data": [card], "total": 5_000} | counters
+        self._say(500 if "%27" in self.path else 200, json.dumps(body).encode())
+
+    def _say(self, status: int, text: bytes) -> None:
+        self.send_response(status)
         self.send_header("Content-Length", str(len(text)))
         self.end_headers()
         self.wfile.write(text)
 
-    do_GET = do_PUT = _answer  # the library's names
+    do_GET = do_PUT = do_POST = _answer  # the library's names
 
     def log_message(self, *_: Any) -> None:
         """Nothing."""
@@ -208,5 +225,5 @@ def test_a_service_that_is_wrong_is_found_out(stack: Stack, database_url: str, i
         assert len(pattern_invalidation(bench).failures) > 0
         injected = no_sql_injection(bench)
         assert any("500" in failure for failure in injected.failures)
-        assert any("q=" in failure and ": 200" in failure for failure in injected.failures), "every row came back"
+        assert any(failure.startswith("q ") and "status 200" in failure for failure in injected.failures), "every row"
         assert no_key_injection(bench).mechanism["moved"] is False

@@ -11,18 +11,20 @@ import psycopg
 import pytest
 from rich.console import Console
 
+from archzero_lab.bootstrap.system import system_here
 from archzero_lab.errors import DatabaseError, LabError
-from archzero_lab.jobs.indexes.experiment import raw_connection
 from archzero_lab.jobs.indexes.measure import IndexRequest, measure_indexes, programs_of
 from archzero_lab.jobs.indexes.plans_only import plan_changes
 from archzero_lab.jobs.indexes.query_cases import cases_of
-from archzero_lab.jobs.indexes.reads import Case, Reads
+from archzero_lab.jobs.indexes.reads import Reads
+from archzero_lab.jobs.indexes.session import raw_connection
 from archzero_lab.jobs.indexes.verdict import KEPT, IndexReport, IndexVerdict
 from archzero_lab.postgres import foreign_copy
 from archzero_lab.postgres.connection import connect
 from archzero_lab.postgres.databases import drop_database
 from archzero_lab.postgres.foreign_copy import copy_database
 from archzero_lab.postgres.index_catalog import hidden, list_indexes
+from archzero_lab.postgres.statement import Statement
 from archzero_lab.progress import Reporter
 from archzero_lab.servers.stack import Stack
 from tests.integration.shop import MIGRATION, SHOP, somebodys_database, state_of
@@ -55,7 +57,7 @@ def _request(shop: str, folder: Path, migration: str = MIGRATION, queries: dict[
 
 def _measure(stack: Stack, request: IndexRequest) -> IndexReport:
     try:
-        return measure_indexes(stack, request, Reporter(Console(quiet=True)))[1]
+        return measure_indexes(system_here(), stack, request, Reporter(Console(quiet=True)))[1]
     finally:
         assert "copy" not in stack.databases(), "the copy stayed"
 
@@ -129,7 +131,7 @@ def test_an_index_of_a_partitioned_table_is_judged_in_each_partition(stack: Stac
 def test_a_migration_of_constraints_alone_is_kept_and_has_its_page(stack: Stack, shop: str, tmp_path: Path) -> None:
     migration = 'CREATE UNIQUE INDEX order_once ON shop."Order" (placed, id);'
     request = _request(shop, tmp_path, migration, {"all": 'SELECT count(*) FROM shop."Order"'})
-    run, found = measure_indexes(stack, request, Reporter(Console(quiet=True)))
+    run, found = measure_indexes(system_here(), stack, request, Reporter(Console(quiet=True)))
     assert [finding.verdict for finding in found.findings] == [IndexVerdict.KEEP_CONSTRAINT]
     assert found.writes == ()
     assert "order_once" in (run.path / "index.html").read_text()
@@ -174,8 +176,8 @@ def test_the_generic_plan_stands_beside_the_plans_of_a_common_and_a_rare_value(s
         raw_connection(url) as connection,
     ):
         text = 'SELECT sum(total) FROM shop."Order" WHERE state = $1'
-        by_value = {name: Case(name, text, (value,)) for name, value in (("common", "sent"), ("rare", "open"))}
-        plain = Case("plain", 'SELECT count(*) FROM shop."Order"')
+        by_value = {name: Statement(name, text, (value,)) for name, value in (("common", "sent"), ("rare", "open"))}
+        plain = Statement("plain", 'SELECT count(*) FROM shop."Order"')
         reads = Reads(connection, [*by_value.values(), plain], 1, 1)
         reads.explain_all()
         (order_state,) = [index for index in list_indexes(connection) if index.name == "order_state"]
@@ -264,7 +266,7 @@ def test_a_role_that_may_not_read_is_told_the_table(stack: Stack, shop: str, tmp
 def test_a_hidden_index_is_in_no_plan_and_back_afterwards(shop: str) -> None:
     with raw_connection(shop) as connection:
         (unique,) = [index for index in list_indexes(connection) if index.name == "customer_e-Mail_key"]
-        reads = Reads(connection, [Case("mail", QUERIES["by mail"], ("c7@example.org",))], 6, 1)
+        reads = Reads(connection, [Statement("mail", QUERIES["by mail"], ("c7@example.org",))], 6, 1)
         reads.explain_all()
         assert reads.plans["mail"].indexes == ("customer_e-Mail_key",)
         assert reads.explain(reads.cases[0], [unique]).indexes == ()

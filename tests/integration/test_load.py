@@ -9,16 +9,15 @@ import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-import pandas as pd
 import pytest
 
 from archzero_lab.jobs.load.loads import Target, run_loads
 from archzero_lab.jobs.load.request import LoadRequest
 from archzero_lab.postgres.connection import connect
+from archzero_lab.run_folders.run import Run
 from archzero_lab.servers.stack import Stack
 from archzero_lab.systems.arczero.cards.catalog import read_catalog
 from archzero_lab.systems.arczero.services import RunningService, Serving, start_service
-from archzero_lab.systems.arczero.traffic import catalog_file
 
 pytestmark = pytest.mark.alone
 
@@ -33,7 +32,7 @@ def served(
     folder = tmp_path_factory.mktemp("load")
     url = make_database("load")
     with connect(url) as connection:
-        (folder / "catalog.json").write_text(catalog_file(read_catalog(connection, 1)))
+        (folder / "catalog.json").write_text(json.dumps(read_catalog(connection, 1).as_dict()))
     log = folder / "access.log"
     service = start_service(stack, Serving("load-test", url, cached=True, record=log))
     yield service, log, folder
@@ -44,11 +43,11 @@ def _target(service: RunningService) -> Target:
     return Target("treatment", service.url, {"service": service.record.pid})
 
 
-def _folder(folder: Path, name: str) -> Path:
+def _run(folder: Path, name: str) -> Run:
     made = folder / name
     made.mkdir()
     (made / "catalog.json").write_text((folder / "catalog.json").read_text())
-    return made
+    return Run(made)
 
 
 def _stall_once(service: RunningService, log: Path, over: threading.Event) -> None:
@@ -74,7 +73,7 @@ def test_an_open_load_shows_a_stall_that_a_closed_one_hides(served: tuple[Runnin
         stalls = threading.Thread(target=_stall_once, args=(service, log, over))
         stalls.start()
         try:
-            found[name] = run_loads([_target(service)], request, _folder(folder, name))["arms"][0]
+            found[name] = run_loads([_target(service)], request, _run(folder, name))["arms"][0]
         finally:
             over.set()
             stalls.join()
@@ -104,7 +103,7 @@ def test_a_master_and_two_workers_count_what_the_server_counts(served: tuple[Run
     for workers in (1, 2):
         log.write_text("")
         request = LoadRequest(rate_per_s=120.0, duration_s=8, warm_up_s=0, workers=workers)
-        made = run_loads([_target(service)], request, _folder(folder, f"workers{workers}"))["arms"][0]
+        made = run_loads([_target(service)], request, _run(folder, f"workers{workers}"))["arms"][0]
         found[workers] = made
         assert made["failures"] == made["dropped"] == 0, made["failed_because"]
         assert made["requests"] == _seen_by_the_server(log)
@@ -116,14 +115,14 @@ def test_a_master_and_two_workers_count_what_the_server_counts(served: tuple[Run
 
 def test_a_capacity_is_closed_in_on_and_its_trials_are_kept(served: tuple[RunningService, Path, Path]) -> None:
     service, _, folder = served
-    place = _folder(folder, "capacity")
+    place = _run(folder, "capacity")
     # a target that the least rate holds and that thousands a second cannot, whatever the machine
     request = LoadRequest(shape="capacity", rate_per_s=600.0, target_p99_ms=250.0, rounds=0)
     found = run_loads([_target(service)], request, place)["arms"][0]
     capacity = found["capacity"]
     assert capacity["ci_low"] is None
     assert "needs at least 6 rounds, had 1" in capacity["method"]  # rounds=0: the first search alone
-    trials = pd.read_parquet(place / "trials.parquet")
+    trials = place.load_trials
     last = trials[trials["round"] == 0]
     assert not last["held"].all()
     assert capacity["rate_per_s"] > 0

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pandas as pd
 import pytest
 
+from archzero_lab.bootstrap.system import system_here
 from archzero_lab.errors import LabError
 from archzero_lab.jobs.studies.pool_sweep import formula, knees, sweep_pool
 from archzero_lab.jupyter.pool import PoolSweep
@@ -14,7 +15,7 @@ pytestmark = pytest.mark.alone
 
 
 def test_a_crowd_waits_for_a_small_pool_and_its_connections_are_all_at_work(stack: Stack) -> None:
-    frame = sweep_pool(stack, [1, 8], [1, 12], cards=2_000, seconds=1.0, rounds=1)
+    frame = sweep_pool(system_here(), stack, [1, 8], [1, 12], rows=2_000, seconds=1.0, rounds=1)
     assert len(frame) == 4
     assert (frame["throughput_per_s"] > 0).all()
     assert (frame["p95_ms"] >= frame["mean_ms"] * 0.5).all()
@@ -45,4 +46,4 @@ def test_the_knee_is_the_smallest_pool_near_the_best() -> None:
 
 def test_no_size_and_no_user_is_told(stack: Stack) -> None:
     with pytest.raises(LabError, match="at least one each"):
-        sweep_pool(stack, [0], [1])
+        sweep_pool(system_here(), stack, [0], [1])
