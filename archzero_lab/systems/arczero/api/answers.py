@@ -11,16 +11,20 @@ from litestar import Response
 from litestar.datastructures import ResponseHeader
 from litestar.openapi.datastructures import ResponseSpec
 
-from archzero_lab.systems.arczero.api.parameters import matches
+from archzero_lab.systems.arczero.api.wire import Answer, of_document
 from archzero_lab.systems.arczero.cards.model import CardStatus, CardType, Document, LifecyclePhase, RelationshipType
 
 
 def document_response(document: Document, if_none_match: str | None = None, status: int = 200) -> Response[bytes]:
     """The document with its ETag, or 304 where the client has it already."""
-    etag = f'"{document.etag}"'
-    if if_none_match is not None and matches(if_none_match, document.etag):
-        return Response(b"", status_code=304, headers={"ETag": etag})
-    return Response(document.body, status_code=status, media_type="application/json", headers={"ETag": etag})
+    return as_response(of_document(document, if_none_match, status))
+
+
+def as_response(answer: Answer) -> Response[bytes]:
+    """An answer as the framework sends it."""
+    headers = {name.decode(): value.decode() for name, value in answer.headers}
+    media_type = headers.pop("content-type", None)
+    return Response(answer.body, status_code=answer.status, media_type=media_type, headers=headers)
 
 
 class CardView(msgspec.Struct, rename="camel"):

@@ -14,6 +14,7 @@ from litestar.openapi.plugins import JsonRenderPlugin
 from archzero_lab.systems.arczero.api import cache, cards, graph, health, imports, relationships
 from archzero_lab.systems.arczero.api.errors import HANDLERS
 from archzero_lab.systems.arczero.api.service import Service
+from archzero_lab.systems.arczero.api.wire import is_strict
 from archzero_lab.systems.arczero.cards.protocol import Cards
 from archzero_lab.systems.arczero.cards.request_context import STRICT
 
@@ -37,7 +38,7 @@ def create_app(open_service: Callable[[], AbstractAsyncContextManager[Service]])
         return provide_service().cards
 
     async def note_strictness(request: Request[Any, Any, Any]) -> None:
-        STRICT.set("no-cache" in request.headers.get("cache-control", ""))
+        STRICT.set(is_strict(request.headers.get("cache-control")))
 
     app = Litestar(
         route_handlers=[

@@ -11,27 +11,13 @@ from litestar import Request, Response
 from litestar.exceptions import HTTPException, ValidationException
 
 from archzero_lab.errors import InventoryError
-from archzero_lab.systems.arczero.cards.model import (
-    CardsError,
-    Conflict,
-    InvalidReference,
-    InvalidValue,
-    NotFound,
-    Unavailable,
-    VersionMismatch,
-)
+from archzero_lab.systems.arczero.api.answers import as_response
+from archzero_lab.systems.arczero.api.wire import of_error, of_exception
+from archzero_lab.systems.arczero.cards.field_errors import in_words
+from archzero_lab.systems.arczero.cards.model import CardsError
 
 log = logging.getLogger(__name__)
 
-_STATUS: dict[type[Exception], tuple[int, str]] = {
-    NotFound: (404, "not_found"),
-    Conflict: (409, "conflict"),
-    VersionMismatch: (412, "version_mismatch"),
-    InvalidReference: (422, "invalid_reference"),
-    InvalidValue: (422, "invalid_value"),
-    InventoryError: (422, "invalid_row"),
-    Unavailable: (503, "unavailable"),
-}
 _CODES = {
     400: "bad_request",
     401: "unauthorized",
@@ -42,7 +28,6 @@ _CODES = {
     415: "unsupported_media_type",
     422: "invalid_value",
 }
-RETRY_AFTER_S = 1
 # what a parameter is called in a request, where our own name for it differs
 _SENT_AS = {
     "page_size": "pageSize",
@@ -66,23 +51,12 @@ def error_response(
     status: int, code: str, message: str, field: str | None = None, details: Any = None
 ) -> Response[bytes]:
     """An error in the contract's form."""
-    body: dict[str, Any] = {"code": code, "message": message}
-    if field:
-        body["field"] = field
-    if details:
-        body["details"] = details
-    return Response(
-        msgspec.json.encode({"error": body}),
-        status_code=status,
-        media_type="application/json",
-        headers={"Retry-After": str(RETRY_AFTER_S)} if status == 503 else {},
-    )
+    return as_response(of_error(status, code, message, field, details))
 
 
 def on_cards_error(_: Request[Any, Any, Any], error: CardsError | InventoryError) -> Response[bytes]:
     """An error of the card contract."""
-    status, code = _STATUS[type(error)]
-    return error_response(status, code, str(error))
+    return as_response(of_exception(error))
 
 
 def on_bad_parameter(_: Request[Any, Any, Any], error: BadParameter) -> Response[bytes]:
@@ -102,6 +76,7 @@ def on_validation(_: Request[Any, Any, Any], error: ValidationException) -> Resp
     missing = _MISSING.search(message)
     field = at.strip("`.") or (missing.group(1) if missing else str(first.get("key") or ""))
     field = _SENT_AS.get(field, field)
+    message = in_words(field, message)
     status = 422 if in_body or at else 400
     return error_response(status, _CODES[status], message, field)
 
@@ -123,8 +98,7 @@ def on_decode_error(_: Request[Any, Any, Any], error: Exception) -> Response[byt
 
 def on_unexpected(_: Request[Any, Any, Any], error: Exception) -> Response[bytes]:
     """Everything else is a fault of ours: logged, not told."""
-    log.error("unexpected", exc_info=error)
-    return error_response(500, "internal", "an unexpected error; it has been logged")
+    return as_response(of_exception(error))
 
 
 HANDLERS: dict[Any, Any] = {

@@ -1,7 +1,7 @@
-"""The hot reads in front of the framework: a card by its id, a list or search asked for before, straight to the socket.
+"""The hot reads in front of the framework: a card by its id, a list or search asked for before.
 
 Routing, parameter parsing and response building cost more than a hit in Redis does (benchmarks/cached_reads.py). What
-this does not know how to answer, errors included, goes on to the application unchanged.
+is asked for here is answered here, errors included, in the same form; everything else goes on to the application.
 """
 
 from __future__ import annotations
@@ -13,8 +13,8 @@ from cachetools import LRUCache
 from litestar import Litestar
 from litestar.types import Scope
 
-from archzero_lab.systems.arczero.api.parameters import matches
-from archzero_lab.systems.arczero.cards.model import CardFilter, CardsError, Document
+from archzero_lab.systems.arczero.api.wire import Answer, is_strict, of_document, of_exception
+from archzero_lab.systems.arczero.cards.model import CardFilter
 from archzero_lab.systems.arczero.cards.request_context import STRICT
 
 _CARD = "/api/v1/cards/"
@@ -34,33 +34,29 @@ class FastPath:
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
         """Answer a hot read, or hand on."""
-        if scope["type"] == "http" and scope["method"] == "GET":
-            document = await self._document(scope)
-            if document is not None:
-                await _send(document, scope, send)
-                return
-        await self._app(scope, receive, send)
+        question = self._question(scope) if scope["type"] == "http" and scope["method"] == "GET" else None
+        if question is None:
+            await self._app(scope, receive, send)
+            return
+        await _send(await self._answer(question, scope), send)
 
-    async def _document(self, scope: Any) -> Document | None:
+    def _question(self, scope: Any) -> uuid.UUID | CardFilter | None:
         path: str = scope["path"]
-        card_id = question = None
         if len(path) == _CARD_LENGTH and path.startswith(_CARD):
             try:
-                card_id = uuid.UUID(path[len(_CARD) :])
+                return uuid.UUID(path[len(_CARD) :])
             except ValueError:
                 return None
-        else:
-            question = self._questions.get((path, scope["query_string"]))
-            if question is None:
-                return None
-        STRICT.set(_header(scope, b"cache-control") == "no-cache")
+        return self._questions.get((path, scope["query_string"]))
+
+    async def _answer(self, question: uuid.UUID | CardFilter, scope: Any) -> Answer:
+        STRICT.set(is_strict(_header(scope, b"cache-control")))
         cards = self._app.state.service.cards
         try:
-            if card_id is not None:
-                return await cards.card(card_id)  # type: ignore[no-any-return]
-            return await cards.cards(question)  # type: ignore[no-any-return]
-        except CardsError:
-            return None  # the application meets it again and says it in the contract's form
+            asked = cards.card(question) if isinstance(question, uuid.UUID) else cards.cards(question)
+            return of_document(await asked, _header(scope, b"if-none-match"))
+        except Exception as error:  # asked once: whatever it is, the application would only meet it again
+            return of_exception(error)
 
 
 def remember(scope: Scope, question: CardFilter) -> None:
@@ -70,19 +66,11 @@ def remember(scope: Scope, question: CardFilter) -> None:
         questions[scope["path"], scope["query_string"]] = question
 
 
-async def _send(document: Document, scope: Any, send: Any) -> None:
-    etag = f'"{document.etag}"'.encode()
-    if matches(_header(scope, b"if-none-match"), document.etag):
-        await send({"type": "http.response.start", "status": 304, "headers": [(b"etag", etag)]})
-        await send({"type": "http.response.body", "body": b""})
-        return
-    headers = [
-        (b"content-type", b"application/json"),
-        (b"etag", etag),
-        (b"content-length", str(len(document.body)).encode()),
-    ]
-    await send({"type": "http.response.start", "status": 200, "headers": headers})
-    await send({"type": "http.response.body", "body": document.body})
+async def _send(answer: Answer, send: Any) -> None:
+    length = () if answer.status == 304 else ((b"content-length", str(len(answer.body)).encode()),)
+    headers = [*answer.headers, *length]
+    await send({"type": "http.response.start", "status": answer.status, "headers": headers})
+    await send({"type": "http.response.body", "body": answer.body})
 
 
 def _header(scope: Any, name: bytes) -> str | None:

@@ -111,15 +111,6 @@ def expected_version(header: str | None) -> int | None:
     return int(text) if text.isascii() and text.isdigit() and len(text) < 10 else -1
 
 
-def matches(header: str | None, etag: str) -> bool:
-    """Whether an If-None-Match names this ETag (weakly compared, as RFC 9110 asks for reads)."""
-    if header is None:
-        return False
-    return header.strip() == "*" or any(
-        part.strip().removeprefix("W/").strip('"') == etag for part in header.split(",")
-    )
-
-
 def _json_object(text: str) -> str:
     """Canonical JSON text, so that equal conditions share a cache entry. Raises BadParameter."""
     try:

@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import csv
 import gzip
-import io
-import json
 import re
 import zlib
 from collections.abc import Iterator
@@ -15,11 +12,11 @@ from typing import Any, TypeVar
 import msgspec
 
 from archzero_lab.errors import InventoryError
+from archzero_lab.systems.arczero.cards.csv_rows import csv_objects
+from archzero_lab.systems.arczero.cards.field_errors import in_words
 from archzero_lab.systems.arczero.cards.model import CardRow, RelationshipDraft
 
 Row = TypeVar("Row", CardRow, RelationshipDraft)
-
-MAX_LINE_BYTES = 1_000_000
 
 
 def read_inventory(path: Path, shape: type[Row]) -> list[Row]:
@@ -47,16 +44,18 @@ def read_inventory(path: Path, shape: type[Row]) -> list[Row]:
 
 def parse_rows(text: str, shape: type[Row], *, is_csv: bool, where: str) -> Iterator[Row]:
     """Rows of JSON Lines or CSV text. Raises InventoryError as read_inventory does, and for a repeated key."""
-    lines = _csv_objects(text, where) if is_csv else _json_lines(text)
+    text = text.removeprefix("\ufeff")  # Excel's first character
+    lines = csv_objects(text, _fields(shape), where) if is_csv else _json_lines(text)
     decoder = msgspec.json.Decoder(shape)
     seen: dict[Any, int] = {}
     for number, line in lines:
         try:
-            row = decoder.decode(line)
+            row = _decoded(decoder, line, shape)
         except msgspec.ValidationError as error:
             reason, _, at = str(error).partition(" - at `$")
             field = at.strip("`.") or _named_field(reason)
-            raise InventoryError(f"{where} line {number}: field {field or '(whole line)'}: {reason}") from None
+            told = in_words(field, reason)
+            raise InventoryError(f"{where} line {number}: field {field or '(whole line)'}: {told}") from None
         except (msgspec.DecodeError, RecursionError) as error:
             raise InventoryError(f"{where} line {number}: field (whole line): not JSON: {error}") from None
         for key in _keys(row):
@@ -66,6 +65,22 @@ def parse_rows(text: str, shape: type[Row], *, is_csv: bool, where: str) -> Iter
                 )
             seen[key] = number
         yield row
+
+
+def _decoded(decoder: msgspec.json.Decoder[Row], line: bytes, shape: type[Row]) -> Row:
+    """A row; null for an optional field is taken as left out, as exports write it."""
+    try:
+        return decoder.decode(line)
+    except msgspec.ValidationError:
+        given = msgspec.json.decode(line)
+        if not isinstance(given, dict) or None not in given.values():
+            raise
+        return msgspec.convert({name: value for name, value in given.items() if value is not None}, shape)
+
+
+def _fields(shape: type[Row]) -> list[str]:
+    """The names of a shape's fields, as the contract writes them."""
+    return [field.encode_name for field in msgspec.structs.fields(shape)]
 
 
 def _keys(row: CardRow | RelationshipDraft) -> Iterator[tuple[Any, ...]]:
@@ -79,32 +94,6 @@ def _json_lines(text: str) -> Iterator[tuple[int, bytes]]:
     for number, line in enumerate(text.split("\n"), 1):
         if line.strip():
             yield number, line.encode()
-
-
-def _csv_objects(text: str, where: str) -> Iterator[tuple[int, bytes]]:
-    reader = csv.DictReader(io.StringIO(text, newline=""))
-    csv.field_size_limit(MAX_LINE_BYTES)
-    try:
-        for record in reader:
-            if None in record:
-                raise InventoryError(
-                    f"{where} line {reader.line_num}: field (whole line): more columns than the header"
-                )
-            yield reader.line_num, json.dumps({k: _csv_value(k, v) for k, v in record.items() if v}).encode()
-    except csv.Error as error:
-        raise InventoryError(f"{where} line {reader.line_num}: field (whole line): {error}") from None
-
-
-def _csv_value(column: str, value: str) -> Any:
-    """A CSV cell as JSON: numbers and objects as such, tags as JSON or separated by semicolons."""
-    if column in ("qualityScore", "version", "confidence", "attributes"):
-        try:
-            return json.loads(value)
-        except ValueError:
-            return value
-    if column == "tags":
-        return json.loads(value) if value.startswith("[") else [tag.strip() for tag in value.split(";") if tag.strip()]
-    return value
 
 
 def _named_field(reason: str) -> str:

@@ -1,0 +1,201 @@
+"""SQL read by PostgreSQL's own parser: a file's statements with their lines, what each is, its parameters, its shape.
+
+The one reader of migrations and queries: what copies, lints, measures and applies a file takes its statements from here.
+psql's own commands are no SQL, and what runs programs or reads files of the server is not run for anybody.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from pglast import ast, parse_sql, parser, scan
+from pglast.stream import RawStream
+from pglast.visitors import Visitor
+
+from archzero_lab.errors import SettingsError
+
+_PLACEHOLDER = re.compile(r"%\(\w+\)s|%[sbt]")
+"""psycopg's own, which is no SQL."""
+_CONSTANTS = ("ICONST", "FCONST", "SCONST", "BCONST", "XCONST", "USCONST", "PARAM")
+_ALONE = (ast.VacuumStmt, ast.AlterSystemStmt, ast.CreatedbStmt, ast.DropdbStmt, ast.CreateTableSpaceStmt)
+
+
+@dataclass(frozen=True)
+class SqlStatement:
+    """One statement of a text: as it was written, the line (from 1) where it begins, its syntax tree."""
+
+    text: str
+    line: int
+    node: Any
+
+    @property
+    def bare(self) -> str:
+        """It on one line, without comments."""
+        return str(RawStream(comments=None)(self.node))
+
+    @property
+    def begins_or_ends(self) -> bool:
+        """Whether it is BEGIN, COMMIT or alike."""
+        return isinstance(self.node, ast.TransactionStmt)
+
+    @property
+    def concurrently(self) -> bool:
+        """Whether it works on an index CONCURRENTLY."""
+        if isinstance(self.node, ast.ReindexStmt):
+            return any(option.defname == "concurrently" for option in self.node.params or ())
+        return bool(getattr(self.node, "concurrent", False))
+
+    @property
+    def alone(self) -> bool:
+        """Whether PostgreSQL runs it in no transaction with others."""
+        whole = isinstance(self.node, ast.ReindexStmt) and self.node.kind.name in (
+            "REINDEX_OBJECT_SCHEMA", "REINDEX_OBJECT_SYSTEM", "REINDEX_OBJECT_DATABASE",
+        )  # fmt: skip
+        return self.concurrently or whole or isinstance(self.node, _ALONE)
+
+    @property
+    def new_index(self) -> ast.IndexStmt | None:
+        """The index that it makes."""
+        return self.node if isinstance(self.node, ast.IndexStmt) else None
+
+
+def read_file(file: Path) -> list[SqlStatement]:
+    """The statements of a file. Raises SettingsError naming file and line for what cannot be read or is not run."""
+    try:
+        text = file.read_bytes().decode("utf-8-sig")
+    except OSError as error:
+        raise SettingsError(f"{file}: {error.strerror}; give a file of SQL") from None
+    except UnicodeDecodeError as error:
+        line = file.read_bytes()[: error.start].count(b"\n") + 1
+        raise SettingsError(f"{file.name} line {line}: not UTF-8; save the file as UTF-8") from None
+    return read_statements(text, file.name)
+
+
+def read_statements(text: str, name: str) -> list[SqlStatement]:
+    """The statements of a text. Raises SettingsError with the line of the first that is no SQL or is not run."""
+    _refuse_psql(text, name)
+    try:
+        nodes = parse_sql(text)
+    except parser.ParseError as error:
+        at = error.args[1] if len(error.args) > 1 and isinstance(error.args[1], int) else 0
+        raise SettingsError(f"{name} line {_line(text, at)}: {error.args[0]}; correct it and run again") from None
+    found = []
+    encoded = text.encode()
+    for raw in nodes:
+        begin = raw.stmt_location
+        end = begin + raw.stmt_len if raw.stmt_len else len(encoded)
+        written = encoded[begin:end].decode()
+        bare = _without_leading_comments(written)
+        line = encoded[: begin + len(written.encode()) - len(bare.encode())].count(b"\n") + 1
+        _refuse_programs(raw.stmt, f"{name} line {line}")
+        found.append(SqlStatement(bare.strip(), line, raw.stmt))
+    return found
+
+
+def parameters_of(node: Any) -> list[int]:
+    """The numbers of a tree's parameters ($1, $2, …), each once, in order."""
+    return sorted({found.number for found in walk(node) if isinstance(found, ast.ParamRef)})
+
+
+def paging_of(node: Any) -> dict[int, str]:
+    """Parameters that a statement limits or skips by, "LIMIT" or "OFFSET"."""
+    found: dict[int, str] = {}
+    for select in walk(node):
+        if isinstance(select, ast.SelectStmt):
+            for part, word in ((select.limitCount, "LIMIT"), (select.limitOffset, "OFFSET")):
+                found |= dict.fromkeys(parameters_of(part), word) if part is not None else {}
+    return found
+
+
+def walk(node: Any) -> Iterator[Any]:
+    """Every node of a syntax tree."""
+    seen: list[Any] = []
+
+    class Everything(Visitor):  # type: ignore[misc]  # pglast ships no types
+        def visit(self, _: Any, visited: Any) -> None:
+            seen.append(visited)
+
+    Everything()(node)
+    return iter(seen)
+
+
+def parse_condition(text: str) -> Any | None:
+    """The tree of a condition as EXPLAIN prints it; None where that is no SQL (a SubPlan in it)."""
+    try:
+        return parse_sql(f"SELECT 1 WHERE {text}")[0].stmt.whereClause
+    except parser.ParseError:
+        return None
+
+
+def concurrent_index(statement: SqlStatement) -> str:
+    """The index of a statement built CONCURRENTLY, and only where there is none of its name."""
+    node = ast.IndexStmt(statement.node())  # a copy
+    node.concurrent, node.if_not_exists = True, True
+    return str(RawStream()(node))
+
+
+def shape_of(text: str) -> str:
+    """A statement with its literals and parameters as ?, lists of them as one, in single spaces.
+
+    >>> shape_of("SELECT *  FROM cards WHERE id IN (1, 2, 3) AND name = 'x'")
+    'SELECT * FROM cards WHERE id IN (?) AND name = ?'
+    """
+    plain = _PLACEHOLDER.sub("$1", text)
+    try:
+        tokens = scan(plain)
+    except parser.ParseError:
+        return " ".join(plain.split())
+    encoded = plain.encode()
+    words: list[str] = []
+    end = 0
+    for token in tokens:
+        if token.name in ("SQL_COMMENT", "C_COMMENT"):
+            continue
+        gap = " " if words and token.start > end else ""
+        word = "?" if token.name in _CONSTANTS else encoded[token.start : token.end + 1].decode()
+        end = token.end + 1
+        if word == "?" and words[-2:] in (["?", ","], ["?", " ,"]):
+            del words[-1]  # of a list the first stands for all
+            continue
+        words.append(gap + word)
+        if words[-1] == " ?" and len(words) > 1 and words[-2].strip() == ",":
+            before = words[-3].strip() if len(words) > 2 else ""
+            if before == "?":
+                del words[-2:]
+    return "".join(words)
+
+
+def _refuse_psql(text: str, name: str) -> None:
+    for number, line in enumerate(text.splitlines(), 1):
+        if line.lstrip().startswith("\\"):
+            raise SettingsError(
+                f"{name} line {number}: {line.strip()[:40]} is a command of psql's, not SQL: it is not run; leave it out"
+            )
+
+
+def _refuse_programs(node: Any, where: str) -> None:
+    if not isinstance(node, ast.CopyStmt):
+        return
+    if node.is_program:
+        raise SettingsError(f"{where}: COPY … PROGRAM runs a program on the server: it is not run; leave it out")
+    what = f"the server's file {node.filename}" if node.filename else "standard input or output"
+    raise SettingsError(f"{where}: COPY of {what} is not run; write the rows as INSERT")
+
+
+def _without_leading_comments(text: str) -> str:
+    encoded = text.encode()
+    try:
+        for token in scan(text):
+            if token.name not in ("SQL_COMMENT", "C_COMMENT"):
+                return encoded[token.start :].decode()
+    except parser.ParseError:
+        pass
+    return text
+
+
+def _line(text: str, at: int) -> int:
+    return text.encode()[:at].count(b"\n") + 1

@@ -1,0 +1,93 @@
+"""CSV as Excel and others write it is read whole, and what would lose rows or values is refused with its line."""
+
+from __future__ import annotations
+
+import csv
+import io
+import threading
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from archzero_lab.errors import InventoryError
+from archzero_lab.systems.arczero.cards.inventory import parse_rows
+from archzero_lab.systems.arczero.cards.model import CardRow
+
+HEADER = "name,type,lifecyclePhase,description"
+
+
+def _names(text: str) -> list[str]:
+    return [row.name for row in parse_rows(text, CardRow, is_csv=True, where="x.csv")]
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "name,type\na,Risk\nb,Risk\n",
+        "\ufeffname,type\na,Risk\nb,Risk\n",
+        "name;type\na;Risk\nb;Risk\n",
+        "name\ttype\na\tRisk\nb\tRisk\n",
+        "sep=;\r\nname;type\r\na;Risk\r\nb;Risk\r\n",
+        " Name , TYPE \na,Risk\nb,Risk\n",
+        "name,type,quality score\na,Risk,50.0\nb,Risk,\n",
+        "name,type\na,Risk\n,\n\nb,Risk\n,,\n".replace(",,\n", ",\n"),
+    ],
+)
+def test_what_spreadsheets_write_is_read(text: str) -> None:
+    assert _names(text) == ["a", "b"]
+
+
+def test_a_number_with_a_point_and_no_fraction_is_a_whole_one() -> None:
+    rows = list(parse_rows("name,type,qualityScore\na,Risk,50.0\n", CardRow, is_csv=True, where="x.csv"))
+    assert rows[0].quality_score == 50
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        (
+            f'{HEADER}\na,Risk,Active,"open\nb,Risk,Active,x\nc,Risk,Active,y\n',
+            "line 2: .*a quote is opened and not closed",
+        ),
+        (f'{HEADER}\na,Risk,Active,ok\nb,Risk,Active,"open\nc,Risk,Active,"y"\n', "line 3: .*quote"),
+        ("name,type,name\na,Risk,b\n", "line 1: column name is there twice"),
+        ("name,type,colour\na,Risk,red\n", "line 1: unknown column 'colour'; known: name, type, id"),
+        ("name,type,tags\na,Risk,[oops\n", "line 2: field tags: neither JSON nor names"),
+        ("name,type\na,Gadget\n", "line 2: field type: Invalid enum value 'Gadget'; known: BusinessCapability"),
+        ("name,type\na,Risk,more\n", "line 2: .*more columns than the header"),
+        (HEADER + '\na,Risk,Active,"' + "x\n" * 300 + '"\n', "line 2: a cell goes on for more than 200 lines"),
+        ("name,type\n\0,Risk\n", "line 2: field name: Expected `str` without the character U\\+0000"),
+    ],
+)
+def test_what_would_lose_rows_or_values_is_refused_with_its_line(text: str, told: str) -> None:
+    with pytest.raises(InventoryError, match=f"x.csv {told}"):
+        _names(text)
+
+
+def test_reading_changes_no_setting_of_the_process() -> None:
+    before = csv.field_size_limit()
+    reader = threading.Thread(target=_names, args=("name,type\na,Risk\n",))
+    reader.start()
+    reader.join()
+    assert csv.field_size_limit() == before
+
+
+def test_null_for_an_optional_field_is_left_out() -> None:
+    text = '\ufeff{"name": "a", "type": "Risk", "description": null, "tags": null}\n'
+    rows = list(parse_rows(text, CardRow, is_csv=False, where="x.jsonl"))
+    assert (rows[0].description, rows[0].tags) == ("", [])
+    with pytest.raises(InventoryError, match="field name"):
+        list(parse_rows('{"name": null, "type": "Risk"}\n', CardRow, is_csv=False, where="x.jsonl"))
+
+
+_CELLS = st.text(st.characters(codec="utf-8", exclude_characters="\0\r"), min_size=1, max_size=60).filter(str.strip)
+
+
+@given(st.lists(_CELLS, min_size=1, max_size=8, unique=True), st.sampled_from(",;\t"))
+def test_whatever_a_writer_of_csv_quotes_comes_back(names: list[str], separator: str) -> None:
+    written = io.StringIO()
+    writer = csv.writer(written, delimiter=separator)
+    writer.writerow(["type", "name"])
+    writer.writerows(["Risk", name] for name in names)
+    assert _names(written.getvalue()) == names
