@@ -14,7 +14,7 @@ import pandas as pd
 from archzero_lab.errors import LabError, MeasurementError, unknown_name
 from archzero_lab.experiments.metrics import QUANTILES
 from archzero_lab.experiments.noise import STEAL_LIMIT
-from archzero_lab.experiments.runner import cpu_ticks, steal_share
+from archzero_lab.experiments.runner import cpu_seconds, steal_share
 from archzero_lab.experiments.schedule import schedule
 from archzero_lab.stats.comparison import Comparison, compare
 from archzero_lab.stats.estimates import MINIMUM_BLOCKS, REQUESTS_FOR
@@ -124,13 +124,13 @@ def run_own(
             arm = arms[slot.arm]
             for _ in range(_WARM_UP):
                 _once(slot.arm, arm, slot.block, blocks)
-            before = cpu_ticks()
+            before = cpu_seconds()
             times = [_once(slot.arm, arm, slot.block, blocks) for _ in range(number)]
             q = QUANTILES.get(metric)
             value = float(np.mean(times)) if q is None else float(np.quantile(times, q))
             course.rows.append(
                 {"block": slot.block, "order": slot.order, "arm": slot.arm, "calls": number, "ms": value * 1000,
-                 "steal": steal_share(before, cpu_ticks())}
+                 "steal": steal_share(before, cpu_seconds())}
             )  # fmt: skip
             course.done = len(course.rows) // 2
     finally:

@@ -6,7 +6,8 @@ import math
 import os
 import time
 from collections.abc import Callable, Mapping
-from pathlib import Path
+
+import psutil
 
 from archzero_lab.experiments.claims import Claim
 from archzero_lab.experiments.measurements import Measurements, Sample, SlotRecord
@@ -52,14 +53,14 @@ def run_claim(
         for operation in operations.warm_up if claim.mechanism == "hits" else operations.warm_up[:_AWAKE]:
             arm.ask(operation)
         load_1m, yardstick_before = os.getloadavg()[0], yardstick()
-        before, cpu_before, began = arm.counters(), cpu_ticks(), time.perf_counter()
+        before, cpu_before, began = arm.counters(), cpu_seconds(), time.perf_counter()
         for operation in operations.timed:
             elapsed_s, size_bytes = arm.ask(operation)
             into.samples.append(
                 Sample(claim.id, slot.block, slot.order, slot.arm, operation.variant, elapsed_s, size_bytes)
             )
         seconds = time.perf_counter() - began
-        counted, steal = arm.counters().since(before), steal_share(cpu_before, cpu_ticks())
+        counted, steal = arm.counters().since(before), steal_share(cpu_before, cpu_seconds())
         into.slots.append(
             SlotRecord(
                 claim=claim.id,
@@ -77,16 +78,14 @@ def run_claim(
         progress()
 
 
-def cpu_ticks() -> tuple[int, int]:
-    """(steal, all) CPU ticks since boot, from /proc/stat; zeros where there is none."""
-    try:
-        fields = [int(word) for word in Path("/proc/stat").read_text().splitlines()[0].split()[1:9]]
-    except OSError:
-        return 0, 0
-    return fields[7], sum(fields)
+def cpu_seconds() -> tuple[float, float]:
+    """(steal, all) CPU seconds since boot; a steal of 0 where the kernel does not count it."""
+    told = psutil.cpu_times()
+    # Linux counts a guest's time in user and nice already
+    return getattr(told, "steal", 0.0), sum(told) - getattr(told, "guest", 0.0) - getattr(told, "guest_nice", 0.0)
 
 
-def steal_share(before: tuple[int, int], after: tuple[int, int]) -> float:
+def steal_share(before: tuple[float, float], after: tuple[float, float]) -> float:
     """The share of CPU time between two readings that the host gave to others."""
     total = after[1] - before[1]
     return (after[0] - before[0]) / total if total else 0.0

@@ -10,11 +10,13 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Literal
 
+import psycopg
 from psycopg.conninfo import make_conninfo
 
-from archzero_lab.errors import DatabaseError, SettingsError
+from archzero_lab.errors import DatabaseError
 from archzero_lab.postgres.connection import connect, connection_parts
 from archzero_lab.postgres.databases import create_database, drop_database
+from archzero_lab.postgres.sql_text import read_file
 
 OLDEST = 12
 """pg_dump's own oldest that we have tried to read from."""
@@ -110,17 +112,20 @@ def statistics_of(source_url: str, programs: Path) -> Iterator[Callable[[str], N
         yield lambda url: _restore(url, programs, dump, ["--statistics-only"])
 
 
-def apply_file(url: str, migration: Path, programs: Path) -> None:
+def apply_file(url: str, migration: Path) -> None:
     """Run a migration's file on a database of ours, statement by statement, ending at the first error.
 
-    Raises DatabaseError with file, line and PostgreSQL's reason.
+    Nothing but SQL is run: no command of psql's, no program, no file. Raises SettingsError for what is no SQL,
+    DatabaseError with file, line and PostgreSQL's reason.
     """
-    if not migration.is_file():
-        raise SettingsError(f"{migration}: no such file; give a migration as SQL")
-    _run(
-        [str(programs / "psql"), "--no-psqlrc", "--quiet", "--set=ON_ERROR_STOP=1", f"--file={migration}"],
-        url, f"migration {migration.name}", {},
-    )  # fmt: skip
+    statements = read_file(migration)
+    with connect(url, autocommit=True) as connection:
+        for statement in statements:
+            try:
+                connection.execute(statement.text.encode())
+            except psycopg.Error as error:
+                reason = error.diag.message_primary or str(error).strip()
+                raise DatabaseError(f"migration {migration.name} line {statement.line}: {reason}") from None
 
 
 def _run(command: list[str], url: str, what: str, more: dict[str, str]) -> None:

@@ -7,7 +7,6 @@ advisory lock of our own that dies with its connection.
 
 from __future__ import annotations
 
-import re
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -22,11 +21,11 @@ from psycopg import sql
 
 from archzero_lab.errors import DatabaseError
 from archzero_lab.postgres.connection import Connection, connect, require_url
+from archzero_lab.postgres.sql_text import read_file
 from archzero_lab.settings import RESOURCES
 
 MIGRATIONS = RESOURCES / "sql" / "migrations"
 _ADVISORY_KEY = 0x61726368  # "arch"
-_CONCURRENT_INDEX = re.compile(r"CREATE\s+(?:UNIQUE\s+)?INDEX\s+CONCURRENTLY\s+(?:IF\s+NOT\s+EXISTS\s+)?(\w+)", re.I)
 _LOCK_ATTEMPTS = 5
 INDEX_SETS = {"phase5": "001", "v2": "002"}
 """The last number of a migration that belongs to each set of indexes; v2 goes on from phase 5's."""
@@ -110,8 +109,8 @@ class Migrations:
                 ) from None
 
     def _index_of(self, migration: Any) -> str | None:
-        found = _CONCURRENT_INDEX.search(Path(migration.path).read_text())
-        return found.group(1) if found else None
+        made = (one.new_index for one in read_file(Path(migration.path)) if one.concurrently)
+        return next((str(index.idxname) for index in made if index is not None), None)
 
     @contextmanager
     def _exclusive(self) -> Iterator[Connection]:

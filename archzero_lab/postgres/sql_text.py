@@ -1,6 +1,6 @@
 """SQL read by PostgreSQL's own parser: a file's statements with their lines, what each is, its parameters, its shape.
 
-The one reader of migrations and queries: what copies, lints, measures and applies a file takes its statements from here.
+The one reader of migrations and queries: what copies, lints, measures and applies a file takes its statements here.
 psql's own commands are no SQL, and what runs programs or reads files of the server is not run for anybody.
 """
 
@@ -12,7 +12,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from pglast import ast, parse_sql, parser, scan
+from pglast import ast as _ast
+from pglast import parse_sql, parser, scan
 from pglast.stream import RawStream
 from pglast.visitors import Visitor
 
@@ -20,7 +21,10 @@ from archzero_lab.errors import SettingsError
 
 _PLACEHOLDER = re.compile(r"%\(\w+\)s|%[sbt]")
 """psycopg's own, which is no SQL."""
+_ROWS = re.compile(r"^\s*COPY\b[^;]*\bFROM\s+stdin\b[^;]*;", re.IGNORECASE | re.MULTILINE)
 _CONSTANTS = ("ICONST", "FCONST", "SCONST", "BCONST", "XCONST", "USCONST", "PARAM")
+ast: Any = _ast
+"""Its stubs make every field optional, also those that the parser always fills."""
 _ALONE = (ast.VacuumStmt, ast.AlterSystemStmt, ast.CreatedbStmt, ast.DropdbStmt, ast.CreateTableSpaceStmt)
 
 
@@ -58,7 +62,7 @@ class SqlStatement:
         return self.concurrently or whole or isinstance(self.node, _ALONE)
 
     @property
-    def new_index(self) -> ast.IndexStmt | None:
+    def new_index(self) -> Any:
         """The index that it makes."""
         return self.node if isinstance(self.node, ast.IndexStmt) else None
 
@@ -77,22 +81,18 @@ def read_file(file: Path) -> list[SqlStatement]:
 
 def read_statements(text: str, name: str) -> list[SqlStatement]:
     """The statements of a text. Raises SettingsError with the line of the first that is no SQL or is not run."""
-    _refuse_psql(text, name)
     try:
-        nodes = parse_sql(text)
+        nodes: Any = parse_sql(text)
     except parser.ParseError as error:
         at = error.args[1] if len(error.args) > 1 and isinstance(error.args[1], int) else 0
-        raise SettingsError(f"{name} line {_line(text, at)}: {error.args[0]}; correct it and run again") from None
+        raise SettingsError(_no_sql(text, at, name, str(error.args[0]))) from None
     found = []
-    encoded = text.encode()
     for raw in nodes:
-        begin = raw.stmt_location
-        end = begin + raw.stmt_len if raw.stmt_len else len(encoded)
-        written = encoded[begin:end].decode()
-        bare = _without_leading_comments(written)
-        line = encoded[: begin + len(written.encode()) - len(bare.encode())].count(b"\n") + 1
+        end = raw.stmt_location + raw.stmt_len if raw.stmt_len else len(text)
+        begin = raw.stmt_location + _leading_comments(text[raw.stmt_location : end])
+        line = text.count("\n", 0, begin) + 1
         _refuse_programs(raw.stmt, f"{name} line {line}")
-        found.append(SqlStatement(bare.strip(), line, raw.stmt))
+        found.append(SqlStatement(text[begin:end].strip(), line, raw.stmt))
     return found
 
 
@@ -115,7 +115,7 @@ def walk(node: Any) -> Iterator[Any]:
     """Every node of a syntax tree."""
     seen: list[Any] = []
 
-    class Everything(Visitor):  # type: ignore[misc]  # pglast ships no types
+    class Everything(Visitor):
         def visit(self, _: Any, visited: Any) -> None:
             seen.append(visited)
 
@@ -123,12 +123,39 @@ def walk(node: Any) -> Iterator[Any]:
     return iter(seen)
 
 
-def parse_condition(text: str) -> Any | None:
-    """The tree of a condition as EXPLAIN prints it; None where that is no SQL (a SubPlan in it)."""
+def comparisons_of(condition: str) -> list[tuple[tuple[str, ...], str, list[int]]]:
+    """Columns that a condition, as EXPLAIN prints it, compares with parameters: its name's parts, operator, numbers.
+
+    Only a column itself counts, with a cast or in one case: of what else is computed no value is known. Nothing where
+    the condition is no SQL (a SubPlan in it).
+    """
     try:
-        return parse_sql(f"SELECT 1 WHERE {text}")[0].stmt.whereClause
+        tree = parse_sql(f"SELECT 1 WHERE {condition}")[0].stmt
     except parser.ParseError:
-        return None
+        return []
+    found = []
+    for node in walk(tree):
+        if not isinstance(node, ast.A_Expr):
+            continue
+        for one, other in ((node.lexpr, node.rexpr), (node.rexpr, node.lexpr)):
+            column, numbers = _column(one), parameters_of(other)
+            if column and numbers and not _columns(other):
+                found.append((column, str(node.name[-1].sval), numbers))
+    return found
+
+
+def _column(node: Any) -> tuple[str, ...]:
+    if isinstance(node, ast.TypeCast):
+        return _column(node.arg)
+    if isinstance(node, ast.FuncCall) and node.funcname[-1].sval in ("lower", "upper") and len(node.args or ()) == 1:
+        return _column(node.args[0])
+    if isinstance(node, ast.ColumnRef) and all(isinstance(field, ast.String) for field in node.fields):
+        return tuple(field.sval for field in node.fields)
+    return ()
+
+
+def _columns(node: Any) -> bool:
+    return any(isinstance(found, ast.ColumnRef) for found in walk(node))
 
 
 def concurrent_index(statement: SqlStatement) -> str:
@@ -149,14 +176,13 @@ def shape_of(text: str) -> str:
         tokens = scan(plain)
     except parser.ParseError:
         return " ".join(plain.split())
-    encoded = plain.encode()
     words: list[str] = []
     end = 0
     for token in tokens:
         if token.name in ("SQL_COMMENT", "C_COMMENT"):
             continue
         gap = " " if words and token.start > end else ""
-        word = "?" if token.name in _CONSTANTS else encoded[token.start : token.end + 1].decode()
+        word = "?" if token.name in _CONSTANTS else plain[token.start : token.end + 1]
         end = token.end + 1
         if word == "?" and words[-2:] in (["?", ","], ["?", " ,"]):
             del words[-1]  # of a list the first stands for all
@@ -169,12 +195,17 @@ def shape_of(text: str) -> str:
     return "".join(words)
 
 
-def _refuse_psql(text: str, name: str) -> None:
-    for number, line in enumerate(text.splitlines(), 1):
-        if line.lstrip().startswith("\\"):
-            raise SettingsError(
-                f"{name} line {number}: {line.strip()[:40]} is a command of psql's, not SQL: it is not run; leave it out"
-            )
+def _no_sql(text: str, at: int, name: str, reason: str) -> str:
+    """What to say of a text that the parser ends at: psql's commands and COPY's rows are the usual ones."""
+    number = _line(text, at)
+    line = text.splitlines()[number - 1].strip() if text else ""
+    if line.startswith("\\"):
+        return f"{name} line {number}: {line[:40]} is a command of psql's, not SQL: it is not run; leave it out"
+    rows = [found for found in _ROWS.finditer(text) if found.end() <= at]
+    if rows:
+        began = text[: rows[-1].end()].count("\n") + 1
+        return f"{name} line {began}: COPY of standard input or output is not run; write the rows as INSERT"
+    return f"{name} line {number}: {reason}; correct it and run again"
 
 
 def _refuse_programs(node: Any, where: str) -> None:
@@ -186,16 +217,10 @@ def _refuse_programs(node: Any, where: str) -> None:
     raise SettingsError(f"{where}: COPY of {what} is not run; write the rows as INSERT")
 
 
-def _without_leading_comments(text: str) -> str:
-    encoded = text.encode()
-    try:
-        for token in scan(text):
-            if token.name not in ("SQL_COMMENT", "C_COMMENT"):
-                return encoded[token.start :].decode()
-    except parser.ParseError:
-        pass
-    return text
+def _leading_comments(text: str) -> int:
+    """How many characters come before a statement's first word."""
+    return next((token.start for token in scan(text) if token.name not in ("SQL_COMMENT", "C_COMMENT")), 0)
 
 
 def _line(text: str, at: int) -> int:
-    return text.encode()[:at].count(b"\n") + 1
+    return text.count("\n", 0, at) + 1

@@ -5,7 +5,6 @@ Listens to psycopg itself, sync and async, so it sees anybody's code: no pool, O
 
 from __future__ import annotations
 
-import re
 import sys
 from collections import Counter
 from collections.abc import Callable, Iterator
@@ -17,8 +16,8 @@ from typing import Any
 import psycopg
 from psycopg import sql
 
-_LITERAL = re.compile(r"'(?:[^']|'')*'|\b\d+(?:\.\d+)?\b|%\(\w+\)s|%s|\$\d+")
-_LIST = re.compile(r"\(\s*\?(?:\s*,\s*\?)+\s*\)")
+from archzero_lab.postgres.sql_text import shape_of
+
 _OWN = ("psycopg", "psycopg_pool", "archzero_lab.postgres.statement_log", "archzero_lab.postgres.pool", "contextlib")
 
 
@@ -100,15 +99,6 @@ def hold_constant(logs: dict[int, StatementLog]) -> None:
         f"{len(logs[least])} statements for {least}, {len(logs[most])} for {most}: {grown[statement]} times "
         f"{statement.shape[:120]} from {statement.call_site}; ask once for all of them"
     )
-
-
-def shape_of(text: str) -> str:
-    """A statement with its literals and parameters as ?, lists of them as one, in single spaces.
-
-    >>> shape_of("SELECT *  FROM cards WHERE id IN (1, 2, 3) AND name = 'x'")
-    'SELECT * FROM cards WHERE id IN (?) AND name = ?'
-    """
-    return _LIST.sub("(?)", " ".join(_LITERAL.sub("?", text).split()))
 
 
 def _note(query: Any, connection: Any) -> None:

@@ -28,7 +28,7 @@ _ROOT_HOME = Path("/var/lib/archzero-lab")
 class ProcessRecord:
     """One process of ours, told apart from a later one with the same pid by its start time.
 
-    `start_ticks` is field 22 of /proc/<pid>/stat. `kept` processes outlive the command that started them.
+    `start_ticks` is field 22 of /proc/<pid>/stat: psutil tells that time by the wall clock, which can be set.
     """
 
     name: str

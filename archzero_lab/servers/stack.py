@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-import fcntl
 import hashlib
 import json
 import os
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
+import psutil
 import redis
+from filelock import FileLock, Timeout
 
 from archzero_lab.errors import LabError, ServerError, mask_secrets
 from archzero_lab.postgres.connection import connect, require_url
@@ -61,36 +62,39 @@ def registry() -> ProcessRegistry:
 
 
 _HELD = "ARCHZERO_LOCK_OF"
+_PART_OF_ONE = os.environ.get(_HELD) == str(STATE)
+"""Whether a command that measures started this process (the kernel of a notebook): it is part of it then."""
+_thread = threading.local()
 
 
 @contextmanager
 def exclusive(what: str) -> Iterator[None]:
     """Let one command at a time measure or change the stack. Raises LabError naming the other one.
 
-    A process that such a command started (the kernel of a notebook) is part of it and is let through.
+    What such a command does itself, in its thread or in a process that it started, is part of it and is let through.
     """
-    if os.environ.get(_HELD) == str(STATE):
+    if _PART_OF_ONE or getattr(_thread, "holds", False):
         yield
         return
     STATE.mkdir(mode=0o700, parents=True, exist_ok=True)
-    with (STATE / "lock").open("a+") as handle:
-        try:
-            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
-            handle.seek(0)
-            other = handle.read().strip() or "another command"
-            raise LabError(f"{other} is running in this checkout; wait for it or stop it, then run again") from None
-        handle.seek(0)
-        handle.truncate()
-        handle.write(f"./lab {what} (pid {os.getpid()})")
-        handle.flush()
-        os.environ[_HELD] = str(STATE)
-        try:
-            yield
-        finally:
-            del os.environ[_HELD]
-            handle.seek(0)
-            handle.truncate()
+    holder = STATE / "lock.holder"  # not in the lock itself, which every attempt empties
+    lock = FileLock(STATE / "lock", timeout=0, thread_local=False)
+    try:
+        lock.acquire()
+    except Timeout:
+        other = holder.read_text().strip() if holder.is_file() else ""
+        raise LabError(
+            f"{other or 'another command'} is running in this checkout; wait for it or stop it, then run again"
+        ) from None
+    try:
+        holder.write_text(f"./lab {what} (pid {os.getpid()})")
+        os.environ[_HELD], _thread.holds = str(STATE), True
+        yield
+    finally:
+        os.environ.pop(_HELD, None)
+        _thread.holds = False
+        holder.unlink(missing_ok=True)
+        lock.release()
 
 
 @contextmanager
@@ -245,7 +249,6 @@ def _shown(url: str, pid: int | None) -> str:
 
 def _family(pid: int) -> list[int]:
     """A process and its children."""
-    children: list[int] = []
-    with suppress(OSError):
-        children = [int(word) for word in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
-    return [pid, *children]
+    with suppress(psutil.Error):
+        return [pid, *(child.pid for child in psutil.Process(pid).children())]
+    return [pid]

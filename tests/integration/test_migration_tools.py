@@ -15,7 +15,7 @@ from archzero_lab.jobs.indexes.lint_locks import locks_taken
 from archzero_lab.postgres.advice import advise
 from archzero_lab.postgres.connection import connect
 from archzero_lab.postgres.databases import create_database, drop_database
-from archzero_lab.postgres.in_place import apply_in_place, read_migration
+from archzero_lab.postgres.in_place import Step, apply_in_place, read_migration
 from archzero_lab.postgres.index_catalog import list_indexes
 from archzero_lab.postgres.insights import analyze
 from archzero_lab.postgres.migrations import MIGRATIONS
@@ -152,8 +152,8 @@ def test_in_place_builds_concurrently_and_mends_what_a_failed_build_left(theirs:
     file = tmp_path / "in_place.sql"
     file.write_text(IN_PLACE)
     statements = read_migration(file)
-    assert [statement.startswith("CREATE ") for statement in statements] == [True, True, False]
-    assert "UNIQUE INDEX CONCURRENTLY IF NOT EXISTS" in statements[0]
+    assert [step.index is not None for step in statements] == [True, True, False]
+    assert "UNIQUE INDEX CONCURRENTLY IF NOT EXISTS" in statements[0].text
     with connect(theirs, autocommit=True) as connection:
         connection.execute('CREATE INDEX order_state ON shop."Order" (total)')
         connection.execute("UPDATE pg_index SET indisvalid = false WHERE indexrelid = 'shop.order_state'::regclass")
@@ -174,7 +174,7 @@ def test_in_place_ends_at_the_statement_that_fails_and_leaves_no_invalid_index(t
         apply_in_place(theirs, read_migration(file))
     assert not {"twice", "never"} & _valid(theirs).keys()
     file.write_text('CREATE INDEX ON shop."Order" (id);')
-    with pytest.raises(DatabaseError, match="an index without a name"):
+    with pytest.raises(SettingsError, match="line 1: an index without a name"):
         read_migration(file)
 
 
@@ -183,7 +183,7 @@ def test_in_place_waits_its_turn_for_a_lock(theirs: str) -> None:
         holder.execute('LOCK TABLE shop."Order" IN ROW EXCLUSIVE MODE')
         timer = threading.Timer(6.0, holder.commit)  # after the first attempt has given up
         timer.start()
-        apply_in_place(theirs, ['ALTER TABLE shop."Order" ADD COLUMN note text'])
+        apply_in_place(theirs, [Step('ALTER TABLE shop."Order" ADD COLUMN note text')])
         timer.join()
     with connect(theirs) as connection:
         assert connection.execute('SELECT note FROM shop."Order" LIMIT 1').fetchone() == (None,)

@@ -68,7 +68,7 @@ def lint_schema(stack: Stack, database_url: str, migration: Path) -> list[Fault]
     name = stack.database_name("lint")
     url = copy_database(database_url, stack.postgres_url, name, programs, "schema")
     try:
-        apply_file(url, migration, programs)
+        apply_file(url, migration)
         with raw_connection(url) as connection:
             after = list_indexes(connection)
     finally:

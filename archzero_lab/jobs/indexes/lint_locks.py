@@ -2,23 +2,20 @@
 
 from __future__ import annotations
 
-import re
 import time
 from dataclasses import dataclass
 from pathlib import Path
 
 import psycopg
-import sqlparse
 
 from archzero_lab.errors import DatabaseError
 from archzero_lab.jobs.indexes.measure import programs_of
 from archzero_lab.postgres.connection import Connection, connect
 from archzero_lab.postgres.databases import drop_database
 from archzero_lab.postgres.foreign_copy import copy_database
+from archzero_lab.postgres.sql_text import SqlStatement, read_file
 from archzero_lab.servers.stack import Stack
 
-_ALONE = re.compile(r"\bCONCURRENTLY\b|^\s*(VACUUM|ALTER\s+SYSTEM|REINDEX\s+(DATABASE|SYSTEM))\b", re.IGNORECASE)
-_BEGIN = re.compile(r"^\s*(BEGIN|COMMIT|END|START\s+TRANSACTION|ROLLBACK)\b", re.IGNORECASE)
 _STOPS = {
     "AccessShareLock": "", "RowShareLock": "", "RowExclusiveLock": "",
     "ShareUpdateExclusiveLock": "other migrations and VACUUM wait",
@@ -46,9 +43,10 @@ class Taken:
 def locks_taken(stack: Stack, database_url: str, migration: Path) -> list[Taken]:
     """Run a migration statement by statement on a copy with all rows, which is dropped; the database is only read.
 
-    CONCURRENTLY cannot be looked at from within; it takes what PostgreSQL says of it. Raises DatabaseError naming the
-    statement that fails.
+    CONCURRENTLY cannot be looked at from within; it takes what PostgreSQL says of it. Raises SettingsError for a file
+    that is no SQL, DatabaseError naming the statement that fails.
     """
+    statements = read_file(migration)
     name = stack.database_name("lint")
     url = copy_database(database_url, stack.postgres_url, name, programs_of(stack), "rows")
     try:
@@ -57,23 +55,18 @@ def locks_taken(stack: Stack, database_url: str, migration: Path) -> list[Taken]
                 "SELECT c.oid FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace"
                 " WHERE relkind IN ('r', 'p', 'm') AND nspname NOT LIKE 'pg\\_%' AND nspname <> 'information_schema'"
             )}  # fmt: skip
-            found = []
-            for text in sqlparse.split(migration.read_text()):
-                bare = " ".join(sqlparse.format(text, strip_comments=True).split()).rstrip(";")
-                if bare and not _BEGIN.match(bare):
-                    found.append(_run(connection, bare, text, tables))
-            return found
+            return [_run(connection, one, tables) for one in statements if not one.begins_or_ends]
     finally:
         drop_database(stack.postgres_url, name)
 
 
-def _run(connection: Connection, bare: str, text: str, tables: set[int]) -> Taken:
+def _run(connection: Connection, statement: SqlStatement, tables: set[int]) -> Taken:
+    bare, text = statement.bare, statement.text
     try:
         began = time.perf_counter()
-        if _ALONE.search(bare):
+        if statement.alone:
             connection.execute(text.encode())
-            concurrently = "CONCURRENTLY" in bare.upper()
-            locks = (("its table", "ShareUpdateExclusiveLock"),) if concurrently else ()
+            locks = (("its table", "ShareUpdateExclusiveLock"),) if statement.concurrently else ()
             return Taken(bare, locks, time.perf_counter() - began)
         with connection.transaction():
             connection.execute(text.encode())

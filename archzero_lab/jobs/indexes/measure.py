@@ -122,7 +122,7 @@ def _copy(
         with raw_connection(url) as connection:
             cases = [case for title, text in texts.items() for case in cases_of(connection, title, text)]
         with reporter.work("migrate"):
-            apply_file(url, request.migration, programs)
+            apply_file(url, request.migration)
             with connect(url, autocommit=True) as connection:
                 connection.execute("ANALYZE")
             if give is not None:  # the line before has made the sample's own; those of new expressions stay

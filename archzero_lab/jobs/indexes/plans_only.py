@@ -71,7 +71,7 @@ def plan_changes(stack: Stack, request: IndexRequest, reporter: Reporter) -> lis
             cases = [case for title, text in texts.items() for case in cases_of(connection, title, text)]
             first = {case.name: _plan(connection, case) for case in cases}
         with reporter.work("migrate"):
-            apply_file(url, request.migration, programs)
+            apply_file(url, request.migration)
         with raw_connection(url) as connection:
             for index in list_indexes(connection):
                 if index.oid not in before:

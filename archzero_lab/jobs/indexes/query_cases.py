@@ -13,17 +13,10 @@ from psycopg import sql
 from archzero_lab.errors import DatabaseError, SettingsError
 from archzero_lab.postgres.connection import Connection
 from archzero_lab.postgres.plans import explain_generic
+from archzero_lab.postgres.sql_text import comparisons_of, paging_of, parameters_of, read_file, read_statements
 from archzero_lab.postgres.statement import Statement
 
-_PARAMETER = re.compile(r"\$(\d+)\b")
 _GIVEN = re.compile(r"^--\s*\$(\d+)\s*=\s*(.*?)\s*$", re.MULTILINE)
-_NAME = r'(?:"(?:[^"]|"")+"|\w+)'
-_COMPARED = re.compile(
-    rf"\(?(?:({_NAME})\.)?({_NAME})\)?(?:::[\w ]+)? (=|<>|<|>|<=|>=|~~\*?|@>|<@|\?|\?\||&&)"
-    r" (?:ANY \()?\(?(\$\d+)\b"
-)
-_LISTED = re.compile(rf"\(?(?:({_NAME})\.)?({_NAME})\)?(?:::[\w ]+)? (=|<>) (?:ANY|ALL) \(\(?ARRAY\[([^\]]*)\]")
-_PAGING = re.compile(r"\b(LIMIT|OFFSET)\s+\$(\d+)\b", re.IGNORECASE)
 _PAGE = {"LIMIT": "20", "OFFSET": "0"}
 """What LIMIT and OFFSET get where nothing else is known: the first page of twenty."""
 
@@ -34,11 +27,18 @@ WHERE schemaname = $1 AND tablename = $2 AND attname = $3
 
 
 def read_queries(folder: Path) -> dict[str, str]:
-    """The statements of a folder's *.sql files, one a file, by name. Raises SettingsError where there is none."""
-    found = {path.stem: path.read_text().strip().rstrip(";") for path in sorted(folder.glob("*.sql"))}
+    """The statements of a folder's *.sql files, one a file, by name. Raises SettingsError for any other folder."""
+    found = {path.stem: _only_statement(path) for path in sorted(folder.glob("*.sql"))}
     if not found:
         raise SettingsError(f"{folder} holds no .sql file: put one statement into each")
     return found
+
+
+def _only_statement(path: Path) -> str:
+    statements = read_file(path)
+    if len(statements) != 1:
+        raise SettingsError(f"{path.name} holds {len(statements)} statements; put one into each file")
+    return path.read_bytes().decode("utf-8-sig").strip().rstrip(";")
 
 
 def busiest_statements(connection: Connection, number: int) -> dict[str, str]:
@@ -63,16 +63,17 @@ def busiest_statements(connection: Connection, number: int) -> dict[str, str]:
 def cases_of(connection: Connection, name: str, text: str) -> list[Statement]:
     """One statement's cases: itself, or one each for common, rare and middle values of its parameters.
 
-    A line `-- $1 = value` in the text gives a value. Raises DatabaseError for what PostgreSQL does not take, naming
-    the statement and the place, and for a parameter of which nothing is known.
+    A line `-- $1 = value` in the text gives a value. Raises SettingsError for what is no SQL, DatabaseError for what
+    PostgreSQL does not take, naming the statement and the place, and for a parameter of which nothing is known.
     """
     given = {int(number): value for number, value in _GIVEN.findall(text)}
-    wanted = sorted({int(number) for number in _PARAMETER.findall(re.sub(r"--.*", "", text))})
+    (statement,) = read_statements(text, f"statement {name}")
+    wanted = parameters_of(statement.node)
     if not wanted:
         _check(connection, name, text)
         return [Statement(name, text)]
     compared = _compared(connection, name, text)
-    paging = {int(number): word.upper() for word, number in _PAGING.findall(text)}
+    paging = paging_of(statement.node)
     filled: dict[int, tuple[str | None, ...]] = {}
     for number in wanted:
         if number in given:
@@ -120,18 +121,12 @@ def _compared(connection: Connection, name: str, text: str) -> dict[int, tuple[s
     tables = _tables(json.loads(plan.raw)[0]["Plan"])
     found: dict[int, tuple[str, str, str, str]] = {}
     for node in plan.root.walk():
-        condition = node.condition or ""
-        for alias, column, operator, compared in _COMPARED.findall(condition) + _LISTED.findall(condition):
-            place = tables.get(_unquoted(alias) or node.alias or "")
-            if place is None:
-                continue
-            for number in _PARAMETER.findall(compared):
-                found.setdefault(int(number), (*place, _unquoted(column), operator))
+        for column, operator, numbers in comparisons_of(node.condition or ""):
+            place = tables.get(column[-2] if len(column) > 1 else node.alias or "")
+            if place is not None:
+                for number in numbers:
+                    found.setdefault(number, (*place, column[-1], operator))
     return found
-
-
-def _unquoted(name: str) -> str:
-    return name[1:-1].replace('""', '"') if name.startswith('"') else name
 
 
 def _tables(entry: dict[str, object]) -> dict[str, tuple[str, str]]:
