@@ -21,6 +21,7 @@ from archzero_lab.errors import SettingsError
 
 _PLACEHOLDER = re.compile(r"%\(\w+\)s|%[sbt]")
 """psycopg's own, which is no SQL."""
+_LIST = re.compile(r"\(\?(?:\s*,\s*\?)+\)")
 _ROWS = re.compile(r"^\s*COPY\b[^;]*\bFROM\s+stdin\b[^;]*;", re.IGNORECASE | re.MULTILINE)
 _CONSTANTS = ("ICONST", "FCONST", "SCONST", "BCONST", "XCONST", "USCONST", "PARAM")
 ast: Any = _ast
@@ -184,15 +185,8 @@ def shape_of(text: str) -> str:
         gap = " " if words and token.start > end else ""
         word = "?" if token.name in _CONSTANTS else plain[token.start : token.end + 1]
         end = token.end + 1
-        if word == "?" and words[-2:] in (["?", ","], ["?", " ,"]):
-            del words[-1]  # of a list the first stands for all
-            continue
         words.append(gap + word)
-        if words[-1] == " ?" and len(words) > 1 and words[-2].strip() == ",":
-            before = words[-3].strip() if len(words) > 2 else ""
-            if before == "?":
-                del words[-2:]
-    return "".join(words)
+    return _LIST.sub("(?)", "".join(words))
 
 
 def _no_sql(text: str, at: int, name: str, reason: str) -> str:

@@ -105,7 +105,7 @@ def test_conditions_of_plans_tell_which_column_each_parameter_is_compared_with()
             "SELECT a1 FROM t WHERE b = %s AND c = %(name)s AND d = $1",
             "SELECT a1 FROM t WHERE b = ? AND c = ? AND d = ?",
         ),
-        ("SELECT $$x$$ /* why */, 1.5e3", "SELECT ?"),
+        ("SELECT $$x$$, 1.5e3 /* why */", "SELECT ?, ?"),
     ],
 )
 def test_a_shape_has_no_literals_and_no_comments(text: str, shape: str) -> None:

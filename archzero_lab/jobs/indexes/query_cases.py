@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from itertools import chain
 from pathlib import Path
+from typing import Any
 
 import psycopg
 from psycopg import sql
@@ -17,6 +19,7 @@ from archzero_lab.postgres.sql_text import comparisons_of, paging_of, parameters
 from archzero_lab.postgres.statement import Statement
 
 _GIVEN = re.compile(r"^--\s*\$(\d+)\s*=\s*(.*?)\s*$", re.MULTILINE)
+_CONDITIONS = ("Index Cond", "Recheck Cond", "Filter", "Hash Cond", "Merge Cond", "Join Filter")
 _PAGE = {"LIMIT": "20", "OFFSET": "0"}
 """What LIMIT and OFFSET get where nothing else is known: the first page of twenty."""
 
@@ -118,25 +121,28 @@ def _compared(connection: Connection, name: str, text: str) -> dict[int, tuple[s
         plan = explain_generic(connection, text, {"enable_indexscan": "off", "enable_bitmapscan": "off"})
     except psycopg.Error as error:
         raise DatabaseError(f"statement {name}: {_reason(error)}") from None
-    tables = _tables(json.loads(plan.raw)[0]["Plan"])
+    entries = list(_entries(json.loads(plan.raw)[0]["Plan"]))
+    tables = {
+        entry["Alias"]: (entry.get("Schema", "public"), entry["Relation Name"])
+        for entry in entries
+        if "Alias" in entry and "Relation Name" in entry
+    }
     found: dict[int, tuple[str, str, str, str]] = {}
-    for node in plan.root.walk():
-        for column, operator, numbers in comparisons_of(node.condition or ""):
-            place = tables.get(column[-2] if len(column) > 1 else node.alias or "")
+    for entry in entries:
+        told = [entry[name] for name in _CONDITIONS if name in entry]
+        for column, operator, numbers in chain.from_iterable(map(comparisons_of, told)):
+            place = tables.get(column[-2] if len(column) > 1 else entry.get("Alias", ""))
             if place is not None:
                 for number in numbers:
                     found.setdefault(number, (*place, column[-1], operator))
     return found
 
 
-def _tables(entry: dict[str, object]) -> dict[str, tuple[str, str]]:
-    found = {}
-    if "Alias" in entry and "Relation Name" in entry:
-        found[str(entry["Alias"])] = (str(entry.get("Schema", "public")), str(entry["Relation Name"]))
-    plans = entry.get("Plans", [])
-    for child in plans if isinstance(plans, list) else []:
-        found |= _tables(child)
-    return found
+def _entries(entry: dict[str, Any]) -> Iterator[dict[str, Any]]:
+    """A plan's nodes as EXPLAIN's JSON tells them."""
+    yield entry
+    for child in entry.get("Plans", []):
+        yield from _entries(child)
 
 
 def _values(connection: Connection, schema: str, table: str, column: str, operator: str) -> tuple[str | None, ...]:
