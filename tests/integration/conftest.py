@@ -45,7 +45,6 @@ async def open_cached(
     redis_url: str,
     settings: CacheSettings = PATIENT,
     namespace: str | None = None,
-    without: frozenset[str] = frozenset(),
 ) -> AsyncIterator[Cached]:
     """A cached service, as a worker process has it, in a namespace of its own."""
     config = ServiceConfig(database_url, redis_url, namespace or f"test:{uuid.uuid4().hex}", cache=settings)
@@ -53,7 +52,7 @@ async def open_cached(
     await database.open()
     plain = CardService(database)
     try:
-        async with open_cache(config, plain, without) as handle:
+        async with open_cache(config, plain) as handle:
             yield Cached(handle.cards, plain, handle.store, handle.store.keys)
     finally:
         await database.close()

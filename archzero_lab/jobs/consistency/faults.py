@@ -1,13 +1,20 @@
-"""What is done to Redis and PostgreSQL while the harness runs: killed, paused, flushed, restarted, full, bypassed."""
+"""What is done to Redis and PostgreSQL while the harness runs: killed, paused, flushed, restarted, full, bypassed.
+
+And a Redis that goes on answering reads and takes no writes: demoted, without replicas, without rights, with a disk
+that refuses its snapshot, kept busy by a script.
+"""
 
 from __future__ import annotations
 
 import os
 import random
 import signal
+import threading
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import psycopg
@@ -26,9 +33,17 @@ FAULTS = (
     "flush",
     "clients killed",
     "memory full",
+    "demoted",
+    "demoted for good",
+    "too few replicas",
+    "rights taken",
+    "snapshot refused",
+    "busy",
     "sql",
     "sql",
 )
+_REFUSED_S = (0.8, 1.6)
+"""How long writes are refused: longer than a writer waits for licences to end, so that who believes on is seen."""
 
 
 @dataclass
@@ -79,6 +94,12 @@ class Faults:
             "flush": lambda: self._tell(lambda client: client.flushall()),
             "clients killed": lambda: self._tell(lambda client: client.client_kill_filter(_type="normal", skipme=True)),
             "memory full": self._fill,
+            "demoted": self._demote,
+            "demoted for good": self._demote_for_good,
+            "too few replicas": self._want_replicas,
+            "rights taken": self._take_rights,
+            "snapshot refused": self._refuse_snapshot,
+            "busy": self._keep_busy,
             "sql": self._sql,
         }[name]()
 
@@ -102,6 +123,69 @@ class Faults:
         self._tell(lambda client: client.config_set("maxmemory", "256mb"))
         self._tell(lambda client: client.config_set("maxmemory-policy", "allkeys-lru"))
 
+    def _refuse(self, begin: Callable[[Any], Any], end: Callable[[Any], Any]) -> None:
+        self._tell(begin)
+        try:
+            time.sleep(self.rng.uniform(*_REFUSED_S))  # the fault itself
+        finally:
+            self._tell(end)
+
+    def _demote(self) -> None:
+        self._refuse(_demote, lambda client: client.slaveof())
+
+    def _demote_for_good(self) -> None:
+        """As after a failover whose old master stays what it became; then another takes its place."""
+        self._tell(_demote)
+        time.sleep(self.rng.uniform(*_REFUSED_S))  # the fault itself
+        self.restart(False)
+
+    def _want_replicas(self) -> None:
+        self._refuse(
+            lambda client: client.config_set("min-replicas-to-write", 3),
+            lambda client: client.config_set("min-replicas-to-write", 0),
+        )
+
+    def _take_rights(self) -> None:
+        self._refuse(
+            lambda client: client.execute_command("ACL", "SETUSER", "default", "-@write", "+acl"),
+            lambda client: client.execute_command("ACL", "SETUSER", "default", "+@all"),
+        )
+
+    def _refuse_snapshot(self) -> None:
+        """A folder of the snapshot's name: no user, root neither, can write the file then."""
+
+        def begin(client: Any) -> None:
+            place = Path(client.config_get("dir")["dir"]) / "dump.rdb"
+            place.unlink(missing_ok=True)
+            place.mkdir()
+            client.config_set("save", "3600 1")
+            client.bgsave()
+            _wait_for(lambda: client.info("persistence")["rdb_last_bgsave_status"] == "err")
+
+        def end(client: Any) -> None:
+            client.config_set("save", "")
+            place = Path(client.config_get("dir")["dir"]) / "dump.rdb"
+            if place.is_dir():
+                place.rmdir()
+
+        self._refuse(begin, end)
+
+    def _keep_busy(self) -> None:
+        """A script that runs on: nothing is answered, then BUSY, which is no failed connection."""
+
+        def run_on() -> None:
+            client = redis.Redis.from_url(self.redis_url, socket_timeout=10)
+            with suppress(redis.RedisError):
+                client.eval("while true do end", 0)
+            client.close()
+
+        self._tell(lambda client: client.config_set("lua-time-limit", 20))
+        script = threading.Thread(target=run_on)
+        script.start()
+        time.sleep(self.rng.uniform(*_REFUSED_S))  # the fault itself
+        self._tell(lambda client: client.script_kill())
+        script.join()
+
     def _sql(self) -> None:
         item = self.rng.choice(self.items)
         with psycopg.connect(self.database_url, autocommit=True) as connection:
@@ -118,3 +202,13 @@ class Faults:
             pass  # it may be killed while it is told: that is a fault too
         finally:
             client.close()
+
+
+def _demote(client: Any) -> None:
+    client.slaveof("127.0.0.1", 1)  # of a master that nobody reaches: it keeps its data and answers reads
+
+
+def _wait_for(holds: Callable[[], bool], timeout_s: float = 5.0) -> None:
+    deadline = time.monotonic() + timeout_s
+    while not holds() and time.monotonic() < deadline:
+        time.sleep(0.01)

@@ -9,6 +9,7 @@ import os
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import asdict, dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
@@ -81,39 +82,50 @@ class CacheHandle:
         return (await warm(self.cards, self.store, self.usage, most=most)).as_dict()
 
 
+class CacheParts:
+    """What a cache is put together from; the consistency check puts parts without a guard in their place."""
+
+    drains = True
+
+    def store(self, link: Link, keys: Keyspace, settings: CacheSettings, near: NearCache | None) -> CacheStore:
+        """The protocol on Redis."""
+        return CacheStore(link, keys, settings, near)
+
+    async def beat(self, store: CacheStore, probe: Any) -> str:
+        """What a licence is renewed by."""
+        return await store.beat(probe)
+
+    async def validate(self, store: CacheStore, outbox: Outbox, probe: Any) -> bool:
+        """What a licence is given again by: this Redis known, and everything told that it was not told."""
+        try:
+            return await store.check_epoch(probe) and await outbox.drain(everything=True)
+        except (psycopg.Error, RedisError, OSError):
+            return False  # without licence the service answers from the database, which is right
+
+
 @asynccontextmanager
 async def open_cache(
-    config: ServiceConfig, cards: Cards, without: frozenset[str] = frozenset()
+    config: ServiceConfig, cards: Cards, parts: CacheParts | None = None
 ) -> AsyncIterator[CacheHandle]:
-    """A cached service over `cards`, its heartbeat, outbox and near cache running for as long as the block runs.
-
-    `without` takes guards of the protocol out, for the tests that show each is needed.
-    """
+    """A cached service over `cards`, its heartbeat, outbox and near cache running for as long as the block runs."""
     assert config.redis_url is not None
     settings, url = config.cache, config.redis_url
+    parts = parts or CacheParts()
     clustered = is_cluster(url)
     keys = Keyspace(config.namespace, CLUSTER_SHARDS if clustered else 1)
     link = Link(url, settings)
     near = NearCache(url, keys, settings) if settings.near_bytes and not clustered else None
-    store = CacheStore(link, keys, settings, near, without)
+    store = parts.store(link, keys, settings, near)
     outbox = Outbox(config.database_url, store, link, settings.licence_s)
     usage = Usage()
-
-    async def validate(probe: Any) -> bool:
-        try:
-            if "breaker-drain" in without:
-                return True
-            return await store.check_epoch(probe) and ("outbox" in without or await outbox.drain(everything=True))
-        except (psycopg.Error, RedisError, OSError):
-            return False  # without licence the service answers from the database, which is right
-
-    link.validate = validate
+    link.beat = partial(parts.beat, store)
+    link.validate = partial(parts.validate, store, outbox)
     if near is not None:
         link.on_revoked = near.clear
     await link.start()
     if near is not None:
         await near.start()
-    if "outbox" not in without:
+    if parts.drains:
         await outbox.start()
     try:
         yield CacheHandle(store, CachedCardService(cards, store, settings, usage, outbox), usage)

@@ -31,12 +31,15 @@ def guard_admin(connection: ASGIConnection[Any, Any, Any, Any], _: BaseRouteHand
 
 @get("/health")
 async def cache_health(service: GivenService) -> dict[str, Any]:
-    """healthy, degraded (Redis is away, the service goes on without it) or off; size, memory and latency."""
+    """healthy, degraded (Redis is away or refuses writes: `refused` says what; the service goes on without it) or off.
+
+    Besides: size, memory and latency.
+    """
     if service.cache is None:
         return {"status": "off"}
     found = await service.cache.store.health()
     breaker = "open" if service.cache.store.link.breaker.is_open else "closed"
-    return {"status": "healthy" if found["connected"] else "degraded", "breaker": breaker, **found}
+    return {"status": "healthy" if found["connected"] and found["obeys"] else "degraded", "breaker": breaker, **found}
 
 
 @get("/stats")

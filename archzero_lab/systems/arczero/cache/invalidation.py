@@ -69,11 +69,12 @@ class Outbox:
 
         Safe is when Redis could be told after all (`tell`), when another process, asked by NOTIFY, has drained its row,
         or when no process can hold a licence any more, for then every reader drains before it believes Redis again.
-        Where Redis has been away for longer than that and is so still, nobody waits. Not safe is a PostgreSQL that
-        could not be asked in all that time: a process that has Redis, but not the row, may go on reading the old value.
+        Where Redis has been away for longer than that and is so still, nobody waits. Not safe is a Redis that renews
+        licences and yet could not be told, nor a PostgreSQL that could not be asked in all that time: a process that
+        has Redis, but not the row, may go on reading the old value.
         """
         bound_s = self._licence_s + 0.2
-        if self._link.lost_for_s > bound_s and not await self._link.answers():
+        if self._link.lost_for_s > bound_s and not await self._link.obeys():
             return True
         deadline = time.monotonic() + bound_s
         with suppress(psycopg.Error, OSError):
@@ -88,7 +89,12 @@ class Outbox:
             if await tell():
                 self.done(origin)
                 return True
-        return asked
+        if not await self._link.obeys():
+            return asked
+        if await tell():  # it came back this moment
+            self.done(origin)
+            return True
+        return False
 
     async def drain(self, *, everything: bool, origins: list[str] | None = None) -> bool:
         """Tell Redis of waiting rows and delete them; True where all that were seen are gone.

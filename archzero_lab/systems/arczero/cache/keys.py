@@ -51,6 +51,8 @@ class Keyspace:
             self._tags = {kind: [f"{{{namespace}:{kind.value}:{i}}}" for i in range(shards)] for kind in Kind}
         self._generations = {kind: [tag + ":generation" for tag in tags] for kind, tags in self._tags.items()}
         self._kind_of = {name: kind for kind, names in self._generations.items() for name in names}
+        self.heartbeats = [tag + ":heartbeat" for tags in self._tags.values() for tag in tags]
+        """Keys of heartbeats, one beside each generation: of the very names that an invalidation writes."""
         self._shards = shards
 
     def card(self, card_id: uuid.UUID) -> Key:

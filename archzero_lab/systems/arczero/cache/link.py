@@ -1,11 +1,13 @@
 """The way to Redis: a hard timeout, a circuit breaker, and a licence to believe what it says.
 
 A licence is what a process needs to read from Redis. It lasts a moment (licence_s) from the sending of a heartbeat that
-was answered, and is revoked by what may mean lost invalidations: a connection to another Redis than the one that was
-validated (each tells its run id first; of a Cluster, a lost connection), a breaker that opened. A command that failed
-or was late revokes nothing by itself: the licence runs out unless a heartbeat is answered in time. It is given again
-only after validation: has this Redis been restarted, and has the outbox been drained. So a writer who could not tell
-Redis waits that long at most, and may then be sure that nobody reads an old value from it.
+was done, and a heartbeat does what an invalidation does: a Redis that answers but takes no writes renews none. It is
+revoked by what may mean lost invalidations: one that Redis refused, a connection to another Redis than the one that was
+validated (each tells its run id first; of a Cluster, a lost connection), a failover to and fro (another replication
+id), a breaker that opened. A command that failed or was late revokes nothing by itself: the licence runs out unless a
+heartbeat is done in time. It is given again only after validation: has this Redis been restarted, and has the outbox
+been drained. So a writer who could not tell Redis waits that long at most, and may then be sure that nobody reads an
+old value from it.
 """
 
 from __future__ import annotations
@@ -35,7 +37,8 @@ T = TypeVar("T")
 class Link:
     """One process's way to Redis. `start()` before use, `close()` after.
 
-    `validate` makes good what may have been missed and says whether it could; `on_revoked` hears of each revocation.
+    `beat` does on a connection what an invalidation does, tells the server's identity and raises what it is refused
+    with; `validate` makes good what may have been missed and says whether it could; `on_revoked` hears of revocations.
     """
 
     def __init__(self, url: str, settings: CacheSettings) -> None:
@@ -45,11 +48,14 @@ class Link:
         self._clustered = is_cluster(url)
         self._slots = asyncio.Semaphore(settings.pool_size)
         self.breaker = CircuitBreaker(settings.breaker_failures, self._told)
-        self.validate: Callable[[Any], Awaitable[bool]] = _always
+        self.beat: Callable[[Any], Awaitable[str]] = _unbound
+        self.validate: Callable[[Any], Awaitable[bool]] = _unbound
         self.on_revoked: Callable[[], None] = lambda: None
         self._suspect = True
         self._run_ids: set[str] = set()
         """Of the Redis that was validated last; of a Cluster, each node's."""
+        self._identity = ""
+        """What its heartbeat told when it was validated."""
         self._validating = False
         self._licensed_until = 0.0
         self._revocations = 0
@@ -80,12 +86,17 @@ class Link:
         """How long every heartbeat has failed, 0 where the last one was answered."""
         return 0.0 if self._failing_since is None else time.monotonic() - self._failing_since
 
-    async def answers(self) -> bool:
-        """Whether Redis answers at this moment."""
+    @property
+    def trouble(self) -> str:
+        """The last error of Redis, or of the way to it."""
+        return self._last_error
+
+    async def obeys(self) -> bool:
+        """Whether Redis does at this moment what an invalidation needs."""
         try:
             async with asyncio.timeout(self._settings.timeout_s):
-                await self._probe.ping()
-        except (RedisError, OSError, TimeoutError):
+                await self.beat(self._probe)
+        except Exception:  # whatever it is: it was not done
             return False
         return True
 
@@ -98,8 +109,12 @@ class Link:
         return answer if revocations == self._revocations and self.licensed else None
 
     async def write(self, kind: Kind, call: Callable[[], Awaitable[T]]) -> T | None:
-        """A call that tells Redis something: tried without a licence too; None where it failed."""
+        """A call whose failing harms nobody: tried without a licence too; None where it failed."""
         return await self._call(kind, call)
+
+    async def tell(self, kind: Kind, call: Callable[[], Awaitable[T]]) -> T | None:
+        """An invalidation: tried without a licence too; None where it failed. Refused, it revokes."""
+        return await self._call(kind, call, refusal_revokes=True)
 
     def revoke(self) -> None:
         """Stop believing Redis until it has been validated anew."""
@@ -108,7 +123,7 @@ class Link:
         self._wake.set()
         self.on_revoked()
 
-    async def _call(self, kind: Kind, call: Callable[[], Awaitable[T]]) -> T | None:
+    async def _call(self, kind: Kind, call: Callable[[], Awaitable[T]], *, refusal_revokes: bool = False) -> T | None:
         # waiting for a connection of our own says nothing about Redis, so it is not under the timeout
         async with self._slots:
             if self.breaker.is_open and not self._validating:
@@ -120,6 +135,8 @@ class Link:
             except ResponseError as error:  # it answers, but does not do it: memory full, read-only replica
                 count(kind, "error")
                 self._last_error = mask_secrets(str(error))
+                if refusal_revokes:
+                    self.revoke()
                 return None
             except Exception as error:  # redis-py's own too: an AttributeError for a connection closed while it opens
                 count(kind, "error")
@@ -132,7 +149,10 @@ class Link:
             return result
 
     def _failed(self, error: BaseException) -> None:
-        self._last_error = mask_secrets(f"{type(error).__name__}: {error}")
+        # redis-py has taken the first word from errors that it has a class for
+        self._last_error = mask_secrets(
+            str(error) if type(error) is ResponseError else f"{type(error).__name__}: {error}"
+        )
         was_open = self.breaker.is_open
         self.breaker.failure()
         if self.breaker.is_open and not was_open:
@@ -140,36 +160,42 @@ class Link:
 
     async def _beat_on(self) -> None:
         while True:
+            done = False
             try:
-                await self._beat()
+                done = await self._beat()
             except Exception:  # the heart must not stop for a fault in validation; without licence nothing is wrong
                 log.exception("heartbeat")
                 self.revoke()
             self._first_beat.set()
             try:
                 await asyncio.wait_for(self._wake.wait(), self._settings.heartbeat_s)
-                # woken by a revocation: at once, but not in a tight loop while Redis is away
-                if self._failing_since is not None:
+                # woken by a revocation: at once, but not in a tight loop while Redis is away or refuses
+                if not done:
                     await asyncio.sleep(self._settings.heartbeat_s)
             except TimeoutError:
                 pass
             self._wake.clear()
 
-    async def _beat(self) -> None:
+    async def _beat(self) -> bool:
+        """One heartbeat; whether it gave a licence."""
         sent = time.monotonic()
         if sent >= self._licensed_until:
             self._suspect = True  # a gap: a writer may have counted on it
         try:
             async with asyncio.timeout(self._settings.timeout_s):
-                await self._probe.ping()
-        except (RedisError, OSError, TimeoutError) as error:
+                identity = await self.beat(self._probe)
+        except Exception as error:  # whatever it is: what was not done renews nothing
             if self._failing_since is None:
                 self._failing_since = sent
+                log.debug("heartbeat: %s", mask_secrets(str(error)))
             self._failed(error)
-            if self._clustered and not self._suspect and not isinstance(error, _LATE):
+            refused = isinstance(error, ResponseError)
+            if not self._suspect and (refused or (self._clustered and not isinstance(error, _LATE))):
                 self.revoke()
-            return
+            return False
         self._failing_since = None
+        if not self._suspect and identity != self._identity:
+            self.revoke()
         if self._clustered and not self._suspect and await self._told_run_ids() != self._run_ids:
             self.revoke()
         if self._suspect:
@@ -182,13 +208,14 @@ class Link:
                 revocations, sent = self._revocations, time.monotonic()
                 run_ids = await self._told_run_ids()
                 if not await self.validate(self._probe) or self._revocations != revocations:
-                    return
+                    return False
             finally:
                 self._validating = False
-            self._run_ids = run_ids
+            self._run_ids, self._identity = run_ids, identity
             self._suspect = False
         self._licensed_until = sent + self._settings.licence_s
         self.breaker.recovered()
+        return True
 
     async def _told_run_ids(self) -> set[str]:
         try:
@@ -212,10 +239,10 @@ class Link:
 
     def _told(self, state: str) -> None:
         if state == "open":
-            log.warning("Redis is away (%s); reads go to the database until it is back", self._last_error)
+            log.warning("Redis is not used (%s); reads go to the database until it is back", self._last_error)
         else:
             log.warning("Redis is back; the cache is in use again")
 
 
-async def _always(_: Any) -> bool:
-    return True
+async def _unbound(_: Any) -> Any:
+    raise NotImplementedError("a link needs beat and validate before it starts")

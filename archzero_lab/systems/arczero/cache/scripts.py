@@ -147,11 +147,3 @@ if held and string.sub(held, 1, 1) == 'F' then
 end
 return redis.call('DEL', KEYS[1])
 """
-
-# PUT without asking what stands there: what tests put in its place to show that the asking is needed.
-OVERWRITE = """
-local generation = redis.call('GET', KEYS[2])
-if not generation then return 0 end
-redis.call('SET', KEYS[1], 'V' .. generation .. ARGV[3], 'PX', ARGV[4])
-return 1
-"""

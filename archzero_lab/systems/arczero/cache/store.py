@@ -6,28 +6,25 @@ import asyncio
 import secrets
 import time
 import uuid
-from collections.abc import Awaitable, Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, cast
 
-from redis.exceptions import ResponseError
+from redis.exceptions import ReadOnlyError, ResponseError
 
 from archzero_lab.settings import CacheSettings
-from archzero_lab.systems.arczero.cache import scripts
+from archzero_lab.systems.arczero.cache.batched_reads import BatchedReads
 from archzero_lab.systems.arczero.cache.counters import count
-from archzero_lab.systems.arczero.cache.entries import NOT_FOUND, Hit, Miss, decode, encode_rest, encode_value
+from archzero_lab.systems.arczero.cache.entries import NOT_FOUND, Hit, decode, encode_rest, encode_value
 from archzero_lab.systems.arczero.cache.keys import Key, Keyspace, Kind
 from archzero_lab.systems.arczero.cache.link import Link
 from archzero_lab.systems.arczero.cache.near import NearCache
+from archzero_lab.systems.arczero.cache.redis_facts import server_facts
+from archzero_lab.systems.arczero.cache.script_calls import Call, Scripts, fence_of, new_generation, script_call
 from archzero_lab.systems.arczero.cards.model import Document
 
-Call = Callable[[Any], Awaitable[Any]]
-"""A command, to be sent by the client or put into the pipeline that it is given."""
-
 _SETTLING_MS = 500
-_MAX_BATCH = 64
-_MAX_BATCHES = 4
-"""Reads beyond this many MGETs under way wait for the next one, and so travel together."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,110 +37,26 @@ class Lease:
     value: Hit | None = None
 
 
-class CacheStore:
-    """One service's entries in Redis, reads that wait at the same moment joined into one MGET.
+class CacheStore(BatchedReads):
+    """One service's entries in Redis."""
 
-    `without` takes guards out (lease, fence, generation), so that tests can show that each is needed.
-    """
-
-    def __init__(
-        self,
-        link: Link,
-        keys: Keyspace,
-        settings: CacheSettings,
-        near: NearCache | None = None,
-        without: frozenset[str] = frozenset(),
-    ) -> None:
-        self.link = link
+    def __init__(self, link: Link, keys: Keyspace, settings: CacheSettings, near: NearCache | None = None) -> None:
+        super().__init__(link, near)
         self.keys = keys
-        self.near = near
         self._settings = settings
-        self._without = without
-        client = link.client
-        self._client = client
-        self._lease = client.register_script(scripts.LEASE)
-        self._fill = client.register_script(scripts.FILL)
-        self._refill = client.register_script(scripts.REFILL)
-        self._release = client.register_script(scripts.RELEASE)
-        self._bump = client.register_script(scripts.BUMP)
-        self._fence = client.register_script(scripts.FENCE)
-        self._claim = client.register_script(scripts.CLAIM)
-        self._unfence = client.register_script(scripts.UNFENCE)
-        self._put = client.register_script(scripts.PUT)
-        self._overwrite = client.register_script(scripts.OVERWRITE)
-        self._remove = client.register_script(scripts.REMOVE)
-        self._scripts_allow_oom = False
+        self._scripts = Scripts(self._client)
         self._seen_epoch = False
-        self._one_server = not hasattr(client, "mget_nonatomic")
-        self._waiting: list[tuple[Key, asyncio.Future[Hit | Miss | None]]] = []
-        self._scheduled = False
-        self._batches: set[asyncio.Task[None]] = set()
-
-    # -- reads ---------------------------------------------------------------------------------------------
-
-    def read(self, key: Key) -> asyncio.Future[Hit | Miss | None]:
-        """The value, or a Miss, or None where Redis is away. Joins the reads of this turn of the event loop."""
-        loop = asyncio.get_running_loop()
-        future: asyncio.Future[Hit | Miss | None] = loop.create_future()
-        if not self.link.licensed:
-            future.set_result(None)
-            return future
-        self._waiting.append((key, future))
-        if not self._scheduled and len(self._batches) < _MAX_BATCHES:
-            self._scheduled = True
-            loop.call_soon(self._send_waiting)
-        return future
-
-    def _send_waiting(self) -> None:
-        self._scheduled = False
-        while self._waiting and len(self._batches) < _MAX_BATCHES:
-            batch, self._waiting = self._waiting[:_MAX_BATCH], self._waiting[_MAX_BATCH:]
-            task = asyncio.ensure_future(self._read_batch(batch))
-            self._batches.add(task)
-            task.add_done_callback(self._batch_done)
-
-    def _batch_done(self, task: asyncio.Task[None]) -> None:
-        self._batches.discard(task)
-        self._send_waiting()
-
-    async def _read_batch(self, batch: list[tuple[Key, asyncio.Future[Hit | Miss | None]]]) -> None:
-        names = list(dict.fromkeys(name for key, _ in batch for name in (key.generation, key.slot)))
-        mget = self._client.mget if self._one_server else self._client.mget_nonatomic
-        ticket = self.near.ticket() if self.near is not None else 0
-        answers: Sequence[bytes | None] | None = await self.link.read(batch[0][0].kind, lambda: mget(names))
-        found = dict(zip(names, answers, strict=True)) if answers is not None else {}
-        for key, future in batch:
-            if future.done():  # its reader was cancelled
-                continue
-            if answers is None:
-                future.set_result(None)
-                continue
-            generation = found[key.generation]
-            slot = found[key.slot]
-            if "generation" in self._without and slot is not None and slot[:1] == b"V":
-                generation = slot[1:17]
-            value = decode(slot, generation)
-            if isinstance(value, Hit):
-                count(key.kind, "hit")
-                if self.near is not None:
-                    self.near.put(key, value.document, ticket)
-            else:
-                count(key.kind, "miss")
-            future.set_result(value)
 
     # -- loads ---------------------------------------------------------------------------------------------
 
     async def lease(self, key: Key) -> Lease | None:
         """Ask for the right to fill. The token is new for each fill, so that an old one can never serve."""
         token = secrets.token_hex(8)
-        if "lease" in self._without:
-            generation = await self.link.read(key.kind, lambda: self._client.get(key.generation))
-            return Lease("granted", generation.decode(), token) if generation is not None else None
         answer = await self.link.read(
             key.kind,
-            lambda: self._lease(
+            lambda: self._scripts.lease(
                 keys=[key.slot, key.generation, key.generation + ":missed"],
-                args=[token, int(self._settings.lease_s * 1000), _new_generation(), _SETTLING_MS],
+                args=[token, int(self._settings.lease_s * 1000), new_generation(), _SETTLING_MS],
             ),
         )
         if answer is None:
@@ -163,22 +76,21 @@ class CacheStore:
         """Store a load under its lease; False where a write or a flush has voided it."""
         soft_ms, ttl_ms = self._expiries(key.kind, document)
         value = encode_value(lease.generation, document, soft_ms, int(load_s * 1000))
-
-        async def send() -> Any:
-            if "lease" in self._without:
-                return await self._client.set(key.slot, value, px=ttl_ms)
-            return await self._fill(
-                keys=[key.slot, key.generation], args=[lease.token, lease.generation, value, ttl_ms]
-            )
-
-        stored = await self.link.read(key.kind, send)
+        stored = await self.link.read(key.kind, lambda: self._store_filled(key, lease, value, ttl_ms))
         if stored:
             count(key.kind, "set")
         return bool(stored)
 
+    async def _store_filled(self, key: Key, lease: Lease, value: bytes, ttl_ms: int) -> Any:
+        return await self._scripts.fill(
+            keys=[key.slot, key.generation], args=[lease.token, lease.generation, value, ttl_ms]
+        )
+
     async def release(self, key: Key, lease: Lease) -> None:
         """Give a lease back after a load that failed."""
-        await self.link.write(key.kind, lambda: self._release(keys=[key.slot], args=[lease.token, lease.generation]))
+        await self.link.write(
+            key.kind, lambda: self._scripts.release(keys=[key.slot], args=[lease.token, lease.generation])
+        )
 
     async def claim_refresh(self, key: Key) -> bool:
         """Whether this process may load a value anew; one does at a time, over all processes."""
@@ -191,7 +103,7 @@ class CacheStore:
         value = encode_value(seen.identity[1:17].decode(), document, soft_ms, int(load_s * 1000))
 
         async def send() -> Any:
-            stored = await self._refill(keys=[key.slot, key.generation], args=[seen.identity, value, ttl_ms])
+            stored = await self._scripts.refill(keys=[key.slot, key.generation], args=[seen.identity, value, ttl_ms])
             await self._client.delete(key.slot + ":refresh")
             return stored
 
@@ -208,14 +120,12 @@ class CacheStore:
         Where memory is full the slot is deleted instead: what is there before the write is gone, and written()
         removes what comes meanwhile.
         """
-        if "fence" in self._without:
-            return True
         px = int(self._settings.fence_s * 1000)
         names = [name for kind in kinds for name in self.keys.generations(kind)]
-        calls = [_script(self._claim, [name], [_fence(token), px]) for name in names]
+        calls = [script_call(self._scripts.claim, [name], [fence_of(token), px]) for name in names]
         if key is not None:
             names.append(key.slot)
-            calls.append(_script(self._fence, [key.slot], [token, px]))
+            calls.append(script_call(self._scripts.fence, [key.slot], [token, px]))
         done = await self._all(key.kind if key else Kind.LIST, calls, instead=names)
         self._forget_near(key, kinds)
         return done
@@ -224,7 +134,7 @@ class CacheStore:
         """After a write that was rolled back: remove our own fences only."""
         calls = self._bumps(kinds, token)
         if key is not None:
-            calls.append(_script(self._unfence, [key.slot], [token]))
+            calls.append(script_call(self._scripts.unfence, [key.slot], [token]))
         await self._all(key.kind if key else Kind.LIST, calls, instead=[])
 
     async def written(
@@ -234,19 +144,16 @@ class CacheStore:
 
         `also` are slots to be emptied. False where Redis could not be told; the outbox holds the change then.
         """
-        kinds = [] if "generation" in self._without else list(kinds)
+        kinds = list(kinds)
         calls = self._bumps(kinds, token)
         slots = [other.slot for other in also]
         if key is not None and document is not None:
             soft_ms, ttl_ms = self._expiries(key.kind, document)
             args = [token, f"{document.version:010d}", encode_rest(document, soft_ms, 1), ttl_ms]
-            if "fence" in self._without:
-                calls.append(_script(self._overwrite, [key.slot, key.generation], args))
-            else:
-                calls.append(_script(self._put, [key.slot, key.generation], args))
+            calls.append(script_call(self._scripts.put, [key.slot, key.generation], args))
         elif key is not None:
             slots.append(key.slot)
-        calls += [_script(self._remove, [name], [token]) for name in slots]
+        calls += [script_call(self._scripts.remove, [name], [token]) for name in slots]
         instead = [*(name for kind in kinds for name in self.keys.generations(kind)), *slots]
         if key is not None:
             instead.append(key.slot)
@@ -276,59 +183,68 @@ class CacheStore:
     async def check_epoch(self, probe: Any) -> bool:
         """Void every generation where this Redis is not the one that they were made in.
 
-        A restart, even with its old data, and a failover have another run id. True when that is settled.
+        A restart, even with its old data, has another run id; a failover to and fro another replication id. True when
+        that is settled.
         """
-        info = await probe.info("server")
-        servers = info if "run_id" not in info else {"": info}
-        self._choose_scripts(servers.values())
-        run_id = ",".join(sorted(str(server["run_id"]) for server in servers.values()))
-        if await probe.get(self.keys.epoch) == run_id.encode():
+        info = await probe.info()
+        servers = list(info.values()) if "run_id" not in info else [info]
+        self._scripts.choose(servers)
+        epoch = ",".join(sorted(f"{server['run_id']}.{server['master_replid']}" for server in servers))
+        if await probe.get(self.keys.epoch) == epoch.encode():
             self._seen_epoch = True
             return True
         for kind in Kind:
             for name in self.keys.generations(kind):
                 if self._seen_epoch:
                     # the fences of writes under way went with the old one: nothing is filled until those have ended
-                    await probe.set(name, _fence(secrets.token_hex(8)), px=_SETTLING_MS)
+                    await probe.set(name, fence_of(secrets.token_hex(8)), px=_SETTLING_MS)
                 else:
-                    await probe.set(name, _new_generation())
-        await probe.set(self.keys.epoch, run_id)
+                    await probe.set(name, new_generation())
+        await probe.set(self.keys.epoch, epoch)
         self._seen_epoch = True
         return True
 
-    def _choose_scripts(self, servers: Iterable[dict[str, Any]]) -> None:
-        """Scripts that work while memory is full, where every server knows how."""
-        able = all(int(str(server["redis_version"]).split(".")[0]) >= 7 for server in servers)
-        head = scripts.ALLOW_OOM if able else ""
-        if able != self._scripts_allow_oom:
-            self._scripts_allow_oom = able
-            self._bump = self._client.register_script(head + scripts.BUMP)
-            self._fence = self._client.register_script(head + scripts.FENCE)
-            self._claim = self._client.register_script(head + scripts.CLAIM)
-            self._remove = self._client.register_script(head + scripts.REMOVE)
+    async def beat(self, probe: Any) -> str:
+        """Do what an invalidation does, to keys that nobody reads; the replication id of a single server.
+
+        So what refuses an invalidation refuses this too: a replica, too few replicas, rights taken, a full disk, a
+        script that runs on. Raises what Redis, or the way to it, refuses it with.
+        """
+        names = self._heartbeat_keys()
+        calls = [script_call(self._scripts.bump, [name], [fence_of(""), new_generation()]) for name in names]
+        calls += [script_call(self._scripts.remove, [name], [""]) for name in names]
+        await self._send(calls, names, probe)
+        if not self._one_server:
+            return ""  # a replica of a Cluster answers MOVED, to its master
+        told = await probe.info("replication")
+        if told["role"] != "master":  # one that takes writes loses them to its master's
+            raise ReadOnlyError("this Redis is a replica")
+        return str(told["master_replid"])
+
+    def _heartbeat_keys(self) -> list[str]:
+        """Keys that reach every server that holds entries."""
+        if self._one_server:
+            return self.keys.heartbeats[:1]
+        by_server = {self._client.get_node_from_key(name).name: name for name in self.keys.heartbeats}
+        return list(by_server.values())
 
     async def health(self) -> dict[str, Any]:
-        """Size, memory and latency as Redis tells them, or {"connected": False}."""
+        """What Redis tells of itself, whether it may be believed, and what it refuses or why it is not reached."""
         began = time.perf_counter()
-        answer = await self.link.write(Kind.CARD, self._info)
-        if answer is None:
-            return {"connected": False}
-        info, keys = answer
-        return {
-            "connected": True,
-            "latency_ms": round((time.perf_counter() - began) * 1000, 3),
-            "version": info.get("redis_version", ""),
-            "used_memory_bytes": int(info.get("used_memory", 0)),
-            "maxmemory_bytes": int(info.get("maxmemory", 0)),
-            "evicted_keys": int(info.get("evicted_keys", 0)),
-            "keys": int(keys),
-        }
+        try:  # whatever the breaker says: what refuses writes may well be asked
+            async with asyncio.timeout(self._settings.timeout_s):
+                told = await server_facts(self._client)
+        except Exception:  # whatever it is, it is not connected; `refused` tells why
+            told = None
+        latency_ms = round((time.perf_counter() - began) * 1000, 3)
+        found = {"connected": False} if told is None else {"connected": True, "latency_ms": latency_ms, **told}
+        return found | {"obeys": self.link.licensed, "refused": None if self.link.licensed else self.link.trouble}
 
     async def add_usage(self, counts: dict[str, int], keep: int) -> None:
         """Add to the shared table of what is asked for most, and keep its `keep` greatest."""
-        calls = [_add(self.keys.usage, member, amount) for member, amount in counts.items()]
+        calls: list[Call] = [partial(_add, self.keys.usage, member, amount) for member, amount in counts.items()]
         calls.append(lambda c: c.zremrangebyrank(self.keys.usage, 0, -keep - 1))
-        await self._all(Kind.CARD, calls, instead=[])
+        await self.link.write(Kind.CARD, lambda: self._send(calls, [], self._client))
 
     async def top_usage(self, most: int) -> list[str]:
         """What is asked for most, the commonest first."""
@@ -337,28 +253,27 @@ class CacheStore:
 
     def _bumps(self, kinds: Iterable[Kind], token: str) -> list[Call]:
         names = [name for kind in kinds for name in self.keys.generations(kind)]
-        return [_script(self._bump, [name], [_fence(token), _new_generation()]) for name in names]
+        return [script_call(self._scripts.bump, [name], [fence_of(token), new_generation()]) for name in names]
 
     async def _all(self, kind: Kind, calls: list[Call], *, instead: list[str]) -> bool:
-        """Send all calls in one round trip; where Redis refuses one (memory full), delete `instead`."""
+        """Send an invalidation's calls; False where Redis could not be told or refuses even to delete `instead`."""
         if not calls:
             return True
+        return await self.link.tell(kind, lambda: self._send(calls, instead, self._client)) is not None
 
-        async def send() -> bool:
-            try:
-                if self._one_server:
-                    async with self._client.pipeline(transaction=False) as pipe:
-                        for call in calls:
-                            await call(pipe)
-                        await pipe.execute()
-                else:
-                    await asyncio.gather(*(call(self._client) for call in calls))
-            except ResponseError:
-                for name in instead:  # DEL is never refused for want of memory
-                    await self._client.delete(name)
-            return True
-
-        return bool(await self.link.write(kind, send))
+    async def _send(self, calls: list[Call], instead: list[str], client: Any) -> list[Any]:
+        """All calls in one round trip, their answers; where Redis refuses one (memory full), delete `instead`."""
+        try:
+            if self._one_server:
+                async with client.pipeline(transaction=False) as pipe:
+                    for call in calls:
+                        await call(pipe)
+                    return list(await pipe.execute())
+            return list(await asyncio.gather(*(call(client) for call in calls)))
+        except ResponseError:
+            for name in instead:  # DEL is never refused for want of memory
+                await client.delete(name)
+            return []
 
     def _forget_near(self, key: Key | None, kinds: Iterable[Kind]) -> None:
         if self.near is not None:
@@ -378,27 +293,6 @@ class CacheStore:
         stale_ms = self._settings.stale_s * 1000 if kind in (Kind.LIST, Kind.SEARCH) else 0
         return int(time.time() * 1000 + ttl_ms), max(1, int(ttl_ms + stale_ms))
 
-    async def _info(self) -> tuple[dict[str, Any], int]:
-        info = await self._client.info()
-        if "redis_version" not in info:  # a Cluster answers by node
-            nodes = list(info.values())
-            summed = ("used_memory", "maxmemory", "evicted_keys")
-            info = {**nodes[0], **{name: sum(int(node.get(name, 0)) for node in nodes) for name in summed}}
-        return info, await self._client.dbsize()
 
-
-def _new_generation() -> str:
-    return secrets.token_hex(8)
-
-
-def _fence(token: str) -> str:
-    """A writer's claim on a generation: F and as many of its token's digits as there is room for."""
-    return ("F" + token)[:16].ljust(16, "0")
-
-
-def _add(name: str, member: str, amount: int) -> Call:
-    return lambda client: client.zincrby(name, amount, member)
-
-
-def _script(script: Any, keys: list[str], args: list[Any]) -> Call:
-    return lambda client: script(keys=keys, args=args, client=client)
+async def _add(name: str, member: str, amount: int, client: Any) -> Any:
+    return await client.zincrby(name, amount, member)

@@ -14,6 +14,7 @@ from archzero_lab.postgres.connection import connect
 from archzero_lab.postgres.databases import create_database, drop_database
 from archzero_lab.servers.stack import Stack
 from archzero_lab.settings import PoolSettings
+from archzero_lab.systems.arczero.consistency.unguarded import GUARDS
 from archzero_lab.systems.arczero.peers import PEERS
 from archzero_lab.systems.arczero.portfolios import choose_portfolio, ensure_base
 from archzero_lab.systems.arczero.service import ServiceConfig
@@ -67,7 +68,7 @@ class HotSet:
 class CardHistories:
     """Implements systems.histories.Histories."""
 
-    guards: Sequence[str] = ("lease", "fence", "outbox", "generation", "breaker-drain")
+    guards: Sequence[str] = GUARDS
     libraries: Sequence[str] = PEERS
 
     @contextmanager

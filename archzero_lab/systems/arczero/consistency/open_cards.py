@@ -12,6 +12,7 @@ import msgspec
 
 from archzero_lab.postgres.pool import Database
 from archzero_lab.systems.arczero.cards.service import CardService
+from archzero_lab.systems.arczero.consistency.unguarded import UnguardedParts
 from archzero_lab.systems.arczero.consistency.worker import HotCards, main
 from archzero_lab.systems.arczero.peers import open_peer
 from archzero_lab.systems.arczero.service import ServiceConfig, open_cache
@@ -43,7 +44,7 @@ async def open_cards(job: dict[str, Any]) -> AsyncIterator[HotCards]:
     cards = CardService(database)
     try:
         if job.get("of") is None:
-            async with open_cache(config, cards, frozenset(job["without"])) as handle:
+            async with open_cache(config, cards, UnguardedParts(frozenset(job["without"]))) as handle:
                 yield handle.cards
         else:
             assert config.redis_url is not None

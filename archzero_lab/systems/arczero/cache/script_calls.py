@@ -1,0 +1,55 @@
+"""The scripts of the protocol, registered with a client, and how they are called."""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Awaitable, Callable, Iterable
+from typing import Any
+
+from archzero_lab.systems.arczero.cache import scripts
+
+Call = Callable[[Any], Awaitable[Any]]
+"""A command, to be sent by the client or put into the pipeline that it is given."""
+
+
+class Scripts:
+    """Each script, to be called with `keys`, `args` and a `client`."""
+
+    def __init__(self, client: Any) -> None:
+        self._client = client
+        self._allow_oom = False
+        self.lease = client.register_script(scripts.LEASE)
+        self.fill = client.register_script(scripts.FILL)
+        self.refill = client.register_script(scripts.REFILL)
+        self.release = client.register_script(scripts.RELEASE)
+        self.unfence = client.register_script(scripts.UNFENCE)
+        self.put = client.register_script(scripts.PUT)
+        self._register_announcing("")
+
+    def _register_announcing(self, head: str) -> None:
+        self.bump = self._client.register_script(head + scripts.BUMP)
+        self.fence = self._client.register_script(head + scripts.FENCE)
+        self.claim = self._client.register_script(head + scripts.CLAIM)
+        self.remove = self._client.register_script(head + scripts.REMOVE)
+
+    def choose(self, servers: Iterable[dict[str, Any]]) -> None:
+        """Take those that work while memory is full, where every server knows how."""
+        able = all(int(str(server["redis_version"]).split(".")[0]) >= 7 for server in servers)
+        if able != self._allow_oom:
+            self._allow_oom = able
+            self._register_announcing(scripts.ALLOW_OOM if able else "")
+
+
+def script_call(script: Any, keys: list[str], args: list[Any]) -> Call:
+    """A script's call, to be sent or put into a pipeline."""
+    return lambda client: script(keys=keys, args=args, client=client)
+
+
+def new_generation() -> str:
+    """A generation that none had before."""
+    return secrets.token_hex(8)
+
+
+def fence_of(token: str) -> str:
+    """A writer's claim on a generation: F and as many of its token's digits as there is room for."""
+    return ("F" + token)[:16].ljust(16, "0")

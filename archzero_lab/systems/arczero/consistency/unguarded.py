@@ -1,0 +1,95 @@
+"""The cache with guards of its protocol taken out, for the check that shows that each is needed."""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Iterable
+from typing import Any
+
+from archzero_lab.settings import CacheSettings
+from archzero_lab.systems.arczero.cache.entries import Hit, Miss
+from archzero_lab.systems.arczero.cache.invalidation import Outbox
+from archzero_lab.systems.arczero.cache.keys import Key, Keyspace, Kind
+from archzero_lab.systems.arczero.cache.link import Link
+from archzero_lab.systems.arczero.cache.near import NearCache
+from archzero_lab.systems.arczero.cache.store import CacheStore, Lease
+from archzero_lab.systems.arczero.cards.model import Document
+from archzero_lab.systems.arczero.service import CacheParts
+
+GUARDS = ("lease", "fence", "outbox", "generation", "breaker-drain", "obeyed")
+
+# PUT without asking what stands there
+_OVERWRITE = """
+local generation = redis.call('GET', KEYS[2])
+if not generation then return 0 end
+redis.call('SET', KEYS[1], 'V' .. generation .. ARGV[3], 'PX', ARGV[4])
+return 1
+"""
+
+
+class UnguardedParts(CacheParts):
+    """Parts of a cache without the guards named."""
+
+    def __init__(self, without: frozenset[str]) -> None:
+        self._without = without
+        self.drains = "outbox" not in without
+
+    def store(self, link: Link, keys: Keyspace, settings: CacheSettings, near: NearCache | None) -> CacheStore:
+        """As CacheParts."""
+        return UnguardedStore(link, keys, settings, near, self._without)
+
+    async def beat(self, store: CacheStore, probe: Any) -> str:
+        """A licence by PING, which a Redis answers that takes no writes."""
+        if "obeyed" not in self._without:
+            return await super().beat(store, probe)
+        await probe.ping()
+        return ""
+
+    async def validate(self, store: CacheStore, outbox: Outbox, probe: Any) -> bool:
+        """A licence without what was missed."""
+        if "breaker-drain" in self._without:
+            return True
+        if self.drains:
+            return await super().validate(store, outbox, probe)
+        return await store.check_epoch(probe)
+
+
+class UnguardedStore(CacheStore):
+    """A store without the guards named: lease, fence, generation; "obeyed" believes a Redis that refused."""
+
+    def __init__(
+        self, link: Link, keys: Keyspace, settings: CacheSettings, near: NearCache | None, without: frozenset[str]
+    ) -> None:
+        super().__init__(link, keys, settings, near)
+        self._without = without
+        if "fence" in without:
+            self._scripts.put = link.client.register_script(_OVERWRITE)
+        if "obeyed" in without:
+            link.tell = link.write  # type: ignore[method-assign]  # a refusal revokes nothing
+
+    def _decode(self, slot: bytes | None, generation: bytes | None) -> Hit | Miss:
+        if "generation" in self._without and slot is not None and slot[:1] == b"V":
+            generation = slot[1:17]
+        return super()._decode(slot, generation)
+
+    async def lease(self, key: Key) -> Lease | None:
+        """As CacheStore, or the right to fill for everybody."""
+        if "lease" not in self._without:
+            return await super().lease(key)
+        generation = await self.link.read(key.kind, lambda: self._client.get(key.generation))
+        return Lease("granted", generation.decode(), secrets.token_hex(8)) if generation is not None else None
+
+    async def _store_filled(self, key: Key, lease: Lease, value: bytes, ttl_ms: int) -> Any:
+        if "lease" not in self._without:
+            return await super()._store_filled(key, lease, value, ttl_ms)
+        return await self._client.set(key.slot, value, px=ttl_ms)
+
+    async def fence(self, key: Key | None, kinds: Iterable[Kind], token: str) -> bool:
+        """As CacheStore, or nothing."""
+        return True if "fence" in self._without else await super().fence(key, kinds, token)
+
+    async def written(
+        self, key: Key | None, token: str, document: Document | None, kinds: Iterable[Kind], also: Iterable[Key] = ()
+    ) -> bool:
+        """As CacheStore, or without new generations."""
+        return await super().written(key, token, document, [] if "generation" in self._without else kinds, also)
