@@ -12,6 +12,7 @@ import psycopg
 
 from archzero_lab.errors import DatabaseError
 from archzero_lab.postgres.connection import Connection
+from archzero_lab.postgres.pool import REQUEST_TAG
 from archzero_lab.settings import RESOURCES
 
 ANALYSIS = RESOURCES / "sql" / "analysis"
@@ -101,12 +102,13 @@ class DatabaseCounters:
 
 
 def database_counters(connection: Connection) -> DatabaseCounters:
-    """Counters of the connection's database over statements on the card tables; needs pg_stat_statements."""
+    """Counters of the connection's database over statements that answered requests; needs pg_stat_statements."""
     row = connection.execute(
         "SELECT coalesce(sum(calls), 0)::bigint, coalesce(sum(total_exec_time), 0) / 1000,"
         " coalesce(sum(shared_blks_hit), 0)::bigint, coalesce(sum(shared_blks_read), 0)::bigint"
         " FROM pg_stat_statements WHERE dbid = (SELECT oid FROM pg_database WHERE datname = current_database())"
-        " AND (query ILIKE '%FROM cards c%' OR query ILIKE '%relationships r%' OR query ILIKE '%cards AS c%')"
+        " AND starts_with(query, $1)",
+        [REQUEST_TAG],
     ).fetchone()
     assert row is not None
     return DatabaseCounters(int(row[0]), float(row[1]), int(row[2]), int(row[3]))

@@ -27,8 +27,8 @@ from archzero_lab.settings import RESOURCES
 MIGRATIONS = RESOURCES / "sql" / "migrations"
 _ADVISORY_KEY = 0x61726368  # "arch"
 _LOCK_ATTEMPTS = 5
-INDEX_SETS = {"phase5": "001", "v2": "002"}
-"""The last number of a migration that belongs to each set of indexes; v2 goes on from phase 5's."""
+INDEX_SETS = {"phase5": "001", "v2": None}
+"""The last number of a migration that belongs to each set of indexes; v2 goes on from phase 5's, to the newest."""
 
 
 @dataclass(frozen=True)
@@ -62,7 +62,9 @@ class Migrations:
         applied = []
         last = INDEX_SETS[index_set]
         with self._exclusive() as connection, self._backend() as (backend, migrations):
-            pending = [m for m in backend.to_apply(migrations) if not m.id[:3].isdigit() or m.id[:3] <= last]
+            pending = [
+                m for m in backend.to_apply(migrations) if not m.id[:3].isdigit() or last is None or m.id[:3] <= last
+            ]
             for number, migration in enumerate(pending):
                 progress(migration.id, number, len(pending))
                 index = self._index_of(migration)

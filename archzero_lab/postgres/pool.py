@@ -31,6 +31,10 @@ _RETRY_S = 0.25
 _NO_SLOT = ("too many clients", "too many connections", "remaining connection slots")
 
 
+REQUEST_TAG: LiteralString = "/* archzero-lab request */ "
+"""Before each statement that answers a request: pg_stat_statements tells them from the work in the background by it."""
+
+
 class Database:
     """Statements on a pool of autocommitting connections.
 
@@ -183,7 +187,7 @@ async def fetch_row(
     """Run one statement on a connection and return its first row, counted and timed."""
     began = time.perf_counter()
     async with connection.cursor(binary=True) as cursor:
-        await cursor.execute(sql, params, prepare=prepare)
+        await cursor.execute(REQUEST_TAG + sql, params, prepare=prepare)
         found = await cursor.fetchone() if cursor.description else None
     STATEMENTS.inc()
     STATEMENT_TIME.observe(time.perf_counter() - began)

@@ -53,6 +53,14 @@ def test_up_makes_25_valid_indexes_and_down_takes_them_away(url: str, connection
     assert {index.name for index in index_sizes(connection)} == before
 
 
+def test_a_migration_that_came_later_belongs_to_the_newest_set(url: str, tmp_path: Path) -> None:
+    files = {f"00{number}_it": BUILD.replace("i_one", f"i_{number}") for number in (1, 2, 3)}
+    migrations = Migrations(url, _small(tmp_path, **files))
+    assert migrations.up(index_set="phase5") == ["001_it"]
+    assert migrations.up(index_set="v2") == ["002_it", "003_it"]
+    assert all(state.applied for state in migrations.status())
+
+
 def test_an_invalid_index_of_a_failed_build_is_not_taken_for_done(
     url: str, connection: psycopg.Connection, tmp_path: Path
 ) -> None:
