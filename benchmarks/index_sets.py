@@ -1,6 +1,6 @@
 """Three index sets side by side: none, phase 5's, v2. What a request takes, what they weigh, what they cost a write.
 
-    PYTHONPATH=. .venv/bin/python benchmarks/index_sets.py [--cards 1000000] [--inventory FILE --relationships FILE]
+    .venv/bin/python -m benchmarks.index_sets [--cards 1000000] [--inventory FILE --relationships FILE]
 
 Services without a cache over HTTP, one client, warm; requests and writes in interleaved blocks. Writes
 benchmarks/results/index_sets-<portfolio>.json, targets and what was missed included.
@@ -13,108 +13,30 @@ import datetime as dt
 import json
 import random
 import time
-import urllib.parse
 from collections import defaultdict
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from archzero_lab.errors import LabError
-from archzero_lab.postgres.connection import Connection, connect
+from archzero_lab.postgres.connection import connect
 from archzero_lab.postgres.insights import index_sizes
 from archzero_lab.run_folders.environment import describe
 from archzero_lab.servers.stack import exclusive, running_stack
 from archzero_lab.settings import ROOT, load_settings
 from archzero_lab.stats.estimates import hodges_lehmann, quantile
-from archzero_lab.systems.arczero.cards.catalog import Catalog, read_catalog
+from archzero_lab.systems.arczero.cards.catalog import read_catalog
 from archzero_lab.systems.arczero.portfolios import ARMS, choose_portfolio, drop_arms, ensure_base, make_arms
 from archzero_lab.systems.arczero.services import Serving, index_set_of, start_service
 from archzero_lab.systems.driver import Driver
+from benchmarks.index_questions import KINDS, Questions
 
 BLOCKS = 8
 REQUESTS = {"control": 1, "treatment": 3, "v2": 30}
 """Requests a block and kind: at least 200 of v2 for its p95; the others take seconds, their medians must do."""
 WRITES = 1_000
 TARGET_MS = {"list": 10.0, "filter": 10.0, "search": 60.0, "detail": 5.0, "relationships": 5.0, "graph": 50.0}
-
-
-class Questions:
-    """Paths by kind, each drawn anew, so that none is asked twice on purpose."""
-
-    def __init__(self, connection: Connection, catalog: Catalog, seed: int) -> None:
-        self._rng = random.Random(seed)
-        self._catalog = catalog
-        self._cursors = [
-            f"{created.replace(tzinfo=None).isoformat(timespec='microseconds')}Z_{card_id}"
-            for created, card_id in connection.execute(
-                "SELECT created_at, id FROM cards TABLESAMPLE SYSTEM (1) REPEATABLE (1) LIMIT 5000"
-            )
-        ]
-        texts = connection.execute("SELECT name, description FROM cards ORDER BY id LIMIT 3000").fetchall()
-        self._texts = [text for row in texts for text in row if text]
-
-    def path(self, kind: str) -> str:
-        """A request of a kind."""
-        rng, catalog = self._rng, self._catalog
-        query: dict[str, str] = {}
-        match kind.split(": "):
-            case ["detail"]:
-                return f"/api/v1/cards/{rng.choice(catalog.ids)}"
-            case ["relationships"]:
-                return f"/api/v1/relationships?card_id={rng.choice(catalog.ids)}"
-            case ["graph"]:
-                return f"/api/v1/graph?center_card_id={rng.choice(catalog.ids)}&depth=2"
-            case ["list", "first pages"]:
-                query = {"page": str(rng.randint(1, 5))}
-            case ["list", "any page by cursor"]:
-                query = {"cursor": rng.choice(self._cursors)}
-            case ["filter", names]:
-                for name in names.split(", "):
-                    query |= self._filter(name)
-            case ["search", what]:
-                query = {"q": self._word(what)}
-        return "/api/v1/cards?" + urllib.parse.urlencode(query)
-
-    def _filter(self, name: str) -> dict[str, str]:
-        rng, catalog = self._rng, self._catalog
-        choices: dict[str, Callable[[], dict[str, str]]] = {
-            "type": lambda: {"type": rng.choice(catalog.types)},
-            "phase": lambda: {"lifecyclePhase": rng.choice(catalog.phases)},
-            "status": lambda: {"status": rng.choice(["any", "draft", "inactive", "archived"])},
-            "quality": lambda: {"minQuality": str(rng.choice([50, 80, 90, 95, 100]))},
-            "owner": lambda: {"ownerId": rng.choice(catalog.owners)},
-            "tag": lambda: {"tags": rng.choice(catalog.tags)},
-            "attribute": lambda: {"attributes": rng.choice(catalog.attributes)},
-            "cursor": lambda: {"cursor": rng.choice(self._cursors)},
-        }
-        return choices[name]()
-
-    def _word(self, what: str) -> str:
-        rng, catalog = self._rng, self._catalog
-        text = rng.choice(self._texts)
-        begin = rng.randrange(max(len(text) - 12, 1))
-        choices: dict[str, Callable[[], str]] = {
-            "common word": lambda: rng.choice(catalog.common),
-            "middling word": lambda: rng.choice(catalog.middling),
-            "rare word": lambda: rng.choice(catalog.rare),
-            "one character": lambda: rng.choice("abcdefghijklmnopqrstuvwxyz0123456789ß"),
-            "two characters of a card": lambda: text[begin : begin + 2],
-            "any two letters": lambda: rng.choice("abcdefghijklmnopqrstuvwxyz") + rng.choice("qxzjkvwy"),
-            "a piece of a card": lambda: text[begin : begin + rng.randint(3, 12)],
-            "what no card has": lambda: "".join(rng.choices("bcdfghjkqxz", k=rng.randint(3, 8))),
-        }
-        return choices[what]()
-
-
-KINDS = (
-    "list: first pages", "list: any page by cursor", "filter: type", "filter: phase", "filter: status",
-    "filter: quality", "filter: owner", "filter: tag", "filter: attribute", "filter: type, phase",
-    "filter: phase, quality", "filter: type, cursor", "search: common word", "search: middling word",
-    "search: rare word", "search: one character", "search: two characters of a card", "search: any two letters",
-    "search: a piece of a card", "search: what no card has", "detail", "relationships", "graph",
-)  # fmt: skip
 
 
 def read_times(

@@ -38,6 +38,12 @@ CREATE INDEX order_total ON shop."Order" (total);
 ALTER TABLE shop.customer ADD CONSTRAINT customer_pair UNIQUE ("e-Mail", id);
 CREATE UNIQUE INDEX order_once ON shop."Order" (placed, id);
 """
+QUERIES = {
+    "of a customer": 'SELECT * FROM shop."Order" WHERE customer_id = $1 AND state = $2 ORDER BY id LIMIT $3',
+    "by mail": 'SELECT * FROM shop.customer WHERE "e-Mail" = $1',
+    "pay": '-- $1 = paid\nUPDATE shop."Order" SET state = $1 WHERE id = $2',
+    "all": "-- $1 = 250\nSELECT count(*) FROM shop.\"Order\" WHERE twice > $1",
+}  # fmt: skip
 
 
 @contextmanager

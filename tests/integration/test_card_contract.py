@@ -12,7 +12,6 @@ import pytest
 
 from archzero_lab.postgres.migrations import Migrations
 from archzero_lab.systems.arczero.cards.model import (
-    CardDraft,
     CardFilter,
     CardPatch,
     CardRow,
@@ -21,18 +20,17 @@ from archzero_lab.systems.arczero.cards.model import (
     Conflict,
     Cursor,
     GraphQuery,
-    InvalidReference,
     InvalidValue,
     LifecyclePhase,
     NotFound,
     RelationshipDraft,
     RelationshipFilter,
-    RelationshipPatch,
     RelationshipType,
     VersionMismatch,
 )
 from archzero_lab.systems.arczero.cards.protocol import Cards
 from archzero_lab.systems.arczero.cards.search_v2 import COUNTED
+from tests.integration.contract import card_of, created, listed
 
 
 @pytest.fixture(scope="module")
@@ -43,30 +41,9 @@ def database_url(make_database: Callable[[str], str]) -> str:
     return url
 
 
-async def _list(cards: Cards, **question: Any) -> dict[str, Any]:
-    first = await cards.cards(CardFilter(**question))
-    again = await cards.cards(CardFilter(**question))
-    assert first == again
-    found: dict[str, Any] = json.loads(first.body)
-    return found
-
-
-async def _create(cards: Cards, **fields: Any) -> tuple[uuid.UUID, dict[str, Any]]:
-    draft = {"name": f"Card {uuid.uuid4()}", "type": CardType.Risk, **fields}
-    card_id, document = await cards.create_card(CardDraft(**draft))
-    return card_id, json.loads(document.body)
-
-
-async def _card(cards: Cards, card_id: uuid.UUID) -> dict[str, Any]:
-    first, again = await cards.card(card_id), await cards.card(card_id)
-    assert first == again
-    found: dict[str, Any] = json.loads(first.body)
-    return found
-
-
 async def test_a_created_card_is_read_back_with_all_its_fields(cards: Cards) -> None:
     owner = uuid.uuid4()
-    card_id, made = await _create(
+    card_id, made = await created(
         cards,
         type=CardType.Application,
         lifecycle_phase=LifecyclePhase.Testing,
@@ -77,7 +54,7 @@ async def test_a_created_card_is_read_back_with_all_its_fields(cards: Cards) -> 
         attributes={"k": {"deep": [1, 2.50, None]}},
         status=CardStatus.DRAFT,
     )
-    read = await _card(cards, card_id)
+    read = await card_of(cards, card_id)
     assert read == made
     assert read["id"] == str(card_id)
     assert (read["type"], read["lifecyclePhase"], read["qualityScore"]) == ("Application", "Testing", 77)
@@ -92,22 +69,22 @@ async def test_a_created_card_is_read_back_with_all_its_fields(cards: Cards) -> 
 
 
 async def test_an_update_changes_what_it_names_and_is_seen_at_once(cards: Cards) -> None:
-    card_id, made = await _create(cards, quality_score=1, tags=["keep"])
-    await _card(cards, card_id)
+    card_id, made = await created(cards, quality_score=1, tags=["keep"])
+    await card_of(cards, card_id)
     document = await cards.update_card(card_id, CardPatch(quality_score=2, owner_id=None))
-    assert json.loads(document.body) == await _card(cards, card_id)
-    read = await _card(cards, card_id)
+    assert json.loads(document.body) == await card_of(cards, card_id)
+    read = await card_of(cards, card_id)
     assert (read["qualityScore"], read["tags"], read["name"], read["version"]) == (2, ["keep"], made["name"], 2)
     assert read["updatedAt"] > made["updatedAt"]
 
 
 async def test_a_deleted_card_is_gone_with_its_relationships(cards: Cards) -> None:
-    one, _ = await _create(cards)
-    two, _ = await _create(cards)
+    one, _ = await created(cards)
+    two, _ = await created(cards)
     relationship_id, _ = await cards.create_relationship(RelationshipDraft(one, two, RelationshipType.dependsOn))
     assert json.loads((await cards.relationships(RelationshipFilter(card_id=two))).body)["total"] == 1
     await cards.graph(GraphQuery(two))
-    await _card(cards, one)
+    await card_of(cards, one)
     await cards.delete_card(one)
     with pytest.raises(NotFound):
         await cards.card(one)
@@ -120,7 +97,7 @@ async def test_a_deleted_card_is_gone_with_its_relationships(cards: Cards) -> No
 
 
 async def test_writes_of_a_stale_version_are_refused_and_change_nothing(cards: Cards) -> None:
-    card_id, _ = await _create(cards)
+    card_id, _ = await created(cards)
     await cards.update_card(card_id, CardPatch(quality_score=5), if_version=1)
     with pytest.raises(VersionMismatch, match="at version 2 now, not 1"):
         await cards.update_card(card_id, CardPatch(quality_score=9), if_version=1)
@@ -128,17 +105,17 @@ async def test_writes_of_a_stale_version_are_refused_and_change_nothing(cards: C
         await cards.delete_card(card_id, if_version=1)
     with pytest.raises(NotFound):
         await cards.update_card(uuid.uuid4(), CardPatch(quality_score=9), if_version=1)
-    assert (await _card(cards, card_id))["qualityScore"] == 5
+    assert (await card_of(cards, card_id))["qualityScore"] == 5
 
 
 async def test_type_and_name_are_unique(cards: Cards) -> None:
-    _, made = await _create(cards)
+    _, made = await created(cards)
     with pytest.raises(Conflict, match="type and name"):
-        await _create(cards, name=made["name"])
-    other, _ = await _create(cards, name=made["name"], type=CardType.Platform)
+        await created(cards, name=made["name"])
+    other, _ = await created(cards, name=made["name"], type=CardType.Platform)
     with pytest.raises(Conflict):
         await cards.update_card(other, CardPatch(type=CardType.Risk))
-    assert (await _card(cards, other))["type"] == "Platform"
+    assert (await card_of(cards, other))["type"] == "Platform"
 
 
 async def test_every_filter_finds_what_plain_sql_finds(cards: Cards, connection: psycopg.Connection) -> None:
@@ -165,7 +142,7 @@ async def test_every_filter_finds_what_plain_sql_finds(cards: Cards, connection:
             params,
         ).fetchone()
         assert expected is not None
-        found = await _list(cards, **question)
+        found = await listed(cards, **question)
         least = min(expected[0], COUNTED) if found["totalRelation"] == "gte" else expected[0]
         assert 0 < least <= found["total"] <= expected[0], question
         assert [card["id"] for card in found["data"]] == expected[1][:20], question
@@ -174,21 +151,21 @@ async def test_every_filter_finds_what_plain_sql_finds(cards: Cards, connection:
 
 async def test_status_is_active_unless_asked_otherwise(cards: Cards, connection: psycopg.Connection) -> None:
     counts = dict(connection.execute("SELECT status, count(*) FROM cards GROUP BY 1").fetchall())
-    assert (await _list(cards))["total"] == counts["active"]
-    assert (await _list(cards, status=CardStatus.ARCHIVED))["total"] == counts["archived"]
-    assert (await _list(cards, status=None))["total"] == sum(counts.values())
+    assert (await listed(cards))["total"] == counts["active"]
+    assert (await listed(cards, status=CardStatus.ARCHIVED))["total"] == counts["archived"]
+    assert (await listed(cards, status=None))["total"] == sum(counts.values())
 
 
 async def test_pages_and_cursors_walk_the_same_cards_in_the_same_order(cards: Cards) -> None:
     question: dict[str, Any] = {"type": CardType.Interface, "page_size": 7}
     by_page: list[str] = []
-    total = (await _list(cards, **question))["total"]
+    total = (await listed(cards, **question))["total"]
     for page in range(1, -(-total // 7) + 1):
-        by_page += [card["id"] for card in (await _list(cards, **question, page=page))["data"]]
+        by_page += [card["id"] for card in (await listed(cards, **question, page=page))["data"]]
     by_cursor: list[str] = []
     cursor = None
     while True:
-        answer = await _list(cards, **question, cursor=cursor)
+        answer = await listed(cards, **question, cursor=cursor)
         by_cursor += [card["id"] for card in answer["data"]]
         if answer["nextCursor"] is None:
             break
@@ -198,7 +175,7 @@ async def test_pages_and_cursors_walk_the_same_cards_in_the_same_order(cards: Ca
 
 
 async def test_a_page_past_the_end_is_empty_and_knows_the_total(cards: Cards) -> None:
-    answer = await _list(cards, page=1000)
+    answer = await listed(cards, page=1000)
     assert answer["data"] == []
     assert answer["total"] > 0
     assert answer["nextCursor"] is None
@@ -206,104 +183,37 @@ async def test_a_page_past_the_end_is_empty_and_knows_the_total(cards: Cards) ->
 
 async def test_wildcards_in_a_search_are_text(cards: Cards) -> None:
     marked = uuid.uuid4().hex
-    await _create(cards, name=f"100% {marked}_x\\y")
-    assert (await _list(cards, q=f"100% {marked}_x\\y"))["total"] == 1
-    assert (await _list(cards, q=f"100_ {marked}"))["total"] == 0
-    assert (await _list(cards, q=f"{marked}%y"))["total"] == 0
+    await created(cards, name=f"100% {marked}_x\\y")
+    assert (await listed(cards, q=f"100% {marked}_x\\y"))["total"] == 1
+    assert (await listed(cards, q=f"100_ {marked}"))["total"] == 0
+    assert (await listed(cards, q=f"{marked}%y"))["total"] == 0
 
 
 async def test_lists_and_searches_see_creates_updates_and_deletes_at_once(cards: Cards) -> None:
     word = uuid.uuid4().hex
-    assert (await _list(cards, q=word))["total"] == 0
-    card_id, _ = await _create(cards, description=f"about {word}")
-    assert (await _list(cards, q=word))["total"] == 1
+    assert (await listed(cards, q=word))["total"] == 0
+    card_id, _ = await created(cards, description=f"about {word}")
+    assert (await listed(cards, q=word))["total"] == 1
     await cards.update_card(card_id, CardPatch(description="about nothing"))
-    assert (await _list(cards, q=word))["total"] == 0
-    before = (await _list(cards))["total"]
+    assert (await listed(cards, q=word))["total"] == 0
+    before = (await listed(cards))["total"]
     await cards.delete_card(card_id)
-    assert (await _list(cards))["total"] == before - 1
+    assert (await listed(cards))["total"] == before - 1
 
 
 async def test_an_import_is_all_or_nothing_and_seen_at_once(cards: Cards) -> None:
     word = uuid.uuid4().hex
     rows = [CardRow(name=f"{word} {i}", type=CardType.Objective, description="t\tn\n\\") for i in range(30)]
-    assert (await _list(cards, q=word))["total"] == 0
+    assert (await listed(cards, q=word))["total"] == 0
     assert await cards.import_cards(rows) == 30
-    assert (await _list(cards, q=word))["total"] == 30
+    assert (await listed(cards, q=word))["total"] == 30
     with pytest.raises(Conflict):
         await cards.import_cards([CardRow(name=f"{word} new", type=CardType.Risk), rows[3]])
-    assert (await _list(cards, q=word))["total"] == 30
+    assert (await listed(cards, q=word))["total"] == 30
 
 
 async def test_values_that_postgresql_cannot_hold_are_invalid_not_errors(cards: Cards) -> None:
     with pytest.raises(InvalidValue):
-        await _create(cards, attributes={"k": "\x00"})
+        await created(cards, attributes={"k": "\x00"})
     with pytest.raises(InvalidValue):
         await cards.cards(CardFilter(q="a\x00b"))
-
-
-async def test_relationships_are_written_read_and_changed(cards: Cards) -> None:
-    one, _ = await _create(cards)
-    two, _ = await _create(cards)
-    relationship_id, document = await cards.create_relationship(
-        RelationshipDraft(one, two, RelationshipType.reliesOn, confidence=0.5)
-    )
-    made = json.loads(document.body)
-    assert (made["fromCardId"], made["toCardId"], made["relationshipType"]) == (str(one), str(two), "reliesOn")
-    assert set(made) == {
-        "id", "fromCardId", "toCardId", "relationshipType", "validFrom", "validTo", "attributes", "confidence",
-        "createdAt",
-    }  # fmt: skip
-    for end in (one, two):
-        listed = json.loads((await cards.relationships(RelationshipFilter(card_id=end))).body)
-        assert [entry["id"] for entry in listed["data"]] == [str(relationship_id)]
-    await cards.update_relationship(relationship_id, RelationshipPatch(confidence=0.9), if_version=1)
-    with pytest.raises(VersionMismatch):
-        await cards.update_relationship(relationship_id, RelationshipPatch(confidence=0.1), if_version=1)
-    listed = json.loads((await cards.relationships(RelationshipFilter(card_id=one))).body)
-    assert listed["data"][0]["confidence"] == 0.9
-    await cards.delete_relationship(relationship_id)
-    assert json.loads((await cards.relationships(RelationshipFilter(card_id=one))).body)["total"] == 0
-    with pytest.raises(NotFound):
-        await cards.delete_relationship(relationship_id)
-
-
-async def test_a_relationship_to_no_card_is_refused(cards: Cards) -> None:
-    one, _ = await _create(cards)
-    with pytest.raises(InvalidReference):
-        await cards.create_relationship(RelationshipDraft(one, uuid.uuid4(), RelationshipType.guides))
-    with pytest.raises(InvalidReference):
-        await cards.import_relationships([RelationshipDraft(uuid.uuid4(), one, RelationshipType.guides)])
-
-
-async def test_a_graph_holds_what_is_near_in_either_direction(cards: Cards) -> None:
-    ids = [(await _create(cards, type=CardType.Platform if i == 3 else CardType.Risk))[0] for i in range(5)]
-    joined = [(0, 1, 1.0), (2, 1, 1.0), (2, 3, 0.4), (3, 4, 1.0)]
-    for source, target, confidence in joined:
-        await cards.create_relationship(
-            RelationshipDraft(ids[source], ids[target], RelationshipType.dependsOn, confidence=confidence)
-        )
-
-    async def reached(**query: Any) -> dict[str, int]:
-        first = await cards.graph(GraphQuery(ids[0], **query))
-        assert first == await cards.graph(GraphQuery(ids[0], **query))
-        return {node["id"]: node["depth"] for node in json.loads(first.body)["nodes"]}
-
-    assert await reached(depth=2) == {str(ids[i]): i for i in range(3)}
-    assert await reached(depth=5) == {str(ids[i]): i for i in range(5)}
-    assert len(await reached(depth=5, min_confidence=0.5)) == 3
-    assert len(await reached(depth=5, card_types=(CardType.Risk,))) == 3
-    assert len(await reached(depth=5, relationship_types=(RelationshipType.guides,))) == 1
-    edges = json.loads((await cards.graph(GraphQuery(ids[0], depth=2))).body)["edges"]
-    assert len(edges) == 2
-    with pytest.raises(NotFound):
-        await cards.graph(GraphQuery(uuid.uuid4()))
-
-
-async def test_graph_statistics_count_what_is_there(cards: Cards, connection: psycopg.Connection) -> None:
-    stats = json.loads((await cards.graph_stats()).body)
-    assert stats["cards"] == connection.execute("SELECT count(*) FROM cards").fetchone()[0]  # type: ignore[index]
-    assert sum(stats["cardsByType"].values()) == stats["cards"]
-    assert sum(stats["relationshipsByType"].values()) == stats["relationships"]
-    await _create(cards)
-    assert json.loads((await cards.graph_stats()).body)["cards"] == stats["cards"] + 1

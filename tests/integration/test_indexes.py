@@ -27,16 +27,9 @@ from archzero_lab.postgres.index_catalog import hidden, list_indexes
 from archzero_lab.postgres.statement import Statement
 from archzero_lab.progress import Reporter
 from archzero_lab.servers.stack import Stack
-from tests.integration.shop import MIGRATION, SHOP, somebodys_database, state_of
+from tests.integration.shop import MIGRATION, QUERIES, SHOP, somebodys_database, state_of
 
 pytestmark = pytest.mark.alone
-
-QUERIES = {
-    "of a customer": 'SELECT * FROM shop."Order" WHERE customer_id = $1 AND state = $2 ORDER BY id LIMIT $3',
-    "by mail": 'SELECT * FROM shop.customer WHERE "e-Mail" = $1',
-    "pay": '-- $1 = paid\nUPDATE shop."Order" SET state = $1 WHERE id = $2',
-    "all": "-- $1 = 250\nSELECT count(*) FROM shop.\"Order\" WHERE twice > $1",
-}  # fmt: skip
 
 
 @pytest.fixture(scope="module")
@@ -188,26 +181,6 @@ def test_the_generic_plan_stands_beside_the_plans_of_a_common_and_a_rare_value(s
         # it knows no value: a prepared statement would look the commonest up in the index as well
         assert rare.generic == common.generic == rare.with_indexes
         assert without_parameters.generic is None
-
-
-def test_parameters_become_cases_of_common_rare_and_middle_values(shop: str) -> None:
-    with raw_connection(shop) as connection:
-        cases = cases_of(connection, "orders", QUERIES["of a customer"])
-        states = {case.values[1] for case in cases}
-        assert {case.name for case in cases} <= {"orders, common", "orders, rare", "orders, middle"}
-        assert len(states) == 2
-        assert states <= {"open", "paid", "sent"}
-        assert all(case.values[2] == "20" for case in cases)
-        (mail,) = cases_of(connection, "mail", QUERIES["by mail"])
-        assert str(mail.values[0]).endswith("@example.org")
-        found = cases_of(connection, "like", "SELECT * FROM shop.event WHERE what ILIKE $1")
-        assert all(str(case.values[0]).startswith("%") for case in found)
-        marks = ", ".join(f"${number}" for number in range(1, 10))
-        listed = cases_of(connection, "list", f"SELECT * FROM shop.event WHERE what IN ({marks}) LIMIT $10")
-        assert all(str(value).startswith("event ") for case in listed for value in case.values[:9])
-        assert {case.values[9] for case in listed} == {"20"}
-        with pytest.raises(DatabaseError, match=r"statement odd: nothing is known of \$1; write"):
-            cases_of(connection, "odd", "SELECT $1::int + 1")
 
 
 @pytest.mark.parametrize(

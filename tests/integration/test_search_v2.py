@@ -18,6 +18,7 @@ from archzero_lab.systems.arczero.cards import search_v2
 from archzero_lab.systems.arczero.cards.model import CardFilter, CardStatus, CardType, Cursor, LifecyclePhase
 from archzero_lab.systems.arczero.cards.search_v2 import list_statement_v2
 from archzero_lab.systems.arczero.cards.service import CardService
+from tests.integration.v2_cards import insert
 
 ODD_TEXTS = (
     "100% of_all\\none", "tab\there", "line\nbreak", "no\u00a0break",
@@ -40,8 +41,8 @@ def database_url(make_database: Callable[[str], str]) -> str:
     Migrations(url).up()
     with psycopg.connect(url) as connection:
         for number, text in enumerate(ODD_TEXTS):
-            _insert(connection, f"Odd {number} {text}"[:255].replace("\x00", ""), text)
-            _insert(connection, text or f"Odd name {number}", "")
+            insert(connection, f"Odd {number} {text}"[:255].replace("\x00", ""), text)
+            insert(connection, text or f"Odd name {number}", "")
     return url
 
 
@@ -61,17 +62,6 @@ async def fitted(database_url: str) -> AsyncIterator[CardService]:
 def connection(database_url: str) -> Iterator[psycopg.Connection[Any]]:
     with psycopg.connect(database_url, autocommit=True) as made:
         yield made
-
-
-def _insert(connection: psycopg.Connection[Any], name: str, description: str, **fields: str) -> uuid.UUID:
-    row = connection.execute(
-        "INSERT INTO cards (name, type, lifecycle_phase, quality_score, description) VALUES (%s, %s, %s, 50, %s)"
-        " RETURNING id",
-        [name, fields.get("type", "Risk"), fields.get("phase", "Active"), description],
-    ).fetchone()
-    assert row is not None
-    found: uuid.UUID = row[0]
-    return found
 
 
 def _look_at(monkeypatch: pytest.MonkeyPatch, cards: int) -> None:
@@ -187,7 +177,7 @@ async def test_totals_and_searches_are_exact_after_any_changes_folded_or_not(
         word = f"w{number}w"
         match rng.randrange(6):
             case 0:
-                ids.append(_insert(connection, f"New {word} {uuid.uuid4()}", "text"))
+                ids.append(insert(connection, f"New {word} {uuid.uuid4()}", "text"))
             case 1:
                 connection.execute("UPDATE cards SET description = %s WHERE id = %s", [word, rng.choice(ids)])
             case 2:
@@ -207,122 +197,3 @@ async def test_totals_and_searches_are_exact_after_any_changes_folded_or_not(
         ):  # fmt: skip
             found = await _same(plain, fitted, question)
             assert found["totalRelation"] == "eq"
-
-
-def _kinds(connection: psycopg.Connection[Any]) -> tuple[list[Any], list[Any]]:
-    """How many cards of each kind there are, counted and kept."""
-    counted = connection.execute(
-        "SELECT type, lifecycle_phase, status, count(*) FROM cards GROUP BY 1, 2, 3 ORDER BY 1, 2, 3"
-    )
-    kept = connection.execute(
-        "SELECT type, lifecycle_phase, status, sum(n)::bigint FROM (SELECT type, lifecycle_phase, status, cards AS n"
-        " FROM card_counts UNION ALL SELECT type, lifecycle_phase, status, added FROM card_changes) k GROUP BY 1, 2, 3"
-        " HAVING sum(n) <> 0 ORDER BY 1, 2, 3"
-    )
-    return counted.fetchall(), kept.fetchall()
-
-
-def test_what_another_transaction_has_not_committed_is_neither_folded_nor_lost(
-    database_url: str, connection: psycopg.Connection[Any]
-) -> None:
-    with psycopg.connect(database_url) as slow, psycopg.connect(database_url) as folding:
-        _insert(slow, f"Slow {uuid.uuid4()}", "unheardofword")
-        _insert(folding, f"Folding {uuid.uuid4()}", "anotherword")
-        folding.execute("SELECT card_changes_fold()")
-        # a third writer passes by: it neither waits for the fold nor undoes it
-        connection.execute("SET lock_timeout = '2s'")
-        _insert(connection, f"Third {uuid.uuid4()}", "third")
-        connection.execute("SELECT card_changes_fold()")
-        folding.commit()
-        slow.commit()
-        waiting = connection.execute("SELECT count(*) FROM card_changes").fetchone()
-        assert waiting is not None
-        assert waiting[0] >= 2
-        counted, kept = _kinds(connection)
-        assert counted == kept
-        connection.execute("SELECT card_changes_fold()")
-        counted, kept = _kinds(connection)
-        assert counted == kept
-    known = connection.execute(
-        "SELECT count(*) FROM card_vocabulary WHERE word IN ('unheardofword', 'anotherword', 'third')"
-    )
-    assert (known.fetchone() or (0,))[0] == 3
-
-
-def test_a_transaction_with_an_older_snapshot_leaves_the_fold_to_others(database_url: str) -> None:
-    with psycopg.connect(database_url) as old:
-        old.isolation_level = psycopg.IsolationLevel.REPEATABLE_READ
-        _insert(old, f"Old {uuid.uuid4()}", "oldword")
-        old.execute("SELECT card_changes_fold()")
-        waiting = old.execute("SELECT count(*) FROM card_changes").fetchone()
-        assert waiting is not None
-        assert waiting[0] >= 1
-
-
-def test_a_load_of_thousands_folds_once_at_its_end_and_a_stream_of_writes_now_and_then(
-    connection: psycopg.Connection[Any],
-) -> None:
-    columns = "(name, type, lifecycle_phase, quality_score, description)"
-    rows = "SELECT 'Many ' || i, 'Risk', 'Active', 1, 'manyword' || i FROM generate_series(1, %s) i"
-    connection.execute(f"INSERT INTO cards {columns} {rows}", [2_500])
-    left = connection.execute("SELECT count(*) FROM card_changes").fetchone()
-    assert left is not None
-    assert left[0] == 0
-    for number in range(1_100):
-        _insert(connection, f"Single {number} {uuid.uuid4()}", "stream")
-    left = connection.execute("SELECT count(*) FROM card_changes").fetchone()
-    assert left is not None
-    assert left[0] < 1_000
-    counted, kept = _kinds(connection)
-    assert counted == kept
-
-
-def test_a_change_of_quality_is_heap_only_and_told_to_nobody(connection: psycopg.Connection[Any]) -> None:
-    """No index of v2 has a column that people change all day; a row leaves a full page once and then stays."""
-    connection.execute("SELECT card_changes_fold()")
-    card = _insert(connection, f"Often changed {uuid.uuid4()}", "text")
-    connection.execute("SELECT card_changes_fold()")
-    for quality in range(20):
-        connection.execute("UPDATE cards SET quality_score = %s, updated_at = now() WHERE id = %s", [quality, card])
-    connection.execute("SELECT pg_stat_force_next_flush()")
-    updated = connection.execute("SELECT n_tup_hot_upd FROM pg_stat_user_tables WHERE relname = 'cards'").fetchone()
-    assert updated is not None
-    assert updated[0] >= 19
-    assert connection.execute("SELECT count(*) FROM card_changes").fetchone() == (0,)
-
-
-def test_truncated_cards_count_nothing(make_database: Callable[[str], str]) -> None:
-    url = make_database("search_v2_truncated")
-    Migrations(url).up()
-    with psycopg.connect(url, autocommit=True) as connection:
-        connection.execute("TRUNCATE cards CASCADE")
-        assert _kinds(connection) == ([], [])
-        _insert(connection, "After", "all")
-        counted, kept = _kinds(connection)
-        assert counted == kept == [("Risk", "Active", "active", 1)]
-
-
-def test_the_set_goes_back_to_phase_5_and_to_nothing(make_database: Callable[[str], str]) -> None:
-    url = make_database("search_v2_down")
-    migrations = Migrations(url)
-
-    def names() -> set[str]:
-        with psycopg.connect(url) as connection:
-            rows = connection.execute("SELECT indexname FROM pg_indexes WHERE indexname LIKE 'idx_%'").fetchall()
-            return {row[0] for row in rows}
-
-    migrations.up(index_set="phase5")
-    phase_5 = names()
-    assert len(phase_5) == 25
-    migrations.up()
-    assert len(names()) == 10
-    with migrations._backend() as (backend, found):
-        for migration in backend.to_rollback(found):
-            if migration.id.startswith("002"):
-                backend.rollback_one(migration)
-    assert names() == phase_5
-    migrations.down()
-    with psycopg.connect(url) as connection:
-        left = connection.execute("SELECT count(*) FROM pg_proc WHERE proname LIKE 'card\\_%'").fetchone()
-    assert names() == set()
-    assert left == (0,)

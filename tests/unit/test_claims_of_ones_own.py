@@ -20,7 +20,7 @@ from archzero_lab.experiments.mix import LoadResult
 from archzero_lab.reporting.scorecard import rows
 from archzero_lab.stats.verdict import Verdict
 from archzero_lab.systems.arczero.traffic import slot_operations
-from tests.unit.test_experiments import CATALOG
+from tests.unit.test_traffic import CATALOG
 
 SYSTEM = system_here()
 OWN = """

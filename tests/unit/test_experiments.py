@@ -1,9 +1,7 @@
-"""Claims, schedule, traffic and analysis on made-up measurements whose truth is known."""
+"""Analysis of claims on made-up measurements whose truth is known."""
 
 from __future__ import annotations
 
-from collections import Counter
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -11,40 +9,20 @@ import pandas as pd
 import pytest
 
 from archzero_lab.bootstrap.system import system_here
-from archzero_lab.errors import MeasurementError, SettingsError, UnknownNameError
-from archzero_lab.experiments.claim_files import choose_claims, load_claims, read_claims
+from archzero_lab.errors import SettingsError
+from archzero_lab.experiments.claim_files import load_claims, read_claims
 from archzero_lab.experiments.claim_result import adjust
 from archzero_lab.experiments.claims import Claim
 from archzero_lab.experiments.gains import analyze_gain, claim_course
-from archzero_lab.experiments.kinds import KINDS, kind_of
 from archzero_lab.experiments.measurements import Measurements, Sample, SlotRecord
 from archzero_lab.experiments.ranges import analyze_range
 from archzero_lab.experiments.schedule import schedule
-from archzero_lab.experiments.trials import analyze_check
-from archzero_lab.reporting.scorecard import rows
 from archzero_lab.run_folders.run import Run
 from archzero_lab.stats.verdict import Verdict
-from archzero_lab.systems.arczero.cards.catalog import Catalog
-from archzero_lab.systems.arczero.checks.registry import CHECKS
 from archzero_lab.systems.arczero.profiles import PROFILES
-from archzero_lab.systems.arczero.traffic import slot_operations
 from archzero_lab.systems.arms import Counters
-from archzero_lab.systems.profiles import choose_profile
 
 SYSTEM = system_here()
-CATALOG = Catalog(
-    cards=9,
-    ids=[f"00000000-0000-4000-8000-{i:012d}" for i in range(50)],
-    common=["service"],
-    middling=["a&b=c"],
-    rare=["seldom"],
-    short=["se"],
-    types=["Risk"],
-    phases=["Active"],
-    owners=["3fa85f64-5717-4562-b3fc-2c963f66afa6"],
-    tags=["x y"],
-    attributes=['{"region":"emea"}'],
-)
 
 
 def _claim(name: str) -> Claim:
@@ -80,63 +58,6 @@ def _measured(
 
 def _analyzed(claim: Claim, measured: Measurements) -> object:
     return analyze_gain(claim, measured.samples_frame(), measured.slots_frame())
-
-
-def test_every_claim_has_an_experiment() -> None:
-    claims = load_claims(SYSTEM)
-    assert [claim.id for claim in claims][:7] == [
-        "card_list_cached",
-        "card_detail_cached",
-        "search_gin",
-        "filtered_queries",
-        "cache_hit_rate",
-        "redis_memory",
-        "index_overhead",
-    ]
-    assert {claim.id for claim in claims if claim.operations == "checks"} == set(CHECKS)
-    used = {kind_of(claim.rule, claim.metric, claim.operations).name for claim in claims}
-    assert used == {kind.name for kind in KINDS}
-
-
-@pytest.mark.parametrize(
-    ("trials", "failures", "moved", "verdict"),
-    [
-        (100, [], True, Verdict.CONFIRMED),
-        (100, ["one"], True, Verdict.REFUTED),
-        (10, [], True, Verdict.INCONCLUSIVE),
-        (100, [], False, Verdict.INCONCLUSIVE),
-    ],
-)
-def test_a_claim_that_nothing_fails_falls_by_one_failure(
-    trials: int, failures: list[str], moved: bool, verdict: Verdict
-) -> None:
-    result = analyze_check(_claim("ttl_policies"), trials, failures, {"moved": moved})
-    assert result.verdict is verdict
-    assert result.ci_low <= result.improvement <= result.ci_high
-    assert result.note.startswith(f"{len(failures)} of {trials} trials failed")
-
-
-def test_trials_of_a_list_that_somebody_chose_have_no_interval() -> None:
-    claim = _claim("no_sql_injection")
-    held = analyze_check(claim, 80, [], {"moved": True}, independent=False)
-    assert (held.verdict, held.counted, held.detectable) == (Verdict.CONFIRMED, True, None)
-    assert held.ci_low == held.ci_high == 1.0
-    assert "ruled out" not in held.note
-    assert rows({"claims": [held.as_dict()]})[0]["interval"] == "counted"
-
-
-def test_an_unknown_claim_and_an_unknown_profile_name_those_there_are() -> None:
-    with pytest.raises(UnknownNameError, match="unknown claim 'speed'; known: card_list_cached"):
-        choose_claims(SYSTEM, ["speed"])
-    with pytest.raises(UnknownNameError, match="unknown profile 'big'; known: smoke, standard, full"):
-        choose_profile(PROFILES, "big", None)
-
-
-def test_a_broken_claims_file_names_claim_and_field(tmp_path: Path) -> None:
-    path = tmp_path / "claims.toml"
-    path.write_text(SYSTEM.claims_file.read_text().replace('rule = "at_most"', 'rule = "perhaps"', 1))
-    with pytest.raises(SettingsError, match=r"claim redis_memory: unknown rule 'perhaps'; known: improvement"):
-        read_claims(path, SYSTEM.operations)
 
 
 def test_a_gain_beyond_the_claim_is_confirmed_and_one_short_of_it_refuted() -> None:
@@ -199,37 +120,6 @@ def test_a_counted_size_has_no_width_and_is_judged_by_its_ceiling() -> None:
 def test_a_value_that_still_moves_is_said_to() -> None:
     result = analyze_range(_claim("redis_memory"), [1, 2, 3, 4, 5, 6], samples=1, mechanism={}, moved=True)
     assert any("still moved" in warning for warning in result.warnings)
-
-
-def test_a_schedule_is_paired_and_balanced_by_its_seed() -> None:
-    slots = schedule(["a", "b"], 200, seed=4)
-    assert slots == schedule(["a", "b"], 200, seed=4)
-    assert slots != schedule(["a", "b"], 200, seed=5)
-    for block in range(200):
-        assert sorted(slot.arm for slot in slots if slot.block == block) == ["a", "b"]
-    first = Counter(slot.arm for slot in slots if slot.order == 0)
-    assert 70 <= first["a"] <= 130
-
-
-@pytest.mark.parametrize("kind", ["list", "detail", "search", "filter"])
-def test_both_arms_of_a_block_get_the_same_requests_evenly(kind: str) -> None:
-    made = slot_operations(kind, CATALOG, distinct=6, requests=12, seed=1, block=3)
-    assert made == slot_operations(kind, CATALOG, distinct=6, requests=12, seed=1, block=3)
-    assert len(made.timed) == 12
-    assert set(made.timed) <= set(made.warm_up)
-    for operation in made.timed:
-        assert " " not in operation.path
-        assert operation.path.isascii()
-
-
-def test_text_in_a_path_is_escaped() -> None:
-    made = slot_operations("search", CATALOG, distinct=5, requests=10, seed=1, block=0)
-    assert any("a%26b%3Dc" in operation.path for operation in made.warm_up)
-
-
-def test_an_empty_database_is_told_before_anything_is_measured() -> None:
-    with pytest.raises(MeasurementError, match="holds no active card"):
-        slot_operations("detail", replace(CATALOG, ids=[]), distinct=1, requests=1, seed=1, block=0)
 
 
 @pytest.mark.parametrize("profile", PROFILES.values(), ids=str)

@@ -1,0 +1,40 @@
+"""A user's statements as cases: values of a database that is not ours, and its own busiest statements."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+
+from archzero_lab.errors import DatabaseError
+from archzero_lab.jobs.indexes.query_cases import cases_of
+from archzero_lab.jobs.indexes.session import raw_connection
+from archzero_lab.servers.stack import Stack
+from tests.integration.shop import QUERIES, somebodys_database
+
+
+@pytest.fixture(scope="module")
+def shop(stack: Stack) -> Iterator[str]:
+    """Somebody's database, which is only read."""
+    with somebodys_database(stack, "shop_cases") as url:
+        yield url
+
+
+def test_parameters_become_cases_of_common_rare_and_middle_values(shop: str) -> None:
+    with raw_connection(shop) as connection:
+        cases = cases_of(connection, "orders", QUERIES["of a customer"])
+        states = {case.values[1] for case in cases}
+        assert {case.name for case in cases} <= {"orders, common", "orders, rare", "orders, middle"}
+        assert len(states) == 2
+        assert states <= {"open", "paid", "sent"}
+        assert all(case.values[2] == "20" for case in cases)
+        (mail,) = cases_of(connection, "mail", QUERIES["by mail"])
+        assert str(mail.values[0]).endswith("@example.org")
+        found = cases_of(connection, "like", "SELECT * FROM shop.event WHERE what ILIKE $1")
+        assert all(str(case.values[0]).startswith("%") for case in found)
+        marks = ", ".join(f"${number}" for number in range(1, 10))
+        listed = cases_of(connection, "list", f"SELECT * FROM shop.event WHERE what IN ({marks}) LIMIT $10")
+        assert all(str(value).startswith("event ") for case in listed for value in case.values[:9])
+        assert {case.values[9] for case in listed} == {"20"}
+        with pytest.raises(DatabaseError, match=r"statement odd: nothing is known of \$1; write"):
+            cases_of(connection, "odd", "SELECT $1::int + 1")
