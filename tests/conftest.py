@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import os
 import shutil
+import signal
 import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+
+# whoever started the suite may ignore it (nohup, a script's &), and every process below would inherit that
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 # before archzero_lab is imported: the suite never touches what `./lab up` keeps in this checkout
 _SCRATCH = Path(tempfile.mkdtemp(prefix="archzero-lab-tests-"))

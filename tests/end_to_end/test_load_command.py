@@ -205,7 +205,7 @@ def test_a_host_that_is_no_card_service_and_a_log_that_cannot_be_read_are_refuse
     port = free_port()
     other = subprocess.Popen(
         [sys.executable, "-m", "archzero_lab.jobs.report.constant_server", str(port)],
-        env={**environment, "PYTHONPATH": str(ROOT)},
+        env=environment,
     )
     try:
         _until(lambda: _get(f"http://127.0.0.1:{port}/"))

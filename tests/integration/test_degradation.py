@@ -17,8 +17,6 @@ from archzero_lab.servers.stack import Stack
 from archzero_lab.settings import CacheSettings, PoolSettings
 from tests.integration.conftest import open_cached
 
-pytestmark = pytest.mark.alone
-
 
 async def until(holds: Callable[[], bool], limit_s: float = 10.0) -> None:
     deadline = time.monotonic() + limit_s

@@ -29,8 +29,6 @@ from archzero_lab.progress import Reporter
 from archzero_lab.servers.stack import Stack
 from tests.integration.shop import MIGRATION, QUERIES, SHOP, somebodys_database, state_of
 
-pytestmark = pytest.mark.alone
-
 
 @pytest.fixture(scope="module")
 def shop(stack: Stack) -> Iterator[str]:

@@ -21,8 +21,6 @@ from archzero_lab.settings import CacheSettings
 from archzero_lab.systems.arczero.cards.model import CardDraft, CardFilter, CardPatch, CardType
 from tests.integration.conftest import open_cached
 
-pytestmark = pytest.mark.alone
-
 SHORT = replace(CacheSettings(), timeout_s=0.1, near_bytes=0)
 
 
