@@ -18,8 +18,9 @@ from archzero_lab.servers.stack import Stack
 
 @dataclass(frozen=True, slots=True)
 class Write:
-    """An acknowledged write: the version it made of `key`, when it was asked for and when acknowledged.
+    """A write: the version it made of `key`, when it was asked for and when acknowledged.
 
+    One that was `refused` may have been made all the same (an answer of 503 does not say); its version is not known.
     Of an `external` one (plain SQL, which no fence announces) the end is when it must be seen at the latest; before
     that a reader that has met it in the database may still meet the older value in Redis.
     """
@@ -29,6 +30,7 @@ class Write:
     began_ns: int
     ended_ns: int
     external: bool = False
+    refused: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,7 +82,7 @@ class Histories(Protocol):
 def save(path: Path, writes: list[Write], reads: list[Read]) -> None:
     """Write a process's part of a history."""
     rows = {
-        "writes": [[w.key, w.version, w.began_ns, w.ended_ns] for w in writes],
+        "writes": [[w.key, w.version, w.began_ns, w.ended_ns, w.external, w.refused] for w in writes],
         "reads": [[r.key, r.version, r.began_ns, r.ended_ns, r.session, r.through] for r in reads],
     }
     whole = path.with_suffix(".part")

@@ -138,6 +138,20 @@ def test_serve_prints_its_url_answers_and_leaves_nothing_after_ctrl_c(environmen
     assert recorded(environment) == []
 
 
+def test_where_sigint_is_ignored_sigterm_ends_all_that_was_started(environment: dict[str, str]) -> None:
+    """As nohup, or a script's &, starts it."""
+    process = subprocess.Popen(
+        [str(ROOT / "lab"), "serve", "--cards", "500", "--port", "0"],
+        stdout=subprocess.PIPE, text=True, env=environment,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_IGN),
+    )  # fmt: skip
+    assert process.stdout is not None
+    assert any("http://" in line for line in process.stdout)
+    process.send_signal(signal.SIGTERM)
+    assert process.wait(60) in (0, 130, 143)
+    assert recorded(environment) == []
+
+
 def test_a_taken_port_is_told_and_nothing_is_left(environment: dict[str, str]) -> None:
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))

@@ -28,6 +28,7 @@ def gate(tmp_path: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
         "ARCHZERO_STATE": str(tmp_path / "state"),
         "ARCHZERO_REPORTS": str(tmp_path / "reports"),
         "GITHUB_STEP_SUMMARY": str(tmp_path / "summary.md"),
+        "COLUMNS": "200",
     }
     return subprocess.run(
         [str(ROOT / "lab"), "gate", *arguments], capture_output=True, text=True, env=environment, timeout=240

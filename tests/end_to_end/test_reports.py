@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import shutil
 import subprocess
 import sys
 import time
@@ -40,7 +41,7 @@ def test_a_report_measures_writes_its_files_and_refuses_a_second_one_meanwhile(
         [str(ROOT / "lab"), "report", "--profile", "smoke", "--cards", "1000", "--only", "card_detail_cached",
          "--only", "index_overhead", "--only", "open_risks"],
         stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
-        env={**environment, "ARCHZERO_CLAIMS": str(own)},
+        env={**environment, "ARCHZERO_CLAIMS": str(own), "COLUMNS": "200"},
     )  # fmt: skip
     while not list(reports.glob("*-smoke-*")):
         assert process.poll() is None
@@ -73,6 +74,40 @@ def test_a_report_measures_writes_its_files_and_refuses_a_second_one_meanwhile(
         outside = re.findall(r"""(?:src|href|url)\s*[=(]\s*["']?(?:https?:)?//[^"')\s>]+""", page.read_text())
         assert outside == [], page.name
     assert recorded(environment) == []
+
+
+def test_a_run_is_judged_again_from_its_folder_alone(environment: dict[str, str], tmp_path: Path) -> None:
+    """In a state of its own, in which nothing was ever started."""
+    run = (Path(environment["ARCHZERO_REPORTS"]) / "latest").resolve()
+    there = tmp_path / "reports" / run.name
+    shutil.copytree(run, there)
+    before = json.loads((there / "summary.json").read_text())
+    (there / "summary.json").write_text(json.dumps(before | {"claims": []}))
+    elsewhere = {**environment, "ARCHZERO_STATE": str(tmp_path / "state"), "ARCHZERO_REPORTS": str(there.parent)}
+    judged = lab(elsewhere, "judge", run.name)
+    assert judged.returncode == 0, judged.stderr
+    again = json.loads((there / "summary.json").read_text())
+    assert again["claims"] == before["claims"]
+    shown = lab(elsewhere, "show", run.name)
+    assert shown.returncode == 0, shown.stderr
+    assert (there / "index.html").stat().st_mtime > (run / "index.html").stat().st_mtime
+    assert recorded(elsewhere) == []
+    assert not (tmp_path / "state" / "servers").exists()
+
+
+def test_a_notebook_opened_by_any_kernel_of_the_environment_runs(environment: dict[str, str], tmp_path: Path) -> None:
+    """As VS Code, another Jupyter or nbclient opens it: the kernel by its name, nothing set for it."""
+    code = (
+        "import nbformat, sys; from nbclient import NotebookClient\n"
+        "notebook = nbformat.read(sys.argv[1], as_version=4)\n"
+        "NotebookClient(notebook, kernel_name='python3', resources={'metadata': {'path': sys.argv[2]}}).execute()"
+    )
+    plain = {name: value for name, value in environment.items() if name != "PYTHONPATH"}
+    done = subprocess.run(
+        [sys.executable, "-c", code, str(ROOT / "notebooks" / "04_scorecard.ipynb"), str(tmp_path)],
+        capture_output=True, text=True, timeout=200, env=plain, cwd=tmp_path,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
 
 
 QUICK: dict[str, dict[str, Any]] = {"05_staleness": {"reads": 2_000, "peers": False},

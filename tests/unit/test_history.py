@@ -69,3 +69,11 @@ def test_a_register_that_takes_effect_at_one_moment_never_violates(
         version = max(version for moment, version in effects if moment <= at)
         reads.append(_read(version, max(0, at - 1), at + 1))
     assert check(writes, reads).violations == []
+
+
+def test_a_write_that_was_refused_may_have_been_made_and_one_alone() -> None:
+    made, refused = Write("a", 2, 0, 10), Write("a", 0, 20, 30, refused=True)
+    assert check([made, refused], [Read("a", 3, 40, 50, "s", "card")]).violations == []
+    assert [v.kind for v in check([made, refused], [Read("a", 4, 40, 50, "s", "card")]).violations] == ["unwritten"]
+    assert [v.kind for v in check([made, refused], [Read("a", 3, 15, 18, "s", "card")]).violations] == ["unwritten"]
+    assert check([made, refused], [Read("a", 2, 40, 50, "s", "card")]).violations == [], "it was never acknowledged"

@@ -43,12 +43,19 @@ class Verdict:
 def check(writes: Iterable[Write], reads: Iterable[Read], *, strict: bool = True) -> Verdict:
     """Check each key's history apart: a read must give at least the highest version acknowledged before it began.
 
-    And at most the highest whose write had been asked for before it ended; and no session goes back. With `strict`
+    And at most the highest whose write had been asked for before it ended, those that were refused and perhaps made
+    included; and no session goes back. With `strict`
     off (a near cache is allowed to lag) staleness is measured and only unwritten versions are violations.
     """
     by_key: dict[str, list[Write]] = defaultdict(list)
+    refused: dict[str, list[int]] = defaultdict(list)
     for write in writes:
-        by_key[write.key].append(write)
+        if write.refused:
+            refused[write.key].append(write.began_ns)
+        else:
+            by_key[write.key].append(write)
+    for times in refused.values():
+        times.sort()
     floors, ceilings = {}, {}
     for key, made in by_key.items():
         acknowledged = sorted(made, key=lambda w: w.ended_ns)
@@ -69,7 +76,7 @@ def check(writes: Iterable[Write], reads: Iterable[Read], *, strict: bool = True
                 verdict.violations.append(Violation("stale", read, floor))
         times, versions = ceilings.get(read.key, ([], []))
         at = bisect_right(times, read.ended_ns)
-        ceiling = versions[at - 1] if at else 1
+        ceiling = (versions[at - 1] if at else 1) + bisect_right(refused.get(read.key, []), read.ended_ns)
         if read.version > ceiling:
             verdict.violations.append(Violation("unwritten", read, ceiling))
         place = (read.session, read.key)

@@ -76,11 +76,11 @@ class Outbox:
         bound_s = self._licence_s + 0.2
         if self._link.lost_for_s > bound_s and not await self._link.obeys():
             return True
-        deadline = time.monotonic() + bound_s
         with suppress(psycopg.Error, OSError):
             await self._execute("SELECT pg_notify('cache_outbox', %s)", [origin])
         asked = False
-        while time.monotonic() < deadline:
+        began = obeyed = time.monotonic()
+        while time.monotonic() < began + 3 * bound_s:
             await asyncio.sleep(0.02)
             with suppress(psycopg.Error, OSError):
                 if not await self._execute("SELECT 1 FROM cache_outbox WHERE origin = %s", [origin]):
@@ -89,11 +89,10 @@ class Outbox:
             if await tell():
                 self.done(origin)
                 return True
-        if not await self._link.obeys():
-            return asked
-        if await tell():  # it came back this moment
-            self.done(origin)
-            return True
+            if await self._link.obeys():
+                obeyed = time.monotonic()  # others may have renewed their licences as well
+            elif time.monotonic() > obeyed + bound_s:
+                return asked
         return False
 
     async def drain(self, *, everything: bool, origins: list[str] | None = None) -> bool:

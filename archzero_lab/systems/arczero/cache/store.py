@@ -17,6 +17,7 @@ from archzero_lab.settings import CacheSettings
 from archzero_lab.systems.arczero.cache.batched_reads import BatchedReads
 from archzero_lab.systems.arczero.cache.counters import count
 from archzero_lab.systems.arczero.cache.entries import NOT_FOUND, Hit, decode, encode_rest, encode_value
+from archzero_lab.systems.arczero.cache.heartbeat import beat_in_one, heartbeat_keys
 from archzero_lab.systems.arczero.cache.keys import Key, Keyspace, Kind
 from archzero_lab.systems.arczero.cache.link import Link
 from archzero_lab.systems.arczero.cache.near import NearCache
@@ -210,23 +211,22 @@ class CacheStore(BatchedReads):
         So what refuses an invalidation refuses this too: a replica, too few replicas, rights taken, a full disk, a
         script that runs on. Raises what Redis, or the way to it, refuses it with.
         """
-        names = self._heartbeat_keys()
-        calls = [script_call(self._scripts.bump, [name], [fence_of(""), new_generation()]) for name in names]
-        calls += [script_call(self._scripts.remove, [name], [""]) for name in names]
-        await self._send(calls, names, probe)
         if not self._one_server:
+            await self._write_beats(heartbeat_keys(self.keys, self._client), probe)
             return ""  # a replica of a Cluster answers MOVED, to its master
-        told = await probe.info("replication")
+        name = self.keys.heartbeats[0]
+        told = await beat_in_one(self._scripts, name, probe)
+        if told is None:
+            await self._write_beats([name], probe)
+            told = await probe.info("replication")
         if told["role"] != "master":  # one that takes writes loses them to its master's
             raise ReadOnlyError("this Redis is a replica")
         return str(told["master_replid"])
 
-    def _heartbeat_keys(self) -> list[str]:
-        """Keys that reach every server that holds entries."""
-        if self._one_server:
-            return self.keys.heartbeats[:1]
-        by_server = {self._client.get_node_from_key(name).name: name for name in self.keys.heartbeats}
-        return list(by_server.values())
+    async def _write_beats(self, names: list[str], probe: Any) -> None:
+        calls = [script_call(self._scripts.bump, [name], [fence_of(""), new_generation()]) for name in names]
+        calls += [script_call(self._scripts.remove, [name], [""]) for name in names]
+        await self._send(calls, names, probe)
 
     async def health(self) -> dict[str, Any]:
         """What Redis tells of itself, whether it may be believed, and what it refuses or why it is not reached."""

@@ -66,6 +66,7 @@ class UnguardedStore(CacheStore):
             self._scripts.put = link.client.register_script(_OVERWRITE)
         if "obeyed" in without:
             link.tell = link.write  # type: ignore[method-assign]  # a refusal revokes nothing
+            link.obeys = _no  # type: ignore[method-assign]  # and who was refused takes licences for run out
 
     def _decode(self, slot: bytes | None, generation: bytes | None) -> Hit | Miss:
         if "generation" in self._without and slot is not None and slot[:1] == b"V":
@@ -93,3 +94,7 @@ class UnguardedStore(CacheStore):
     ) -> bool:
         """As CacheStore, or without new generations."""
         return await super().written(key, token, document, [] if "generation" in self._without else kinds, also)
+
+
+async def _no() -> bool:
+    return False

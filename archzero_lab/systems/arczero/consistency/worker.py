@@ -143,6 +143,7 @@ async def _write(cards: HotCards, hot: list[uuid.UUID], name: str, into: Recorde
             into.writes.append(Write(str(card_id), document.version, began, time.monotonic_ns()))
         except CardsError:
             into.errors += 1
+            into.writes.append(Write(str(card_id), 0, began, time.monotonic_ns(), refused=True))
         await asyncio.sleep(_PAUSE_S * rng.random() * 2)
 
 

@@ -1,0 +1,31 @@
+"""A heartbeat's writes: keys that reach every server, all in one round trip where Redis knows the scripts."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from redis.exceptions import ResponseError
+
+from archzero_lab.systems.arczero.cache.keys import Keyspace
+from archzero_lab.systems.arczero.cache.script_calls import Scripts, fence_of, new_generation
+
+
+async def beat_in_one(scripts: Scripts, name: str, probe: Any) -> dict[str, Any] | None:
+    """Write and delete a key as an invalidation does, and what the server tells of its replication.
+
+    None where it refuses anything of it: it does not know the scripts yet, memory is full, or it takes no writes.
+    """
+    try:
+        async with probe.pipeline(transaction=False) as pipe:
+            pipe.evalsha(scripts.bump.sha, 1, name, fence_of(""), new_generation())
+            pipe.evalsha(scripts.remove.sha, 1, name, "")
+            pipe.info("replication")
+            told: dict[str, Any] = (await pipe.execute())[-1]
+            return told
+    except ResponseError:
+        return None
+
+
+def heartbeat_keys(keys: Keyspace, cluster: Any) -> list[str]:
+    """One heartbeat's key for each server of a Cluster that holds entries."""
+    return list({cluster.get_node_from_key(name).name: name for name in keys.heartbeats}.values())
