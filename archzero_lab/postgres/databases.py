@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import secrets
 from urllib.parse import urlsplit, urlunsplit
 
 import psycopg
@@ -53,6 +54,40 @@ def create_database(server_url: str, name: str, *, template: str | None = None) 
     return database_url(server_url, name)
 
 
+def create_guest_database(server_url: str, name: str) -> str:
+    """Create a database of ours for somebody else's schema; the URL of its owner, an ordinary role made for it alone.
+
+    Functions, triggers and index expressions of a stranger run there, so nothing does as a superuser: the role is none,
+    and runs no program and reads no file of the server's. It goes with the database. Where our own role may make no
+    roles it is no superuser either, and owns the database itself. Raises DatabaseError.
+    """
+    url = create_database(server_url, name)
+    role, password = sql.Identifier(name), secrets.token_urlsafe(24)
+    with connect(server_url, autocommit=True) as connection:
+        row = connection.execute("SELECT current_setting('is_superuser')").fetchone()
+        if row != ("on",):
+            return url
+        _drop_guest(connection, name)
+        for statement in (
+            sql.SQL("CREATE ROLE {} LOGIN NOSUPERUSER NOCREATEDB NOCREATEROLE NOREPLICATION PASSWORD {}").format(
+                role, sql.Literal(password)
+            ),
+            sql.SQL("ALTER DATABASE {} OWNER TO {}").format(role, role),
+            # writes are measured without triggers and foreign keys
+            sql.SQL("GRANT SET ON PARAMETER session_replication_role TO {}").format(role),
+        ):
+            connection.execute(statement)
+    parts = urlsplit(url)
+    return urlunsplit(parts._replace(netloc=f"{name}:{password}@{parts.netloc.rpartition('@')[2]}"))
+
+
+def _drop_guest(connection: Connection, name: str) -> None:
+    role = sql.Identifier(name)
+    if connection.execute("SELECT FROM pg_roles WHERE rolname = %s", [name]).fetchone() is not None:
+        connection.execute(sql.SQL("DROP OWNED BY {}").format(role))  # what it was granted on the server
+        connection.execute(sql.SQL("DROP ROLE {}").format(role))
+
+
 def label_database(connection: Connection, name: str, label: str) -> None:
     """Write down what a database holds; an unlabelled one was not finished and is made anew."""
     _check_ours(name)
@@ -60,10 +95,11 @@ def label_database(connection: Connection, name: str, label: str) -> None:
 
 
 def drop_database(server_url: str, name: str) -> None:
-    """Drop a database of ours, if it is there, ending its connections."""
+    """Drop a database of ours, if it is there, ending its connections; the role made for it too."""
     _check_ours(name)
     with connect(server_url, autocommit=True) as connection:
         connection.execute(sql.SQL("DROP DATABASE IF EXISTS {} WITH (FORCE)").format(sql.Identifier(name)))
+        _drop_guest(connection, name)
 
 
 def _check_ours(name: str) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 import tempfile
 from collections.abc import Callable, Iterator
@@ -15,7 +16,8 @@ from psycopg.conninfo import make_conninfo
 
 from archzero_lab.errors import DatabaseError
 from archzero_lab.postgres.connection import connect, connection_parts
-from archzero_lab.postgres.databases import create_database, drop_database
+from archzero_lab.postgres.copied_extensions import copy_extensions
+from archzero_lab.postgres.databases import create_guest_database, database_url, drop_database
 from archzero_lab.postgres.sql_text import read_file
 
 OLDEST = 12
@@ -46,10 +48,11 @@ def dump_sections(
     with tempfile.TemporaryDirectory(prefix="archzero-copy-") as folder:
         dump = Path(folder) / "dump"
         _dump(source_url, programs, dump, ["--schema-only"])
-        url = create_database(server_url, name)
+        url = create_guest_database(server_url, name)
         try:
-            _restore(url, programs, dump, ["--section=pre-data"])
-            yield url, lambda: _restore(url, programs, dump, ["--section=post-data"])
+            listed = _prepare(source_url, server_url, url, programs, dump)
+            _restore(url, programs, dump, ["--section=pre-data", listed])
+            yield url, lambda: _restore(url, programs, dump, ["--section=post-data", listed])
         except BaseException:
             drop_database(server_url, name)
             raise
@@ -62,7 +65,8 @@ def _dump(source_url: str, programs: Path, dump: Path, options: list[str]) -> No
             raise DatabaseError(f"PostgreSQL {version} at {source_url} is too old; {OLDEST} or newer can be copied")
     _run(
         [str(programs / "pg_dump"), "--format=custom", "--compress=0", "--no-owner", "--no-privileges",
-         "--no-publications", "--no-subscriptions", "--lock-wait-timeout=5000", f"--file={dump}", *options],
+         "--no-publications", "--no-subscriptions", "--no-comments", "--no-security-labels", "--no-tablespaces",
+         "--lock-wait-timeout=5000", f"--file={dump}", *options],
         source_url, "reading it", {"PGOPTIONS": _GENTLE},
     )  # fmt: skip
 
@@ -74,19 +78,36 @@ def _restore(url: str, programs: Path, dump: Path, options: list[str]) -> None:
     )  # fmt: skip
 
 
+def _prepare(source_url: str, server_url: str, url: str, programs: Path, dump: Path) -> str:
+    """Make the extensions, and list what else of the dump an ordinary role restores: pg_restore's option for that."""
+    parts = connection_parts(url)
+    schemas = copy_extensions(source_url, database_url(server_url, str(parts["dbname"])), str(parts["user"]))
+    command = [str(programs / "pg_restore"), "--list", str(dump)]
+    told = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+    left_out = re.compile(r"\d+; \d+ \d+ (?:EXTENSION|EVENT TRIGGER|PUBLICATION|SUBSCRIPTION)\b")
+    made = tuple(f" SCHEMA - {schema} " for schema in schemas)
+    kept = [line for line in told.splitlines() if not left_out.match(line) and not any(one in line for one in made)]
+    listed = dump.with_name("list")
+    listed.write_text("\n".join(kept) + "\n")
+    return f"--use-list={listed}"
+
+
 def copy_database(source_url: str, server_url: str, name: str, programs: Path, contents: Contents = "rows") -> str:
     """Copy `source_url`'s schema into a new database of our server, with its rows, its statistics or neither; the URL.
 
+    The copy belongs to an ordinary role of its own, whose URL this is: what the source's functions do, they do as that.
     One REPEATABLE READ snapshot, read only, a lock waited for 5 s at most. Nothing of the copy is left where it fails.
-    Raises DatabaseError: no permission, a server that is too old, an extension that our server has not.
+    Raises DatabaseError: no permission, a server that is too old, an extension that our server has not or does not make
+    for a stranger, a function in a language that wants a superuser.
     """
     with tempfile.TemporaryDirectory(prefix="archzero-copy-") as folder:
         dump = Path(folder) / "dump"
         _dump(source_url, programs, dump, _CONTENTS[contents][0])
-        url = create_database(server_url, name)
+        url = create_guest_database(server_url, name)
         try:
+            listed = _prepare(source_url, server_url, url, programs, dump)
             for options in _CONTENTS[contents][1]:
-                _restore(url, programs, dump, options)
+                _restore(url, programs, dump, [*options, listed])
             if contents == "rows":
                 with connect(url, autocommit=True) as connection:
                     connection.execute("VACUUM ANALYZE")

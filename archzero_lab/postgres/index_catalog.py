@@ -97,15 +97,20 @@ def redundant(indexes: Sequence[Index]) -> dict[str, str]:
 
 
 @contextmanager
-def hidden(connection: Connection, indexes: Sequence[Index]) -> Iterator[None]:
-    """Take indexes out of every plan of this session for one transaction; others still use them, writes keep them up.
+def hidden(connection: Connection, indexes: Sequence[Index], admin: Connection) -> Iterator[None]:
+    """Take indexes out of every plan for one transaction of the connection, which is rolled back.
 
-    Only on a database of our own, as its superuser: it marks them not valid in the catalog and rolls back. About 1 ms
-    and no lock that hurts, while DROP INDEX would take ACCESS EXCLUSIVE.
+    Writes keep them up. Only on a database of our own: `admin` is a superuser's connection to it, which marks them not
+    valid in the catalog, about 1 ms and no lock that hurts, while DROP INDEX would take ACCESS EXCLUSIVE. It runs
+    nothing else, so that nothing of the database's own ever runs as a superuser.
     """
-    with connection.transaction(force_rollback=True):
-        if indexes:
-            connection.execute(
-                "UPDATE pg_index SET indisvalid = false WHERE indexrelid = ANY($1::oid[])", [[i.oid for i in indexes]]
-            )
-        yield
+    oids = [index.oid for index in indexes if index.valid]
+    mark = "UPDATE pg_catalog.pg_index SET indisvalid = $2 WHERE indexrelid = ANY($1::oid[])"
+    if oids:
+        admin.execute(mark, [oids, False])
+    try:
+        with connection.transaction(force_rollback=True):
+            yield
+    finally:
+        if oids:
+            admin.execute(mark, [oids, True])

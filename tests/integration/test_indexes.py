@@ -169,7 +169,7 @@ def test_the_generic_plan_stands_beside_the_plans_of_a_common_and_a_rare_value(s
         text = 'SELECT sum(total) FROM shop."Order" WHERE state = $1'
         by_value = {name: Statement(name, text, (value,)) for name, value in (("common", "sent"), ("rare", "open"))}
         plain = Statement("plain", 'SELECT count(*) FROM shop."Order"')
-        reads = Reads(connection, [*by_value.values(), plain], 1, 1)
+        reads = Reads(connection, connection, [*by_value.values(), plain], 1, 1)
         reads.explain_all()
         (order_state,) = [index for index in list_indexes(connection) if index.name == "order_state"]
         common, rare, without_parameters = reads.lines([order_state])
@@ -235,16 +235,20 @@ def test_a_role_that_may_not_read_is_told_the_table(stack: Stack, shop: str, tmp
 
 
 def test_a_hidden_index_is_in_no_plan_and_back_afterwards(shop: str) -> None:
-    with raw_connection(shop) as connection:
+    with raw_connection(shop) as connection, raw_connection(shop) as admin:
         (unique,) = [index for index in list_indexes(connection) if index.name == "customer_e-Mail_key"]
-        reads = Reads(connection, [Statement("mail", QUERIES["by mail"], ("c7@example.org",))], 6, 1)
+        reads = Reads(connection, admin, [Statement("mail", QUERIES["by mail"], ("c7@example.org",))], 6, 1)
         reads.explain_all()
         assert reads.plans["mail"].indexes == ("customer_e-Mail_key",)
         assert reads.explain(reads.cases[0], [unique]).indexes == ()
         assert reads.explain(reads.cases[0], ()).indexes == ("customer_e-Mail_key",)
-        with hidden(connection, [unique]), connect(shop) as other:
-            row = other.execute("SELECT indisvalid FROM pg_index WHERE indexrelid = %s::oid", [unique.oid]).fetchone()
-            assert row == (True,)  # others see it as it is
+        valid = "SELECT indisvalid FROM pg_index WHERE indexrelid = %s::oid"
+        with connect(shop, autocommit=True) as other:
+            with hidden(connection, [unique], admin):
+                assert other.execute(valid, [unique.oid]).fetchone() == (False,)
+            with pytest.raises(DatabaseError), hidden(connection, [unique], admin):
+                raise DatabaseError("whatever")
+            assert other.execute(valid, [unique.oid]).fetchone() == (True,), "back, however it ended"
 
 
 def test_plans_without_rows_are_those_of_the_source(stack: Stack, shop: str, tmp_path: Path) -> None:
@@ -258,7 +262,7 @@ def test_plans_without_rows_are_those_of_the_source(stack: Stack, shop: str, tmp
     assert state_of(shop) == before
     assert "plans" not in stack.databases()
     with raw_connection(shop) as connection:
-        real = Reads(connection, cases_of(connection, "all", QUERIES["all"]), 6, 1)
+        real = Reads(connection, connection, cases_of(connection, "all", QUERIES["all"]), 6, 1)
         real.explain_all()
     same = found["all"]
     assert [node.label for node in same.before.root.walk()] == [node.label for node in real.plans["all"].root.walk()]

@@ -10,7 +10,7 @@ from psycopg import sql
 
 from archzero_lab.errors import DatabaseError
 from archzero_lab.jobs.indexes.reads import Reads
-from archzero_lab.jobs.indexes.session import raw_connection
+from archzero_lab.jobs.indexes.session import admin_connection, raw_connection
 from archzero_lab.jobs.indexes.verdict import (
     KEPT,
     READS_PER_WRITE,
@@ -29,6 +29,7 @@ from archzero_lab.stats.verdict import Change
 
 def run_index_experiment(
     url: str,
+    admin_url: str,
     indexes: Sequence[str],
     cases: Sequence[Statement],
     *,
@@ -37,17 +38,17 @@ def run_index_experiment(
     seed: int = 1,
     progress: Callable[[float], None] = lambda share: None,
 ) -> IndexReport:
-    """Measure the named indexes of a database that is ours to hurt, as its superuser.
+    """Measure the named indexes of a database that is ours to hurt, as its owner; a superuser only hides them.
 
     Reads first, on the database as it was made; then build times, each index made once more; then writes, which are
     rolled back. Raises DatabaseError naming a statement that cannot be run, MeasurementError for one whose rows change.
     """
-    with raw_connection(url) as connection:
+    with raw_connection(url) as connection, admin_connection(admin_url) as admin:
         there = list_indexes(connection)
         chosen = [index for index in there if index.name in set(indexes)]
         if not chosen:
             raise DatabaseError("the migration makes no index: nothing to measure")
-        reads = Reads(connection, cases, blocks, seed)
+        reads = Reads(connection, admin, cases, blocks, seed)
         reads.explain_all()
         used = {index.name: reads.users_of(index) for index in chosen}
         # of the writes, an insert and an update an index and block; a column may not be there to be updated

@@ -15,8 +15,8 @@ from archzero_lab.jobs.indexes.page import page
 from archzero_lab.jobs.indexes.query_cases import busiest_statements, cases_of, read_queries
 from archzero_lab.jobs.indexes.session import raw_connection
 from archzero_lab.jobs.indexes.verdict import READS_PER_WRITE, IndexReport
-from archzero_lab.postgres.connection import connect
-from archzero_lab.postgres.databases import drop_database
+from archzero_lab.postgres.connection import connect, connection_parts
+from archzero_lab.postgres.databases import database_url, drop_database
 from archzero_lab.postgres.foreign_copy import apply_file, copy_database, statistics_of
 from archzero_lab.postgres.index_catalog import list_indexes
 from archzero_lab.postgres.sampled_copy import copy_sample
@@ -76,9 +76,10 @@ def measure_indexes(system: System, stack: Stack, request: IndexRequest, reporte
         )
     made = _copy(stack, request, reporter) if request.database_url else _of_system(system, stack, request, reporter)
     with made as (url, indexes, cases, about), reporter.work("measure") as tell:
+        admin_url = database_url(stack.postgres_url, str(connection_parts(url)["dbname"]))
         found = run_index_experiment(
-            url, indexes, cases, blocks=request.blocks, reads_per_write=request.reads_per_write, seed=request.seed,
-            progress=tell,
+            url, admin_url, indexes, cases, blocks=request.blocks, reads_per_write=request.reads_per_write,
+            seed=request.seed, progress=tell,
         )  # fmt: skip
     run = Run.new("indexes")
     told = found.as_dict() | {"about": about, "blocks": request.blocks, "reads_per_write": request.reads_per_write}

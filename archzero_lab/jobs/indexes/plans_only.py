@@ -9,8 +9,8 @@ import psycopg
 from archzero_lab.errors import DatabaseError, LabError
 from archzero_lab.jobs.indexes.measure import IndexRequest, check_request, programs_of, texts_of
 from archzero_lab.jobs.indexes.query_cases import cases_of
-from archzero_lab.jobs.indexes.session import raw_connection
-from archzero_lab.postgres.databases import drop_database
+from archzero_lab.jobs.indexes.session import admin_connection, raw_connection
+from archzero_lab.postgres.databases import database_url, drop_database
 from archzero_lab.postgres.foreign_copy import apply_file, copy_database
 from archzero_lab.postgres.index_catalog import list_indexes
 from archzero_lab.postgres.plan_diff import diff_plans
@@ -64,7 +64,8 @@ def plan_changes(stack: Stack, request: IndexRequest, reporter: Reporter) -> lis
     with reporter.work("statistics"):
         url = copy_database(request.database_url, stack.postgres_url, name, programs, "statistics")
     try:
-        with raw_connection(url) as connection:
+        admin_url = database_url(stack.postgres_url, name)
+        with admin_connection(admin_url) as connection:
             make_sparse(connection)
             before = {index.oid for index in list_indexes(connection)}
         with raw_connection(url) as connection:  # a new session: the one before knows the old sizes
@@ -72,7 +73,7 @@ def plan_changes(stack: Stack, request: IndexRequest, reporter: Reporter) -> lis
             first = {case.name: _plan(connection, case) for case in cases}
         with reporter.work("migrate"):
             apply_file(url, request.migration)
-        with raw_connection(url) as connection:
+        with admin_connection(admin_url) as connection:
             for index in list_indexes(connection):
                 if index.oid not in before:
                     make_index_sparse(connection, index.oid)

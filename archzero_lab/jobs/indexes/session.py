@@ -16,3 +16,10 @@ def raw_connection(url: str) -> Connection:
     for name, value in SETTINGS.items():
         connection.execute("SELECT set_config($1, $2, false)", [name, value])
     return connection
+
+
+def admin_connection(url: str) -> Connection:
+    """A superuser's connection to a database whose schema may be a stranger's: it finds nothing but the catalog."""
+    connection = raw_connection(url)
+    connection.execute("SET search_path = pg_catalog")
+    return connection
