@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import shutil
 import signal
 import socket
 import subprocess
@@ -88,6 +89,25 @@ def test_bad_arguments_are_told_in_a_line_with_exit_code_2(
     assert "Traceback" not in done.stderr
     assert "s3cret" not in done.stderr + done.stdout
     assert recorded(environment) == []
+
+
+def test_a_command_that_sets_the_environment_up_first_still_reads_and_tells(tmp_path: Path) -> None:
+    """What is typed is for the lab, not for the installer; and an error after it is seen."""
+    tree = tmp_path / "tree"
+    tree.mkdir()
+    shutil.copy(ROOT / "lab", tree / "lab")
+    for name in ("requirements.lock", "pyproject.toml"):
+        (tree / name).write_text("")
+    python = tree / ".venv" / "bin" / "python"
+    python.parent.mkdir(parents=True)
+    # pip, the lab and the check of the version in one: reads all it is given when it is asked to install
+    python.write_text(
+        '#!/bin/sh\ncase "$*" in *install*) cat >/dev/null;; *archzero_lab*) read word; echo "got $word" >&2;; esac\n'
+    )
+    python.chmod(0o755)
+    clean = {**os.environ, "PATH": "/usr/bin:/bin"}
+    done = subprocess.run([str(tree / "lab")], input="typed\n", capture_output=True, text=True, env=clean, timeout=60)
+    assert done.stderr.splitlines()[-1] == "got typed", done.stderr
 
 
 def test_a_wrong_inventory_line_is_named_and_nothing_is_loaded(environment: dict[str, str], tmp_path: Path) -> None:

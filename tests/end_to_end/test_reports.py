@@ -1,4 +1,4 @@
-"""A whole report, every notebook by hand, and notebooks and claims of one's own, as a person calls them."""
+"""A whole report, the run judged and drawn again, and notebooks and claims of one's own, as a person calls them."""
 
 from __future__ import annotations
 
@@ -11,14 +11,12 @@ import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from archzero_lab.settings import ROOT
 from tests.end_to_end.command import lab, recorded
 from tests.unit.test_claims_of_ones_own import OWN
-from tests.unit.test_load_reports import write_capacity
 
 
 @pytest.fixture(scope="module")
@@ -108,43 +106,6 @@ def test_a_notebook_opened_by_any_kernel_of_the_environment_runs(environment: di
         capture_output=True, text=True, timeout=200, env=plain, cwd=tmp_path,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
-
-
-QUICK: dict[str, dict[str, Any]] = {"05_staleness": {"reads": 2_000, "peers": False},
-         "06_degradation": {"phase_s": 1.0},
-         "09_own_experiment": {"blocks": 6},
-         "10_indexes": {"cards": 2_000, "blocks": 2},
-         "12_pool": {"sizes": [2, 15], "users": [4], "cards": 2_000, "seconds": 0.5, "rounds": 1}}  # fmt: skip
-"""Notebooks that measure are given less to do; their other parameters, and all of the others', keep their defaults."""
-
-
-def test_every_notebook_also_runs_by_hand(environment: dict[str, str], tmp_path: Path) -> None:
-    """On the run of the test before, which holds some claims only; a load is measured, a capacity is there."""
-    capacity = tmp_path / "capacity"
-    write_capacity(capacity)
-    quick = QUICK | {"08_capacity": {"load": str(capacity)}}
-    assert (Path(environment["ARCHZERO_REPORTS"]) / "latest" / "summary.json").exists()
-    code = (
-        "import json, sys; from concurrent.futures import ThreadPoolExecutor; from pathlib import Path\n"
-        "from archzero_lab.reporting.notebooks import NOTEBOOKS, reads_a_run, run_notebook\n"
-        "quick = json.loads(sys.argv[2])\n"
-        "def run(path): return run_notebook(path, Path(sys.argv[1]), quick.get(path.stem, {})).title\n"
-        "paths = sorted(NOTEBOOKS.glob('*.ipynb'))\n"
-        "reading, measuring = (list(filter(lambda p: reads_a_run(p) is one, paths)) for one in (True, False))\n"
-        "with ThreadPoolExecutor(1) as beside:\n"  # of those that measure one holds the stack at a time
-        "    read = beside.submit(lambda: [*map(run, reading)])\n"
-        "    print(*map(run, measuring), *read.result(), sep='\\n')"
-    )
-    done = subprocess.run(
-        [sys.executable, "-c", code, str(tmp_path), json.dumps(quick)], capture_output=True, text=True, timeout=400,
-        env=environment,
-    )  # fmt: skip
-    assert done.returncode == 0, done.stderr
-    assert len(done.stdout.splitlines()) == len(list((ROOT / "notebooks").glob("*.ipynb")))
-    # their experiments wait for their verdicts where nobody watches a panel, and the stack that they started stays up
-    own = (tmp_path / "09_own_experiment.html").read_text()
-    assert len(re.findall(r"<strong>(?:improved|regressed|equivalent|inconclusive)</strong>", own)) == 3
-    assert json.loads(lab(environment, "status", "--json").stdout)["service"]["url"]
 
 
 def test_a_new_notebook_runs_as_it_stands_and_is_never_overwritten(environment: dict[str, str]) -> None:

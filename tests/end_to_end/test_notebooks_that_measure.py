@@ -1,0 +1,35 @@
+"""Notebooks that measure what no run holds yet: staleness, degradation, a load, indexes; a capacity that is there."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.end_to_end.command import lab, recorded
+from tests.end_to_end.notebooks import run_by_hand
+from tests.unit.test_load_reports import write_capacity
+
+
+@pytest.fixture(scope="module")
+def environment(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, str]]:
+    """State and reports of these tests' own."""
+    folder = tmp_path_factory.mktemp("lab")
+    made = {**os.environ, "ARCHZERO_STATE": str(folder / "state"), "ARCHZERO_REPORTS": str(folder / "reports")}
+    yield made
+    lab(made, "down")
+
+
+def test_notebooks_measure_draw_and_leave_nothing_running(environment: dict[str, str], tmp_path: Path) -> None:
+    capacity = tmp_path / "capacity"
+    write_capacity(capacity)
+    run_by_hand(
+        environment, tmp_path,
+        {"05_staleness": {"reads": 2_000, "peers": False}, "06_degradation": {"phase_s": 1.0}, "07_load": {},
+         "08_capacity": {"load": str(capacity)}, "10_indexes": {"cards": 1_000, "blocks": 6}},
+    )  # fmt: skip
+    for name in ("05_staleness", "06_degradation", "07_load", "08_capacity", "10_indexes"):
+        assert "<svg" in (tmp_path / f"{name}.html").read_text(), name
+    assert recorded(environment) == []
