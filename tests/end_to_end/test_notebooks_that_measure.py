@@ -28,7 +28,7 @@ def test_notebooks_measure_draw_and_leave_nothing_running(environment: dict[str,
     run_by_hand(
         environment, tmp_path,
         {"05_staleness": {"reads": 2_000, "peers": False}, "06_degradation": {"phase_s": 1.0}, "07_load": {},
-         "08_capacity": {"load": str(capacity)}, "10_indexes": {"cards": 1_000, "blocks": 6}},
+         "08_capacity": {"load": str(capacity)}, "10_indexes": {"cards": 1_000, "blocks": 2}},
     )  # fmt: skip
     for name in ("05_staleness", "06_degradation", "07_load", "08_capacity", "10_indexes"):
         assert "<svg" in (tmp_path / f"{name}.html").read_text(), name
