@@ -82,12 +82,14 @@ class Settings:
 
     `database_url` or `redis_url`, when set, put a running server in the place of one that the lab starts.
     `admin_token` guards cache flush and stats reset; without one they answer loopback clients only.
+    `allowed_hosts` are names, with commas between them, by which a service is reached beside this machine's own.
     """
 
     servers: str = "embedded"
     database_url: str = ""
     redis_url: str = ""
     admin_token: str = ""
+    allowed_hosts: str = ""
     cache: CacheSettings = field(default_factory=CacheSettings)
     pool: PoolSettings = field(default_factory=PoolSettings)
 

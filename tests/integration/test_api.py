@@ -18,6 +18,9 @@ from archzero_lab.servers.stack import Stack
 from archzero_lab.settings import ROOT
 from archzero_lab.systems.arczero.services import Serving, start_service
 
+JSON_LINES = {"content-type": "application/x-ndjson"}
+
+
 UNKNOWN = uuid.UUID(int=1)
 """No card has it; the same in every process, so that the suite may be split over several."""
 
@@ -137,11 +140,13 @@ def test_the_same_type_and_name_is_a_409_and_an_unknown_end_a_422(client: httpx.
 def test_an_import_names_the_wrong_line_and_loads_nothing(client: httpx.Client) -> None:
     word = uuid.uuid4().hex
     lines = [json.dumps({"name": f"{word} {i}", "type": "Risk"}) for i in range(5)]
-    wrong = client.post("/api/v1/import", content="\n".join([*lines, '{"name": "x", "type": "Gadget"}']))
+    wrong = client.post(
+        "/api/v1/import", content="\n".join([*lines, '{"name": "x", "type": "Gadget"}']), headers=JSON_LINES
+    )
     assert wrong.status_code == 422
     assert "line 6: field type" in wrong.json()["error"]["message"]
     assert client.get("/api/v1/search", params={"q": word}).json()["total"] == 0
-    assert client.post("/api/v1/import", content="\n".join(lines)).json() == {"imported": 5}
+    assert client.post("/api/v1/import", content="\n".join(lines), headers=JSON_LINES).json() == {"imported": 5}
     assert client.get("/api/v1/search", params={"q": word}).json()["total"] == 5
     table = f"name,type,tags\n{word} csv,Risk,a;b\n"
     sent = client.post("/api/v1/import", content=table, headers={"content-type": "text/csv"})
@@ -223,9 +228,10 @@ def test_warm_loads_what_is_asked_for_most_and_says_so(client: httpx.Client) -> 
     assert (stats["hits"], stats["misses"]) == (2, 0)
 
 
-def test_flush_and_reset_refuse_what_came_through_a_proxy(client: httpx.Client) -> None:
+@pytest.mark.parametrize("sign", ["X-Forwarded-For", "X-Forwarded-Proto", "Forwarded", "Via", "X-Real-IP", "CF-Ray"])
+def test_flush_and_reset_refuse_what_came_through_a_proxy(client: httpx.Client, sign: str) -> None:
     for path in ("/api/v1/cache/flush", "/api/v1/cache/stats/reset", "/api/v1/cache/warm"):
-        answer = client.post(path, headers={"X-Forwarded-For": "203.0.113.9"})
+        answer = client.post(path, headers={sign: "203.0.113.9"})
         assert answer.status_code == 403
         assert answer.json()["error"]["code"] == "forbidden"
 
@@ -265,12 +271,12 @@ def test_random_requests_by_the_openapi_page_never_get_a_500(client: httpx.Clien
             continue
 
         @hypothesis.given(case=operation.as_strategy())
-        @hypothesis.settings(max_examples=15, deadline=None, database=None, derandomize=True,
-                             suppress_health_check=list(hypothesis.HealthCheck))  # fmt: skip
+        @hypothesis.settings(max_examples=25, deadline=None, database=None,
+                             suppress_health_check=[hypothesis.HealthCheck.too_slow])  # fmt: skip
         def run(case: Any) -> None:
             nonlocal tried
             tried += 1
             case.call_and_validate(base_url=str(client.base_url), checks=[not_a_server_error], timeout=30)
 
         run()
-    assert tried > 100
+    assert tried > 0, "the page names no operation"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ipaddress
 import os
 import secrets
 import socket
@@ -85,6 +86,8 @@ def _log(arm: str) -> Path:
 
 def _spawn(stack: Stack, serving: Serving) -> RunningService:
     host = serving.host
+    if not (host == "localhost" or _is_loopback(host) or stack.settings.admin_token):
+        raise ServerError(f"a service on {host} is for others too: set ARCHZERO_ADMIN_TOKEN for what changes its cache")
     if serving.port is not None:
         _check_port(host, serving.port)
     port = serving.port or free_port()
@@ -99,6 +102,7 @@ def _spawn(stack: Stack, serving: Serving) -> RunningService:
         namespace=f"archzero:{TREE}:{serving.arm}:{secrets.token_hex(3)}",
         index_set=serving.index_set,
         admin_token=stack.settings.admin_token,
+        allowed_hosts=tuple(name.strip() for name in stack.settings.allowed_hosts.split(",") if name.strip()),
         record=str(serving.record.resolve()) if serving.record is not None else "",
         cache=stack.settings.cache,
         pool=stack.settings.pool,
@@ -120,6 +124,13 @@ def _spawn(stack: Stack, serving: Serving) -> RunningService:
     reachable = "127.0.0.1" if host in ("0.0.0.0", "::") else host  # noqa: S104  # compared, not bound
     shown = f"[{reachable}]" if ":" in reachable else reachable
     return RunningService(serving.arm, f"http://{shown}:{port}", process, config.namespace)
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
 
 
 def _check_port(host: str, port: int) -> None:

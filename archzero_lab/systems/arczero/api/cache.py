@@ -14,6 +14,9 @@ from litestar.params import QueryParameter
 
 from archzero_lab.systems.arczero.api.service import GivenService
 
+_PROXY_TELLS = ("forwarded", "via", "x-real-ip", "x-forwarded-", "x-client-ip", "true-client-ip", "cf-", "fly-")
+"""What proxies add; of one that adds nothing docs/security.md tells: set a token."""
+
 
 def guard_admin(connection: ASGIConnection[Any, Any, Any, Any], _: BaseRouteHandler) -> None:
     """Let through who has the admin token, or, where none is set, who calls from this machine directly."""
@@ -24,7 +27,7 @@ def guard_admin(connection: ASGIConnection[Any, Any, Any, Any], _: BaseRouteHand
             raise NotAuthorizedException("send the admin token: Authorization: Bearer <token>")
         return
     client = connection.client
-    direct = "x-forwarded-for" not in connection.headers and "forwarded" not in connection.headers
+    direct = not any(name.startswith(_PROXY_TELLS) for name in connection.headers)
     if client is None or not direct or not _is_loopback(client.host):
         raise PermissionDeniedException("only from this machine, since no admin token is set (ARCHZERO_ADMIN_TOKEN)")
 

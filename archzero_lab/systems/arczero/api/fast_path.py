@@ -13,7 +13,7 @@ from cachetools import LRUCache
 from litestar import Litestar
 from litestar.types import Scope
 
-from archzero_lab.systems.arczero.api.wire import Answer, is_strict, of_document, of_exception
+from archzero_lab.systems.arczero.api.wire import Answer, is_strict, of_document, of_exception, send_answer
 from archzero_lab.systems.arczero.cards.model import CardFilter
 from archzero_lab.systems.arczero.cards.request_context import STRICT
 
@@ -38,7 +38,7 @@ class FastPath:
         if question is None:
             await self._app(scope, receive, send)
             return
-        await _send(await self._answer(question, scope), send)
+        await send_answer(await self._answer(question, scope), send)
 
     def _question(self, scope: Any) -> uuid.UUID | CardFilter | None:
         path: str = scope["path"]
@@ -64,13 +64,6 @@ def remember(scope: Scope, question: CardFilter) -> None:
     questions: Questions | None = scope["litestar_app"].state.get("questions")
     if questions is not None:
         questions[scope["path"], scope["query_string"]] = question
-
-
-async def _send(answer: Answer, send: Any) -> None:
-    length = () if answer.status == 304 else ((b"content-length", str(len(answer.body)).encode()),)
-    headers = [*answer.headers, *length]
-    await send({"type": "http.response.start", "status": answer.status, "headers": headers})
-    await send({"type": "http.response.body", "body": answer.body})
 
 
 def _header(scope: Any, name: bytes) -> str | None:

@@ -72,6 +72,14 @@ def of_exception(error: Exception) -> Answer:
     return of_error(500, "internal", "an unexpected error; it has been logged")
 
 
+async def send_answer(answer: Answer, send: Any) -> None:
+    """Send an answer by ASGI."""
+    length = () if answer.status == 304 else ((b"content-length", str(len(answer.body)).encode()),)
+    headers = [*answer.headers, *length]
+    await send({"type": "http.response.start", "status": answer.status, "headers": headers})
+    await send({"type": "http.response.body", "body": answer.body})
+
+
 def matches(header: str | None, etag: str) -> bool:
     """Whether an If-None-Match names this ETag (weakly compared, as RFC 9110 asks for reads)."""
     if header is None:

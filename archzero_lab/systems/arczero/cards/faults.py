@@ -29,9 +29,31 @@ def translated() -> Iterator[None]:
         raise Unavailable("the database cannot be reached; try again in a moment") from None
     except (PoolTimeout, TooManyRequests):
         raise Unavailable("all database connections are busy; try again in a moment") from None
-    except errors.QueryCanceled:
-        raise Unavailable("the database took too long for this question; narrow it or try again") from None
     except psycopg.DataError as error:
         raise InvalidValue(f"the database does not take a value: {error.diag.message_primary or error}") from None
-    except psycopg.OperationalError:
-        raise Unavailable("the database cannot be reached; try again in a moment") from None
+    except psycopg.Error as error:
+        told = _meaning(error)
+        if told is None:
+            raise
+        raise Unavailable(told) from None
+
+
+_AWAY = "the database cannot be reached; try again in a moment"
+_MEANINGS = {
+    "57014": "the database took too long for this question; narrow it or try again",
+    "25006": "the database takes no writes at the moment (read only); reads go on; try again in a moment",
+    "55P03": "somebody else is changing the same; try again in a moment",
+    "40": "somebody else changed the same at the same moment, nothing was written; try again",
+    "53": "the database has no room for more at the moment; try again in a moment",
+    "08": _AWAY,
+    "57": _AWAY,
+}
+"""SQLSTATE, or its class (PostgreSQL's documentation, appendix A) -> what is told with 503: it may work later."""
+
+
+def _meaning(error: psycopg.Error) -> str | None:
+    """What is told of an error that a later attempt may not meet; None for a fault of ours."""
+    state = error.sqlstate
+    if state is None:  # none of the server's: the connection is gone
+        return _AWAY if isinstance(error, psycopg.OperationalError) else None
+    return _MEANINGS.get(state) or _MEANINGS.get(state[:2])

@@ -1,0 +1,40 @@
+"""What the server's errors are told as: 503 where a later attempt may work, never as "away" what is not."""
+
+from __future__ import annotations
+
+import psycopg
+import pytest
+from psycopg import errors
+
+from archzero_lab.systems.arczero.cards.faults import translated
+from archzero_lab.systems.arczero.cards.model import Conflict, InvalidValue, Unavailable
+
+
+@pytest.mark.parametrize(
+    ("raised", "told"),
+    [
+        (errors.ReadOnlySqlTransaction, "takes no writes"),
+        (errors.SerializationFailure, "changed the same"),
+        (errors.DeadlockDetected, "changed the same"),
+        (errors.LockNotAvailable, "somebody else is changing"),
+        (errors.QueryCanceled, "took too long"),
+        (errors.DiskFull, "no room"),
+        (errors.TooManyConnections, "no room"),
+        (errors.AdminShutdown, "cannot be reached"),
+        (errors.CannotConnectNow, "cannot be reached"),
+        (errors.ConnectionFailure, "cannot be reached"),
+        (psycopg.OperationalError, "cannot be reached"),
+    ],
+)
+def test_what_may_work_later_is_unavailable_in_its_own_words(raised: type[psycopg.Error], told: str) -> None:
+    with pytest.raises(Unavailable, match=told), translated():
+        raise raised("x")
+
+
+def test_what_the_caller_can_mend_is_theirs_and_a_fault_of_ours_passes() -> None:
+    with pytest.raises(Conflict), translated():
+        raise errors.UniqueViolation("x")
+    with pytest.raises(InvalidValue), translated():
+        raise errors.NumericValueOutOfRange("x")
+    with pytest.raises(errors.UndefinedColumn), translated():
+        raise errors.UndefinedColumn("x")
