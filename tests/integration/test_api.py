@@ -121,13 +121,22 @@ def test_relationships_and_graph_over_http(client: httpx.Client) -> None:
 def test_what_the_api_does_not_take_is_a_4xx_in_the_contracts_form(
     client: httpx.Client, method: str, path: str, body: bytes | None, status: int, field: str | None
 ) -> None:
-    answer = client.request(method, path, content=body)
+    kind = "application/x-ndjson" if path.endswith("/import") else "application/json"
+    answer = client.request(method, path, content=body, headers={"content-type": kind} if body else {})
     assert answer.status_code == status, answer.text
     error = answer.json()["error"]
     assert error["code"]
     assert error["message"]
     if field is not None:
         assert error["field"] == field
+
+
+def test_head_is_answered_wherever_get_is(client: httpx.Client) -> None:
+    card = _create(client)
+    for path in (f"/api/v1/cards/{card['id']}", "/api/v1/cards", "/api/v1/health", "/metrics", "/api/v1/graph/stats"):
+        got, head = client.get(path), client.head(path)
+        assert (head.status_code, head.content) == (got.status_code, b""), path
+    assert client.head(f"/api/v1/cards/{UNKNOWN}").status_code == 404
 
 
 def test_the_same_type_and_name_is_a_409_and_an_unknown_end_a_422(client: httpx.Client) -> None:
