@@ -28,6 +28,9 @@ def report(
     progress: Annotated[
         Literal["text", "json"], typer.Option(help="json: a line of JSON a step, for another program.")
     ] = "text",
+    notebooks: Annotated[
+        bool, typer.Option(help="Run the notebooks about the run too; lab show RUN does it later.")
+    ] = True,
     notebook: Annotated[
         list[str] | None, typer.Option(help="Only run this notebook, such as staleness; repeat for several.")
     ] = None,
@@ -51,7 +54,7 @@ def report(
             console.print(f"{page.title}: {relative(page.html)}", highlight=False, soft_wrap=True)
         return
     request = ReportRequest(
-        profile, cards, files_of(inventory, relationships), tuple(only or ()), seed, until_decided, resume
+        profile, cards, files_of(inventory, relationships), tuple(only or ()), seed, until_decided, resume, notebooks
     )
     reporter = JsonReporter() if progress == "json" else Reporter(console)
     with exclusive("report"):

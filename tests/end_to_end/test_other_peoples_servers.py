@@ -32,7 +32,8 @@ def test_a_report_on_given_servers_touches_nothing_of_theirs(stack: Stack, tmp_p
         with psycopg.connect(database_url(stack.postgres_url, "production"), autocommit=True) as theirs:
             theirs.execute("CREATE TABLE cards (id int PRIMARY KEY); INSERT INTO cards VALUES (7)")
         done = subprocess.run(
-            [str(ROOT / "lab"), "report", "--profile", "smoke", "--cards", "500", "--only", "card_detail_cached"],
+            [str(ROOT / "lab"), "report", "--no-notebooks", "--profile", "smoke", "--cards", "500", "--only",
+             "card_detail_cached"],
             capture_output=True, text=True, env=environment, timeout=240,
         )  # fmt: skip
         assert done.returncode == 0, done.stderr

@@ -60,6 +60,7 @@ def test_wheel_and_sdist_take_in_sql_notebooks_load_tests_and_templates(built: P
 
 def test_a_report_from_the_wheel_is_made_where_it_is_called(program: Path, tmp_path: Path) -> None:
     clean = {name: value for name, value in os.environ.items() if not name.startswith(("ARCHZERO", "PYTHON"))}
+    clean["JUPYTER_PATH"] = str(Path(sys.prefix) / "share" / "jupyter")  # nbconvert's own templates, as its package is
     done = subprocess.run(
         [str(program), "-m", "archzero_lab", "report", "--profile", "smoke", "--cards", "1000", "--only",
          "card_detail_cached"],

@@ -38,8 +38,8 @@ def test_a_report_that_a_program_stops_ends_after_the_block_and_goes_on_with_the
     environment: dict[str, str],
 ) -> None:
     process = subprocess.Popen(
-        [str(ROOT / "lab"), "report", "--profile", "smoke", "--cards", "1000", "--only", "card_detail_cached",
-         "--progress", "json"],
+        [str(ROOT / "lab"), "report", "--no-notebooks", "--profile", "smoke", "--cards", "1000", "--only",
+         "card_detail_cached", "--progress", "json"],
         stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment,
     )  # fmt: skip
     blocks = (told for told in _told(process) if "block" in told)
@@ -67,7 +67,7 @@ def test_a_report_that_a_program_stops_ends_after_the_block_and_goes_on_with_the
 
 def test_a_report_whose_program_is_gone_ends(environment: dict[str, str]) -> None:
     process = subprocess.Popen(
-        [str(ROOT / "lab"), "report", "--profile", "smoke", "--cards", "1000", "--progress", "json"],
+        [str(ROOT / "lab"), "report", "--no-notebooks", "--profile", "smoke", "--cards", "1000", "--progress", "json"],
         stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True, env=environment,
     )  # fmt: skip
     next(told for told in _told(process) if told["stage"] == "load")
@@ -80,8 +80,8 @@ def test_a_report_whose_program_is_gone_ends(environment: dict[str, str]) -> Non
 def test_a_report_that_is_interrupted_goes_on_without_measuring_again(environment: dict[str, str]) -> None:
     reports = Path(environment["ARCHZERO_REPORTS"])
     process = subprocess.Popen(
-        [str(ROOT / "lab"), "report", "--profile", "smoke", "--cards", "1000", "--only", "card_detail_cached",
-         "--only", "works_without_redis"],
+        [str(ROOT / "lab"), "report", "--no-notebooks", "--profile", "smoke", "--cards", "1000", "--only",
+         "card_detail_cached", "--only", "works_without_redis"],
         stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment,
     )  # fmt: skip
     deadline = time.monotonic() + 120

@@ -10,6 +10,7 @@ from archzero_lab.jobs.report.measure import measure
 from archzero_lab.jobs.report.request import ReportRequest, begin
 from archzero_lab.jobs.report.show import show_index, show_notebooks
 from archzero_lab.progress import Reporter
+from archzero_lab.reporting.notebooks import NotebookPage
 from archzero_lab.run_folders.history import append as append_history
 from archzero_lab.run_folders.run import Run
 from archzero_lab.settings import COMMAND, Settings
@@ -30,8 +31,10 @@ def make_report(
     try:
         measure(system, settings, run, request, claims, reporter)
         judge(run, resumed=bool(request.resume))
-        with run.stage("notebooks"), reporter.work("notebooks") as tell:
-            pages = show_notebooks(run, tell)
+        pages: list[NotebookPage] = []
+        if request.notebooks:
+            with run.stage("notebooks"), reporter.work("notebooks") as tell:
+                pages = show_notebooks(run, tell)
         with run.stage("report"), reporter.work("report"):
             show_index(run, pages)
         summary = run.summary | {"stages": run.stages}  # the last stage has its time only now

@@ -17,7 +17,10 @@ from archzero_lab.systems.system import Rows, System
 
 @dataclass(frozen=True)
 class ReportRequest:
-    """What a person asked `lab report` for. `files` are a user's rows, by what they hold."""
+    """What a person asked `lab report` for. `files` are a user's rows, by what they hold.
+
+    Without `notebooks` they are not run now: `lab show RUN` can, later.
+    """
 
     profile: str = "standard"
     size: int | None = None
@@ -26,6 +29,7 @@ class ReportRequest:
     seed: int = 1
     until_decided_min: float = 0.0
     resume: str = ""
+    notebooks: bool = True
 
     def as_dict(self) -> dict[str, Any]:
         """For the run's folder, so that it can go on later."""
