@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import uuid
+import warnings
 from collections import Counter
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -116,3 +117,9 @@ async def test_a_list_that_was_asked_for_before_is_answered_in_front_of_the_fram
     assert first.content == again.content
     assert dict(first.headers) == dict(again.headers)
     assert list(opened.cards.asked.values()) == [2]
+
+
+def test_the_application_starts_where_warnings_are_errors() -> None:
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        Opened()

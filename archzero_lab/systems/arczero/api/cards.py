@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from litestar import Response, Router, delete, get, post, put
+from litestar.params import FromPath, JSONBody
 from litestar.types import Scope
 
 from archzero_lab.systems.arczero.api import parameters as p
@@ -69,13 +70,13 @@ async def search_cards(
 
 
 @get("/cards/{card_id:str}", responses=told(CardView, 404), response_headers=[ETAG])
-async def get_card(cards: GivenCards, card_id: str, if_none_match: p.IfNoneMatch = None) -> Response[bytes]:
+async def get_card(cards: GivenCards, card_id: FromPath[str], if_none_match: p.IfNoneMatch = None) -> Response[bytes]:
     """One card."""
     return document_response(await cards.card(p.identifier(card_id, "id")), if_none_match)
 
 
 @post("/cards", responses=told(CardView, 409, 422, ok=201), response_headers=[ETAG])
-async def create_card(cards: GivenCards, data: CardDraft) -> Response[bytes]:
+async def create_card(cards: GivenCards, data: JSONBody[CardDraft]) -> Response[bytes]:
     """Create a card."""
     card_id, document = await cards.create_card(data)
     response = document_response(document, status=201)
@@ -84,14 +85,16 @@ async def create_card(cards: GivenCards, data: CardDraft) -> Response[bytes]:
 
 
 @put("/cards/{card_id:str}", responses=told(CardView, 404, 409, 412, 422), response_headers=[ETAG])
-async def update_card(cards: GivenCards, card_id: str, data: CardPatch, if_match: p.IfMatch = None) -> Response[bytes]:
+async def update_card(
+    cards: GivenCards, card_id: FromPath[str], data: JSONBody[CardPatch], if_match: p.IfMatch = None
+) -> Response[bytes]:
     """Change the fields that the body names."""
     version = p.expected_version(if_match)
     return document_response(await cards.update_card(p.identifier(card_id, "id"), data, version))
 
 
 @delete("/cards/{card_id:str}", responses={k: v for k, v in told(None, 404, 412, ok=204).items() if k != 204})
-async def delete_card(cards: GivenCards, card_id: str, if_match: p.IfMatch = None) -> None:
+async def delete_card(cards: GivenCards, card_id: FromPath[str], if_match: p.IfMatch = None) -> None:
     """Delete a card and its relationships."""
     await cards.delete_card(p.identifier(card_id, "id"), p.expected_version(if_match))
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Annotated
 
 from litestar import Response, Router, delete, get, post, put
-from litestar.params import QueryParameter
+from litestar.params import FromPath, JSONBody, QueryParameter
 
 from archzero_lab.systems.arczero.api import parameters as p
 from archzero_lab.systems.arczero.api.answers import (
@@ -45,14 +45,14 @@ async def list_relationships(
 
 @get("/relationships/{relationship_id:str}", responses=told(RelationshipView, 404), response_headers=[ETAG])
 async def get_relationship(
-    cards: GivenCards, relationship_id: str, if_none_match: p.IfNoneMatch = None
+    cards: GivenCards, relationship_id: FromPath[str], if_none_match: p.IfNoneMatch = None
 ) -> Response[bytes]:
     """One relationship."""
     return document_response(await cards.relationship(p.identifier(relationship_id, "id")), if_none_match)
 
 
 @post("/relationships", responses=told(RelationshipView, 409, 422, ok=201), response_headers=[ETAG])
-async def create_relationship(cards: GivenCards, data: RelationshipDraft) -> Response[bytes]:
+async def create_relationship(cards: GivenCards, data: JSONBody[RelationshipDraft]) -> Response[bytes]:
     """Create a relationship between two cards."""
     relationship_id, document = await cards.create_relationship(data)
     response = document_response(document, status=201)
@@ -62,7 +62,7 @@ async def create_relationship(cards: GivenCards, data: RelationshipDraft) -> Res
 
 @put("/relationships/{relationship_id:str}", responses=told(RelationshipView, 404, 412, 422), response_headers=[ETAG])
 async def update_relationship(
-    cards: GivenCards, relationship_id: str, data: RelationshipPatch, if_match: p.IfMatch = None
+    cards: GivenCards, relationship_id: FromPath[str], data: JSONBody[RelationshipPatch], if_match: p.IfMatch = None
 ) -> Response[bytes]:
     """Change the fields that the body names."""
     version = p.expected_version(if_match)
@@ -73,7 +73,7 @@ async def update_relationship(
     "/relationships/{relationship_id:str}",
     responses={k: v for k, v in told(None, 404, 412, ok=204).items() if k != 204},
 )
-async def delete_relationship(cards: GivenCards, relationship_id: str, if_match: p.IfMatch = None) -> None:
+async def delete_relationship(cards: GivenCards, relationship_id: FromPath[str], if_match: p.IfMatch = None) -> None:
     """Delete a relationship."""
     await cards.delete_relationship(p.identifier(relationship_id, "id"), p.expected_version(if_match))
 
