@@ -11,7 +11,6 @@ import socket
 import subprocess
 import sys
 import urllib.request
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -20,15 +19,6 @@ import pytest
 
 from archzero_lab.settings import ROOT
 from tests.end_to_end.command import lab, recorded
-
-
-@pytest.fixture(scope="module")
-def environment(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, str]]:
-    """State and reports of these tests' own; whatever runs at the end of them is a failure."""
-    folder = tmp_path_factory.mktemp("lab")
-    made = {**os.environ, "ARCHZERO_STATE": str(folder / "state"), "ARCHZERO_REPORTS": str(folder / "reports")}
-    yield made
-    lab(made, "down")
 
 
 def _get(url: str) -> Any:

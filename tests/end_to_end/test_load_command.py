@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import re
 import signal
 import subprocess
@@ -22,13 +21,6 @@ from archzero_lab.settings import ROOT
 from tests.end_to_end.command import lab, recorded
 
 SMALL = ("--cards", "1000", "--duration", "4", "--warm-up", "1")
-
-
-@pytest.fixture(scope="module")
-def environment(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
-    """State and reports of these tests' own."""
-    folder = tmp_path_factory.mktemp("load")
-    return {**os.environ, "ARCHZERO_STATE": str(folder / "state"), "ARCHZERO_REPORTS": str(folder / "reports")}
 
 
 def _get(url: str) -> Any:

@@ -3,24 +3,11 @@
 from __future__ import annotations
 
 import json
-import os
 import re
-from collections.abc import Iterator
 from pathlib import Path
-
-import pytest
 
 from tests.end_to_end.command import lab
 from tests.end_to_end.notebooks import run_by_hand
-
-
-@pytest.fixture(scope="module")
-def environment(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, str]]:
-    """State and reports of these tests' own."""
-    folder = tmp_path_factory.mktemp("lab")
-    made = {**os.environ, "ARCHZERO_STATE": str(folder / "state"), "ARCHZERO_REPORTS": str(folder / "reports")}
-    yield made
-    lab(made, "down")
 
 
 def test_notebooks_wait_for_their_verdicts_where_nobody_watches_and_leave_the_stack_up(

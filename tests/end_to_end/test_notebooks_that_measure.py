@@ -2,24 +2,11 @@
 
 from __future__ import annotations
 
-import os
-from collections.abc import Iterator
 from pathlib import Path
 
-import pytest
-
-from tests.end_to_end.command import lab, recorded
+from tests.end_to_end.command import recorded
 from tests.end_to_end.notebooks import run_by_hand
 from tests.unit.test_load_reports import write_capacity
-
-
-@pytest.fixture(scope="module")
-def environment(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, str]]:
-    """State and reports of these tests' own."""
-    folder = tmp_path_factory.mktemp("lab")
-    made = {**os.environ, "ARCHZERO_STATE": str(folder / "state"), "ARCHZERO_REPORTS": str(folder / "reports")}
-    yield made
-    lab(made, "down")
 
 
 def test_notebooks_measure_draw_and_leave_nothing_running(environment: dict[str, str], tmp_path: Path) -> None:

@@ -3,29 +3,16 @@
 from __future__ import annotations
 
 import json
-import os
 import re
 import shutil
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
 from pathlib import Path
-
-import pytest
 
 from archzero_lab.settings import ROOT
 from tests.end_to_end.command import lab, recorded
 from tests.unit.test_claims_of_ones_own import OWN
-
-
-@pytest.fixture(scope="module")
-def environment(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, str]]:
-    """State and reports of these tests' own; whatever runs at the end of them is a failure."""
-    folder = tmp_path_factory.mktemp("lab")
-    made = {**os.environ, "ARCHZERO_STATE": str(folder / "state"), "ARCHZERO_REPORTS": str(folder / "reports")}
-    yield made
-    lab(made, "down")
 
 
 def test_a_report_measures_writes_its_files_and_refuses_a_second_one_meanwhile(

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import re
 import signal
 import subprocess
@@ -13,19 +12,9 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
-import pytest
 
 from archzero_lab.settings import ROOT
 from tests.end_to_end.command import lab, recorded
-
-
-@pytest.fixture(scope="module")
-def environment(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, str]]:
-    """State and reports of these tests' own."""
-    folder = tmp_path_factory.mktemp("stopped")
-    made = {**os.environ, "ARCHZERO_STATE": str(folder / "state"), "ARCHZERO_REPORTS": str(folder / "reports")}
-    yield made
-    lab(made, "down")
 
 
 def _told(process: subprocess.Popen[str]) -> Iterator[dict[str, Any]]:
