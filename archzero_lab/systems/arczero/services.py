@@ -116,7 +116,8 @@ def _spawn(stack: Stack, serving: Serving) -> RunningService:
     argv = [
         sys.executable, "-P", "-m", "granian", "--interface", "asgi", "--factory", "--host", host, "--port", str(port),
         "--workers", str(serving.workers), "--loop", "uvloop", "--no-ws", "--log-level", "warning",
-        "--backlog", "1024", factory,
+        # one worker's death is not the others'; who dies again at once ends all, as at a start that cannot be
+        "--respawn-failed-workers", "--backlog", "1024", factory,
     ]  # fmt: skip
     process = stack.registry.spawn(
         f"service-{serving.arm}", argv, log=log, env=env, kept=serving.kept, cwd=serving.code

@@ -1,0 +1,38 @@
+"""A service of several worker processes: the death of one is not the others'."""
+
+from __future__ import annotations
+
+import time
+from contextlib import suppress
+
+import httpx
+import psutil
+
+from archzero_lab.servers.process import is_alive
+from archzero_lab.servers.stack import Stack
+from archzero_lab.systems.arczero.services import Serving, start_service
+
+
+def _alive(master: psutil.Process) -> set[int]:
+    return {worker.pid for worker in master.children() if worker.status() != psutil.STATUS_ZOMBIE}
+
+
+def test_a_worker_that_is_killed_comes_back_and_the_others_never_stop(stack: Stack, database_url: str) -> None:
+    service = start_service(stack, Serving("respawn", database_url, cached=False, workers=2))
+    try:
+        master = psutil.Process(service.record.pid)
+        before = {worker.pid for worker in master.children()}
+        assert len(before) == 2
+        psutil.Process(min(before)).kill()
+        deadline = time.monotonic() + 60
+        answered = 0
+        while len(now := _alive(master)) < 2 or now == before:
+            assert time.monotonic() < deadline, "it did not come back"
+            with suppress(httpx.RemoteProtocolError):  # a connection of the dead one's
+                assert httpx.get(service.url + "/api/v1/cards?pageSize=1", timeout=30).status_code == 200
+                answered += 1
+        assert answered > 0
+        assert max(before) in now
+        assert is_alive(service.record)
+    finally:
+        stack.registry.stop(service.record)
