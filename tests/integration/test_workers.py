@@ -17,14 +17,18 @@ def _alive(master: psutil.Process) -> set[int]:
     return {worker.pid for worker in master.children() if worker.status() != psutil.STATUS_ZOMBIE}
 
 
+def _listens(worker: psutil.Process) -> bool:
+    return any(one.status == psutil.CONN_LISTEN for one in worker.net_connections())
+
+
 def test_a_worker_that_is_killed_comes_back_and_the_others_never_stop(stack: Stack, database_url: str) -> None:
     service = start_service(stack, Serving("respawn", database_url, cached=False, workers=2))
     try:
         master = psutil.Process(service.record.pid)
-        before = {worker.pid for worker in master.children()}
-        assert len(before) == 2
-        psutil.Process(min(before)).kill()
         deadline = time.monotonic() + 60
+        while len(before := {worker.pid for worker in master.children() if _listens(worker)}) < 2:
+            assert time.monotonic() < deadline, "two workers did not begin to listen"
+        psutil.Process(min(before)).kill()
         answered = 0
         while len(now := _alive(master)) < 2 or now == before:
             assert time.monotonic() < deadline, "it did not come back"
