@@ -107,7 +107,7 @@ def database_counters(connection: Connection) -> DatabaseCounters:
         "SELECT coalesce(sum(calls), 0)::bigint, coalesce(sum(total_exec_time), 0) / 1000,"
         " coalesce(sum(shared_blks_hit), 0)::bigint, coalesce(sum(shared_blks_read), 0)::bigint"
         " FROM pg_stat_statements WHERE dbid = (SELECT oid FROM pg_database WHERE datname = current_database())"
-        " AND starts_with(query, $1)",
+        " AND strpos(query, %s) > 0",
         [REQUEST_TAG],
     ).fetchone()
     assert row is not None

@@ -7,6 +7,7 @@ import logging
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from functools import lru_cache
 from typing import Any, LiteralString, Self
 
 import psycopg
@@ -31,8 +32,15 @@ _RETRY_S = 0.25
 _NO_SLOT = ("too many clients", "too many connections", "remaining connection slots")
 
 
-REQUEST_TAG: LiteralString = "/* archzero-lab request */ "
-"""Before each statement that answers a request: pg_stat_statements tells them from the work in the background by it."""
+REQUEST_TAG: LiteralString = "/* archzero-lab request */"
+"""In each statement that answers a request: pg_stat_statements tells them from the work in the background by it."""
+
+
+@lru_cache(4_096)
+def _tagged(sql: LiteralString) -> str:
+    """The statement with the tag after its first word: PostgreSQL forgets what stands before that."""
+    first, rest = sql.split(maxsplit=1)
+    return f"{first} {REQUEST_TAG} {rest}"
 
 
 class Database:
@@ -187,7 +195,7 @@ async def fetch_row(
     """Run one statement on a connection and return its first row, counted and timed."""
     began = time.perf_counter()
     async with connection.cursor(binary=True) as cursor:
-        await cursor.execute(REQUEST_TAG + sql, params, prepare=prepare)
+        await cursor.execute(_tagged(sql).encode(), params, prepare=prepare)
         found = await cursor.fetchone() if cursor.description else None
     STATEMENTS.inc()
     STATEMENT_TIME.observe(time.perf_counter() - began)

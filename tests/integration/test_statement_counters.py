@@ -1,0 +1,29 @@
+"""Which statements PostgreSQL's counters are asked for: those that answered requests, not the work beside them."""
+
+from __future__ import annotations
+
+import psycopg
+import pytest
+
+from archzero_lab.postgres.connection import connect
+from archzero_lab.postgres.insights import database_counters
+from archzero_lab.systems.arczero.cards.model import CardFilter
+from tests.integration.conftest import open_plain
+
+
+async def test_requests_are_counted_and_what_runs_in_the_background_is_not(database_url: str) -> None:
+    with connect(database_url, autocommit=True) as connection:
+        try:
+            connection.execute("CREATE EXTENSION IF NOT EXISTS pg_stat_statements")
+            before = database_counters(connection)
+        except psycopg.Error:
+            pytest.skip("this server has no pg_stat_statements loaded")
+        connection.execute("DELETE FROM cache_outbox WHERE origin = 'nobody'")
+        connection.execute("SELECT count(*) FROM cards")
+        assert database_counters(connection).minus(before).statements == 0
+        async with open_plain(database_url) as cards:
+            for page in range(1, 4):
+                await cards.cards(CardFilter(page=page))
+        counted = database_counters(connection).minus(before)
+        assert counted.statements == 3
+        assert counted.execution_s > 0
