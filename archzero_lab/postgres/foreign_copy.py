@@ -12,10 +12,11 @@ from pathlib import Path
 from typing import Literal
 
 import psycopg
+from psycopg import sql
 from psycopg.conninfo import make_conninfo
 
 from archzero_lab.errors import DatabaseError
-from archzero_lab.postgres.connection import connect, connection_parts
+from archzero_lab.postgres.connection import Connection, connect, connection_parts
 from archzero_lab.postgres.copied_extensions import copy_extensions
 from archzero_lab.postgres.databases import create_guest_database, database_url, drop_database
 from archzero_lab.postgres.sql_text import read_file
@@ -111,10 +112,25 @@ def copy_database(source_url: str, server_url: str, name: str, programs: Path, c
             if contents == "rows":
                 with connect(url, autocommit=True) as connection:
                     connection.execute("VACUUM ANALYZE")
+                    stop_autovacuum(connection)
         except BaseException:
             drop_database(server_url, name)
             raise
     return url
+
+
+def stop_autovacuum(connection: Connection) -> None:
+    """Leave every table that this role owns to us: no ANALYZE or VACUUM in the middle of a measurement.
+
+    Trial writes count as changes though they are rolled back, and statistics that were given to a table would go.
+    """
+    tables = connection.execute(
+        "SELECT n.nspname, c.relname FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace"
+        " WHERE c.relkind IN ('r', 'm') AND pg_get_userbyid(c.relowner) = current_user"
+        " AND n.nspname NOT IN ('pg_catalog', 'information_schema')"
+    ).fetchall()
+    for table in tables:
+        connection.execute(sql.SQL("ALTER TABLE {} SET (autovacuum_enabled = false)").format(sql.Identifier(*table)))
 
 
 @contextmanager

@@ -12,7 +12,7 @@ from psycopg import sql
 
 from archzero_lab.errors import DatabaseError
 from archzero_lab.postgres.connection import Connection, connect
-from archzero_lab.postgres.foreign_copy import dump_sections
+from archzero_lab.postgres.foreign_copy import dump_sections, stop_autovacuum
 
 _STATEMENT_TIMEOUT = "10min"
 _KEYS = 5_000
@@ -70,6 +70,7 @@ def copy_sample(source_url: str, server_url: str, name: str, programs: Path, row
         finish()
         with connect(url, autocommit=True) as copy:
             copy.execute("VACUUM ANALYZE")
+            stop_autovacuum(copy)
     return url
 
 

@@ -8,7 +8,7 @@ from archzero_lab.errors import DatabaseError, SettingsError
 from archzero_lab.jobs.indexes.measure import IndexRequest, check_request, programs_of
 from archzero_lab.postgres.connection import connect
 from archzero_lab.postgres.databases import drop_database
-from archzero_lab.postgres.foreign_copy import statistics_of
+from archzero_lab.postgres.foreign_copy import statistics_of, stop_autovacuum
 from archzero_lab.postgres.sampled_copy import copy_sample
 from archzero_lab.servers.stack import Stack
 from tests.integration.shop import somebodys_database
@@ -118,17 +118,26 @@ def test_a_sample_is_planned_with_the_statistics_of_the_whole(stack: Stack) -> N
             ).fetchall()
 
     name = stack.database_name("sampled")
-    with somebodys_database(stack, "whole_shop") as source, statistics_of(source, programs_of(stack)) as give:
-        if give is None:
-            assert stack.settings.servers == "system", "the lab's own PostgreSQL 18 has them"
-            return
-        try:
-            url = copy_sample(source, stack.postgres_url, name, programs_of(stack), 1_000)
-            assert estimates(url) != estimates(source)
-            give(url)
-            assert estimates(url) == estimates(source)
-        finally:
-            drop_database(stack.postgres_url, name)
+    with somebodys_database(stack, "whole_shop") as source:
+        with connect(source, autocommit=True) as connection:
+            stop_autovacuum(connection)
+        whole = estimates(source)
+        with statistics_of(source, programs_of(stack)) as give:
+            if give is None:
+                assert stack.settings.servers == "system", "the lab's own PostgreSQL 18 has them"
+                return
+            try:
+                url = copy_sample(source, stack.postgres_url, name, programs_of(stack), 1_000)
+                assert estimates(url) != whole
+                give(url)
+                assert estimates(url) == whole
+                with connect(url) as copy:
+                    kept = copy.execute(
+                        "SELECT reloptions FROM pg_class WHERE relnamespace = 'shop'::regnamespace AND relkind = 'r'"
+                    ).fetchall()
+                assert kept == [(["autovacuum_enabled=false"],)] * 3, "an ANALYZE of its own would make the sample's"
+            finally:
+                drop_database(stack.postgres_url, name)
 
 
 def test_what_cannot_be_sampled_leaves_nothing_behind(stack: Stack) -> None:

@@ -17,7 +17,7 @@ from archzero_lab.jobs.indexes.session import raw_connection
 from archzero_lab.jobs.indexes.verdict import READS_PER_WRITE, IndexReport
 from archzero_lab.postgres.connection import connect, connection_parts
 from archzero_lab.postgres.databases import database_url, drop_database
-from archzero_lab.postgres.foreign_copy import apply_file, copy_database, statistics_of
+from archzero_lab.postgres.foreign_copy import apply_file, copy_database, statistics_of, stop_autovacuum
 from archzero_lab.postgres.index_catalog import list_indexes
 from archzero_lab.postgres.sampled_copy import copy_sample
 from archzero_lab.postgres.statement import Statement
@@ -126,6 +126,7 @@ def _copy(
             apply_file(url, request.migration)
             with connect(url, autocommit=True) as connection:
                 connection.execute("ANALYZE")
+                stop_autovacuum(connection)  # of the tables that the migration has made
             if give is not None:  # the line before has made the sample's own; those of new expressions stay
                 give(url)
         new = [index for index in _names(url) if index not in before]
