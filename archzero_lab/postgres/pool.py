@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import re
+import select
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -12,6 +14,7 @@ from typing import Any, LiteralString, Self
 
 import psycopg
 from prometheus_client import Counter, Histogram
+from psycopg import errors
 from psycopg.rows import TupleRow
 from psycopg_pool import AsyncConnectionPool, PoolClosed, PoolTimeout, TooManyRequests
 
@@ -28,7 +31,10 @@ STATEMENT_TIME = Histogram("archzero_database_statement_seconds", "Time of a sta
 
 Pool = AsyncConnectionPool[psycopg.AsyncConnection[TupleRow]]
 log = logging.getLogger(__name__)
-_RETRY_S = 0.25
+_RETRY_S = 0.1
+_PATIENCE_S = 1.0
+"""How long a request waits for a server that has just gone: a restart takes about as long."""
+_ENDED = (errors.AdminShutdown, errors.CrashShutdown, errors.CannotConnectNow, errors.IdleSessionTimeout)
 _NO_SLOT = ("too many clients", "too many connections", "remaining connection slots")
 
 
@@ -43,15 +49,23 @@ def _tagged(sql: LiteralString) -> str:
     return f"{first} {REQUEST_TAG} {rest}"
 
 
+@lru_cache(4_096)
+def _only_reads(sql: LiteralString) -> bool:
+    """True where a second run does no harm: no word of a change in it, not even in a WITH."""
+    return not re.search(r"\b(insert|update|delete|merge|call|do|lock|truncate|copy)\b", sql, re.IGNORECASE)
+
+
 class Database:
     """Statements on a pool of autocommitting connections.
 
     A single statement is its own transaction, so a read costs one round trip (and one more where the pool
     checks connections before use). `transaction()` groups several.
 
-    A connection attempt that fails means that the server is away: whoever waits for a connection, and whoever asks
-    for one from then on, gets psycopg_pool.PoolClosed at once, until an attempt (one each _RETRY_S) succeeds. The
-    pool alone would let each of them wait for its whole time-out.
+    A connection attempt that fails means that the server is away: who waits for a connection, and who asks for one,
+    waits _PATIENCE_S for its return (an attempt each _RETRY_S) and gets psycopg_pool.PoolClosed then, at once where it
+    has been away for longer. The pool alone would let each of them wait for its whole time-out. One connection that is
+    found dead makes all of its age suspect: the pool drops them together, where it would find them one after the other,
+    with growing pauses. A read that met a dead connection is run once more; a write is not, it may have been committed.
     """
 
     def __init__(self, url: str, settings: PoolSettings, application_name: str = "archzero-lab") -> None:
@@ -66,6 +80,8 @@ class Database:
         }
         self._pool = self._new_pool()
         self._returning: asyncio.Task[None] | None = None
+        self._away_since = 0.0
+        self._suspected_at = 0.0
         self._asking: set[asyncio.Timeout] = set()
         self._closed = False
 
@@ -104,7 +120,6 @@ class Database:
             timeout=self._settings.acquire_timeout_s,
             max_idle=self._settings.max_idle_s,
             max_lifetime=self._settings.max_lifetime_s,
-            check=AsyncConnectionPool.check_connection if self._settings.check_before_use else None,
             open=False,
         )
 
@@ -113,6 +128,7 @@ class Database:
             return  # it is there and busy: what connections there are go on working
         if self._returning is None and not self._closed:
             log.warning("PostgreSQL is away; asking again every %s s", _RETRY_S)
+            self._away_since = time.perf_counter()
             self._returning = asyncio.create_task(self._until_back())
 
     async def _until_back(self) -> None:
@@ -126,9 +142,9 @@ class Database:
                 break
             except (psycopg.Error, OSError):  # whatever it is, nobody else would ask again
                 await asyncio.sleep(_RETRY_S)
-        self._pool = self._new_pool()
-        self._returning = None
-        await self._pool.open(wait=False)
+        pool = self._new_pool()
+        await pool.open(wait=False)
+        self._pool, self._returning = pool, None
         log.warning("PostgreSQL is back")
 
     @asynccontextmanager
@@ -138,9 +154,8 @@ class Database:
         Raises psycopg_pool.PoolTimeout when none comes free, PoolClosed while PostgreSQL is away.
         """
         asked = time.perf_counter()
-        pool = self._pool
         try:
-            connection = await self._acquire(pool)
+            pool, connection = await self._acquire(asked)
         except (PoolTimeout, PoolClosed, TooManyRequests):
             REFUSED.inc()
             raise
@@ -149,12 +164,61 @@ class Database:
         try:
             async with connection:  # commits or rolls back what was begun; the pool's connections stay open
                 yield connection
+        except psycopg.OperationalError as error:
+            if connection.closed or isinstance(error, _ENDED):
+                await self._suspect(pool, connection, got)
+            raise
         finally:
             HELD.observe(time.perf_counter() - got)
             await pool.putconn(connection)
 
-    async def _acquire(self, pool: Pool) -> psycopg.AsyncConnection[TupleRow]:
-        # closing a pool fails those who wait in it, except one that is just checking a connection: so we tell them too
+    async def _acquire(self, asked: float) -> tuple[Pool, psycopg.AsyncConnection[TupleRow]]:
+        while True:
+            pool, began = self._pool, time.perf_counter()
+            try:
+                connection = await self._get(pool)
+            except PoolClosed:
+                now = time.perf_counter()
+                left = min(self._away_since, asked + _PATIENCE_S) + _PATIENCE_S - now
+                if self._closed or not await self._returns_within(left):
+                    raise
+                continue
+            if await self._answers(connection):
+                return pool, connection
+            await self._suspect(pool, connection, began)
+            await pool.putconn(connection)
+
+    async def _returns_within(self, seconds: float) -> bool:
+        """Wait for a server that is away; False where it was not back in time."""
+        if self._returning is not None and seconds > 0:
+            await asyncio.wait({self._returning}, timeout=seconds)
+        return self._returning is None
+
+    async def _answers(self, connection: psycopg.AsyncConnection[TupleRow]) -> bool:
+        """False for a connection that the server has ended: its socket has something to read before anything was asked.
+
+        One system call where it has not; a round trip where it has (it may be a notice), or where the settings say so.
+        """
+        if connection.closed:
+            return False
+        waiting = select.poll()
+        waiting.register(connection.fileno(), select.POLLIN)
+        if waiting.poll(0) or self._settings.check_before_use:
+            try:
+                await AsyncConnectionPool.check_connection(connection)
+            except psycopg.Error:
+                return False
+        return True
+
+    async def _suspect(self, pool: Pool, connection: psycopg.AsyncConnection[TupleRow], used_at: float) -> None:
+        """Close a dead connection, and with it all that are as old: what ended one has most likely ended them."""
+        await connection.close()
+        if pool is self._pool and used_at > self._suspected_at and self._returning is None:
+            self._suspected_at = time.perf_counter()
+            await pool.drain()
+
+    async def _get(self, pool: Pool) -> psycopg.AsyncConnection[TupleRow]:
+        # closing a pool fails those who wait in it, except one that is just being given a connection: we tell them too
         told = asyncio.timeout(None)
         try:
             async with told:
@@ -173,8 +237,17 @@ class Database:
         """The first row of one statement, values in their binary form, or None.
 
         `prepare=False` plans each call for its own parameters: right for filters and searches, whose best
-        plan depends on the value.
+        plan depends on the value. A read whose connection died is run again, once.
         """
+        try:
+            async with self.connection() as connection:
+                return await fetch_row(connection, sql, params, prepare=prepare)
+        except (PoolTimeout, PoolClosed, TooManyRequests):
+            raise  # they are OperationalErrors as well: no connection was had
+        except psycopg.OperationalError as error:
+            if not (connection.closed and _only_reads(sql)):
+                raise
+            log.debug("run again on another connection: %s", type(error).__name__)
         async with self.connection() as connection:
             return await fetch_row(connection, sql, params, prepare=prepare)
 

@@ -10,6 +10,7 @@ import sys
 import time
 import uuid
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 from urllib.parse import urlsplit, urlunsplit
 
@@ -81,9 +82,10 @@ class HurtPostgres:
         """Start it, again or for the first time, and wait until it answers."""
         self.server = postgres_server.start_postgres(self._programs, self._home, self._registry, port=self._port)
 
-    def stop(self) -> None:
-        """End it at once: every connection is cut, transactions under way are lost."""
-        self._registry.stop(self.server.record)
+    def stop(self, *, immediate: bool = False) -> None:
+        """End it: connections are cut, transactions under way lost; `immediate` as by a crash, without a word."""
+        record = self.server.record
+        self._registry.stop(replace(record, stop_signal=signal.SIGQUIT) if immediate else record)
 
     def close(self) -> None:
         """Stop it and remove its cluster."""

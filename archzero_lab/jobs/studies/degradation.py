@@ -158,7 +158,7 @@ def _time_line(
     phase_s: float,
     progress: Callable[[float], None],
 ) -> Degradation:
-    take = {
+    take: dict[str, Callable[[], None]] = {
         "Redis dead": redis.kill,
         "Redis hung": lambda: os.kill(redis.server.record.pid, signal.SIGSTOP),
         "Redis slow, +100 ms": lambda: relay.set(delay_ms=100),

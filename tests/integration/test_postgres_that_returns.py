@@ -1,0 +1,123 @@
+"""A PostgreSQL that ended its sessions, or was restarted: what of the pool is dead goes at once, and reads go on."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+
+import psycopg
+import pytest
+from psycopg_pool import PoolClosed
+
+from archzero_lab.postgres import pool as pools
+from archzero_lab.postgres.pool import Database
+from archzero_lab.servers.hurt import HurtPostgres
+from archzero_lab.servers.stack import Stack
+from archzero_lab.settings import PoolSettings
+
+SIZE = 10
+END_ALL = "SELECT pg_terminate_backend(pid, 10000) FROM pg_stat_activity WHERE application_name = %s"
+
+
+@asynccontextmanager
+async def opened(url: str, *, check: bool, name: str = "ended") -> AsyncIterator[Database]:
+    settings = PoolSettings(min_size=SIZE, max_size=SIZE, check_before_use=check)
+    database = Database(url, settings, application_name=name)
+    try:
+        await database.open()
+        # every connection in use once: none is still being opened
+        await asyncio.gather(*[database.row("SELECT pg_sleep(0.05)") for _ in range(3 * SIZE)])
+        yield database
+    finally:
+        await database.close()
+
+
+@pytest.mark.parametrize("check", [True, False])
+async def test_no_write_fails_for_sessions_that_were_ended_while_idle(
+    make_database: Callable[[str], str], check: bool
+) -> None:
+    url = make_database("ended")
+    with psycopg.connect(url, autocommit=True) as admin:
+        admin.execute("DROP TABLE IF EXISTS written; CREATE TABLE written (n int)")
+        async with opened(url, check=check) as database:
+            ended = await asyncio.to_thread(lambda: admin.execute(END_ALL, ["ended"]).fetchall())
+            assert ended == [(True,)] * SIZE
+            began = time.monotonic()
+            await asyncio.gather(
+                *[database.row("INSERT INTO written VALUES (%(n)s)", {"n": number}) for number in range(2 * SIZE)]
+            )
+            # one after the other, with the pool's pauses, they took 14 s and more
+            assert time.monotonic() - began < 10
+        assert admin.execute("SELECT count(*), count(DISTINCT n) FROM written").fetchone() == (2 * SIZE, 2 * SIZE)
+
+
+async def test_a_read_that_its_session_died_under_is_run_again_and_a_write_is_not(
+    stack: Stack, make_database: Callable[[str], str]
+) -> None:
+    url = make_database("under_way")
+    with psycopg.connect(url, autocommit=True) as admin:
+        admin.execute("CREATE TABLE written (n int)")
+
+        def end_when_running(statements: int) -> None:
+            deadline = time.monotonic() + 30
+            running = "SELECT count(*) FROM pg_stat_activity WHERE application_name = 'ended' AND query LIKE '%%0.75%%'"
+            while admin.execute(running + " AND state = 'active'").fetchone() != (statements,):
+                assert time.monotonic() < deadline
+                time.sleep(0.01)
+            admin.execute(END_ALL, ["ended"])
+
+        async with opened(url, check=False) as database:
+            reads = [asyncio.create_task(database.row("SELECT 1 FROM pg_sleep(0.75)")) for _ in range(3)]
+            await asyncio.to_thread(end_when_running, 3)
+            assert await asyncio.gather(*reads) == [(1,)] * 3
+            write = asyncio.create_task(database.row("INSERT INTO written SELECT 1 FROM pg_sleep(0.75)"))
+            await asyncio.to_thread(end_when_running, 1)
+            with pytest.raises(psycopg.OperationalError):
+                await write
+        assert admin.execute("SELECT count(*) FROM written").fetchone() == (0,)
+
+
+async def test_a_restart_is_waited_for_and_all_connections_are_new_ones(stack: Stack) -> None:
+    postgres = await asyncio.to_thread(HurtPostgres, stack)
+    try:
+        async with opened(postgres.server.url, check=True) as database:
+            await asyncio.to_thread(postgres.stop)
+            starting = asyncio.create_task(asyncio.to_thread(postgres.start))
+            answers: list[object] = []
+            while not starting.done() or answers[-1:] != [(1,)]:
+                began = time.monotonic()
+                try:
+                    answers.append(await database.row("SELECT 1"))
+                except PoolClosed:
+                    answers.append(None)
+                # a second of patience for a connection, once more for a read that is run again; and a busy machine
+                assert time.monotonic() - began < 10
+            await starting
+            assert await asyncio.gather(*[database.row("SELECT 1 FROM pg_sleep(0.05)") for _ in range(SIZE)]) == (
+                [(1,)] * SIZE
+            )
+    finally:
+        await asyncio.to_thread(postgres.close)
+
+
+async def test_who_asks_of_a_server_that_has_long_been_away_does_not_wait(
+    stack: Stack, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(pools, "_PATIENCE_S", 5.0)
+    postgres = await asyncio.to_thread(HurtPostgres, stack)
+    try:
+        async with opened(postgres.server.url, check=True) as database:
+            await asyncio.to_thread(postgres.stop)
+            began = time.monotonic()
+            with pytest.raises(PoolClosed):
+                await database.row("SELECT 1")
+            assert time.monotonic() - began >= 5.0, "it might have come back"
+            began = time.monotonic()
+            for _ in range(20):
+                with pytest.raises(PoolClosed):
+                    await database.row("SELECT 1")
+            assert time.monotonic() - began < 5.0
+    finally:
+        await asyncio.to_thread(postgres.close)
