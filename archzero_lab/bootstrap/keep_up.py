@@ -16,14 +16,14 @@ from archzero_lab.systems.arczero.services import Serving, start_service
 
 def bring_everything_up(
     settings: Settings,
-    cards: int,
+    cards: int | None,
     *,
     seed: int = 1,
     inventory: Path | None = None,
     relationships: Path | None = None,
     reporter: Reporter | None = None,
-) -> tuple[str, int]:
-    """Start everything and keep it up; the service's URL and how many cards it has.
+) -> tuple[str, str]:
+    """Start everything and keep it up; the service's URL and how many cards it has, in words.
 
     What is up and fits is used again: servers always, the loaded cards where they are the same. Nothing is left running
     where a step fails. Raises LabError for what a person can mend.
@@ -49,7 +49,7 @@ def bring_everything_up(
         except BaseException:
             take_down()
             raise
-    return service.url, base.cards
+    return service.url, portfolio.in_words
 
 
 def _end_service(stack: Stack) -> None:

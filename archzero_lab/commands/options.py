@@ -8,6 +8,9 @@ from typing import Annotated
 import typer
 
 Cards = Annotated[int | None, typer.Option(min=100, help="How many cards to load.")]
+ServedCards = Annotated[
+    int | None, typer.Option(min=100, help="How many cards to load: 20,000, or the inventory as it is.")
+]
 InventoryFile = Annotated[
     Path | None, typer.Option(exists=True, dir_okay=False, help="Cards: JSON Lines or CSV, gzip or not.")
 ]

@@ -11,7 +11,7 @@ from typing import Annotated, Literal
 import typer
 from rich.table import Table
 
-from archzero_lab.commands.options import Cards, InventoryFile, RelationshipsFile, Seed
+from archzero_lab.commands.options import InventoryFile, RelationshipsFile, Seed, ServedCards
 from archzero_lab.errors import LabError, mask_secrets
 from archzero_lab.settings import load_settings
 from archzero_lab.terminal import console
@@ -20,7 +20,7 @@ ArmName = Literal["control", "indexes", "cache", "treatment", "v2", "v2-cache"]
 
 
 def up(
-    cards: Annotated[int, typer.Option(min=100, help="How many cards to load.")] = 20_000,
+    cards: ServedCards = None,
     inventory: InventoryFile = None,
     relationships: RelationshipsFile = None,
     seed: Seed = 1,
@@ -35,10 +35,10 @@ def up(
         if kept_stack(settings) is not None and status(settings)["service"]["url"]:
             console.print(f"already up: {status(settings)['service']['url']} (./lab down ends it)", highlight=False)
             return
-        url, held = bring_everything_up(
+        url, cards_in_words = bring_everything_up(
             settings, cards, seed=seed, inventory=inventory, relationships=relationships, reporter=Reporter(console)
         )
-    console.print(f"up: {url} on {held:,} cards; ./lab status, ./lab down", highlight=False)
+    console.print(f"up: {url} on {cards_in_words}; ./lab status, ./lab down", highlight=False)
 
 
 def down() -> None:
@@ -83,7 +83,7 @@ def serve(
         ArmName, typer.Option(help="control (no index), indexes, cache, treatment (both), v2, v2-cache.")
     ] = "treatment",
     cache: Annotated[Literal["on", "off"] | None, typer.Option(help="Overrides the arm's.")] = None,
-    cards: Cards = None,
+    cards: ServedCards = None,
     inventory: InventoryFile = None,
     relationships: RelationshipsFile = None,
     workers: Annotated[int, typer.Option(min=1, max=64)] = 1,
@@ -106,7 +106,7 @@ def serve(
     database = ARMS[arm].database
     cached = ARMS[arm].cached if cache is None else cache == "on"
     reporter = Reporter(console)
-    portfolio = choose_portfolio(cards or 20_000, seed, inventory, relationships)
+    portfolio = choose_portfolio(cards, seed, inventory, relationships)
     purpose = f"serve{os.getpid()}"
     with running_stack(load_settings()) as stack:
         try:
@@ -128,7 +128,7 @@ def serve(
                 ),
             )
             console.print(
-                f"{service.url}  {base.cards:,} cards, arm {arm}, cache {'on' if cached else 'off'}", highlight=False
+                f"{service.url}  {portfolio.in_words}, arm {arm}, cache {'on' if cached else 'off'}", highlight=False
             )
             while is_alive(service.record):
                 time.sleep(0.5)  # until a signal ends us or the service dies

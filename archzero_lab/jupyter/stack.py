@@ -21,7 +21,6 @@ from archzero_lab.settings import load_settings
 from archzero_lab.systems.arczero.arms import ARMS as SERVICE_ARMS
 from archzero_lab.systems.arczero.portfolios import arm_urls, in_words
 
-_CARDS = 20_000
 _DATABASES = {name: kind.database for name, kind in SERVICE_ARMS.items()}
 
 
@@ -66,9 +65,9 @@ def stack(cards: int | None = None) -> RunningStack:
         reused = f"reused: all of it, up for {minutes:.0f} min; nothing was loaded"
     else:
         began = time.monotonic()
-        _, held = bring_everything_up(settings, cards or _CARDS)
+        _, held = bring_everything_up(settings, cards)
         kept_too = "reused: PostgreSQL and Redis, which were up; " if before is not None else ""
-        reused = f"{kept_too}made now: databases with {held:,} cards, the service ({time.monotonic() - began:.0f} s)"
+        reused = f"{kept_too}made now: databases with {held}, the service ({time.monotonic() - began:.0f} s)"
     kept = kept_stack(settings)
     assert kept is not None
     labels = kept.databases()

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import gzip
 import json
+import re
 import uuid
 from pathlib import Path
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from archzero_lab.errors import InventoryError
 from archzero_lab.systems.arczero.cards.generator import GeneratedPortfolio, hex_ids, vocabulary
@@ -150,3 +153,43 @@ def test_the_label_changes_with_the_content() -> None:
     cards, joined = _inventory()
     other, _ = _inventory(3)
     assert ReplicatedInventory(cards, joined, 1, 9, "x").label != ReplicatedInventory(other, joined, 1, 9, "x").label
+
+
+def test_an_inventory_without_a_number_is_what_it_is() -> None:
+    cards, joined = _inventory()
+    assert ReplicatedInventory(cards, joined, 1, 4, "x").in_words == "4 cards"
+    assert "the inventory's 4, repeated" in ReplicatedInventory(cards, joined, 1, 9, "x").in_words
+    assert "the first of the inventory's 4" in ReplicatedInventory(cards, joined, 1, 3, "x").in_words
+
+
+_ESCAPED = {"t": "\t", "n": "\n", "r": "\r", "\\": "\\"}
+
+
+@given(
+    st.lists(
+        st.tuples(
+            st.text(st.sampled_from('a\\ #1\t\n\r"é'), min_size=1, max_size=255)
+            | st.just("x" * 255)
+            | st.just("\\" * 126),
+            st.text(st.sampled_from("a \\\n"), max_size=30) | st.just("aaa " * 5_000),
+        ),
+        min_size=1,
+        max_size=4,
+        unique_by=lambda one: one[0],
+    )
+)
+def test_copies_of_any_card_hold_the_limits_differ_and_are_read_back_as_they_were(
+    given_cards: list[tuple[str, str]],
+) -> None:
+    rows = [CardRow(name=name, type=CardType.Risk, description=text) for name, text in given_cards]
+    # as somebody has it who exported a repeated inventory
+    rows.append(CardRow(name=f"{rows[0].name[:200]} #1 {rows[0].name.split(' ')[0]}"[:255], type=CardType.Risk))
+    rows = list({row.name: row for row in rows}.values())
+    lines = b"".join(ReplicatedInventory(rows, [], 1, 5 * len(rows), "x").card_chunks()).decode()
+    fields = [line.split("\t") for line in lines.removesuffix("\n").split("\n")]
+    plain = [[re.sub(r"\\(.)", lambda m: _ESCAPED[m[1]], field) for field in (line[1], line[5])] for line in fields]
+    names = [name for name, _ in plain]
+    assert names[: len(rows)] == [row.name for row in rows]
+    assert len(set(names)) == len(names) == 5 * len(rows)
+    assert max(map(len, names)) <= 255
+    assert max(len(description) for _, description in plain) <= 20_000

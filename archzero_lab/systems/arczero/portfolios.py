@@ -20,6 +20,8 @@ from archzero_lab.systems.arczero.cards.loading import Portfolio, load_portfolio
 from archzero_lab.systems.arczero.cards.model import CardRow, RelationshipDraft
 from archzero_lab.systems.arczero.cards.replica import ReplicatedInventory
 
+GENERATED = 20_000
+"""Cards, where nobody says how many."""
 ARMS = ("control", "treatment", "v2")
 """No index, phase 5's, index set v2."""
 
@@ -35,16 +37,16 @@ class Loaded:
     reused: bool
 
 
-def choose_portfolio(cards: int, seed: int, inventory: Path | None, relationships: Path | None) -> Portfolio:
-    """The generator's portfolio, or a real inventory repeated up to `cards`. Raises InventoryError."""
+def choose_portfolio(cards: int | None, seed: int, inventory: Path | None, relationships: Path | None) -> Portfolio:
+    """The generator's portfolio, or a real inventory: repeated up to `cards`, or as it is. Raises InventoryError."""
     if inventory is None:
         if relationships is not None:
             raise InventoryError("--relationships needs --inventory, whose cards they join")
-        return GeneratedPortfolio(seed, cards)
+        return GeneratedPortfolio(seed, cards or GENERATED)
     card_rows = read_inventory(inventory, CardRow)
     relationship_rows = read_inventory(relationships, RelationshipDraft) if relationships else []
     name = inventory.name.split(".")[0]
-    return ReplicatedInventory(card_rows, relationship_rows, seed, cards, name)
+    return ReplicatedInventory(card_rows, relationship_rows, seed, cards or len(card_rows), name)
 
 
 def ensure_base(stack: Stack, portfolio: Portfolio, progress: Callable[[float], None]) -> Loaded:

@@ -14,6 +14,7 @@ from litestar.openapi.plugins import JsonRenderPlugin
 from archzero_lab.systems.arczero.api import cache, cards, graph, health, imports, relationships
 from archzero_lab.systems.arczero.api.errors import HANDLERS
 from archzero_lab.systems.arczero.api.service import Service
+from archzero_lab.systems.arczero.api.unknown_parameters import look_at_parameters, tell_ignored
 from archzero_lab.systems.arczero.api.wire import is_strict
 from archzero_lab.systems.arczero.cards.protocol import Cards
 from archzero_lab.systems.arczero.cards.request_context import STRICT
@@ -37,7 +38,8 @@ def create_app(open_service: Callable[[], AbstractAsyncContextManager[Service]])
     def provide_cards() -> Cards:
         return provide_service().cards
 
-    async def note_strictness(request: Request[Any, Any, Any]) -> None:
+    async def look_at(request: Request[Any, Any, Any]) -> None:
+        await look_at_parameters(request)
         STRICT.set(is_strict(request.headers.get("cache-control")))
 
     app = Litestar(
@@ -55,7 +57,8 @@ def create_app(open_service: Callable[[], AbstractAsyncContextManager[Service]])
             "cards": Provide(provide_cards, sync_to_thread=False),
         },
         lifespan=[lifespan],
-        before_request=note_strictness,
+        before_request=look_at,
+        before_send=[tell_ignored],
         exception_handlers=HANDLERS,
         request_max_body_size=MAX_BODY_BYTES,
         openapi_config=OpenAPIConfig(

@@ -13,6 +13,7 @@ from cachetools import LRUCache
 from litestar import Litestar
 from litestar.types import Scope
 
+from archzero_lab.systems.arczero.api.unknown_parameters import ignored
 from archzero_lab.systems.arczero.api.wire import Answer, is_strict, of_document, of_exception, send_answer
 from archzero_lab.systems.arczero.cards.model import CardFilter
 from archzero_lab.systems.arczero.cards.request_context import STRICT
@@ -42,7 +43,7 @@ class FastPath:
 
     def _question(self, scope: Any) -> uuid.UUID | CardFilter | None:
         path: str = scope["path"]
-        if len(path) == _CARD_LENGTH and path.startswith(_CARD):
+        if len(path) == _CARD_LENGTH and path.startswith(_CARD) and not scope["query_string"]:
             try:
                 return uuid.UUID(path[len(_CARD) :])
             except ValueError:
@@ -62,7 +63,7 @@ class FastPath:
 def remember(scope: Scope, question: CardFilter) -> None:
     """Told by a handler that has answered: this path and query string ask this question."""
     questions: Questions | None = scope["litestar_app"].state.get("questions")
-    if questions is not None:
+    if questions is not None and not ignored(scope):
         questions[scope["path"], scope["query_string"]] = question
 
 

@@ -55,6 +55,11 @@ class GeneratedPortfolio:
         return 2 * self.cards
 
     @property
+    def in_words(self) -> str:
+        """How many cards."""
+        return f"{self.cards:,} cards"
+
+    @property
     def label(self) -> str:
         """A name for this portfolio that a database can carry."""
         return f"generated, seed {self.seed}, {self.cards} cards"

@@ -29,6 +29,10 @@ class Portfolio(Protocol):
         """How many cards."""
 
     @property
+    def in_words(self) -> str:
+        """How many cards, and whose."""
+
+    @property
     def label(self) -> str:
         """What it is; equal labels hold equal rows."""
 

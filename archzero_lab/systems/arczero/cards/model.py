@@ -74,9 +74,11 @@ class CardStatus(StrEnum):
     ARCHIVED = "archived"
 
 
+LONGEST_NAME = 255
+LONGEST_DESCRIPTION = 20_000
 # PostgreSQL's text and jsonb cannot hold U+0000, so the contract does not take it.
-Name = Annotated[str, Meta(min_length=1, max_length=255, pattern=r"^[^\x00]*$")]
-Description = Annotated[str, Meta(max_length=20_000, pattern=r"^[^\x00]*$")]
+Name = Annotated[str, Meta(min_length=1, max_length=LONGEST_NAME, pattern=r"^[^\x00]*$")]
+Description = Annotated[str, Meta(max_length=LONGEST_DESCRIPTION, pattern=r"^[^\x00]*$")]
 Tag = Annotated[str, Meta(min_length=1, max_length=64, pattern=r"^[^\x00]*$")]
 Tags = Annotated[list[Tag], Meta(max_length=50)]
 Quality = Annotated[int, Meta(ge=0, le=100)]

@@ -7,13 +7,19 @@ import hashlib
 import random
 import uuid
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass, field
 
 import msgspec
 
 from archzero_lab.errors import InventoryError
-from archzero_lab.systems.arczero.cards.model import CardRow, RelationshipDraft
+from archzero_lab.systems.arczero.cards.model import (
+    LONGEST_DESCRIPTION,
+    LONGEST_NAME,
+    CardRow,
+    CardType,
+    RelationshipDraft,
+)
 
 _CHUNK = 10_000
 _START = dt.datetime(2021, 1, 1, tzinfo=dt.UTC)
@@ -52,6 +58,14 @@ class ReplicatedInventory:
                     )
 
     @property
+    def in_words(self) -> str:
+        """How many cards, and what that is of the inventory."""
+        held = len(self.card_rows)
+        if self.cards > held:
+            return f"{self.cards:,} cards (the inventory's {held:,}, repeated with names of their own)"
+        return f"{self.cards:,} cards" + (f" (the first of the inventory's {held:,})" if self.cards < held else "")
+
+    @property
     def label(self) -> str:
         """A name for this inventory that a database can carry; it changes with the content."""
         digest = hashlib.sha256(msgspec.json.encode([self.card_rows, self.relationship_rows])).hexdigest()[:12]
@@ -63,7 +77,7 @@ class ReplicatedInventory:
         by_type: dict[str, list[int]] = defaultdict(list)
         for i, row in enumerate(self.card_rows):
             by_type[row.type].append(i)
-        texts = [(_escape(row.name), _escape(row.description)) for row in self.card_rows]
+        taken = {(row.type, row.name) for row in self.card_rows}
         fixed = [
             (
                 f"\t{row.type.value}\t{row.lifecycle_phase.value}\t{row.quality_score}\t",
@@ -81,17 +95,17 @@ class ReplicatedInventory:
         for position in range(self.cards):
             copy, i = divmod(position, len(self.card_rows))
             row = self.card_rows[i]
-            name, description = texts[i]
+            name, description = row.name, row.description
             if copy:
-                other_name, other = texts[rng.choice(by_type[row.type])]
-                name = f"{name} #{copy} {other_name.split(' ')[0]}"[:255]
-                description = _recombined(description, other)
+                other = self.card_rows[rng.choice(by_type[row.type])]
+                name = _copied_name(row, copy, i, other.name.split(" ")[0], taken)
+                description = _recombined(description, other.description)[:LONGEST_DESCRIPTION]
             created = (row.created_at if row.created_at and not copy else None) or _START + order[position] * _STEP
             updated = row.updated_at if row.updated_at and not copy else created
             before, owner, attributes, tags, status = fixed[i]
             lines.append(
-                f"{_fresh(self._ids[i], copy):032x}\t{name}{before}{description}\t{owner}\t{created.isoformat()}\t"
-                f"{updated.isoformat()}\t{attributes}\t{tags}\t{status}\n"
+                f"{_fresh(self._ids[i], copy):032x}\t{_escape(name)}{before}{_escape(description)}\t{owner}\t"
+                f"{created.isoformat()}\t{updated.isoformat()}\t{attributes}\t{tags}\t{status}\n"
             )
             if len(lines) == _CHUNK:
                 yield "".join(lines).encode()
@@ -136,6 +150,15 @@ _NULL = "\\N"
 
 def _escape(text: str) -> str:
     return text.translate(_ESCAPES)
+
+
+def _copied_name(row: CardRow, copy: int, place: int, word: str, taken: Collection[tuple[CardType, str]]) -> str:
+    """The copy's name, the plain text cut so that what makes it differ stays; with its place where that was needed."""
+    name = f"{row.name} #{copy} {word}"
+    if len(name) <= LONGEST_NAME and (row.type, name) not in taken:
+        return name
+    end = f" #{copy}.{place} {word[:40]}"
+    return row.name[: LONGEST_NAME - len(end)] + end
 
 
 def _fresh(value: int, copy: int) -> int:
