@@ -11,7 +11,7 @@ import random
 import signal
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -48,7 +48,7 @@ _REFUSED_S = (0.8, 1.6)
 
 @dataclass
 class Faults:
-    """Faults on a Redis of our own. `restart(keep_data)` kills it (SIGKILL) and starts it on the same port again.
+    """Faults on a Redis of our own, those of `kinds`. `restart(keep_data)` kills it (SIGKILL) and starts it again.
 
     `change` is plain SQL that writes one of `items` (%s) and returns its version. Each entry of `done` is (seconds
     since the start, what). `writes` are changes by plain SQL: nobody acknowledges them to a reader, so they count as
@@ -62,6 +62,7 @@ class Faults:
     items: list[str]
     change: str
     rng: random.Random
+    kinds: Sequence[str] = FAULTS
     done: list[tuple[float, str]] = field(default_factory=list)
     deck: list[str] = field(default_factory=list)
     writes: list[Write] = field(default_factory=list)
@@ -70,16 +71,18 @@ class Faults:
     @property
     def every_kind_done(self) -> bool:
         """Whether each fault has been committed once at least."""
-        return {name for _, name in self.done} == set(FAULTS)
+        return {name for _, name in self.done} == set(self.kinds)
 
     def one(self) -> None:
         """Commit one fault and undo what lasts. Drawn from a shuffled deck: each comes once before any comes again."""
         if not self.deck:
-            self.deck = self.rng.sample(FAULTS, len(FAULTS))
+            self.deck = self.rng.sample(self.kinds, len(self.kinds))
         self._commit(self.deck.pop())
 
     def last(self) -> None:
         """Change a row by plain SQL in a cache that is filled and left alone until the change must have been seen."""
+        if "sql" not in self.kinds:
+            return
         time.sleep(_FILLED_S)
         self._commit("sql")
         time.sleep(SQL_SEEN_S * 1.25)  # undisturbed: whatever still holds the older version is read

@@ -8,13 +8,13 @@ import random
 import shutil
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from archzero_lab.errors import MeasurementError, unknown_name
 from archzero_lab.jobs.consistency.check import Verdict, check
-from archzero_lab.jobs.consistency.faults import Faults
+from archzero_lab.jobs.consistency.faults import FAULTS, Faults
 from archzero_lab.servers.hurt import HurtRedis
 from archzero_lab.servers.process import ProcessRecord, is_alive, tail
 from archzero_lab.servers.stack import Stack
@@ -42,13 +42,14 @@ def verify_consistency(
     without: tuple[str, ...] = (),
     near: bool = False,
     of: str | None = None,
+    kinds: Sequence[str] = FAULTS,
     progress: Callable[[float], None] = lambda share: None,
 ) -> ConsistencyResult:
     """One round: `reads` reads over several processes under faults, then the check.
 
     `near` reads through the near cache, whose staleness is measured and not a violation. `of` checks another cache
-    library in our place. Raises UnknownNameError for a guard or library that is not known, MeasurementError for a
-    process that died.
+    library in our place. Of the faults those of `kinds` are committed, each once at least. Raises UnknownNameError for
+    a guard or library that is not known, MeasurementError for a process that died.
     """
     if of is not None and of not in histories.libraries:
         raise unknown_name("cache", of, list(histories.libraries))
@@ -68,6 +69,7 @@ def verify_consistency(
                 items=list(recorded.by_sql),
                 change=recorded.change,
                 rng=random.Random(f"faults {seed}"),
+                kinds=kinds,
             )
             round_ = _Round(stack, folder, recorded, reads, without, of)
             outs = round_.run(faults, progress)
