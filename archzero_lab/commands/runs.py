@@ -49,6 +49,7 @@ def gate(
     ] = None,
     candidate: Annotated[str, typer.Option(help="With --build: what is judged, likewise.")] = str(ROOT),
     only: Annotated[list[str] | None, typer.Option(help="With --build: a claim to measure.")] = None,
+    cards: Annotated[int | None, typer.Option(min=100, help="With --build: on how many cards.")] = None,
     rules: Annotated[Path | None, typer.Option(help="A TOML file with [[gate.rules]].")] = None,
     inconclusive: Annotated[
         Literal["pass", "fail"] | None, typer.Option(help="What an inconclusive gate counts as.")
@@ -62,7 +63,11 @@ def gate(
     """
     from archzero_lab.run_folders import gate as gates
 
-    found = _gate_builds(build, candidate, tuple(only or ())) if build is not None else _gate_runs(run, against, rules)
+    found = (
+        _gate_builds(build, candidate, tuple(only or ()), cards)
+        if build is not None
+        else _gate_runs(run, against, rules)
+    )
     table = Table("what", "result", "measured", title=f"gate: {found.result}", title_justify="left")
     for outcome in found.outcomes:
         table.add_row(outcome.name, f"[{_STYLE[outcome.result]}]{outcome.result}[/]", outcome.said)
@@ -97,7 +102,7 @@ def _gate_runs(run: str, against: str | None, rules: Path | None) -> GateResult:
     return found
 
 
-def _gate_builds(build: str, candidate: str, only: tuple[str, ...]) -> GateResult:
+def _gate_builds(build: str, candidate: str, only: tuple[str, ...], size: int | None) -> GateResult:
     from archzero_lab.bootstrap.system import system_here
     from archzero_lab.jobs.studies.builds import checkout, compare_builds
     from archzero_lab.progress import Reporter
@@ -114,7 +119,7 @@ def _gate_builds(build: str, candidate: str, only: tuple[str, ...]) -> GateResul
         Reporter(console).work("builds") as tell,
     ):
         system = system_here()
-        profile = choose_profile(system.profiles, "smoke", None)
+        profile = choose_profile(system.profiles, "smoke", size)
         rows = compare_builds(system, stack, baseline, judged, profile, only=only, progress=tell)
     outcomes = []
     for row in rows:

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import pandas as pd
 
 from archzero_lab.bootstrap.system import system_here
 from archzero_lab.jobs.consistency.check import Verdict
+from archzero_lab.jobs.consistency.faults import choose_faults
 from archzero_lab.jobs.consistency.harness import verify_consistency
 from archzero_lab.jobs.studies.degradation import Degradation, measure_degradation
 from archzero_lab.reporting import course_figures, figures
@@ -45,20 +48,22 @@ class Staleness:
         )
 
 
-def staleness(reads: int = 50_000, peers: bool = True, seed: int = 1) -> Staleness:
+def staleness(reads: int = 50_000, peers: bool = True, seed: int = 1, faults: Sequence[str] = ()) -> Staleness:
     """Write and read at random through each cache while its Redis is hurt, and check every read.
 
-    About 15 s a cache at 50,000 reads. Starts and stops servers of its own.
+    About 15 s a cache at 50,000 reads; with the names of some faults (jobs.consistency.faults) with those alone.
+    Starts and stops servers of its own.
 
         lab.staleness(reads=50_000).table()
     """
     verdicts: dict[str, Verdict] = {}
-    histories = system_here().histories
+    kinds = choose_faults(faults)
     with running_stack(load_settings()) as stack:
-        verdicts[OURS] = verify_consistency(histories, stack, reads=reads, seed=seed).verdict
-        verdicts[NEAR] = verify_consistency(histories, stack, reads=reads, seed=seed, near=True).verdict
-        for name in histories.libraries if peers else ():
-            verdicts[name] = verify_consistency(histories, stack, reads=reads, seed=seed, of=name).verdict
+        check = partial(verify_consistency, system_here().histories, stack, reads=reads, seed=seed, kinds=kinds)
+        verdicts[OURS] = check().verdict
+        verdicts[NEAR] = check(near=True).verdict
+        for name in system_here().histories.libraries if peers else ():
+            verdicts[name] = check(of=name).verdict
     return Staleness(verdicts)
 
 

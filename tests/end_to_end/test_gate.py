@@ -13,6 +13,7 @@ import pytest
 
 from archzero_lab.settings import ROOT
 
+SMALL = ("--only", "filtered_queries", "--cards", "3000")
 STATEMENT = "            row = await self._database.row(sql, params, prepare=False)\n"
 SLOWER = f"""            began = time.perf_counter()
 {STATEMENT}            until = time.perf_counter() + 3 * (time.perf_counter() - began)
@@ -22,10 +23,16 @@ SLOWER = f"""            began = time.perf_counter()
 """Four times as long: what a busy machine adds to one of two arms that take turns is far from it."""
 
 
-def gate(tmp_path: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+@pytest.fixture(scope="module")
+def state(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """One for the file: its servers' cluster is made once."""
+    return tmp_path_factory.mktemp("gate") / "state"
+
+
+def gate(tmp_path: Path, state: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
     environment = {
         **os.environ,
-        "ARCHZERO_STATE": str(tmp_path / "state"),
+        "ARCHZERO_STATE": str(state),
         "ARCHZERO_REPORTS": str(tmp_path / "reports"),
         "GITHUB_STEP_SUMMARY": str(tmp_path / "summary.md"),
         "COLUMNS": "200",
@@ -48,17 +55,18 @@ def slower_build(tmp_path: Path) -> Path:
     return tree
 
 
-def test_the_same_build_twice_is_no_regression(tmp_path: Path) -> None:
-    done = gate(tmp_path, "--build", str(ROOT), "--only", "filtered_queries", "--inconclusive", "pass")
+def test_the_same_build_twice_is_no_regression(tmp_path: Path, state: Path) -> None:
+    done = gate(tmp_path, state, "--build", str(ROOT), *SMALL, "--inconclusive", "pass")
     assert done.returncode == 0, done.stdout + done.stderr
     assert len(re.findall(r"factor of ([\d.]+)", done.stdout)) == 2
 
 
-def test_a_build_whose_query_takes_four_times_as_long_fails_and_is_named(tmp_path: Path, slower_build: Path) -> None:
+def test_a_build_whose_query_takes_four_times_as_long_fails_and_is_named(
+    tmp_path: Path, state: Path, slower_build: Path
+) -> None:
     junit = tmp_path / "gate.xml"
     done = gate(
-        tmp_path, "--build", str(ROOT), "--candidate", str(slower_build), "--only", "filtered_queries",
-        "--junit", str(junit),
+        tmp_path, state, "--build", str(ROOT), "--candidate", str(slower_build), *SMALL, "--junit", str(junit),
     )  # fmt: skip
     assert done.returncode == 1, done.stdout + done.stderr
     assert re.search(r"filtered_queries / control / p50 │ regression", done.stdout)
@@ -69,10 +77,10 @@ def test_a_build_whose_query_takes_four_times_as_long_fails_and_is_named(tmp_pat
     assert "filtered_queries / control / p50" in {case.attrib["name"] for case in failed}
 
 
-def test_what_cannot_be_run_is_said_in_a_line(tmp_path: Path) -> None:
-    done = gate(tmp_path, "--build", "no-such-revision", "--only", "filtered_queries")
+def test_what_cannot_be_run_is_said_in_a_line(tmp_path: Path, state: Path) -> None:
+    done = gate(tmp_path, state, "--build", "no-such-revision", "--only", "filtered_queries")
     assert done.returncode == 2
     assert "neither a checkout's folder nor a git revision" in done.stderr
-    done = gate(tmp_path, "nowhere")
+    done = gate(tmp_path, state, "nowhere")
     assert done.returncode == 2
     assert "no run 'nowhere'" in done.stderr

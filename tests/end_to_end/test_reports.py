@@ -8,7 +8,10 @@ import shutil
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
 from pathlib import Path
+
+import pytest
 
 from archzero_lab.settings import ROOT
 from tests.end_to_end.command import lab, recorded
@@ -95,7 +98,17 @@ def test_a_notebook_opened_by_any_kernel_of_the_environment_runs(environment: di
     assert done.returncode == 0, done.stderr
 
 
-def test_a_new_notebook_runs_as_it_stands_and_is_never_overwritten(environment: dict[str, str]) -> None:
+@pytest.fixture(scope="module")
+def small_stack(environment: dict[str, str]) -> Iterator[dict[str, str]]:
+    """What notebooks of one's own ask, kept up with few cards."""
+    up = lab(environment, "up", "--cards", "1000")
+    assert up.returncode == 0, up.stderr
+    yield environment
+    lab(environment, "down")
+
+
+def test_a_new_notebook_runs_as_it_stands_and_is_never_overwritten(small_stack: dict[str, str]) -> None:
+    environment = small_stack
     path = ROOT / "notebooks" / "own" / "made_by_a_test.ipynb"
     path.unlink(missing_ok=True)
     try:
@@ -112,12 +125,12 @@ def test_a_new_notebook_runs_as_it_stands_and_is_never_overwritten(environment: 
         assert (wrong.returncode, "cannot name a notebook" in wrong.stderr) == (2, True)
     finally:
         path.unlink(missing_ok=True)
-        lab(environment, "down")
 
 
 def test_a_new_claim_is_measured_by_its_notebook_and_listed_with_the_others(
-    environment: dict[str, str], tmp_path: Path
+    small_stack: dict[str, str], tmp_path: Path
 ) -> None:
+    environment = small_stack
     path = ROOT / "notebooks" / "own" / "claimed_by_a_test.ipynb"
     path.unlink(missing_ok=True)
     own = {**environment, "ARCHZERO_CLAIMS": str(tmp_path / "claims.own.toml")}
@@ -135,4 +148,3 @@ def test_a_new_claim_is_measured_by_its_notebook_and_listed_with_the_others(
         assert not path.exists()
     finally:
         path.unlink(missing_ok=True)
-        lab(environment, "down")

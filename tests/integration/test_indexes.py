@@ -26,6 +26,8 @@ from archzero_lab.postgres.foreign_copy import copy_database
 from archzero_lab.postgres.index_catalog import hidden, list_indexes
 from archzero_lab.postgres.statement import Statement
 from archzero_lab.progress import Reporter
+from archzero_lab.reporting.notebooks import NOTEBOOKS, run_notebook
+from archzero_lab.run_folders.run import Run
 from archzero_lab.servers.stack import Stack
 from tests.integration.shop import MIGRATION, QUERIES, SHOP, somebodys_database, state_of
 
@@ -47,8 +49,12 @@ def _request(shop: str, folder: Path, migration: str = MIGRATION, queries: dict[
 
 
 def _measure(stack: Stack, request: IndexRequest) -> IndexReport:
+    return _measured_run(stack, request)[1]
+
+
+def _measured_run(stack: Stack, request: IndexRequest) -> tuple[Run, IndexReport]:
     try:
-        return measure_indexes(system_here(), stack, request, Reporter(Console(quiet=True)))[1]
+        return measure_indexes(system_here(), stack, request, Reporter(Console(quiet=True)))
     finally:
         assert "copy" not in stack.databases(), "the copy stayed"
 
@@ -57,8 +63,11 @@ def test_each_index_of_a_strange_database_has_its_verdict_and_the_database_is_as
     stack: Stack, shop: str, tmp_path: Path
 ) -> None:
     before = state_of(shop)
-    found = _measure(stack, _request(shop, tmp_path))
+    run, found = _measured_run(stack, _request(shop, tmp_path))
     assert state_of(shop) == before
+    assert (
+        "<svg" in run_notebook(NOTEBOOKS / "10_indexes.ipynb", tmp_path, {"experiment": str(run.path)}).html.read_text()
+    )
     by_name = {finding.name: finding for finding in found.findings}
     verdicts = {name: finding.verdict for name, finding in by_name.items()}
     assert set(verdicts) == {"order_customer", "order_customer_state", "order_total", "customer_pair", "order_once"}

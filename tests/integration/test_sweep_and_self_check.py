@@ -13,11 +13,11 @@ from archzero_lab.run_folders.margins import MARGINS, margins
 from archzero_lab.servers.hurt import Relay
 from archzero_lab.servers.stack import Stack
 
-FAR_MS = 20
+FAR_MS = 8
 
 
 def test_a_card_s_detail_gains_more_from_the_cache_the_farther_the_database_is(stack: Stack) -> None:
-    cells = run_sweep(system_here(), stack, [1_000], [0, FAR_MS], [0], only=("card_detail_cached",), blocks=6)
+    cells = run_sweep(system_here(), stack, [1_000], [0, FAR_MS], [0], only=("card_detail_cached",), blocks=3)
     near, far = cells.sort_values("database_ms").to_dict("records")
     assert far["improvement"] > near["improvement"]
     assert far["before_ms"] > FAR_MS
@@ -25,7 +25,7 @@ def test_a_card_s_detail_gains_more_from_the_cache_the_farther_the_database_is(s
     assert {"confirmed", "refuted", "inconclusive"} >= set(cells["verdict"])
     assert holds_from(cells.assign(verdict="refuted"), "card_detail_cached") == "nowhere that was measured"
     held = holds_from(cells.assign(verdict="confirmed"), "card_detail_cached")
-    assert held.startswith("from 1,000 rows at 0 ms to PostgreSQL, 0 ms to Redis; from 1,000 rows at 20 ms")
+    assert held.startswith("from 1,000 rows at 0 ms to PostgreSQL, 0 ms to Redis; from 1,000 rows at 8 ms")
 
 
 def test_a_sweep_of_what_is_no_latency_is_refused(stack: Stack) -> None:
@@ -49,10 +49,10 @@ def test_delays_that_were_put_in_are_found_and_taken_out_of_the_relay_they_are_n
     stack: Stack, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Half of the delay between the two is far beyond what a busy machine adds to one of two arms."""
-    found = run_self_check(system_here(), stack, blocks=8)
+    found = run_self_check(system_here(), stack, blocks=6, rows=2_000)
     plain = Relay.set
     monkeypatch.setattr(Relay, "set", lambda self, **_: plain(self, delay_ms=0.0))
-    without = run_self_check(system_here(), stack, blocks=6)
+    without = run_self_check(system_here(), stack, blocks=6, rows=2_000)
     assert [delay.where for delay in found.delays] == ["PostgreSQL", "Redis"]
     for there, gone in zip(found.delays, without.delays, strict=True):
         assert there.ci_low_ms <= there.found_ms <= there.ci_high_ms

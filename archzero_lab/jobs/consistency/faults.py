@@ -20,6 +20,7 @@ from typing import Any
 import psycopg
 import redis
 
+from archzero_lab.errors import unknown_name
 from archzero_lab.systems.histories import Write
 
 SQL_SEEN_S = 2.0
@@ -44,6 +45,14 @@ FAULTS = (
 )
 _REFUSED_S = (0.8, 1.6)
 """How long writes are refused: longer than a writer waits for licences to end, so that who believes on is seen."""
+
+
+def choose_faults(names: Sequence[str]) -> Sequence[str]:
+    """The faults of these names, all for none. Raises UnknownNameError."""
+    for name in names:
+        if name not in FAULTS:
+            raise unknown_name("fault", name, list(dict.fromkeys(FAULTS)))
+    return names or FAULTS
 
 
 @dataclass

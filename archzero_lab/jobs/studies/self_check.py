@@ -78,11 +78,17 @@ class SelfCheck:
 
 
 def run_self_check(
-    system: System, stack: Stack, *, blocks: int, seed: int = 1, progress: Callable[[float], None] = lambda share: None
+    system: System,
+    stack: Stack,
+    *,
+    blocks: int,
+    rows: int = 20_000,
+    seed: int = 1,
+    progress: Callable[[float], None] = lambda share: None,
 ) -> SelfCheck:
     """A/A over two services that are the same, then the delays, `blocks` paired blocks each; margins are kept.
 
-    On 20,000 rows; an arm has no cache except where Redis' delay is looked for.
+    An arm has no cache except where Redis' delay is looked for.
     """
     pool = replace(stack.settings.pool, check_before_use=False)  # one round trip a request, so one delay
     plain = replace(stack, settings=replace(stack.settings, pool=pool))
@@ -93,7 +99,7 @@ def run_self_check(
         done += 1
         progress(done / (2 * blocks * 4))
 
-    with system.prepare(plain, Rows(20_000), _PURPOSE, list(system.self_check_arms.values()), QUIET) as prepared:
+    with system.prepare(plain, Rows(rows), _PURPOSE, list(system.self_check_arms.values()), QUIET) as prepared:
         bench = _Bench(system, plain, prepared, blocks, seed, step)
         slots = pd.concat([bench.identical(operation) for operation in _SIZES], ignore_index=True)
         same = [_same(slots, operation, metric) for operation in _SIZES for metric in _QUANTILES
