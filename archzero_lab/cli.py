@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import os
 import signal
 import sys
 from collections.abc import Iterator
@@ -13,6 +14,7 @@ import typer
 
 from archzero_lab.commands import checks, databases, indexes, load, notebooks, report, runs, stack
 from archzero_lab.errors import LabError, mask_secrets
+from archzero_lab.postgres.shell_variables import take_shell_variables
 from archzero_lab.settings import COMMAND
 
 app = typer.Typer(
@@ -63,6 +65,7 @@ def main() -> None:
     # a terminated lab must stop its servers as an interrupted one does
     for number in (signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, _interrupt)
+    take_shell_variables(os.environ)
     with _told_errors():
         app(prog_name=COMMAND)
 

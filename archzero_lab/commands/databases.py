@@ -8,6 +8,7 @@ from typing import Annotated, Literal
 import typer
 from rich.table import Table
 
+from archzero_lab.commands.options import own_database
 from archzero_lab.errors import LabError, SettingsError
 from archzero_lab.settings import load_settings
 from archzero_lab.terminal import console
@@ -69,6 +70,7 @@ def migrate_lint(
     from archzero_lab.servers.stack import exclusive, running_stack
 
     chosen = files or [path for path in sorted(MIGRATIONS.glob("*.sql")) if not path.name.endswith(".rollback.sql")]
+    database_url = own_database(database_url)
     if database_url and len(chosen) != 1:
         raise SettingsError("--database-url goes with one file: the migration to try on that schema")
     faults = lint_files(chosen)
@@ -119,7 +121,7 @@ def _migration_url(given: str) -> str:
     from archzero_lab.systems.arczero.portfolios import arm_urls
 
     if given:
-        return given
+        return own_database(given)
     stack = kept_stack(load_settings())
     if stack is None or "treatment" not in arm_urls(stack, "up"):
         raise LabError("no database: start one with ./lab up, or name one with --database-url")

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from rich.markup import escape
 
-from archzero_lab.commands.options import InventoryFile, RelationshipsFile, Seed, files_of
+from archzero_lab.commands.options import InventoryFile, RelationshipsFile, Seed, files_of, own_database
 from archzero_lab.errors import SettingsError
 from archzero_lab.jobs.indexes.verdict import READS_PER_WRITE
 from archzero_lab.settings import load_settings
@@ -61,7 +61,7 @@ def indexes(
     from archzero_lab.servers.stack import exclusive, running_stack
 
     request = IndexRequest(
-        cards, seed, blocks, reads_per_write, database_url, migration, queries, from_pg_stat_statements,
+        cards, seed, blocks, reads_per_write, own_database(database_url), migration, queries, from_pg_stat_statements,
         files_of(inventory, relationships), sample,
     )  # fmt: skip
     check_request(request)
@@ -98,6 +98,7 @@ def _apply_in_place(database_url: str, migration: Path | None) -> None:
     if not database_url or migration is None or not migration.is_file():
         raise SettingsError("--in-place needs --database-url URL and --migration FILE.sql")
     statements = read_migration(migration)
+    database_url = own_database(database_url)
     told = connection_parts(database_url)
     name = str(told.get("dbname", ""))
     console.print(f"{len(statements)} statements for database {name} at {told.get('host', 'the local socket')}",

@@ -10,6 +10,7 @@ from typing import Annotated
 import typer
 
 from archzero_lab.commands.stack import up
+from archzero_lab.postgres.shell_variables import given_to
 from archzero_lab.settings import COMMAND, RESOURCES, ROOT, load_settings
 from archzero_lab.terminal import console, relative
 
@@ -25,7 +26,7 @@ def notebook(
     from archzero_lab.servers.stack import kept_stack
 
     if kept_stack(load_settings()) is None:
-        up(cards=20_000, inventory=None, relationships=None, seed=1)
+        up(cards=None, inventory=None, relationships=None, seed=1)
     os.environ.setdefault("ARCHZERO_HOME", str(ROOT))  # a kernel starts in the folder of its notebook
     os.chdir(RESOURCES)
     arguments = ["--ServerApp.root_dir=.", "--LabApp.default_url=/lab/tree/notebooks/00_start.ipynb", f"--port={port}"]
@@ -36,6 +37,7 @@ def notebook(
         arguments.append("--no-browser")
     if os.geteuid() == 0:
         arguments.append("--allow-root")
+    given_to(os.environ)  # a user's own notebook sees his own shell
     os.execv(sys.executable, [sys.executable, "-m", "jupyterlab", *arguments])  # noqa: S606  # no shell: a list
 
 

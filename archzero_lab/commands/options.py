@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 from typing import Annotated
 
@@ -19,6 +20,22 @@ RelationshipsFile = Annotated[
 ]
 Seed = Annotated[int, typer.Option(min=0, help="Same seed, same rows and same order of everything.")]
 RunName = Annotated[str, typer.Argument(help="A run's id, its folder, or latest.")]
+
+
+def own_database(url: str) -> str:
+    """A user's database as he gave it, with what his shell adds; what of the shell is not used is told.
+
+    Raises SettingsError where it is neither a URL nor libpq's key=value form.
+    """
+    from archzero_lab.postgres.connection import connection_parts
+    from archzero_lab.postgres.shell_variables import completed, unused
+
+    if not url:
+        return url
+    connection_parts(url)
+    if names := unused():
+        sys.stderr.write(f"lab: not used: {', '.join(names)} of the shell; what is meant goes into the URL\n")
+    return completed(url)
 
 
 def files_of(inventory: Path | None, relationships: Path | None) -> dict[str, Path]:

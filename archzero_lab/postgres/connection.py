@@ -35,12 +35,39 @@ def require_url(url: str) -> str:
     return _SCHEMES[0] + url.removeprefix(scheme)
 
 
-def connect_error(url: str, error: psycopg.OperationalError) -> DatabaseError:
-    """What is told where a connection was not made: the server's or the network's reason, in a few words."""
+_NOT_YET_UP = ("refused", "No such file", "the database system is", "timeout expired", "closed the connection")
+
+
+def reason_of(error: psycopg.OperationalError) -> str:
+    """Why a connection was not made, in a few words of the server's or the network's."""
     # lines that begin with a tab are libpq's hints; of several attempts the last tells as much as any
     lines = [line for line in str(error).splitlines() if line.strip() and not line.startswith("\t")]
-    reason = lines[-1].rpartition("failed: ")[2].strip() if lines else type(error).__name__
+    return lines[-1].rpartition("failed: ")[2].strip() if lines else type(error).__name__
+
+
+def is_not_yet_up(error: psycopg.OperationalError) -> bool:
+    """Whether a later attempt may succeed without anybody changing anything: nothing listens yet, or it starts."""
+    return any(text in str(error) for text in _NOT_YET_UP)
+
+
+def connect_error(url: str, error: psycopg.OperationalError) -> DatabaseError:
+    """What is told where a connection was not made."""
+    reason = reason_of(error)
+    if "unsupported startup parameter" in reason or "pgbouncer" in reason.lower():
+        return DatabaseError(f"cannot connect to {url}: {reason}; that is a pooler: give the server's own URL")
     return DatabaseError(f"cannot connect to {url}: {reason}; check the URL and that the server runs")
+
+
+def require_no_pooler(connection: Connection) -> None:
+    """Raise DatabaseError where a pooler such as PgBouncer stands between.
+
+    It gives a key of its own to cancel by, not the backend's number; sessions behind it are anybody's, so what the lab
+    asks of one (LISTEN, its settings, databases copied from each other) cannot be had.
+    """
+    row = connection.execute("SELECT pg_backend_pid()").fetchone()
+    if row is not None and row[0] != connection.info.backend_pid:
+        where = f"{connection.info.host}:{connection.info.port}"
+        raise DatabaseError(f"{where} is a pooler in front of PostgreSQL; give the server's own URL")
 
 
 def connect(url: str, *, autocommit: bool = False) -> Connection:
@@ -50,6 +77,8 @@ def connect(url: str, *, autocommit: bool = False) -> Connection:
     """
     connection_parts(url)
     try:
-        return psycopg.connect(url, autocommit=autocommit, connect_timeout=10, application_name="archzero-lab")
+        return psycopg.connect(
+            url, autocommit=autocommit, connect_timeout=10, application_name="archzero-lab", client_encoding="utf8"
+        )
     except psycopg.OperationalError as error:
         raise connect_error(url, error) from None

@@ -42,7 +42,13 @@ def create_database(server_url: str, name: str, *, template: str | None = None) 
     if template:
         # a plain copy of files: for a database of any size faster than writing it through the log
         statement = sql.SQL("{} STRATEGY file_copy").format(statement)
+    else:
+        # whatever the cluster was made with: cards hold any text
+        statement = sql.SQL("{} ENCODING 'UTF8'").format(statement)
     with connect(server_url, autocommit=True) as connection:
+        if not template and not _is_utf8(connection):
+            # its locale is of another encoding, too
+            statement = sql.SQL("{} LC_COLLATE 'C' LC_CTYPE {}").format(statement, _utf8_locale(connection))
         try:
             connection.execute(statement)
         except psycopg.errors.InsufficientPrivilege:
@@ -52,6 +58,17 @@ def create_database(server_url: str, name: str, *, template: str | None = None) 
         except psycopg.Error as error:
             raise DatabaseError(f"cannot create database {name}: {error.diag.message_primary}") from None
     return database_url(server_url, name)
+
+
+def _is_utf8(connection: Connection) -> bool:
+    row = connection.execute("SELECT pg_encoding_to_char(encoding) FROM pg_database WHERE datname = 'template0'")
+    return row.fetchone() == ("UTF8",)
+
+
+def _utf8_locale(connection: Connection) -> sql.Literal:
+    """C.UTF-8 where the server's machine has it, which knows letters beyond ASCII; else C."""
+    known = connection.execute("SELECT collcollate FROM pg_collation WHERE collcollate ILIKE 'C.UTF%8'").fetchone()
+    return sql.Literal("C.UTF-8" if known else "C")
 
 
 def create_guest_database(server_url: str, name: str) -> str:

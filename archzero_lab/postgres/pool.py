@@ -15,6 +15,7 @@ from typing import Any, LiteralString, Self
 import psycopg
 from prometheus_client import Counter, Histogram
 from psycopg import errors
+from psycopg.conninfo import conninfo_to_dict
 from psycopg.rows import TupleRow
 from psycopg_pool import AsyncConnectionPool, PoolClosed, PoolTimeout, TooManyRequests
 
@@ -55,6 +56,15 @@ def _only_reads(sql: LiteralString) -> bool:
     return not re.search(r"\b(insert|update|delete|merge|call|do|lock|truncate|copy)\b", sql, re.IGNORECASE)
 
 
+def _merged(url: str, ours: dict[str, Any]) -> dict[str, Any]:
+    """Our parameters beside a URL's own, which win: of two options the later counts."""
+    given = conninfo_to_dict(url)
+    merged = {name: value for name, value in ours.items() if name not in given}
+    if "options" in given:
+        merged["options"] = f"{ours['options']} {given['options']}"
+    return merged
+
+
 class Database:
     """Statements on a pool of autocommitting connections.
 
@@ -71,13 +81,14 @@ class Database:
     def __init__(self, url: str, settings: PoolSettings, application_name: str = "archzero-lab") -> None:
         self._url = url
         self._settings = settings
-        self._kwargs: dict[str, Any] = {
+        self._kwargs = _merged(url, {
             "autocommit": True,
             "application_name": application_name,
             "connect_timeout": 5,
             # by the default, 4 MB, a bitmap of a third of a million cards is lossy: each is then split into words again
             "options": "-c statement_timeout=30s -c timezone=UTC -c work_mem=16MB",
-        }
+            "client_encoding": "utf8",
+        })  # fmt: skip
         self._pool = self._new_pool()
         self._returning: asyncio.Task[None] | None = None
         self._away_since = 0.0

@@ -18,6 +18,7 @@ import psutil
 import psycopg
 
 from archzero_lab.errors import ServerError
+from archzero_lab.postgres.connection import is_not_yet_up, reason_of
 from archzero_lab.servers.process import (
     ProcessRecord,
     ProcessRegistry,
@@ -99,7 +100,8 @@ def start_postgres(
     record = registry.spawn(
         "postgres", argv, log=log, env=_environment(), user=user, kept=kept, stop_signal=signal.SIGINT, cwd=base
     )
-    url = f"postgresql://archzero:{password}@127.0.0.1:{port}/postgres"
+    # said, since a shell's PGSSLMODE=require would ask for what this server has not
+    url = f"postgresql://archzero:{password}@127.0.0.1:{port}/postgres?sslmode=disable"
     try:
         _wait_until_ready(url, record, log, timeout_s)
     except BaseException:
@@ -166,7 +168,9 @@ def _wait_until_ready(url: str, record: ProcessRecord, log: Path, timeout_s: flo
         try:
             with psycopg.connect(url, connect_timeout=2):
                 return
-        except psycopg.OperationalError:
+        except psycopg.OperationalError as error:
+            if not is_not_yet_up(error):
+                raise ServerError(f"PostgreSQL refuses the lab's own connection: {reason_of(error)}") from None
             time.sleep(0.05)  # polling: the server has no other way to say that it accepts connections
     raise ServerError(f"PostgreSQL did not answer within {timeout_s:.0f} s: {tail(log)} (whole log: {log})")
 

@@ -16,8 +16,9 @@ import redis
 from filelock import FileLock, Timeout
 
 from archzero_lab.errors import LabError, ServerError, mask_secrets
-from archzero_lab.postgres.connection import connect, require_url
+from archzero_lab.postgres.connection import connect, require_no_pooler, require_url
 from archzero_lab.postgres.databases import lab_databases
+from archzero_lab.postgres.shell_variables import completed
 from archzero_lab.servers import postgres_server, redis_server
 from archzero_lab.servers.process import ProcessRecord, ProcessRegistry, in_stopping_order, is_alive, server_home
 from archzero_lab.settings import DATABASE_PREFIX, STATE, Settings
@@ -205,8 +206,9 @@ def _start(settings: Settings, processes: ProcessRegistry, *, kept: bool, starte
     home = server_home(STATE)
     system = settings.servers == "system"
     if settings.database_url:
-        postgres_url, postgres_pid = require_url(settings.database_url), None
+        postgres_url, postgres_pid = completed(require_url(settings.database_url)), None
         with connect(postgres_url) as connection:
+            require_no_pooler(connection)
             if connection.info.server_version < postgres_server.MINIMUM_VERSION * 10_000:
                 raise ServerError(
                     f"PostgreSQL {connection.info.server_version // 10_000} at {postgres_url} is too old; "

@@ -109,7 +109,15 @@ def test_a_wrong_inventory_line_is_named_and_nothing_is_loaded(environment: dict
     assert recorded(environment) == []
 
 
+STEERED = {
+    "PGSSLMODE": "require", "PGHOSTADDR": "10.255.0.1", "PGSERVICE": "nowhere", "PGREQUIREAUTH": "none",
+    "PGOPTIONS": "-c default_transaction_read_only=on", "PGCLIENTENCODING": "SQL_ASCII", "PGCHANNELBINDING": "require",
+}  # fmt: skip
+"""A shell that is set up for a server of its own."""
+
+
 def test_up_status_down(environment: dict[str, str]) -> None:
+    environment = {**environment, **STEERED}
     done = lab(environment, "up", "--cards", "500")
     assert done.returncode == 0, done.stderr
     status = json.loads(lab(environment, "status", "--json").stdout)
@@ -126,6 +134,8 @@ def test_up_status_down(environment: dict[str, str]) -> None:
     assert len(re.findall(r"^applied", listed, re.MULTILINE)) == 26
     tables = lab(environment, "analyze").stdout
     assert "Indexes by use" in tables
+    mine = lab(environment, "analyze", "--database-url", status["postgres"]["url"] + "&hostaddr=127.0.0.1")
+    assert "not used: PGHOSTADDR, PGOPTIONS, PGSERVICE, PGCLIENTENCODING of the shell" in mine.stderr
     assert "idx_cards_name_trgm" in tables
     down = lab(environment, "down")
     assert "postgres" in down.stdout

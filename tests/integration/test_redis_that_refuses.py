@@ -4,16 +4,25 @@ from __future__ import annotations
 
 import asyncio
 import json
+import socket
+import threading
+import time
 import uuid
+from collections import Counter
 from collections.abc import Callable, Iterator
+from dataclasses import replace
+from itertools import cycle
 from typing import Any
+from urllib.parse import urlsplit
 
+import httpx
 import pytest
 import redis
 
 from archzero_lab.servers.hurt import HurtRedis
 from archzero_lab.servers.stack import Stack
 from archzero_lab.systems.arczero.cards.model import CardDraft, CardPatch, CardType
+from archzero_lab.systems.arczero.services import Serving, start_service
 from tests.integration.conftest import PATIENT, Cached, open_cached
 
 Act = Callable[[Any], Any]
@@ -120,3 +129,69 @@ async def _until(holds: Callable[[], bool]) -> bool:
             return True
         await asyncio.sleep(0.02)
     return False
+
+
+def test_no_write_that_was_committed_is_a_500_while_redis_has_no_connection_left(
+    stack: Stack, database_url: str, hurt: HurtRedis
+) -> None:
+    """Every connection of the service's killed, again and again, and each that came free taken by somebody else."""
+    service = start_service(replace(stack, redis_url=hurt.server.url), Serving("crowded", database_url, cached=True))
+    operator = redis.Redis.from_url(hurt.server.url, single_connection_client=True)
+    operator.config_set("maxclients", 40)
+    me = operator.client_id()
+    taken: list[socket.socket] = []
+    parts = urlsplit(hurt.server.url)
+
+    def take() -> None:
+        while len(taken) < 40:
+            one = socket.create_connection((parts.hostname, parts.port), timeout=1)
+            one.sendall(f"AUTH {parts.password}\r\n".encode())
+            if not one.recv(100).startswith(b"+OK"):
+                one.close()
+                return
+            taken.append(one)
+
+    statuses: Counter[int] = Counter()
+    not_written: list[int] = []
+    over = threading.Event()
+
+    def write(number: int) -> None:
+        with httpx.Client(base_url=service.url, timeout=60, trust_env=False) as client:
+            card = client.post("/api/v1/cards", json={"name": f"Crowd {uuid.uuid4()}", "type": "Risk"}).json()
+            for score in cycle(range(100)):
+                answer = client.put(f"/api/v1/cards/{card['id']}", json={"qualityScore": score})
+                statuses[answer.status_code] += 1
+                if answer.status_code == 200 and answer.json()["qualityScore"] != score:
+                    not_written.append(score)
+                if over.is_set():
+                    return
+
+    writers = [threading.Thread(target=write, args=(number,)) for number in range(4)]
+    try:
+        for writer in writers:
+            writer.start()
+        for _ in range(12):
+            before = statuses.total()
+            for client in operator.client_list():
+                if int(client["id"]) != me and client.get("lib-name"):
+                    operator.client_kill_filter(_id=client["id"])
+            take()
+            deadline = time.monotonic() + 30
+            while statuses.total() < before + 20:
+                assert time.monotonic() < deadline, statuses
+                time.sleep(0.01)
+            for one in taken[::2]:
+                one.close()
+            del taken[::2]
+    finally:
+        over.set()
+        for writer in writers:
+            writer.join()
+        for one in taken:
+            one.close()
+        operator.config_set("maxclients", 10_000)
+        operator.close()
+        stack.registry.stop(service.record)
+    assert set(statuses) <= {200, 503}, statuses
+    assert statuses[200] > 100
+    assert not_written == []

@@ -16,8 +16,8 @@ from typing import Any, Literal
 import msgspec
 import psycopg
 from prometheus_client import REGISTRY, generate_latest
-from redis.exceptions import RedisError
 
+from archzero_lab.errors import mask_secrets
 from archzero_lab.postgres.pool import Database
 from archzero_lab.settings import CacheSettings, PoolSettings
 from archzero_lab.systems.arczero.api.access_log import AccessLog
@@ -27,7 +27,7 @@ from archzero_lab.systems.arczero.api.fast_path import FastPath
 from archzero_lab.systems.arczero.api.service import Service
 from archzero_lab.systems.arczero.cache import counters
 from archzero_lab.systems.arczero.cache.cached_service import CachedCardService
-from archzero_lab.systems.arczero.cache.clients import is_cluster
+from archzero_lab.systems.arczero.cache.clients import REDIS_FAILED, is_cluster
 from archzero_lab.systems.arczero.cache.invalidation import Outbox
 from archzero_lab.systems.arczero.cache.keys import CLUSTER_SHARDS, Keyspace
 from archzero_lab.systems.arczero.cache.link import Link
@@ -43,6 +43,7 @@ from archzero_lab.systems.arczero.cards.search import list_statement
 from archzero_lab.systems.arczero.cards.search_v2 import list_statement_v2
 from archzero_lab.systems.arczero.cards.service import CardService
 
+log = logging.getLogger(__name__)
 VARIABLE = "ARCHZERO_SERVICE"
 _USAGE_PERIOD_S = 5.0
 IndexSet = Literal["phase5", "v2"]
@@ -101,7 +102,7 @@ class CacheParts:
         """What a licence is given again by: this Redis known, and everything told that it was not told."""
         try:
             return await store.check_epoch(probe) and await outbox.drain(everything=True)
-        except (psycopg.Error, RedisError, OSError):
+        except REDIS_FAILED:  # or PostgreSQL
             return False  # without licence the service answers from the database, which is right
 
 
@@ -156,8 +157,12 @@ async def open_service(config: ServiceConfig) -> AsyncIterator[Service]:
         try:
             with translated():
                 async with asyncio.timeout(2):
-                    return await database.row("SELECT 1") is not None
+                    # as a request does: a role may connect and have no right to read
+                    return await database.row("SELECT count(*) FROM (SELECT FROM cards LIMIT 1) c") is not None
         except (Unavailable, TimeoutError):
+            return False
+        except psycopg.Error as error:
+            log.warning("health: %s", mask_secrets(str(error).splitlines()[0]))
             return False
 
     try:

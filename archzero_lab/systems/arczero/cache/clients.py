@@ -15,6 +15,10 @@ from redis.backoff import NoBackoff
 from archzero_lab.errors import SettingsError, mask_secrets
 from archzero_lab.settings import CacheSettings
 
+REDIS_FAILED = (Exception,)
+"""What a call to Redis may end with, decided here for all who ask it. Nothing narrower is true: beside redis-py's own
+errors and the socket's, uvloop raises a RuntimeError for a transport that was closed, and redis-py an AttributeError or
+ValueError for a connection that is closed while it opens or an answer cut in the middle."""
 OnConnect = Callable[[Any], Awaitable[None]]
 
 

@@ -76,13 +76,14 @@ class Outbox:
         bound_s = self._licence_s + 0.2
         if self._link.lost_for_s > bound_s and not await self._link.obeys():
             return True
-        with suppress(psycopg.Error, OSError):
+        # the write has been committed: nothing that goes wrong from here on is its failure
+        with suppress(Exception):
             await self._execute("SELECT pg_notify('cache_outbox', %s)", [origin])
         asked = False
         began = obeyed = time.monotonic()
         while time.monotonic() < began + 3 * bound_s:
             await asyncio.sleep(0.02)
-            with suppress(psycopg.Error, OSError):
+            with suppress(Exception):
                 if not await self._execute("SELECT 1 FROM cache_outbox WHERE origin = %s", [origin]):
                     return True
                 asked = True

@@ -18,13 +18,13 @@ import time
 from collections.abc import Awaitable, Callable
 from typing import Any, TypeVar
 
-from redis.exceptions import RedisError, ResponseError
+from redis.exceptions import ResponseError
 from redis.exceptions import TimeoutError as RedisTimeoutError
 
 from archzero_lab.errors import mask_secrets
 from archzero_lab.settings import CacheSettings
 from archzero_lab.systems.arczero.cache.breaker import CircuitBreaker
-from archzero_lab.systems.arczero.cache.clients import close_client, is_cluster, open_client
+from archzero_lab.systems.arczero.cache.clients import REDIS_FAILED, close_client, is_cluster, open_client
 from archzero_lab.systems.arczero.cache.counters import CALL_TIME, count
 from archzero_lab.systems.arczero.cache.keys import Kind
 from archzero_lab.systems.arczero.cache.tasks import end_task
@@ -96,7 +96,7 @@ class Link:
         try:
             async with asyncio.timeout(self._settings.timeout_s):
                 await self.beat(self._probe)
-        except Exception:  # whatever it is: it was not done
+        except REDIS_FAILED:
             return False
         return True
 
@@ -138,7 +138,7 @@ class Link:
                 if refusal_revokes:
                     self.revoke()
                 return None
-            except Exception as error:  # redis-py's own too: an AttributeError for a connection closed while it opens
+            except REDIS_FAILED as error:
                 count(kind, "error")
                 self._failed(error)
                 if self._clustered and not isinstance(error, _LATE):
@@ -184,7 +184,7 @@ class Link:
         try:
             async with asyncio.timeout(self._settings.timeout_s):
                 identity = await self.beat(self._probe)
-        except Exception as error:  # whatever it is: what was not done renews nothing
+        except REDIS_FAILED as error:  # what was not done renews nothing
             if self._failing_since is None:
                 self._failing_since = sent
                 log.debug("heartbeat: %s", mask_secrets(str(error)))
@@ -221,7 +221,7 @@ class Link:
         try:
             async with asyncio.timeout(self._settings.timeout_s):
                 info = await self._probe.info("server")
-        except (RedisError, OSError, TimeoutError):
+        except REDIS_FAILED:
             return set()
         return {str(server["run_id"]) for server in ([info] if "run_id" in info else info.values())}
 

@@ -14,11 +14,10 @@ from collections.abc import Iterable
 from typing import Any
 
 from cachetools import LRUCache
-from redis.exceptions import RedisError
 
 from archzero_lab.errors import mask_secrets
 from archzero_lab.settings import CacheSettings
-from archzero_lab.systems.arczero.cache.clients import open_client
+from archzero_lab.systems.arczero.cache.clients import REDIS_FAILED, open_client
 from archzero_lab.systems.arczero.cache.keys import Key, Keyspace, Kind
 from archzero_lab.systems.arczero.cache.tasks import end_task
 from archzero_lab.systems.arczero.cards.model import Document
@@ -119,7 +118,7 @@ class NearCache:
         while True:
             try:
                 await self._listen()
-            except (RedisError, OSError, TimeoutError) as error:
+            except REDIS_FAILED as error:
                 log.debug("near cache: %s", mask_secrets(str(error)))
             finally:
                 self.listening = False
