@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime as dt
 import json
 import uuid
 from collections.abc import Callable
@@ -31,6 +32,8 @@ from archzero_lab.systems.arczero.cards.model import (
 from archzero_lab.systems.arczero.cards.protocol import Cards
 from archzero_lab.systems.arczero.cards.search_v2 import COUNTED
 from tests.integration.contract import card_of, created, listed
+
+MADE = dt.datetime(2026, 1, 1, tzinfo=dt.UTC)
 
 
 @pytest.fixture(scope="module")
@@ -98,14 +101,28 @@ async def test_a_deleted_card_is_gone_with_its_relationships(cards: Cards) -> No
 
 async def test_writes_of_a_stale_version_are_refused_and_change_nothing(cards: Cards) -> None:
     card_id, _ = await created(cards)
-    await cards.update_card(card_id, CardPatch(quality_score=5), if_version=1)
-    with pytest.raises(VersionMismatch, match="at version 2 now, not 1"):
-        await cards.update_card(card_id, CardPatch(quality_score=9), if_version=1)
-    with pytest.raises(VersionMismatch):
-        await cards.delete_card(card_id, if_version=1)
+    first = (await cards.card(card_id)).etag
+    await cards.update_card(card_id, CardPatch(quality_score=5), if_match=["other", first])
+    for named in ([first], ["2"], []):
+        with pytest.raises(VersionMismatch, match="at version 2 now, not what If-Match names"):
+            await cards.update_card(card_id, CardPatch(quality_score=9), if_match=named)
+        with pytest.raises(VersionMismatch):
+            await cards.delete_card(card_id, if_match=named)
     with pytest.raises(NotFound):
-        await cards.update_card(uuid.uuid4(), CardPatch(quality_score=9), if_version=1)
+        await cards.update_card(uuid.uuid4(), CardPatch(quality_score=9), if_match=[first])
     assert (await card_of(cards, card_id))["qualityScore"] == 5
+
+
+async def test_an_etag_of_a_card_that_is_gone_names_no_card_made_anew(cards: Cards) -> None:
+    row = CardRow(name=f"Again {uuid.uuid4()}", type=CardType.Risk, id=uuid.uuid4(), created_at=MADE, updated_at=MADE)
+    assert row.id is not None
+    await cards.import_cards([row])
+    before = (await cards.card(row.id)).etag
+    await cards.delete_card(row.id)
+    await cards.import_cards([row])
+    assert (await cards.card(row.id)).etag != before
+    with pytest.raises(VersionMismatch):
+        await cards.update_card(row.id, CardPatch(quality_score=9), if_match=[before])
 
 
 async def test_type_and_name_are_unique(cards: Cards) -> None:

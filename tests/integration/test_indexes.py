@@ -18,7 +18,7 @@ from archzero_lab.jobs.indexes.plans_only import plan_changes
 from archzero_lab.jobs.indexes.query_cases import cases_of
 from archzero_lab.jobs.indexes.reads import Reads
 from archzero_lab.jobs.indexes.session import raw_connection
-from archzero_lab.jobs.indexes.verdict import KEPT, IndexReport, IndexVerdict
+from archzero_lab.jobs.indexes.verdict import KEPT, IndexVerdict
 from archzero_lab.postgres import foreign_copy
 from archzero_lab.postgres.connection import connect
 from archzero_lab.postgres.databases import drop_database
@@ -27,8 +27,8 @@ from archzero_lab.postgres.index_catalog import hidden, list_indexes
 from archzero_lab.postgres.statement import Statement
 from archzero_lab.progress import Reporter
 from archzero_lab.reporting.notebooks import NOTEBOOKS, run_notebook
-from archzero_lab.run_folders.run import Run
 from archzero_lab.servers.stack import Stack
+from tests.integration.index_runs import index_request, measured, measured_run
 from tests.integration.shop import MIGRATION, QUERIES, SHOP, somebodys_database, state_of
 
 
@@ -39,31 +39,11 @@ def shop(stack: Stack) -> Iterator[str]:
         yield url
 
 
-def _request(shop: str, folder: Path, migration: str = MIGRATION, queries: dict[str, str] = QUERIES) -> IndexRequest:
-    (folder / "queries").mkdir()
-    for name, text in queries.items():
-        (folder / "queries" / f"{name}.sql").write_text(text + ";\n")
-    file = folder / "migration.sql"
-    file.write_text(migration)
-    return IndexRequest(database_url=shop, migration=file, queries=folder / "queries", blocks=6)
-
-
-def _measure(stack: Stack, request: IndexRequest) -> IndexReport:
-    return _measured_run(stack, request)[1]
-
-
-def _measured_run(stack: Stack, request: IndexRequest) -> tuple[Run, IndexReport]:
-    try:
-        return measure_indexes(system_here(), stack, request, Reporter(Console(quiet=True)))
-    finally:
-        assert "copy" not in stack.databases(), "the copy stayed"
-
-
 def test_each_index_of_a_strange_database_has_its_verdict_and_the_database_is_as_before(
     stack: Stack, shop: str, tmp_path: Path
 ) -> None:
     before = state_of(shop)
-    run, found = _measured_run(stack, _request(shop, tmp_path))
+    run, found = measured_run(stack, index_request(shop, tmp_path))
     assert state_of(shop) == before
     assert (
         "<svg" in run_notebook(NOTEBOOKS / "10_indexes.ipynb", tmp_path, {"experiment": str(run.path)}).html.read_text()
@@ -113,8 +93,8 @@ def test_each_index_of_a_strange_database_has_its_verdict_and_the_database_is_as
 
 def test_an_index_of_a_partitioned_table_is_judged_in_each_partition(stack: Stack, shop: str, tmp_path: Path) -> None:
     migration = "CREATE INDEX event_what ON shop.event (what);\nCREATE INDEX event_at ON shop.event (at, what);\n"
-    found = _measure(
-        stack, _request(shop, tmp_path, migration, {"by what": "SELECT * FROM shop.event WHERE what = $1"})
+    found = measured(
+        stack, index_request(shop, tmp_path, migration, {"by what": "SELECT * FROM shop.event WHERE what = $1"})
     )
     verdicts = {finding.name: finding.verdict for finding in found.findings}
     assert set(verdicts) == {"event_2026_what_idx", "event_2026_at_what_idx"}
@@ -130,7 +110,7 @@ def test_an_index_of_a_partitioned_table_is_judged_in_each_partition(stack: Stac
 
 def test_a_migration_of_constraints_alone_is_kept_and_has_its_page(stack: Stack, shop: str, tmp_path: Path) -> None:
     migration = 'CREATE UNIQUE INDEX order_once ON shop."Order" (placed, id);'
-    request = _request(shop, tmp_path, migration, {"all": 'SELECT count(*) FROM shop."Order"'})
+    request = index_request(shop, tmp_path, migration, {"all": 'SELECT count(*) FROM shop."Order"'})
     run, found = measure_indexes(system_here(), stack, request, Reporter(Console(quiet=True)))
     assert [finding.verdict for finding in found.findings] == [IndexVerdict.KEEP_CONSTRAINT]
     assert found.writes == ()
@@ -160,7 +140,8 @@ def test_odd_tables_have_verdicts_and_no_cost_where_nothing_can_be_written(stack
     with somebodys_database(stack, "odd_shop", odd) as url:
         queries = {"day": "SELECT * FROM shop.per_day WHERE placed = $1"}
         found = {
-            finding.name: finding for finding in _measure(stack, _request(url, tmp_path, migration, queries)).findings
+            finding.name: finding
+            for finding in measured(stack, index_request(url, tmp_path, migration, queries)).findings
         }
     assert found["day"].cost is None
     assert found["day"].build_s is not None
@@ -204,7 +185,7 @@ def test_bad_input_says_what_and_where_and_leaves_nothing(
 ) -> None:
     before = state_of(shop)
     with pytest.raises(LabError, match=told):
-        _measure(stack, _request(shop, tmp_path, migration, queries))
+        measured(stack, index_request(shop, tmp_path, migration, queries))
     assert state_of(shop) == before
 
 
@@ -219,7 +200,7 @@ def test_a_url_keeps_whatever_it_says_and_its_password_is_in_no_command(
         return run(command, **given)
 
     monkeypatch.setattr(foreign_copy.subprocess, "run", seen)
-    url = shop + "?application_name=theirs&options=-c%20search_path%3Dshop"
+    url = shop + "&application_name=theirs&options=-c%20search_path%3Dshop"
     name = stack.database_name("copied")
     copy_database(url, stack.postgres_url, name, programs_of(stack), "schema")
     drop_database(stack.postgres_url, name)
@@ -236,7 +217,7 @@ def test_a_role_that_may_not_read_is_told_the_table(stack: Stack, shop: str, tmp
     poor = shop.replace(shop.split("//")[1].split("@")[0], "archzero_lab_poor:poor")
     try:
         with pytest.raises(DatabaseError, match=r"reading it: .*permission denied") as caught:
-            _measure(stack, _request(poor, tmp_path))
+            measured(stack, index_request(poor, tmp_path))
         assert ":poor" not in str(caught.value)
     finally:
         with connect(shop, autocommit=True) as connection:
@@ -261,7 +242,7 @@ def test_a_hidden_index_is_in_no_plan_and_back_afterwards(shop: str) -> None:
 
 
 def test_plans_without_rows_are_those_of_the_source(stack: Stack, shop: str, tmp_path: Path) -> None:
-    request = _request(shop, tmp_path)
+    request = index_request(shop, tmp_path)
     if stack.settings.servers == "system":
         with pytest.raises(LabError, match="wants the lab's own PostgreSQL 18"):
             plan_changes(stack, request, Reporter(Console(quiet=True)))
@@ -298,7 +279,7 @@ def test_the_busiest_statements_come_from_the_server_itself(
             pytest.skip("this server has no pg_stat_statements loaded")
         for number in range(30):
             connection.execute(f"SELECT * FROM shop.\"Order\" WHERE customer_id = {number} AND state = 'paid'")
-    request = _request(shop, tmp_path)
-    found = _measure(stack, IndexRequest(database_url=shop, migration=request.migration, from_statistics=1, blocks=6))
+    request = index_request(shop, tmp_path)
+    found = measured(stack, IndexRequest(database_url=shop, migration=request.migration, from_statistics=1, blocks=6))
     assert {loss.statement.partition(",")[0] for loss in found.whole} == {"statement 1"}
     assert any(finding.used_by for finding in found.findings if finding.table == "shop.Order")

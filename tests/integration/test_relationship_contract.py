@@ -49,9 +49,10 @@ async def test_relationships_are_written_read_and_changed(cards: Cards) -> None:
     for end in (one, two):
         listed = json.loads((await cards.relationships(RelationshipFilter(card_id=end))).body)
         assert [entry["id"] for entry in listed["data"]] == [str(relationship_id)]
-    await cards.update_relationship(relationship_id, RelationshipPatch(confidence=0.9), if_version=1)
+    first = (await cards.relationship(relationship_id)).etag
+    await cards.update_relationship(relationship_id, RelationshipPatch(confidence=0.9), if_match=[first])
     with pytest.raises(VersionMismatch):
-        await cards.update_relationship(relationship_id, RelationshipPatch(confidence=0.1), if_version=1)
+        await cards.update_relationship(relationship_id, RelationshipPatch(confidence=0.1), if_match=[first])
     listed = json.loads((await cards.relationships(RelationshipFilter(card_id=one))).body)
     assert listed["data"][0]["confidence"] == 0.9
     await cards.delete_relationship(relationship_id)

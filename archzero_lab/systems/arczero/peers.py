@@ -18,7 +18,7 @@ import redis.asyncio as redis
 
 from archzero_lab.errors import unknown_name
 from archzero_lab.settings import CacheSettings
-from archzero_lab.systems.arczero.cards.model import CardFilter, CardPatch, CardsError, Document, Unavailable
+from archzero_lab.systems.arczero.cards.model import CardFilter, CardPatch, CardsError, Document, IfMatch, Unavailable
 from archzero_lab.systems.arczero.cards.service import CardService
 
 PEERS = ("cashews", "aiocache", "fastapi-cache2")
@@ -67,9 +67,9 @@ class PeerCards:
         """A page of cards. Raises Unavailable where the cache does not answer."""
         return await _document(self.page_data(question))
 
-    async def update_card(self, card_id: uuid.UUID, patch: CardPatch, if_version: int | None = None) -> Document:
+    async def update_card(self, card_id: uuid.UUID, patch: CardPatch, if_match: IfMatch = None) -> Document:
         """Change a card, then forget what is cached of it."""
-        document = await self._cards.update_card(card_id, patch, if_version)
+        document = await self._cards.update_card(card_id, patch, if_match)
         try:
             await self.cache.forget(str(card_id))
         except (redis.RedisError, OSError, TimeoutError) as error:

@@ -86,17 +86,17 @@ async def create_card(cards: GivenCards, data: JSONBody[CardDraft]) -> Response[
 
 @put("/cards/{card_id:str}", responses=told(CardView, 404, 409, 412, 422), response_headers=[ETAG])
 async def update_card(
-    cards: GivenCards, card_id: FromPath[str], data: JSONBody[CardPatch], if_match: p.IfMatch = None
+    cards: GivenCards, card_id: FromPath[str], data: JSONBody[CardPatch], if_match: p.GivenIfMatch = None
 ) -> Response[bytes]:
     """Change the fields that the body names."""
-    version = p.expected_version(if_match)
-    return document_response(await cards.update_card(p.identifier(card_id, "id"), data, version))
+    named = p.if_match(if_match)
+    return document_response(await cards.update_card(p.identifier(card_id, "id"), data, named))
 
 
 @delete("/cards/{card_id:str}", responses={k: v for k, v in told(None, 404, 412, ok=204).items() if k != 204})
-async def delete_card(cards: GivenCards, card_id: FromPath[str], if_match: p.IfMatch = None) -> None:
+async def delete_card(cards: GivenCards, card_id: FromPath[str], if_match: p.GivenIfMatch = None) -> None:
     """Delete a card and its relationships."""
-    await cards.delete_card(p.identifier(card_id, "id"), p.expected_version(if_match))
+    await cards.delete_card(p.identifier(card_id, "id"), p.if_match(if_match))
 
 
 router = Router(

@@ -18,6 +18,7 @@ from archzero_lab.systems.arczero.cards.model import (
     CardStatus,
     CardType,
     Cursor,
+    IfMatch,
     LifecyclePhase,
 )
 
@@ -41,7 +42,7 @@ CursorParameter = Annotated[
     str | None, QueryParameter(name="cursor", max_length=100, description="nextCursor of the page before")
 ]
 IfNoneMatch = Annotated[str | None, HeaderParameter(name="If-None-Match", required=False)]
-IfMatch = Annotated[str | None, HeaderParameter(name="If-Match", required=False)]
+GivenIfMatch = Annotated[str | None, HeaderParameter(name="If-Match", required=False)]
 
 
 def card_filter(
@@ -103,12 +104,12 @@ def split(texts: Iterable[str] | None) -> list[str]:
     return [part.strip() for text in texts or () for part in text.split(",") if part.strip()]
 
 
-def expected_version(header: str | None) -> int | None:
-    """The version that an If-Match names; None for none or `*`, -1 (no version) for what we never gave out."""
+def if_match(header: str | None) -> IfMatch:
+    """The ETags that an If-Match lists; None for none or `*`. Weak ones match nothing (RFC 9110, 13.1.1)."""
     if header is None or header.strip() == "*":
         return None
-    text = header.strip().strip('"')
-    return int(text) if text.isascii() and text.isdigit() and len(text) < 10 else -1
+    named = [part.strip() for part in header.split(",")]
+    return [part.strip('"') for part in named if part and not part.startswith("W/")]
 
 
 def _json_object(text: str) -> str:

@@ -62,20 +62,25 @@ async def create_relationship(cards: GivenCards, data: JSONBody[RelationshipDraf
 
 @put("/relationships/{relationship_id:str}", responses=told(RelationshipView, 404, 412, 422), response_headers=[ETAG])
 async def update_relationship(
-    cards: GivenCards, relationship_id: FromPath[str], data: JSONBody[RelationshipPatch], if_match: p.IfMatch = None
+    cards: GivenCards,
+    relationship_id: FromPath[str],
+    data: JSONBody[RelationshipPatch],
+    if_match: p.GivenIfMatch = None,
 ) -> Response[bytes]:
     """Change the fields that the body names."""
-    version = p.expected_version(if_match)
-    return document_response(await cards.update_relationship(p.identifier(relationship_id, "id"), data, version))
+    named = p.if_match(if_match)
+    return document_response(await cards.update_relationship(p.identifier(relationship_id, "id"), data, named))
 
 
 @delete(
     "/relationships/{relationship_id:str}",
     responses={k: v for k, v in told(None, 404, 412, ok=204).items() if k != 204},
 )
-async def delete_relationship(cards: GivenCards, relationship_id: FromPath[str], if_match: p.IfMatch = None) -> None:
+async def delete_relationship(
+    cards: GivenCards, relationship_id: FromPath[str], if_match: p.GivenIfMatch = None
+) -> None:
     """Delete a relationship."""
-    await cards.delete_relationship(p.identifier(relationship_id, "id"), p.expected_version(if_match))
+    await cards.delete_relationship(p.identifier(relationship_id, "id"), p.if_match(if_match))
 
 
 router = Router(

@@ -25,6 +25,7 @@ from archzero_lab.systems.arczero.cards.model import (
     CardsError,
     Document,
     GraphQuery,
+    IfMatch,
     NotFound,
     RelationshipDraft,
     RelationshipFilter,
@@ -113,18 +114,18 @@ class CachedCardService:
             None, _CARD_GROUPS, lambda: self._cards.create_card(draft), also=lambda made: [self._keys.card(made[0])]
         )
 
-    async def update_card(self, card_id: uuid.UUID, patch: CardPatch, if_version: int | None = None) -> Document:
+    async def update_card(self, card_id: uuid.UUID, patch: CardPatch, if_match: IfMatch = None) -> Document:
         """Change a card. Raises NotFound, Conflict, VersionMismatch."""
         return await self._write(
-            self._keys.card(card_id), _CARD_GROUPS, lambda: self._cards.update_card(card_id, patch, if_version)
+            self._keys.card(card_id), _CARD_GROUPS, lambda: self._cards.update_card(card_id, patch, if_match)
         )
 
-    async def delete_card(self, card_id: uuid.UUID, if_version: int | None = None) -> None:
+    async def delete_card(self, card_id: uuid.UUID, if_match: IfMatch = None) -> None:
         """Delete a card and its relationships. Raises NotFound, VersionMismatch."""
         await self._write(
             self._keys.card(card_id),
             (*_CARD_GROUPS, Kind.RELATIONSHIPS),
-            lambda: self._cards.delete_card(card_id, if_version),
+            lambda: self._cards.delete_card(card_id, if_match),
         )
 
     async def import_cards(self, rows: list[CardRow]) -> int:
@@ -139,19 +140,19 @@ class CachedCardService:
         return await self._write(None, _RELATIONSHIP_GROUPS, lambda: self._cards.create_relationship(draft))
 
     async def update_relationship(
-        self, relationship_id: uuid.UUID, patch: RelationshipPatch, if_version: int | None = None
+        self, relationship_id: uuid.UUID, patch: RelationshipPatch, if_match: IfMatch = None
     ) -> Document:
         """Change a relationship. Raises NotFound, VersionMismatch."""
         return await self._write(
             None,
             _RELATIONSHIP_GROUPS,
-            lambda: self._cards.update_relationship(relationship_id, patch, if_version),
+            lambda: self._cards.update_relationship(relationship_id, patch, if_match),
         )
 
-    async def delete_relationship(self, relationship_id: uuid.UUID, if_version: int | None = None) -> None:
+    async def delete_relationship(self, relationship_id: uuid.UUID, if_match: IfMatch = None) -> None:
         """Delete a relationship. Raises NotFound, VersionMismatch."""
         await self._write(
-            None, _RELATIONSHIP_GROUPS, lambda: self._cards.delete_relationship(relationship_id, if_version)
+            None, _RELATIONSHIP_GROUPS, lambda: self._cards.delete_relationship(relationship_id, if_match)
         )
 
     async def import_relationships(self, rows: list[RelationshipDraft]) -> int:

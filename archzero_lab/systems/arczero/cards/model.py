@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 import uuid
+from collections.abc import Collection
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Annotated, Any
@@ -85,6 +86,8 @@ Quality = Annotated[int, Meta(ge=0, le=100)]
 Confidence = Annotated[float, Meta(ge=0.0, le=1.0)]
 Attributes = dict[str, Any]
 
+IfMatch = Collection[str] | None
+"""ETags of which one must be the current one; None asks for nothing."""
 MAX_PAGE = 1_000_000
 MAX_PAGE_SIZE = 100
 
@@ -163,7 +166,8 @@ class RelationshipPatch(msgspec.Struct, rename="camel", forbid_unknown_fields=Tr
 class Document:
     """What a read gives: the JSON bytes that go to the socket as they are, and their ETag (without quotes).
 
-    A card's `version` is its row's; a list's or graph's is 0 and its ETag a digest of the body.
+    A card's `version` is its row's, its ETag that and the transaction that wrote it: one that no other row of that id
+    ever had, deleted and made anew or not. A list's or graph's version is 0 and its ETag a digest of the body.
     """
 
     body: bytes

@@ -12,6 +12,7 @@ from archzero_lab.systems.arczero.cards.model import (
     CardRow,
     Document,
     GraphQuery,
+    IfMatch,
     RelationshipDraft,
     RelationshipFilter,
     RelationshipPatch,
@@ -30,10 +31,10 @@ class Cards(Protocol):
     async def create_card(self, draft: CardDraft) -> tuple[uuid.UUID, Document]:
         """Create a card. Raises Conflict where one of its type and name exists."""
 
-    async def update_card(self, card_id: uuid.UUID, patch: CardPatch, if_version: int | None = None) -> Document:
+    async def update_card(self, card_id: uuid.UUID, patch: CardPatch, if_match: IfMatch = None) -> Document:
         """Change the fields that the patch names. Raises NotFound, Conflict, VersionMismatch."""
 
-    async def delete_card(self, card_id: uuid.UUID, if_version: int | None = None) -> None:
+    async def delete_card(self, card_id: uuid.UUID, if_match: IfMatch = None) -> None:
         """Delete a card and its relationships. Raises NotFound, VersionMismatch."""
 
     async def import_cards(self, rows: list[CardRow]) -> int:
@@ -49,11 +50,11 @@ class Cards(Protocol):
         """Create a relationship. Raises InvalidReference where an end does not exist."""
 
     async def update_relationship(
-        self, relationship_id: uuid.UUID, patch: RelationshipPatch, if_version: int | None = None
+        self, relationship_id: uuid.UUID, patch: RelationshipPatch, if_match: IfMatch = None
     ) -> Document:
         """Change the fields that the patch names. Raises NotFound, VersionMismatch."""
 
-    async def delete_relationship(self, relationship_id: uuid.UUID, if_version: int | None = None) -> None:
+    async def delete_relationship(self, relationship_id: uuid.UUID, if_match: IfMatch = None) -> None:
         """Delete a relationship. Raises NotFound, VersionMismatch."""
 
     async def import_relationships(self, rows: list[RelationshipDraft]) -> int:

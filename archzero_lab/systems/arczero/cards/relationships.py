@@ -13,6 +13,7 @@ from archzero_lab.postgres.pool import Database, fetch_row
 from archzero_lab.systems.arczero.cards.faults import translated
 from archzero_lab.systems.arczero.cards.model import (
     Document,
+    IfMatch,
     NotFound,
     RelationshipDraft,
     RelationshipFilter,
@@ -25,7 +26,11 @@ RELATIONSHIP_COLUMNS: LiteralString = """r.id, r.source_card_id AS "fromCardId",
  r.relationship_type AS "relationshipType", r.valid_from AS "validFrom", r.valid_to AS "validTo", r.attributes,
  r.confidence, r.created_at AS "createdAt\""""
 _DOCUMENT: LiteralString = (
-    "convert_to(row_to_json((SELECT d FROM (SELECT " + RELATIONSHIP_COLUMNS + ") d))::text, 'UTF8'), r.version"
+    "convert_to(row_to_json((SELECT d FROM (SELECT " + RELATIONSHIP_COLUMNS + ") d))::text, 'UTF8'), r.version,"
+    " r.version || '-' || r.xmin::text"
+)
+_MATCHES: LiteralString = (
+    " AND (%(if_match)s::text[] IS NULL OR r.version || '-' || r.xmin::text = ANY(%(if_match)s::text[]))"
 )
 
 
@@ -42,7 +47,7 @@ class RelationshipService:
             )
         if row is None:
             raise NotFound(f"no relationship with id {relationship_id}")
-        return Document(row[0], str(row[1]), row[1])
+        return Document(row[0], row[2], row[1])
 
     async def relationships(self, question: RelationshipFilter) -> Document:
         """A page of relationships, newest first, with the exact total. Either end may be the card asked for."""
@@ -100,13 +105,13 @@ class RelationshipService:
                 },
             )
         assert row is not None
-        return row[2], Document(row[0], str(row[1]), row[1])
+        return row[3], Document(row[0], row[2], row[1])
 
     async def update_relationship(
-        self, relationship_id: uuid.UUID, patch: RelationshipPatch, if_version: int | None = None
+        self, relationship_id: uuid.UUID, patch: RelationshipPatch, if_match: IfMatch = None
     ) -> Document:
         """Change the fields that the patch names. Raises NotFound, VersionMismatch."""
-        values: dict[str, Any] = {"id": relationship_id, "if_version": if_version, "origin": ORIGIN.get()}
+        values: dict[str, Any] = {"id": relationship_id, "if_match": listed(if_match), "origin": ORIGIN.get()}
         assignments: LiteralString = ""
         if patch.relationship_type is not UNSET:
             assignments += "relationship_type = %(type)s, "
@@ -129,23 +134,27 @@ class RelationshipService:
                 + "UPDATE relationships AS r SET "
                 + assignments
                 + "version = r.version + 1 FROM o WHERE r.id = %(id)s"
-                " AND (%(if_version)s::int IS NULL OR r.version = %(if_version)s::int) RETURNING " + _DOCUMENT,
+                + _MATCHES
+                + " RETURNING "
+                + _DOCUMENT,
                 values,
             )
         if row is None:
-            raise await self._missing_relationship(relationship_id, if_version)
-        return Document(row[0], str(row[1]), row[1])
+            raise await self._missing_relationship(relationship_id, if_match)
+        return Document(row[0], row[2], row[1])
 
-    async def delete_relationship(self, relationship_id: uuid.UUID, if_version: int | None = None) -> None:
+    async def delete_relationship(self, relationship_id: uuid.UUID, if_match: IfMatch = None) -> None:
         """Delete a relationship. Raises NotFound, VersionMismatch."""
         with translated():
             row = await self._database.row(
-                WITH_ORIGIN + "DELETE FROM relationships r USING o WHERE r.id = %(id)s"
-                " AND (%(if_version)s::int IS NULL OR r.version = %(if_version)s::int) RETURNING r.version",
-                {"id": relationship_id, "if_version": if_version, "origin": ORIGIN.get()},
+                WITH_ORIGIN
+                + "DELETE FROM relationships r USING o WHERE r.id = %(id)s"
+                + _MATCHES
+                + " RETURNING r.version",
+                {"id": relationship_id, "if_match": listed(if_match), "origin": ORIGIN.get()},
             )
         if row is None:
-            raise await self._missing_relationship(relationship_id, if_version)
+            raise await self._missing_relationship(relationship_id, if_match)
 
     async def import_relationships(self, rows: list[RelationshipDraft]) -> int:
         """Create all the relationships or none, through COPY. Raises InvalidReference, Conflict."""
@@ -179,17 +188,20 @@ class RelationshipService:
                         )
         return len(rows)
 
-    async def _missing_relationship(
-        self, relationship_id: uuid.UUID, if_version: int | None
-    ) -> NotFound | VersionMismatch:
-        if if_version is not None:
+    async def _missing_relationship(self, relationship_id: uuid.UUID, if_match: IfMatch) -> NotFound | VersionMismatch:
+        if if_match is not None:
             with translated():
                 row = await self._database.row(
                     "SELECT version FROM relationships WHERE id = %(id)s", {"id": relationship_id}
                 )
             if row is not None:
-                return VersionMismatch(f"the relationship is at version {row[0]} now, not {if_version}; read it again")
+                return VersionMismatch(f"the relationship is at version {row[0]} now, not what If-Match names; read it")
         return NotFound(f"no relationship with id {relationship_id}")
+
+
+def listed(if_match: IfMatch) -> list[str] | None:
+    """ETags as a statement takes them."""
+    return None if if_match is None else list(if_match)
 
 
 def json_text(value: object) -> str:

@@ -19,15 +19,20 @@ from archzero_lab.systems.arczero.cards.model import (
     CardPatch,
     CardRow,
     Document,
+    IfMatch,
     NotFound,
     VersionMismatch,
 )
-from archzero_lab.systems.arczero.cards.relationships import RelationshipService, json_text
+from archzero_lab.systems.arczero.cards.relationships import RelationshipService, json_text, listed
 from archzero_lab.systems.arczero.cards.request_context import ORIGIN, WITH_ORIGIN
 from archzero_lab.systems.arczero.cards.search import CARD_COLUMNS, list_statement
 
 _DOCUMENT: LiteralString = (
-    "convert_to(row_to_json((SELECT d FROM (SELECT " + CARD_COLUMNS + ") d))::text, 'UTF8'), c.version"
+    "convert_to(row_to_json((SELECT d FROM (SELECT " + CARD_COLUMNS + ") d))::text, 'UTF8'), c.version,"
+    " c.version || '-' || c.xmin::text"
+)
+_MATCHES: LiteralString = (
+    " AND (%(if_match)s::text[] IS NULL OR c.version || '-' || c.xmin::text = ANY(%(if_match)s::text[]))"
 )
 _COLUMN: dict[str, LiteralString] = {
     "name": "name",
@@ -83,9 +88,9 @@ class CardService(RelationshipService, GraphService):
                 {**column_values(draft), "origin": ORIGIN.get()},
             )
         assert row is not None
-        return row[2], card_document(row)
+        return row[3], card_document(row)
 
-    async def update_card(self, card_id: uuid.UUID, patch: CardPatch, if_version: int | None = None) -> Document:
+    async def update_card(self, card_id: uuid.UUID, patch: CardPatch, if_match: IfMatch = None) -> Document:
         """Change the fields that the patch names. Raises NotFound, Conflict, VersionMismatch."""
         values = column_values(patch)
         assignments: LiteralString = ""
@@ -95,24 +100,22 @@ class CardService(RelationshipService, GraphService):
         with translated():
             row = await self._database.row(
                 WITH_ORIGIN + "UPDATE cards AS c SET " + assignments + "version = c.version + 1, updated_at = now()"
-                " FROM o WHERE c.id = %(id)s AND (%(if_version)s::int IS NULL OR c.version = %(if_version)s::int)"
-                " RETURNING " + _DOCUMENT,
-                {**values, "id": card_id, "if_version": if_version, "origin": ORIGIN.get()},
+                " FROM o WHERE c.id = %(id)s" + _MATCHES + " RETURNING " + _DOCUMENT,
+                {**values, "id": card_id, "if_match": listed(if_match), "origin": ORIGIN.get()},
             )
         if row is None:
-            raise await self._missing(card_id, if_version)
+            raise await self._missing(card_id, if_match)
         return card_document(row)
 
-    async def delete_card(self, card_id: uuid.UUID, if_version: int | None = None) -> None:
+    async def delete_card(self, card_id: uuid.UUID, if_match: IfMatch = None) -> None:
         """Delete a card and, by its foreign keys, its relationships. Raises NotFound, VersionMismatch."""
         with translated():
             row = await self._database.row(
-                WITH_ORIGIN + "DELETE FROM cards c USING o WHERE c.id = %(id)s"
-                " AND (%(if_version)s::int IS NULL OR c.version = %(if_version)s::int) RETURNING c.version",
-                {"id": card_id, "if_version": if_version, "origin": ORIGIN.get()},
+                WITH_ORIGIN + "DELETE FROM cards c USING o WHERE c.id = %(id)s" + _MATCHES + " RETURNING c.version",
+                {"id": card_id, "if_match": listed(if_match), "origin": ORIGIN.get()},
             )
         if row is None:
-            raise await self._missing(card_id, if_version)
+            raise await self._missing(card_id, if_match)
 
     async def import_cards(self, rows: list[CardRow]) -> int:
         """Create all the cards or none, through COPY, and return how many. Raises Conflict, InvalidValue."""
@@ -150,18 +153,18 @@ class CardService(RelationshipService, GraphService):
                         )
         return len(rows)
 
-    async def _missing(self, card_id: uuid.UUID, if_version: int | None) -> NotFound | VersionMismatch:
-        if if_version is not None:
+    async def _missing(self, card_id: uuid.UUID, if_match: IfMatch) -> NotFound | VersionMismatch:
+        if if_match is not None:
             with translated():
                 row = await self._database.row("SELECT version FROM cards WHERE id = %(id)s", {"id": card_id})
             if row is not None:
-                return VersionMismatch(f"the card is at version {row[0]} now, not {if_version}; read it again")
+                return VersionMismatch(f"the card is at version {row[0]} now, not what If-Match names; read it")
         return NotFound(f"no card with id {card_id}")
 
 
 def card_document(row: tuple[Any, ...]) -> Document:
-    """A Document of a row that begins with the JSON bytes and the version."""
-    return Document(row[0], str(row[1]), row[1])
+    """A Document of a row that begins with the JSON bytes, the version and the ETag."""
+    return Document(row[0], row[2], row[1])
 
 
 def column_values(shape: msgspec.Struct) -> dict[str, Any]:
