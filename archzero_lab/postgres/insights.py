@@ -12,7 +12,7 @@ import psycopg
 
 from archzero_lab.errors import DatabaseError
 from archzero_lab.postgres.connection import Connection
-from archzero_lab.postgres.pool import REQUEST_TAG
+from archzero_lab.postgres.request_statements import REQUEST_TAG
 from archzero_lab.settings import RESOURCES
 
 ANALYSIS = RESOURCES / "sql" / "analysis"

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import re
+import random
 import select
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from functools import lru_cache
 from typing import Any, LiteralString, Self
 
 import psycopg
@@ -19,16 +18,14 @@ from psycopg.conninfo import conninfo_to_dict
 from psycopg.rows import TupleRow
 from psycopg_pool import AsyncConnectionPool, PoolClosed, PoolTimeout, TooManyRequests
 
+from archzero_lab.postgres.request_statements import BUCKETS, fetch_row, only_reads
 from archzero_lab.settings import PoolSettings
 
-_BUCKETS = (0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30)
 ACQUIRE_WAIT = Histogram(
-    "archzero_pool_acquire_wait_seconds", "Time from asking for a connection to having it", buckets=_BUCKETS
+    "archzero_pool_acquire_wait_seconds", "Time from asking for a connection to having it", buckets=BUCKETS
 )
-HELD = Histogram("archzero_pool_held_seconds", "Time a connection was held", buckets=_BUCKETS)
+HELD = Histogram("archzero_pool_held_seconds", "Time a connection was held", buckets=BUCKETS)
 REFUSED = Counter("archzero_pool_refused_total", "Requests for a connection that none came free for, or none was left")
-STATEMENTS = Counter("archzero_database_statements_total", "Statements sent to PostgreSQL")
-STATEMENT_TIME = Histogram("archzero_database_statement_seconds", "Time of a statement, rows fetched", buckets=_BUCKETS)
 
 Pool = AsyncConnectionPool[psycopg.AsyncConnection[TupleRow]]
 log = logging.getLogger(__name__)
@@ -36,24 +33,9 @@ _RETRY_S = 0.1
 _PATIENCE_S = 1.0
 """How long a request waits for a server that has just gone: a restart takes about as long."""
 _ENDED = (errors.AdminShutdown, errors.CrashShutdown, errors.CannotConnectNow, errors.IdleSessionTimeout)
+_TRIES = 4
+_APART_S = 0.02
 _NO_SLOT = ("too many clients", "too many connections", "remaining connection slots")
-
-
-REQUEST_TAG: LiteralString = "/* archzero-lab request */"
-"""In each statement that answers a request: pg_stat_statements tells them from the work in the background by it."""
-
-
-@lru_cache(4_096)
-def _tagged(sql: LiteralString) -> str:
-    """The statement with the tag after its first word: PostgreSQL forgets what stands before that."""
-    first, rest = sql.split(maxsplit=1)
-    return f"{first} {REQUEST_TAG} {rest}"
-
-
-@lru_cache(4_096)
-def _only_reads(sql: LiteralString) -> bool:
-    """True where a second run does no harm: no word of a change in it, not even in a WITH."""
-    return not re.search(r"\b(insert|update|delete|merge|call|do|lock|truncate|copy)\b", sql, re.IGNORECASE)
 
 
 def _merged(url: str, ours: dict[str, Any]) -> dict[str, Any]:
@@ -248,15 +230,26 @@ class Database:
         """The first row of one statement, values in their binary form, or None.
 
         `prepare=False` plans each call for its own parameters: right for filters and searches, whose best
-        plan depends on the value. A read whose connection died is run again, once.
+        plan depends on the value. A read whose connection died is run again, once; a statement that another transaction
+        got in the way of (a deadlock, a serialization failure) changed nothing, and is run again a few times.
         """
+        for _ in range(_TRIES):
+            try:
+                return await self._row(sql, params, prepare)
+            except (errors.SerializationFailure, errors.DeadlockDetected):
+                await asyncio.sleep(random.random() * _APART_S)  # not at the same moment as the other again
+        return await self._row(sql, params, prepare)
+
+    async def _row(
+        self, sql: LiteralString, params: dict[str, Any] | None, prepare: bool | None
+    ) -> tuple[Any, ...] | None:
         try:
             async with self.connection() as connection:
                 return await fetch_row(connection, sql, params, prepare=prepare)
         except (PoolTimeout, PoolClosed, TooManyRequests):
             raise  # they are OperationalErrors as well: no connection was had
         except psycopg.OperationalError as error:
-            if not (connection.closed and _only_reads(sql)):
+            if not (connection.closed and only_reads(sql)):
                 raise
             log.debug("run again on another connection: %s", type(error).__name__)
         async with self.connection() as connection:
@@ -267,20 +260,3 @@ class Database:
         """A connection inside one transaction: committed at the end, rolled back on an error."""
         async with self.connection() as connection, connection.transaction():
             yield connection
-
-
-async def fetch_row(
-    connection: psycopg.AsyncConnection[TupleRow],
-    sql: LiteralString,
-    params: dict[str, Any] | None = None,
-    *,
-    prepare: bool | None = None,
-) -> tuple[Any, ...] | None:
-    """Run one statement on a connection and return its first row, counted and timed."""
-    began = time.perf_counter()
-    async with connection.cursor(binary=True) as cursor:
-        await cursor.execute(_tagged(sql).encode(), params, prepare=prepare)
-        found = await cursor.fetchone() if cursor.description else None
-    STATEMENTS.inc()
-    STATEMENT_TIME.observe(time.perf_counter() - began)
-    return found

@@ -18,7 +18,8 @@ from psycopg import sql
 
 from archzero_lab.postgres.sql_text import shape_of
 
-_OWN = ("psycopg", "psycopg_pool", "archzero_lab.postgres.statement_log", "archzero_lab.postgres.pool", "contextlib")
+_OWN = ("psycopg", "psycopg_pool", "archzero_lab.postgres.statement_log", "archzero_lab.postgres.pool",
+        "archzero_lab.postgres.request_statements", "contextlib")  # fmt: skip
 
 
 @dataclass(frozen=True)

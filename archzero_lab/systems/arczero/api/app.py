@@ -12,6 +12,7 @@ from litestar.openapi.config import OpenAPIConfig
 from litestar.openapi.plugins import JsonRenderPlugin
 
 from archzero_lab.systems.arczero.api import cache, cards, graph, health, imports, relationships
+from archzero_lab.systems.arczero.api.allowed_methods import tell_allowed
 from archzero_lab.systems.arczero.api.errors import HANDLERS
 from archzero_lab.systems.arczero.api.service import Service
 from archzero_lab.systems.arczero.api.unknown_parameters import look_at_parameters, tell_ignored
@@ -58,7 +59,7 @@ def create_app(open_service: Callable[[], AbstractAsyncContextManager[Service]])
         },
         lifespan=[lifespan],
         before_request=look_at,
-        before_send=[tell_ignored],
+        before_send=[tell_ignored, tell_allowed],
         exception_handlers=HANDLERS,
         request_max_body_size=MAX_BODY_BYTES,
         openapi_config=OpenAPIConfig(

@@ -35,6 +35,7 @@ class Doorkeeper:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
+        scope = _in_one_line(scope)
         refused = self._refusal(scope)
         if refused is not None:
             await send_answer(refused, send)
@@ -65,6 +66,16 @@ class Doorkeeper:
         return True
 
 
+def _in_one_line(scope: Any) -> Any:
+    """The request with each of its lists of ETags in one line: several mean the same (RFC 9110, 5.3)."""
+    names = [name for name, _ in scope["headers"]]
+    twice = [name for name in (b"if-none-match", b"if-match") if names.count(name) > 1]
+    if not twice:
+        return scope
+    merged = [(name, b", ".join(value for other, value in scope["headers"] if other == name)) for name in twice]
+    return {**scope, "headers": [one for one in scope["headers"] if one[0] not in twice] + merged}
+
+
 def _refused_write(scope: Any, host: str) -> Answer | None:
     told = {name: value.decode("latin-1") for name, value in scope["headers"]}
     origin, site = told.get(b"origin"), told.get(b"sec-fetch-site", "none")
@@ -73,6 +84,8 @@ def _refused_write(scope: Any, host: str) -> Answer | None:
         return of_error(403, "forbidden", "a page of another origin may not write here")
     if told.get(b"content-length", "0") == "0" and b"transfer-encoding" not in told:
         return None
+    if told.get(b"content-encoding", "identity").strip().lower() not in ("identity", ""):
+        return of_error(415, "unsupported_media_type", "send the body as it is, not compressed", "Content-Encoding")
     kind = told.get(b"content-type", "").partition(";")[0].strip().lower()
     if kind == "application/json" or kind.endswith("+json") or (kind and scope["path"].rstrip("/") == _ANY_TYPE):
         return None

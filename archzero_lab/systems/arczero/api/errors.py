@@ -13,7 +13,7 @@ from litestar.exceptions import HTTPException, ValidationException
 from archzero_lab.errors import InventoryError
 from archzero_lab.systems.arczero.api.answers import as_response
 from archzero_lab.systems.arczero.api.wire import of_error, of_exception
-from archzero_lab.systems.arczero.cards.field_errors import in_words
+from archzero_lab.systems.arczero.cards.field_errors import in_words, named_field
 from archzero_lab.systems.arczero.cards.model import CardsError
 
 log = logging.getLogger(__name__)
@@ -75,6 +75,9 @@ def on_validation(_: Request[Any, Any, Any], error: ValidationException) -> Resp
     message, _sep, at = message.partition(" - at `$")
     missing = _MISSING.search(message)
     field = at.strip("`.") or (missing.group(1) if missing else str(first.get("key") or ""))
+    if not field or field == "data":
+        named, message = named_field(message)
+        field = named or field
     field = _SENT_AS.get(field, field)
     message = in_words(field, message)
     status = 422 if in_body or at else 400

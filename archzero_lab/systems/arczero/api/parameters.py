@@ -14,12 +14,15 @@ from archzero_lab.systems.arczero.api.errors import BadParameter
 from archzero_lab.systems.arczero.cards.model import (
     MAX_PAGE,
     MAX_PAGE_SIZE,
+    MAX_TAGS,
     CardFilter,
     CardStatus,
     CardType,
     Cursor,
     IfMatch,
     LifecyclePhase,
+    composed,
+    read_text,
 )
 
 E = TypeVar("E", bound=StrEnum)
@@ -61,13 +64,13 @@ def card_filter(
 ) -> CardFilter:
     """A CardFilter of what a client sent. Raises BadParameter."""
     return CardFilter(
-        q=q or None,
+        q=composed(q) if q else None,
         type=choice(CardType, type_, "type"),
         lifecycle_phase=choice(LifecyclePhase, phase, "lifecyclePhase"),
         status=None if status == "any" else choice(CardStatus, status or "active", "status"),
         owner_id=identifier(owner, "ownerId") if owner else None,
         min_quality=min_quality,
-        tags=tuple(sorted(set(split(tags)))),
+        tags=_tags(tags),
         attributes=_json_object(attributes) if attributes else None,
         page=1 if cursor else page,
         page_size=page_size,
@@ -110,6 +113,14 @@ def if_match(header: str | None) -> IfMatch:
         return None
     named = [part.strip() for part in header.split(",")]
     return [part.strip('"') for part in named if part and not part.startswith("W/")]
+
+
+def _tags(texts: list[str] | None) -> tuple[str, ...]:
+    """Tags as cards have them, each once. Raises BadParameter for more than any card may have."""
+    tags = tuple(sorted({read_text(tag) for tag in split(texts)}))
+    if len(tags) > MAX_TAGS:
+        raise BadParameter("tags", f"{len(tags)} tags; at most {MAX_TAGS}")
+    return tags
 
 
 def _json_object(text: str) -> str:

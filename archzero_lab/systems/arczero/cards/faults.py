@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -18,11 +19,11 @@ def translated() -> Iterator[None]:
     try:
         yield
     except errors.UniqueViolation as error:
-        detail = error.diag.constraint_name or ""
-        what = "id" if detail.endswith("_pkey") else "type and name"
-        raise Conflict(f"there is already one of the same {what}") from None
-    except errors.ForeignKeyViolation:
-        raise InvalidReference("fromCardId or toCardId is not the id of a card") from None
+        what = "id" if (error.diag.constraint_name or "").endswith("_pkey") else "type and name"
+        raise Conflict(f"there is already one of the same {what}{_key_and_row(error)}") from None
+    except errors.ForeignKeyViolation as error:
+        end = "toCardId" if "target" in (error.diag.message_detail or "") else "fromCardId"
+        raise InvalidReference(f"{end} is not the id of a card{_key_and_row(error)}") from None
     except (errors.StatementTooComplex, errors.ProgramLimitExceeded) as error:
         raise InvalidValue(f"too large for the database: {error.diag.message_primary}") from None
     except PoolClosed:
@@ -36,6 +37,13 @@ def translated() -> Iterator[None]:
         if told is None:
             raise
         raise Unavailable(told) from None
+
+
+def _key_and_row(error: psycopg.Error) -> str:
+    """Which key it was, and which row of an import, as far as PostgreSQL says."""
+    key = re.search(r"\)=\((.*)\) ", error.diag.message_detail or "")
+    row = re.search(r"^COPY \w+, line (\d+)", error.diag.context or "", re.MULTILINE)
+    return (f": {key[1]}" if key else "") + (f" (row {row[1]})" if row else "")
 
 
 _AWAY = "the database cannot be reached; try again in a moment"

@@ -13,7 +13,7 @@ import msgspec
 
 from archzero_lab.errors import InventoryError
 from archzero_lab.systems.arczero.cards.csv_rows import csv_objects
-from archzero_lab.systems.arczero.cards.field_errors import in_words
+from archzero_lab.systems.arczero.cards.field_errors import in_words, named_field
 from archzero_lab.systems.arczero.cards.model import CardRow, RelationshipDraft
 
 Row = TypeVar("Row", CardRow, RelationshipDraft)
@@ -54,6 +54,8 @@ def parse_rows(text: str, shape: type[Row], *, is_csv: bool, where: str) -> Iter
         except msgspec.ValidationError as error:
             reason, _, at = str(error).partition(" - at `$")
             field = at.strip("`.") or _named_field(reason)
+            if not field:
+                field, reason = named_field(reason)
             told = in_words(field, reason)
             raise InventoryError(f"{where} line {number}: field {field or '(whole line)'}: {told}") from None
         except (msgspec.DecodeError, RecursionError) as error:

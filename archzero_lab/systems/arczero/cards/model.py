@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+import unicodedata
 import uuid
 from collections.abc import Collection
 from dataclasses import dataclass
@@ -80,8 +81,10 @@ LONGEST_DESCRIPTION = 20_000
 # PostgreSQL's text and jsonb cannot hold U+0000, so the contract does not take it.
 Name = Annotated[str, Meta(min_length=1, max_length=LONGEST_NAME, pattern=r"^[^\x00]*$")]
 Description = Annotated[str, Meta(max_length=LONGEST_DESCRIPTION, pattern=r"^[^\x00]*$")]
-Tag = Annotated[str, Meta(min_length=1, max_length=64, pattern=r"^[^\x00]*$")]
-Tags = Annotated[list[Tag], Meta(max_length=50)]
+# a comma separates tags in a question: with one in it no question would find it
+Tag = Annotated[str, Meta(min_length=1, max_length=64, pattern=r"^[^\x00,]*$")]
+MAX_TAGS = 50
+Tags = Annotated[list[Tag], Meta(max_length=MAX_TAGS)]
 Quality = Annotated[int, Meta(ge=0, le=100)]
 Confidence = Annotated[float, Meta(ge=0.0, le=1.0)]
 Attributes = dict[str, Any]
@@ -90,6 +93,50 @@ IfMatch = Collection[str] | None
 """ETags of which one must be the current one; None asks for nothing."""
 MAX_PAGE = 1_000_000
 MAX_PAGE_SIZE = 100
+
+
+_YEARS = (1900, 2200)
+"""Of creation times, in UTC: each has a place in an order that cursors can name, whatever its offset."""
+
+
+def composed(text: str) -> str:
+    """Text with one form of each letter (NFC): what looks the same is the same."""
+    return unicodedata.normalize("NFC", text)
+
+
+def read_text(text: str) -> str:
+    """A word as people compare it: composed, no blanks around it."""
+    return composed(text).strip()
+
+
+def read_name(name: str) -> str:
+    """A name as people compare it. Raises ValueError for a blank one."""
+    read = read_text(name)
+    if not read:
+        raise ValueError("name: is blank")
+    return read
+
+
+def read_tags(tags: list[str]) -> list[str]:
+    """Tags as questions ask for them. Raises ValueError for a blank one."""
+    read = [read_text(tag) for tag in tags]
+    if not all(read):
+        raise ValueError("tags: one is blank")
+    return read
+
+
+def read_time(time: dt.datetime | None) -> dt.datetime | None:
+    """A creation time in UTC; one without an offset is taken as that. Raises ValueError outside of _YEARS."""
+    if time is None:
+        return None
+    first, last = _YEARS
+    try:
+        read = time.replace(tzinfo=dt.UTC) if time.tzinfo is None else time.astimezone(dt.UTC)
+    except OverflowError:
+        read = dt.datetime.min.replace(tzinfo=dt.UTC)
+    if not first <= read.year < last:
+        raise ValueError(f"createdAt: its year (and updatedAt's) must be from {first} to {last - 1} in UTC")
+    return read
 
 
 class CardDraft(msgspec.Struct, rename="camel", forbid_unknown_fields=True):
@@ -104,6 +151,10 @@ class CardDraft(msgspec.Struct, rename="camel", forbid_unknown_fields=True):
     tags: Tags = []
     attributes: Attributes = {}
     status: CardStatus = CardStatus.ACTIVE
+
+    def __post_init__(self) -> None:
+        self.name, self.tags = read_name(self.name), read_tags(self.tags)
+        self.description = composed(self.description)
 
 
 class CardRow(msgspec.Struct, rename="camel", forbid_unknown_fields=True):
@@ -123,6 +174,11 @@ class CardRow(msgspec.Struct, rename="camel", forbid_unknown_fields=True):
     updated_at: dt.datetime | None = None
     version: int | None = None
 
+    def __post_init__(self) -> None:
+        self.name, self.tags = read_name(self.name), read_tags(self.tags)
+        self.description = composed(self.description)
+        self.created_at, self.updated_at = read_time(self.created_at), read_time(self.updated_at)
+
 
 class CardPatch(msgspec.Struct, rename="camel", forbid_unknown_fields=True):
     """The fields that a PUT names; those that it does not name stay as they are."""
@@ -137,6 +193,14 @@ class CardPatch(msgspec.Struct, rename="camel", forbid_unknown_fields=True):
     attributes: Attributes | UnsetType = UNSET
     status: CardStatus | UnsetType = UNSET
 
+    def __post_init__(self) -> None:
+        if self.name is not UNSET:
+            self.name = read_name(self.name)
+        if self.tags is not UNSET:
+            self.tags = read_tags(self.tags)
+        if self.description is not UNSET:
+            self.description = composed(self.description)
+
 
 class RelationshipDraft(msgspec.Struct, rename="camel", forbid_unknown_fields=True):
     """A relationship to be created, or a line of an inventory's relationships."""
@@ -150,6 +214,9 @@ class RelationshipDraft(msgspec.Struct, rename="camel", forbid_unknown_fields=Tr
     attributes: Attributes = {}
     confidence: Confidence = 1.0
     created_at: dt.datetime | None = None
+
+    def __post_init__(self) -> None:
+        self.created_at = read_time(self.created_at)
 
 
 class RelationshipPatch(msgspec.Struct, rename="camel", forbid_unknown_fields=True):

@@ -9,7 +9,8 @@ from typing import Any, LiteralString
 import msgspec
 from msgspec import UNSET
 
-from archzero_lab.postgres.pool import Database, fetch_row
+from archzero_lab.postgres.pool import Database
+from archzero_lab.postgres.request_statements import fetch_row
 from archzero_lab.systems.arczero.cards.faults import translated
 from archzero_lab.systems.arczero.cards.model import (
     Document,

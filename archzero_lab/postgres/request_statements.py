@@ -1,0 +1,49 @@
+"""Statements that answer a request: tagged, counted, timed, and known for whether a second run does harm."""
+
+from __future__ import annotations
+
+import re
+import time
+from functools import lru_cache
+from typing import Any, LiteralString
+
+import psycopg
+from prometheus_client import Counter, Histogram
+from psycopg.rows import TupleRow
+
+BUCKETS = (0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30)
+STATEMENTS = Counter("archzero_database_statements_total", "Statements sent to PostgreSQL")
+STATEMENT_TIME = Histogram("archzero_database_statement_seconds", "Time of a statement, rows fetched", buckets=BUCKETS)
+
+REQUEST_TAG: LiteralString = "/* archzero-lab request */"
+"""In each statement that answers a request: pg_stat_statements tells them from the work in the background by it."""
+
+
+@lru_cache(4_096)
+def _tagged(sql: LiteralString) -> str:
+    """The statement with the tag after its first word: PostgreSQL forgets what stands before that."""
+    first, rest = sql.split(maxsplit=1)
+    return f"{first} {REQUEST_TAG} {rest}"
+
+
+@lru_cache(4_096)
+def only_reads(sql: LiteralString) -> bool:
+    """True where a second run does no harm: no word of a change in it, not even in a WITH."""
+    return not re.search(r"\b(insert|update|delete|merge|call|do|lock|truncate|copy)\b", sql, re.IGNORECASE)
+
+
+async def fetch_row(
+    connection: psycopg.AsyncConnection[TupleRow],
+    sql: LiteralString,
+    params: dict[str, Any] | None = None,
+    *,
+    prepare: bool | None = None,
+) -> tuple[Any, ...] | None:
+    """Run one statement on a connection and return its first row, counted and timed."""
+    began = time.perf_counter()
+    async with connection.cursor(binary=True) as cursor:
+        await cursor.execute(_tagged(sql).encode(), params, prepare=prepare)
+        found = await cursor.fetchone() if cursor.description else None
+    STATEMENTS.inc()
+    STATEMENT_TIME.observe(time.perf_counter() - began)
+    return found
