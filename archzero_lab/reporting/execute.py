@@ -15,7 +15,7 @@ from typing import Any
 
 import nbformat
 import papermill
-from nbclient.exceptions import CellTimeoutError, DeadKernelError
+from nbclient.exceptions import CellExecutionError, CellTimeoutError, DeadKernelError
 from nbconvert import HTMLExporter
 from papermill.exceptions import PapermillExecutionError
 
@@ -61,8 +61,10 @@ def execute(job: dict[str, Any]) -> None:
             execution_timeout=job["timeout_s"],
             cwd=job["cwd"],
         )
-    except PapermillExecutionError as error:
-        raise RuntimeError(f"{error.ename}: {error.evalue}") from None
+    except (PapermillExecutionError, CellExecutionError) as error:
+        said = f"{error.ename}: {error.evalue}" if error.evalue else ""
+        # a magic that fails says why on stderr alone
+        raise RuntimeError(said or _last_of_stderr(out) or f"a cell failed ({error.ename})") from None
     except CellTimeoutError:
         raise RuntimeError(f"a cell ran longer than {job['timeout_s']} s") from None
     except DeadKernelError:
@@ -95,6 +97,15 @@ def page(notebook: Any) -> str:
     )
     body, _ = exporter.from_notebook_node(notebook)
     return str(body)
+
+
+def _last_of_stderr(out: Path) -> str:
+    """The last line that a cell wrote to stderr, of the notebook as far as it ran."""
+    if not out.exists():
+        return ""
+    outputs = [one for cell in nbformat.read(out, as_version=4).cells for one in cell.get("outputs", [])]
+    lines = "".join(one.get("text", "") for one in outputs if one.get("name") == "stderr").strip().splitlines()
+    return lines[-1] if lines else ""
 
 
 def _cell(source: str) -> Any:

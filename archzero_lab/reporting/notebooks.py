@@ -7,6 +7,8 @@ import json
 import os
 import subprocess
 import sys
+from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -32,16 +34,34 @@ class NotebookPage:
 def parameters_of(path: Path) -> dict[str, Any]:
     """Names and defaults in the cell tagged `parameters` (read from its syntax tree: papermill's own reading
     skips lines that hold two equals signs)."""
-    for cell in nbformat.read(path, as_version=4).cells:
+    for cell in read_notebook(path).cells:
         if cell.cell_type == "code" and "parameters" in cell.metadata.get("tags", []):
-            return {
-                target.id: ast.literal_eval(statement.value)
-                for statement in ast.parse(cell.source).body
-                if isinstance(statement, ast.Assign)
-                for target in statement.targets
-                if isinstance(target, ast.Name)
-            }
+            return dict(_literals(cell.source, path))
     return {}
+
+
+def read_notebook(path: Path) -> Any:
+    """A notebook in nbformat 4. Raises NotebookError, with its name, for what is none."""
+    try:
+        return nbformat.read(path, as_version=4)
+    except Exception:  # nbformat has no error of its own for it: whatever its converters ran into
+        raise NotebookError(f"{path.name} is no notebook that can be read; save it again in JupyterLab") from None
+
+
+def _literals(source: str, path: Path) -> Iterator[tuple[str, Any]]:
+    """The names that a cell gives literal values; what it computes, and magics, are left to its kernel."""
+    plain = "\n".join(line for line in source.splitlines() if not line.lstrip().startswith(("%", "!")))
+    try:
+        statements = ast.parse(plain).body
+    except SyntaxError as error:
+        raise NotebookError(f"{path.name}: its parameters cell, line {error.lineno}: {error.msg}") from None
+    for statement in statements:
+        if not isinstance(statement, ast.Assign | ast.AnnAssign) or statement.value is None:
+            continue
+        for target in statement.targets if isinstance(statement, ast.Assign) else [statement.target]:
+            if isinstance(target, ast.Name):
+                with suppress(ValueError):
+                    yield target.id, ast.literal_eval(statement.value)
 
 
 def reads_a_run(path: Path) -> bool:
@@ -51,7 +71,7 @@ def reads_a_run(path: Path) -> bool:
 
 def title_of(path: Path) -> str:
     """The first heading of a notebook."""
-    for cell in nbformat.read(path, as_version=4).cells:
+    for cell in read_notebook(path).cells:
         if cell.cell_type == "markdown" and cell.source.startswith("# "):
             return str(cell.source.splitlines()[0][2:].strip())
     return path.stem

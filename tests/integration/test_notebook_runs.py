@@ -31,6 +31,7 @@ def _notebook(folder: Path, *cells: str) -> Path:
     [
         ("1 / 0", "ZeroDivisionError"),
         ("import sys; sys.exit(0)", "did not reach its end|SystemExit"),
+        ("%nosuchmagic 1", "`%nosuchmagic` not found"),
         ("!exit 3", "CalledProcessError.*status 3"),
         ("x = !exit 4", "CalledProcessError.*status 4"),
         ("import os; os._exit(0)", "kernel died"),
@@ -48,6 +49,23 @@ def test_an_unknown_parameter_is_named_with_the_known_ones(tmp_path: Path) -> No
     assert parameters_of(path) == {"run": "latest", "limit": 3}
     with pytest.raises(UnknownNameError, match=r"parameter of notebook asked 'speed'; known: limit, run"):
         run_notebook(path, tmp_path, {"speed": 1})
+
+
+def test_of_the_parameters_what_is_a_literal_is_read_and_the_rest_is_left_to_the_kernel(tmp_path: Path) -> None:
+    path = _notebook(tmp_path, "print('cards', cards, size)")
+    notebook = nbformat.read(path, as_version=4)
+    notebook.cells[1].source = "%matplotlib inline\ncards = 5 * 60\nname: str = 'x'\nsize = 7\nsize += 1\n!true"
+    nbformat.write(notebook, path)
+    assert parameters_of(path) == {"name": "x", "size": 7}
+    assert "cards 300 3" in run_notebook(path, tmp_path, {"size": 3}).html.read_text()
+
+
+@pytest.mark.parametrize("text", ["", "{", "[]", '{"cells": 3}', "PK\x03\x04"])
+def test_a_file_that_is_no_notebook_is_named(tmp_path: Path, text: str) -> None:
+    path = tmp_path / "broken.ipynb"
+    path.write_text(text)
+    with pytest.raises(NotebookError, match=r"broken\.ipynb is no notebook"):
+        parameters_of(path)
 
 
 def test_a_notebook_that_ends_becomes_a_page_without_any_outside_address(tmp_path: Path) -> None:
