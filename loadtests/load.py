@@ -19,7 +19,7 @@ import results
 import service_watch
 from arrivals import OpenArrivals
 from locust import events
-from locust.runners import WorkerRunner
+from locust.runners import MasterRunner, WorkerRunner
 from mix import THINK_TIME_S
 from portfolio_users import PortfolioUser
 from recorder import RECORDER
@@ -63,6 +63,10 @@ def begin(environment: Any, runner: Any, web_ui: Any, **_: Any) -> None:
         replay.read(told.replay_log)
     if isinstance(runner, WorkerRunner):
         return
+    if told.headless and not told.user_classes:
+        environment.user_classes = [PortfolioUser]
+        others = ", ".join(name for name in environment.available_user_classes if name != "PortfolioUser")
+        print(f"no class was named: the load is PortfolioUser, users of the mix; others: {others}")  # Locust's console
     if told.headless:
         name = SHAPES[told.load_shape].__name__
         environment.shape_class = environment.available_shape_classes[name]
@@ -98,20 +102,37 @@ def set_pace(environment: Any, **_: Any) -> None:
     if shape == "replay":
         duration_s = float("inf")  # it has its own end
     pace.begin(runner, shape=shape, rate=told.arrival_rate, duration_s=duration_s, processes=processes)
+    if isinstance(runner, MasterRunner):
+        gevent.spawn(watch_workers, runner, pace.CURRENT.origin, runner.worker_count)
+
+
+def watch_workers(runner: Any, origin: float, number: int) -> None:
+    """Note a worker that is lost while a run goes on: its share of the load is missing from then on."""
+    while pace.CURRENT.origin == origin and not pace.CURRENT.finished:
+        if runner.worker_count < number:
+            RECORDER.lost.append(f"{number - runner.worker_count} of {number} workers lost during the run")
+            return
+        gevent.sleep(0.2)
 
 
 @events.test_stopping.add_listener
 def stop_arrivals(environment: Any, **_: Any) -> None:
     """Nobody arrives any more, in this process; a search that is stopped by hand ends too."""
-    pace.CURRENT.finished = True
+    pace.CURRENT.end()
 
 
 @events.quitting.add_listener
 def write_result(environment: Any, **_: Any) -> None:
-    """Write what was measured."""
+    """Write what was measured; of a load that was not made the exit code is 3."""
     told = environment.parsed_options
-    if told.result_file and not isinstance(environment.runner, WorkerRunner):
-        results.write(told.result_file, result(environment))
+    if isinstance(environment.runner, WorkerRunner) or not (told.headless or told.result_file):
+        return
+    found = result(environment)
+    if told.result_file:
+        results.write(told.result_file, found)
+    if told.headless and not found["valid"]:
+        print("not valid: " + "; ".join(found["reasons"]))  # Locust's console
+        environment.process_exit_code = 3
 
 
 def result(environment: Any) -> dict[str, Any]:

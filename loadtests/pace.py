@@ -9,6 +9,7 @@ from levels import LEVELS
 from locust.runners import MasterRunner, WorkerRunner
 
 MESSAGE = "archzero_pace"
+_SLICES = 20
 
 
 class Pace:
@@ -25,6 +26,8 @@ class Pace:
         self.processes = 1
         self.began_s: float | None = None
         self.finished = False
+        self.ended_s: float | None = None
+        """Seconds from the origin at which arrivals ended, where that was seen."""
 
     def set(self, *, shape: str, rate: float, duration_s: float, processes: int, origin: float) -> None:
         """Begin at `origin` with a rate a second over all processes.
@@ -35,6 +38,13 @@ class Pace:
         self.shape, self.rate, self.duration_s, self.processes = shape, rate, duration_s, processes
         self.origin = origin
         self.began_s, self.finished = time.perf_counter() - (time.time() - origin), False
+        self.ended_s = None
+
+    def end(self) -> None:
+        """Nobody arrives any more."""
+        if not self.finished:
+            self.ended_s = time.time() - self.origin
+        self.finished = True
 
     def rate_at(self, now_s: float) -> float:
         """This process' arrivals a second; none after the run's time, whenever Locust gets to ending it."""
@@ -43,6 +53,12 @@ class Pace:
         level = LEVELS.get(self.shape)
         share = (now_s - self.began_s) / self.duration_s
         return (level(share) if level is not None else 1.0) * self.rate / self.processes
+
+    def planned(self, second: int) -> float:
+        """Arrivals of all processes that a second of the run was to have: the integral of the pace over it."""
+        level = LEVELS.get(self.shape, LEVELS["constant"])
+        middles = (second + (number + 0.5) / _SLICES for number in range(_SLICES))
+        return sum(level(at / self.duration_s) * self.rate for at in middles if at < self.duration_s) / _SLICES
 
 
 CURRENT = Pace()

@@ -73,6 +73,8 @@ class Recorder:
         self.capacity: dict[str, Any] | None = None
         self.service: list[dict[str, Any]] = []
         self.notes: list[str] = []
+        self.lost: list[str] = []
+        """What was lost of the generator itself: a run with any of it is not valid."""
 
     def second(self, wall_s: float) -> Second:
         """The second of the run in which a moment (Unix time) lies."""

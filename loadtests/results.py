@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pace
+from levels import LEVELS
 from recorder import RECORDER, Second
 
 BLOCK_S = 5
@@ -25,6 +26,8 @@ def result(environment: Any, workload: str, shape: str) -> dict[str, Any]:
     moments = [at for at, second in recorder.seconds.items() if second.counts["done"] or second.counts["offered"]]
     # users end a moment after the run's time, whenever Locust gets to it
     end = min(max(moments, default=0) + 1, pace.CURRENT.duration_s)
+    if workload == "open" and shape in LEVELS and pace.CURRENT.ended_s is not None:
+        end = _whole(pace.CURRENT.ended_s)  # what was to be sent until then counts, sent or not
     seconds_of = range(int(end))
     start = int(recorder.warm_up_s)
     analysed = [at for at in seconds_of if at >= start]
@@ -35,10 +38,13 @@ def result(environment: Any, workload: str, shape: str) -> dict[str, Any]:
     searching = shape == "capacity"  # drives the service beyond what it can do, on purpose; each trial is judged alone
     reasons = [] if searching else [reason for block in blocks for reason in block["reasons"]]
     bad = sum(bool(block["reasons"]) for block in blocks)
-    valid = bool(total.counts["done"]) and (searching or bad <= INVALID_BLOCKS * len(blocks))
+    planned = _planned(analysed, workload, shape)
+    lost = [*recorder.lost, *_not_sent(planned, total.counts["offered"])]
+    valid = bool(total.counts["done"]) and not lost and (searching or bad <= INVALID_BLOCKS * len(blocks))
+    reasons = lost + reasons
     if not total.counts["done"]:
         reasons.append("nothing was answered")
-    offered = total.counts["offered"] if workload == "open" else None
+    offered = (total.counts["offered"] if planned is None else planned) if workload == "open" else None
     return {
         "host": environment.host,
         "workload": workload,
@@ -67,6 +73,25 @@ def result(environment: Any, workload: str, shape: str) -> dict[str, Any]:
         "capacity": recorder.capacity,
         "by_second": [_told(at, recorder.seconds.get(at, Second())) for at in seconds_of],
     }  # fmt: skip
+
+
+def _whole(ended_s: float) -> float:
+    """Seconds of a run that ended at a moment: Locust ends one a little before its time or after it."""
+    return pace.CURRENT.duration_s if ended_s > pace.CURRENT.duration_s - 1 else float(int(ended_s))
+
+
+def _planned(seconds: list[int], workload: str, shape: str) -> float | None:
+    """Requests that were to be sent in these seconds by the pace; None where a log or a search sets it."""
+    if workload != "open" or shape not in LEVELS:
+        return None
+    return sum(pace.CURRENT.planned(at) for at in seconds)
+
+
+def _not_sent(planned: float | None, begun: int) -> list[str]:
+    """A generator that began fewer than it was to: more than chance (arrivals are Poisson) or a twentieth explains."""
+    if planned is None or begun >= planned - max(0.05 * planned, 4 * planned**0.5, 2):
+        return []
+    return [f"{planned:.0f} requests were to be sent and {begun} were: a part of the generator was lost or fell behind"]
 
 
 def reasons_of(found: Second, workload: str) -> list[str]:

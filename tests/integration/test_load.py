@@ -5,10 +5,16 @@ from __future__ import annotations
 import json
 import os
 import signal
+import subprocess
+import sys
 import threading
+import time
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
+import psutil
 import pytest
 
 from archzero_lab.jobs.load.loads import Target, run_loads
@@ -16,6 +22,7 @@ from archzero_lab.jobs.load.request import LoadRequest
 from archzero_lab.postgres.connection import connect
 from archzero_lab.run_folders.run import Run
 from archzero_lab.servers.stack import Stack
+from archzero_lab.settings import ROOT
 from archzero_lab.systems.arczero.cards.catalog import read_catalog
 from archzero_lab.systems.arczero.services import RunningService, Serving, start_service
 
@@ -102,6 +109,63 @@ def test_a_master_and_two_workers_count_what_the_server_counts(served: tuple[Run
         assert made["requests"] == _seen_by_the_server(log)
         assert sum(action["requests"] for action in made["actions"].values()) == made["requests"]
         assert made["requests"] > 120 * 4 / 2
+
+
+def _workers() -> list[psutil.Process]:
+    """Processes of Locust that another Locust has forked."""
+    found = []
+    for process in psutil.process_iter(["cmdline"]):
+        with suppress(psutil.Error):
+            parent = process.parent()
+            if "--result-file" in (process.info["cmdline"] or []) and "--result-file" in (
+                parent.cmdline() if parent else []
+            ):
+                found.append(process)
+    return found
+
+
+def test_a_load_that_lost_a_worker_is_not_valid_and_says_so(served: tuple[RunningService, Path, Path]) -> None:
+    service, log, folder = served
+    log.write_text("")
+    request = LoadRequest(rate_per_s=60.0, duration_s=12, warm_up_s=0, workers=2)
+    found: list[dict[str, Any]] = []
+    loading = threading.Thread(
+        target=lambda: found.append(run_loads([_target(service)], request, _run(folder, "lost"))["arms"][0])
+    )
+    loading.start()
+    while "/api/v1/cards/" not in log.read_text():
+        assert loading.is_alive()
+        time.sleep(0.05)
+    mine = [one for one in _workers() if str(folder) in " ".join(one.cmdline())]
+    mine[-1].kill()
+    loading.join()
+    assert not found[0]["valid"]
+    assert any("lost" in reason for reason in found[0]["reasons"]), found[0]["reasons"]
+    # what was to be sent, not what was
+    assert found[0]["offered_rate_per_s"] == pytest.approx(60.0)
+    assert found[0]["achieved_rate_per_s"] < 55
+
+
+def test_plain_locust_without_a_class_sends_the_mix_and_one_that_sends_nothing_fails(
+    served: tuple[RunningService, Path, Path], tmp_path: Path
+) -> None:
+    service, log, _ = served
+    out = tmp_path / "result.json"
+
+    def locust(*arguments: str) -> subprocess.CompletedProcess[str]:
+        command = [sys.executable, "-m", "locust", "-f", "load.py", "--headless", "--result-file", str(out), *arguments]
+        return subprocess.run(command, cwd=ROOT / "loadtests", capture_output=True, text=True, timeout=120)
+
+    log.write_text("")
+    done = locust("--host", service.url, "-u", "8", "-r", "8", "-t", "4", "--exit-code-on-error", "0")
+    told = json.loads(out.read_text())
+    assert "no class was named: the load is PortfolioUser" in done.stdout
+    assert (told["workload"], told["failures"]) == ("closed", 0)
+    assert told["requests"] > 8
+    assert (done.returncode == 0) == told["valid"], done.stdout + done.stderr
+    nothing = locust("--host", "http://127.0.0.1:1", "OpenArrivals", "--arrival-rate", "20", "-t", "3")
+    assert nothing.returncode != 0
+    assert not json.loads(out.read_text())["valid"]
 
 
 def test_a_capacity_is_closed_in_on_and_its_trials_are_kept(served: tuple[RunningService, Path, Path]) -> None:
