@@ -16,7 +16,7 @@ from psycopg import sql
 from psycopg.conninfo import make_conninfo
 
 from archzero_lab.errors import DatabaseError
-from archzero_lab.postgres.connection import Connection, connect, connection_parts
+from archzero_lab.postgres.connection import Connection, connect, connection_parts, require_no_pooler
 from archzero_lab.postgres.copied_extensions import copy_extensions
 from archzero_lab.postgres.databases import create_guest_database, database_url, drop_database
 from archzero_lab.postgres.sql_text import read_file
@@ -61,6 +61,7 @@ def dump_sections(
 
 def _dump(source_url: str, programs: Path, dump: Path, options: list[str]) -> None:
     with connect(source_url, autocommit=True) as source:
+        require_no_pooler(source)
         version = source.info.server_version // 10_000
         if version < OLDEST:
             raise DatabaseError(f"PostgreSQL {version} at {source_url} is too old; {OLDEST} or newer can be copied")

@@ -18,6 +18,7 @@ from psycopg.conninfo import conninfo_to_dict
 from psycopg.rows import TupleRow
 from psycopg_pool import AsyncConnectionPool, PoolClosed, PoolTimeout, TooManyRequests
 
+from archzero_lab.postgres.connection import reason_of
 from archzero_lab.postgres.request_statements import BUCKETS, fetch_row, only_reads
 from archzero_lab.settings import PoolSettings
 
@@ -120,7 +121,7 @@ class Database:
         if any(text in str(error) for text in _NO_SLOT):
             return  # it is there and busy: what connections there are go on working
         if self._returning is None and not self._closed:
-            log.warning("PostgreSQL is away; asking again every %s s", _RETRY_S)
+            log.warning("PostgreSQL is away (%s); asking again every %s s", reason_of(error), _RETRY_S)
             self._away_since = time.perf_counter()
             self._returning = asyncio.create_task(self._until_back())
 
