@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import re
+
 import psycopg
 import pytest
 from psycopg import errors
 
-from archzero_lab.systems.arczero.cards.faults import translated
+from archzero_lab.settings import ROOT
+from archzero_lab.systems.arczero.cards.faults import _MEANINGS, translated
 from archzero_lab.systems.arczero.cards.model import Conflict, InvalidValue, Unavailable
 
 
@@ -38,3 +41,12 @@ def test_what_the_caller_can_mend_is_theirs_and_a_fault_of_ours_passes() -> None
         raise errors.NumericValueOutOfRange("x")
     with pytest.raises(errors.UndefinedColumn), translated():
         raise errors.UndefinedColumn("x")
+
+
+def test_the_page_of_what_is_told_has_every_word_and_names_tests_that_there_are() -> None:
+    page = (ROOT / "docs" / "api.md").read_text()
+    for told in _MEANINGS.values():
+        assert told in page
+    names = set(re.findall(r"\btest_\w+", page))
+    assert names
+    assert names <= {path.stem for path in (ROOT / "tests").glob("*/test_*.py")}
