@@ -18,7 +18,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from archzero_lab.systems.arczero.api.parameters import split
-from archzero_lab.systems.arczero.cards.model import read_text
+from archzero_lab.systems.arczero.cards.readings import read_text
 
 JSON_LINES = {"content-type": "application/x-ndjson"}
 CARDS = "/api/v1/cards"

@@ -21,9 +21,8 @@ from archzero_lab.systems.arczero.cards.model import (
     Cursor,
     IfMatch,
     LifecyclePhase,
-    composed,
-    read_text,
 )
+from archzero_lab.systems.arczero.cards.readings import composed, read_text
 
 E = TypeVar("E", bound=StrEnum)
 
