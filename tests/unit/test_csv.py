@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from archzero_lab.errors import InventoryError
 from archzero_lab.systems.arczero.cards.inventory import parse_rows
 from archzero_lab.systems.arczero.cards.model import CardRow
+from archzero_lab.systems.arczero.cards.readings import read_text
 
 HEADER = "name,type,lifecyclePhase,description"
 
@@ -81,7 +82,8 @@ def test_null_for_an_optional_field_is_left_out() -> None:
         list(parse_rows('{"name": null, "type": "Risk"}\n', CardRow, is_csv=False, where="x.jsonl"))
 
 
-_CELLS = st.text(st.characters(codec="utf-8", exclude_characters="\0\r"), min_size=1, max_size=60).filter(str.strip)
+_CELLS = st.text(st.characters(codec="utf-8", exclude_characters="\0\r"), min_size=1, max_size=60)
+_CELLS = _CELLS.map(read_text).filter(bool)
 
 
 @given(st.lists(_CELLS, min_size=1, max_size=8, unique=True), st.sampled_from(",;\t"))

@@ -16,6 +16,7 @@ from archzero_lab.errors import InventoryError
 from archzero_lab.systems.arczero.cards.generator import GeneratedPortfolio, hex_ids, vocabulary
 from archzero_lab.systems.arczero.cards.inventory import read_inventory
 from archzero_lab.systems.arczero.cards.model import CardRow, CardType, RelationshipDraft, RelationshipType
+from archzero_lab.systems.arczero.cards.readings import read_text
 from archzero_lab.systems.arczero.cards.replica import ReplicatedInventory
 
 CARD = {"name": "Billing", "type": "Application", "description": "Bills every customer at the month's end."}
@@ -175,13 +176,14 @@ _ESCAPED = {"t": "\t", "n": "\n", "r": "\r", "\\": "\\"}
         ),
         min_size=1,
         max_size=4,
-        unique_by=lambda one: one[0],
     )
+    .map(lambda pairs: {read_text(name): text for name, text in pairs if read_text(name)})
+    .filter(bool)
 )
 def test_copies_of_any_card_hold_the_limits_differ_and_are_read_back_as_they_were(
-    given_cards: list[tuple[str, str]],
+    given_cards: dict[str, str],
 ) -> None:
-    rows = [CardRow(name=name, type=CardType.Risk, description=text) for name, text in given_cards]
+    rows = [CardRow(name=name, type=CardType.Risk, description=text) for name, text in given_cards.items()]
     # as somebody has it who exported a repeated inventory
     rows.append(CardRow(name=f"{rows[0].name[:200]} #1 {rows[0].name.split(' ')[0]}"[:255], type=CardType.Risk))
     rows = list({row.name: row for row in rows}.values())
