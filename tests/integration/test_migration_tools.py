@@ -6,6 +6,7 @@ import subprocess
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import pytest
 
@@ -196,7 +197,7 @@ def test_in_place_asks_for_the_name_of_the_database(theirs: str, tmp_path: Path)
     refused = subprocess.run(command, input="production\n", capture_output=True, text=True, timeout=60)
     assert (refused.returncode, "another name: nothing was changed" in refused.stderr) == (2, True), refused
     assert "asked" not in _valid(theirs)
-    done = subprocess.run(command, input=theirs.rpartition("/")[2] + "\n", capture_output=True, text=True, timeout=60)
+    done = subprocess.run(command, input=urlsplit(theirs).path[1:] + "\n", capture_output=True, text=True, timeout=60)
     assert done.returncode == 0, done.stderr
     assert _valid(theirs)["asked"]
     assert theirs.split(":")[2].split("@")[0] not in done.stdout + done.stderr, "a password"

@@ -30,12 +30,11 @@ def test_a_worker_that_is_killed_comes_back_and_the_others_never_stop(stack: Sta
             assert time.monotonic() < deadline, "two workers did not begin to listen"
         psutil.Process(min(before)).kill()
         answered = 0
-        while len(now := _alive(master)) < 2 or now == before:
+        while len(now := _alive(master)) < 2 or now == before or not answered:
             assert time.monotonic() < deadline, "it did not come back"
             with suppress(httpx.RemoteProtocolError):  # a connection of the dead one's
                 assert httpx.get(service.url + "/api/v1/cards?pageSize=1", timeout=30).status_code == 200
                 answered += 1
-        assert answered > 0
         assert max(before) in now
         assert is_alive(service.record)
     finally:
