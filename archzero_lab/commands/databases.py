@@ -97,14 +97,15 @@ def analyze(database_url: Annotated[str, typer.Option(help="Default: what `up` s
     from archzero_lab.postgres.advice import advise
     from archzero_lab.postgres.connection import connect
     from archzero_lab.postgres.index_catalog import list_indexes
+    from archzero_lab.postgres.index_purposes import purposes
     from archzero_lab.postgres.insights import analyze as run_analysis
-    from archzero_lab.postgres.insights import reading
+    from archzero_lab.postgres.insights import reading, statistics_since
 
     with connect(_migration_url(database_url), autocommit=True) as connection:
         tables = run_analysis(connection)
         with reading(connection):
-            indexes = list_indexes(connection)
-    advice = advise(tables, indexes)
+            indexes, needed, since = list_indexes(connection), purposes(connection), statistics_since(connection)
+    advice = advise(tables, indexes, needed, since)
     console.print("What to do" if advice else "What to do: nothing")
     for mark in advice:  # lines, not a table: a name that is cut short cannot be copied
         console.print(f"  {mark.mark:<15} {mark.about}: {mark.seen}; {mark.do}", highlight=False, markup=False,

@@ -17,7 +17,7 @@ from archzero_lab.terminal import console, relative
 if TYPE_CHECKING:
     from archzero_lab.jobs.indexes.measure import IndexRequest
 
-_STYLE = {"keep": "green", "keep (constraint)": "green", "undecided": "yellow"}
+_STYLE = {"keep": "green", "keep (constraint)": "green", "keep (needed besides)": "green", "undecided": "yellow"}
 
 
 def indexes(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -26,13 +26,22 @@ class Advice:
     do: str
 
 
-def advise(tables: Sequence[AnalysisTable], indexes: Sequence[Index]) -> list[Advice]:
-    """Everything worth doing, the surest first, from `insights.analyze` and `index_catalog.list_indexes`."""
+def advise(
+    tables: Sequence[AnalysisTable], indexes: Sequence[Index], needed: Mapping[int, Sequence[str]], since: str
+) -> list[Advice]:
+    """Everything worth doing, the surest first, from `insights.analyze` and `index_catalog.list_indexes`.
+
+    `needed`: what indexes are for beside queries (`index_purposes`); `since`: when the statistics began. Whatever is
+    named to be dropped may go together.
+    """
+    usable = [index for index in indexes if index.valid]
+    keeping = {index.name for index in usable if index.oid in needed}
+    twice = {name: other for name, other in redundant(usable).items() if name not in keeping}
     rows = {table.name: [dict(zip(table.columns, row, strict=True)) for row in table.rows] for table in tables}
     return [
         *_invalid(rows["index_use"]),
-        *_duplicate(indexes),
-        *_unused(rows["index_use"]),
+        *_duplicate(usable, twice),
+        *_unused(rows["index_use"], {*keeping, *twice, *twice.values()}, since),
         *_foreign_keys(rows["foreign_keys_without_index"]),
         *_never_analyzed(rows["table_sizes"]),
         *_bloated(rows["bloated_indexes"]),
@@ -51,20 +60,20 @@ def _invalid(rows: Sequence[Row]) -> Iterator[Advice]:
                          f"DROP INDEX CONCURRENTLY {place} and build it anew")  # fmt: skip
 
 
-def _duplicate(indexes: Sequence[Index]) -> Iterator[Advice]:
+def _duplicate(indexes: Sequence[Index], twice: Mapping[str, str]) -> Iterator[Advice]:
     by_name = {index.name: index for index in indexes}
-    for name, other in redundant([index for index in indexes if index.valid]).items():
+    for name, other in twice.items():
         place = _place(by_name[name].schema, name)
         yield Advice("duplicate", place, f"{other} serves whatever it does; {_mb(by_name[name].bytes)}",
                      f"DROP INDEX CONCURRENTLY {place}")  # fmt: skip
 
 
-def _unused(rows: Sequence[Row]) -> Iterator[Advice]:
+def _unused(rows: Sequence[Row], keeping: Collection[str], since: str) -> Iterator[Advice]:
     for row in sorted(rows, key=lambda found: -int(found["bytes"])):
-        needed = row["constraint"] or row["unique"] or not row["valid"]
+        needed = row["constraint"] or row["unique"] or not row["valid"] or row["index"] in keeping
         if row["scans"] == 0 and not needed and row["bytes"] > _EMPTY:
             yield Advice("unused", _place(row["schema"], row["index"]),
-                         f"not read once since the statistics began; {_mb(row['bytes'])} on {row['table']}",
+                         f"not read once since the statistics began, {since}; {_mb(row['bytes'])} on {row['table']}",
                          "drop it where that time holds all there is to do, replicas included")  # fmt: skip
 
 

@@ -12,14 +12,16 @@ _INDEXES = """
 SELECT i.indexrelid::bigint, n.nspname, t.relname, c.relname, am.amname, pg_relation_size(i.indexrelid),
     i.indisunique, EXISTS (SELECT FROM pg_constraint k WHERE k.conindid = i.indexrelid), i.indisvalid,
     coalesce(pg_get_expr(i.indpred, i.indrelid), ''),
-    ARRAY(SELECT pg_get_indexdef(i.indexrelid, at, true) || ' ' || i.indoption[at - 1]
-          FROM generate_series(1, i.indnkeyatts) AS at),
+    ARRAY(SELECT concat_ws(' ', pg_get_indexdef(i.indexrelid, at, true), i.indoption[at - 1], i.indclass[at - 1],
+                           i.indcollation[at - 1], a.attoptions::text)
+          FROM generate_series(1, i.indnkeyatts) AS at
+          JOIN pg_attribute a ON a.attrelid = i.indexrelid AND a.attnum = at ORDER BY at),
     ARRAY(SELECT a.attname::text FROM pg_attribute a WHERE a.attrelid = i.indrelid AND (a.attnum = ANY(i.indkey)
           OR EXISTS (SELECT FROM pg_depend d WHERE d.classid = 'pg_class'::regclass AND d.objid = i.indexrelid
                      AND d.refobjid = i.indrelid AND d.refobjsubid = a.attnum)) AND a.attnum > 0 ORDER BY a.attnum),
     ARRAY(SELECT pg_get_indexdef(i.indexrelid, at, true)
           FROM generate_series(i.indnkeyatts + 1, i.indnatts) AS at),
-    t.oid::bigint, pg_get_indexdef(i.indexrelid)
+    t.oid::bigint, pg_get_indexdef(i.indexrelid), coalesce(c.reloptions::text, '')
 FROM pg_index i JOIN pg_class c ON c.oid = i.indexrelid JOIN pg_class t ON t.oid = i.indrelid
 JOIN pg_namespace n ON n.oid = t.relnamespace JOIN pg_am am ON am.oid = c.relam
 WHERE n.nspname NOT IN ('pg_catalog', 'information_schema', 'pg_toast') AND c.relkind = 'i'
@@ -30,8 +32,8 @@ ORDER BY n.nspname, t.relname, c.relname
 
 @dataclass(frozen=True)
 class Index:
-    """One index. `keys` are its key columns or expressions with their sort options, in order; `columns` all that
-    it reads, in expressions and its predicate too.
+    """One index. `keys` are its key columns or expressions, in order, each with its sort options, operator class,
+    collation and the class' parameters; `columns` all that it reads, in expressions and its predicate too.
 
     `constraint`: a constraint rests on it.
     """
@@ -51,6 +53,7 @@ class Index:
     included: tuple[str, ...]
     table_oid: int
     definition: str
+    options: str = ""
 
     @property
     def guards(self) -> bool:
@@ -85,6 +88,8 @@ def redundant(indexes: Sequence[Index]) -> dict[str, str]:
             )  # fmt: skip
             if one.oid == other.oid or not same_place or other.name in found:
                 continue
+            if one.method != "btree" and one.options != other.options:
+                continue  # a BRIN of other pages_per_range, a bloom of other bits: another index
             if one.keys == other.keys and set(one.included) <= set(other.included):
                 # of two equal ones the other only where it stays: a constraint's, or the earlier name
                 if one.included != other.included or other.guards or other.name < one.name:
@@ -108,9 +113,12 @@ def hidden(connection: Connection, indexes: Sequence[Index], admin: Connection) 
     mark = "UPDATE pg_catalog.pg_index SET indisvalid = $2 WHERE indexrelid = ANY($1::oid[])"
     if oids:
         admin.execute(mark, [oids, False])
+        # plans that functions and foreign keys' triggers keep would go on reading what is hidden
+        connection.execute("DISCARD PLANS")
     try:
         with connection.transaction(force_rollback=True):
             yield
     finally:
         if oids:
             admin.execute(mark, [oids, True])
+            connection.execute("DISCARD PLANS")

@@ -28,6 +28,15 @@ class AnalysisTable:
     rows: tuple[tuple[Any, ...], ...]
 
 
+def statistics_since(connection: Connection) -> str:
+    """The day and minute from which the server counts the uses of a database's indexes."""
+    row = connection.execute(
+        "SELECT to_char(coalesce(stats_reset, (SELECT min(stats_reset) FROM pg_stat_bgwriter),"
+        " pg_postmaster_start_time()), 'YYYY-MM-DD HH24:MI') FROM pg_stat_database WHERE datname = current_database()"
+    ).fetchone()
+    return str(row[0]) if row else "its start"
+
+
 @contextmanager
 def reading(connection: Connection) -> Iterator[None]:
     """A read-only transaction that gives up rather than hurt: for databases that are not ours."""

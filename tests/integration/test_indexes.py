@@ -281,5 +281,6 @@ def test_the_busiest_statements_come_from_the_server_itself(
             connection.execute(f"SELECT * FROM shop.\"Order\" WHERE customer_id = {number} AND state = 'paid'")
     request = index_request(shop, tmp_path)
     found = measured(stack, IndexRequest(database_url=shop, migration=request.migration, from_statistics=1, blocks=6))
-    assert {loss.statement.partition(",")[0] for loss in found.whole} == {"statement 1"}
+    asked = {loss.statement.partition(",")[0] for loss in found.whole}
+    assert {name for name in asked if not name.startswith("children of")} == {"statement 1"}
     assert any(finding.used_by for finding in found.findings if finding.table == "shop.Order")

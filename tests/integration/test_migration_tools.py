@@ -13,12 +13,13 @@ import pytest
 from archzero_lab.errors import DatabaseError, SettingsError
 from archzero_lab.jobs.indexes.lint import lint_files, lint_schema
 from archzero_lab.jobs.indexes.lint_locks import locks_taken
-from archzero_lab.postgres.advice import advise
-from archzero_lab.postgres.connection import connect
+from archzero_lab.postgres.advice import Advice, advise
+from archzero_lab.postgres.connection import Connection, connect
 from archzero_lab.postgres.databases import create_database, drop_database
 from archzero_lab.postgres.in_place import Step, apply_in_place, read_migration
 from archzero_lab.postgres.index_catalog import list_indexes
-from archzero_lab.postgres.insights import analyze
+from archzero_lab.postgres.index_purposes import purposes
+from archzero_lab.postgres.insights import analyze, statistics_since
 from archzero_lab.postgres.migrations import MIGRATIONS
 from archzero_lab.servers.stack import Stack
 from archzero_lab.settings import ROOT
@@ -30,6 +31,11 @@ def shop(stack: Stack) -> Iterator[str]:
     """Somebody's database, which is only read."""
     with somebodys_database(stack, "shop") as url:
         yield url
+
+
+def _advice(connection: Connection) -> list[Advice]:
+    indexes, needed = list_indexes(connection), purposes(connection)
+    return advise(analyze(connection), indexes, needed, statistics_since(connection))
 
 
 def test_a_schema_adds_to_what_the_sql_alone_tells(stack: Stack, shop: str, tmp_path: Path) -> None:
@@ -102,6 +108,10 @@ def test_analyze_marks_what_it_would_do_and_does_nothing(stack: Stack, make_data
                 "CREATE INDEX a_half ON a (y)",
                 "UPDATE pg_index SET indisvalid = false WHERE indexrelid = 'a_half'::regclass",
                 "CREATE INDEX a_big ON a (t, id)",
+                "CREATE INDEX a_narrow ON a USING brin (x) WITH (pages_per_range = 4)",
+                "CREATE INDEX a_wide ON a USING brin (x) WITH (pages_per_range = 128)",
+                "CREATE INDEX a_pattern ON a (t text_pattern_ops)",
+                'CREATE INDEX a_collated ON a (t COLLATE "C")',
                 "DELETE FROM a WHERE id % 10 > 0",
                 "VACUUM ANALYZE a",
                 "INSERT INTO b VALUES (10)",
@@ -109,18 +119,22 @@ def test_analyze_marks_what_it_would_do_and_does_nothing(stack: Stack, make_data
             ):
                 connection.execute(part.encode())
         with connect(url, autocommit=True) as connection:
-            found = advise(analyze(connection), list_indexes(connection))
+            found = _advice(connection)
             marks = {(mark.mark, mark.about) for mark in found}
-            assert {("invalid", "a_half"), ("duplicate", "a_x"), ("unused", "a_xy"), ("foreign key", "b.b_a_id_fkey"),
+            assert {("invalid", "a_half"), ("duplicate", "a_x"), ("foreign key", "b.b_a_id_fkey"),
                     ("never analyzed", "b"), ("bloated", "a_big")} <= marks  # fmt: skip
-            assert ("duplicate", "a_xy") not in marks
+            assert not {("duplicate", "a_xy"), ("unused", "a_xy")} & marks, "a_x goes because it stays"
+            assert not {mark for mark in marks if mark[1] in ("a_pattern", "a_collated") and mark[0] == "duplicate"}
+            assert ("duplicate", "a_wide") not in marks, "a BRIN of other pages_per_range is another index"
             assert ("unused", "a_pkey") not in marks
             (key,) = [mark for mark in found if mark.mark == "foreign key"]
             assert key.do == "CREATE INDEX CONCURRENTLY ON b (a_id)"
             connection.execute(key.do.encode())
-            assert "foreign key" not in {mark.mark for mark in advise(analyze(connection), list_indexes(connection))}
+            assert "foreign key" not in {mark.mark for mark in _advice(connection)}
             row = connection.execute("SELECT count(*) FROM pg_index WHERE indrelid = 'a'::regclass").fetchone()
-            assert row == (5,)
+            assert row == (9,)
+            # the key's new index has not been read yet either
+            assert not [mark for mark in _advice(connection) if "a_id" in mark.about]
     finally:
         drop_database(stack.postgres_url, name)
 

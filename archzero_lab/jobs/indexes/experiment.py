@@ -5,10 +5,12 @@ from __future__ import annotations
 import time
 from collections import defaultdict
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 
 from psycopg import sql
 
 from archzero_lab.errors import DatabaseError
+from archzero_lab.jobs.indexes.query_cases import cases_of
 from archzero_lab.jobs.indexes.reads import Reads
 from archzero_lab.jobs.indexes.session import admin_connection, raw_connection
 from archzero_lab.jobs.indexes.verdict import (
@@ -23,6 +25,7 @@ from archzero_lab.jobs.indexes.verdict import (
 from archzero_lab.jobs.indexes.writes import Writes
 from archzero_lab.postgres.connection import Connection
 from archzero_lab.postgres.index_catalog import Index, list_indexes, redundant
+from archzero_lab.postgres.index_purposes import foreign_keys, purposes
 from archzero_lab.postgres.statement import Statement
 from archzero_lab.stats.verdict import Change
 
@@ -48,6 +51,8 @@ def run_index_experiment(
         chosen = [index for index in there if index.name in set(indexes)]
         if not chosen:
             raise DatabaseError("the migration makes no index: nothing to measure")
+        needed = purposes(connection)
+        cases = [*cases, *_look_ups(connection, chosen)]
         reads = Reads(connection, admin, cases, blocks, seed)
         reads.explain_all()
         used = {index.name: reads.users_of(index) for index in chosen}
@@ -78,7 +83,8 @@ def run_index_experiment(
             verdict, why, reads_a_write, best = judge(
                 constraint=index.guards, used_by=[case.name for case in used[index.name]], losses=mine,
                 cost=costs.get(index.name), subsumed_by=superfluous.get(index.name),
-                pair_losses=pairs.get(index.name, []), reads_per_write=reads_per_write,
+                pair_losses=pairs.get(index.name, []), needed=needed.get(index.oid, []),
+                reads_per_write=reads_per_write,
             )  # fmt: skip
             findings.append(
                 Finding(index.name, index.qualified_table, index.bytes, built.get(index.name), verdict, why,
@@ -100,6 +106,19 @@ def run_index_experiment(
             tuple(findings), tuple(whole), tuple(without), tuple(rates), tuple(plans), _row_counts(connection, chosen),
             _server(connection),
         )  # fmt: skip
+
+
+def _look_ups(connection: Connection, indexes: Sequence[Index]) -> list[Statement]:
+    """What the constraints do is part of the workload: each foreign key's look-up of children that an index serves."""
+    chosen = {index.oid for index in indexes if not index.guards}
+    found: list[Statement] = []
+    for key in foreign_keys(connection):
+        if chosen & set(key.served_by):
+            with suppress(
+                DatabaseError
+            ):  # an empty table has no value to ask for; its key keeps its index all the same
+                found += cases_of(connection, f"children of {key.parent} ({key.name})", key.look_up())
+    return found
 
 
 def _pairs(reads: Reads, index: Index, losses: Sequence[Loss], chosen: Sequence[Index]) -> list[Loss]:

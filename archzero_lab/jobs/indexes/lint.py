@@ -17,6 +17,7 @@ from archzero_lab.postgres.connection import Connection
 from archzero_lab.postgres.databases import drop_database
 from archzero_lab.postgres.foreign_copy import apply_file, copy_database
 from archzero_lab.postgres.index_catalog import Index, list_indexes, redundant
+from archzero_lab.postgres.index_purposes import foreign_keys
 from archzero_lab.servers.stack import Stack
 
 
@@ -65,12 +66,14 @@ def lint_schema(stack: Stack, database_url: str, migration: Path) -> list[Fault]
         source.execute("SET default_transaction_read_only = on")
         before = list_indexes(source)
         updates = _updates(source)
+        keys_before = foreign_keys(source)
     name = stack.database_name("lint")
     url = copy_database(database_url, stack.postgres_url, name, programs, "schema")
     try:
         apply_file(url, migration)
         with raw_connection(url) as connection:
             after = list_indexes(connection)
+            keys_after = {key.name: key for key in foreign_keys(connection)}
     finally:
         drop_database(stack.postgres_url, name)
     there = {(index.schema, index.name) for index in before}
@@ -89,6 +92,14 @@ def lint_schema(stack: Stack, database_url: str, migration: Path) -> list[Fault]
                 Fault(index.name, "ends-heap-only-updates",
                       f"an update of {', '.join(lost)} in {index.qualified_table} must then write every index{share}",
                       "measure with ./lab indexes whether the reads are worth it")
+            )  # fmt: skip
+    for key in keys_before:
+        now = keys_after.get(key.name)
+        if key.served_by and now is not None and not now.served_by:
+            faults.append(
+                Fault(key.name, "foreign-key-left-without-index",
+                      f"no index of {key.table} is left for it: each delete of a row of {key.parent} reads all of it",
+                      "keep an index that begins with its columns")
             )  # fmt: skip
     return [*_leftovers(before), *faults]
 

@@ -13,7 +13,8 @@ from archzero_lab.reporting.figures import Picture, legend_above, log_axis, pict
 from archzero_lab.reporting.plain_page import plain_page
 
 _COLOURS = {
-    IndexVerdict.KEEP: "#0072B2", IndexVerdict.KEEP_CONSTRAINT: "#56B4E9", IndexVerdict.UNDECIDED: "#999999",
+    IndexVerdict.KEEP: "#0072B2", IndexVerdict.KEEP_CONSTRAINT: "#56B4E9",
+    IndexVerdict.KEEP_NEEDED: "#009E73", IndexVerdict.UNDECIDED: "#999999",
     IndexVerdict.TOO_DEAR: "#E69F00", IndexVerdict.DROP_SUBSUMED: "#CC79A7", IndexVerdict.DROP_UNUSED: "#D55E00",
 }  # fmt: skip
 

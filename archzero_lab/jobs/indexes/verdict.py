@@ -26,13 +26,14 @@ class IndexVerdict(StrEnum):
 
     KEEP = "keep"
     KEEP_CONSTRAINT = "keep (constraint)"
+    KEEP_NEEDED = "keep (needed besides)"
     DROP_UNUSED = "drop (nothing uses it)"
     DROP_SUBSUMED = "drop (subsumed)"
     TOO_DEAR = "too dear"
     UNDECIDED = "undecided"
 
 
-KEPT = (IndexVerdict.KEEP, IndexVerdict.KEEP_CONSTRAINT, IndexVerdict.UNDECIDED)
+KEPT = (IndexVerdict.KEEP, IndexVerdict.KEEP_CONSTRAINT, IndexVerdict.KEEP_NEEDED, IndexVerdict.UNDECIDED)
 """Verdicts under which an index stays."""
 
 
@@ -237,19 +238,39 @@ def judge(
     cost: WriteCost | None,
     subsumed_by: str | None,
     pair_losses: Sequence[Loss] = (),
+    needed: Sequence[str] = (),
     reads_per_write: float,
 ) -> tuple[IndexVerdict, str, float | None, str | None]:
     """Verdict, the reason in words, the break-even in reads a write, and the statement that it is about.
 
     `losses`: of each statement that uses the index, it alone hidden. `pair_losses`: of the same statements, the index
     hidden together with the one that took its place. `subsumed_by`: an index whose definition makes it superfluous.
+    `needed`: what it is for beside the statements; no measurement of these makes it superfluous then.
     """
+    measured = _measured(constraint, used_by, losses, cost, subsumed_by, pair_losses, reads_per_write)
+    verdict, why, reads, best = measured
+    if constraint or not needed:
+        return measured
+    if verdict is IndexVerdict.KEEP:
+        return verdict, f"{why}; besides, {'; '.join(needed)}", reads, best
+    return IndexVerdict.KEEP_NEEDED, "; ".join(needed), reads, best
+
+
+def _measured(
+    constraint: bool,
+    used_by: Sequence[str],
+    losses: Sequence[Loss],
+    cost: WriteCost | None,
+    subsumed_by: str | None,
+    pair_losses: Sequence[Loss],
+    reads_per_write: float,
+) -> tuple[IndexVerdict, str, float | None, str | None]:
     if constraint:
         return IndexVerdict.KEEP_CONSTRAINT, "a constraint rests on it, or it lets nothing in twice", None, None
     if not used_by:
         if subsumed_by is not None:
             return IndexVerdict.DROP_SUBSUMED, f"{subsumed_by} begins with the same columns", None, None
-        return IndexVerdict.DROP_UNUSED, "no statement's plan reads it", None, None
+        return IndexVerdict.DROP_UNUSED, "no statement reads it or works more without it", None, None
     slower = [loss for loss in losses if loss.change is Change.REGRESSED]
     if not slower:
         if any(loss.change is Change.INCONCLUSIVE and loss.ratio > 1 for loss in losses):

@@ -1,0 +1,119 @@
+"""Indexes that no query's plan reads and that something needs: never a drop, and the verdict says what keeps it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from archzero_lab.jobs.indexes.verdict import Finding, IndexVerdict
+from archzero_lab.postgres.connection import connect
+from archzero_lab.postgres.index_purposes import foreign_keys, purposes
+from archzero_lab.servers.stack import Stack
+from tests.integration.index_runs import index_request, measured
+from tests.integration.shop import somebodys_database
+
+FAMILY = """
+CREATE TABLE parent (id int PRIMARY KEY, name text NOT NULL);
+CREATE TABLE kept_parent (id int PRIMARY KEY);
+CREATE TABLE child (
+    id int PRIMARY KEY, parent_id int REFERENCES parent ON DELETE {action},
+    kept_id int REFERENCES kept_parent, token text
+);
+INSERT INTO parent SELECT g, 'p' || g FROM generate_series(1, 20000) g;
+INSERT INTO kept_parent SELECT generate_series(1, 20000);
+INSERT INTO child SELECT g, 1 + g % 20000, 1 + g % 20000, md5(g::text) FROM generate_series(1, 100000) g;
+ANALYZE;
+"""
+NESTED = """
+CREATE TABLE line (id int PRIMARY KEY, k int, v int);
+INSERT INTO line SELECT i, i % 5000, i FROM generate_series(1, 100000) i;
+CREATE FUNCTION total(p int) RETURNS bigint LANGUAGE plpgsql STABLE AS
+    'BEGIN RETURN (SELECT sum(v) FROM line WHERE k = p); END';
+CREATE TABLE audited (id int PRIMARY KEY, v int);
+INSERT INTO audited SELECT i, 0 FROM generate_series(1, 2000) i;
+CREATE FUNCTION looks() RETURNS trigger LANGUAGE plpgsql AS
+    'BEGIN PERFORM 1 FROM line WHERE v = NEW.id; RETURN NULL; END';
+CREATE TRIGGER looks AFTER UPDATE ON audited FOR EACH ROW EXECUTE FUNCTION looks();
+CREATE TABLE tenant_row (id int PRIMARY KEY, tenant int NOT NULL, v text);
+INSERT INTO tenant_row SELECT i, i % 3000, 'v' || i FROM generate_series(1, 50000) i;
+ALTER TABLE tenant_row ENABLE ROW LEVEL SECURITY;
+CREATE POLICY mine ON tenant_row USING (tenant = current_setting('app.tenant', true)::int);
+CREATE TABLE ordered (id int PRIMARY KEY, at int NOT NULL);
+INSERT INTO ordered SELECT i, -i FROM generate_series(1, 20000) i;
+ANALYZE;
+"""
+IDLE = {"by key": "SELECT * FROM parent WHERE id = $1", "children": "SELECT * FROM child WHERE id = $1"}
+
+
+def _found(stack: Stack, made_by: str, migration: str, queries: dict[str, str], folder: Path) -> dict[str, Finding]:
+    with somebodys_database(stack, "needed", made_by) as url:
+        return {one.name: one for one in measured(stack, index_request(url, folder, migration, queries)).findings}
+
+
+@pytest.mark.parametrize("action", ["CASCADE", "SET NULL", "RESTRICT", "NO ACTION"])
+def test_the_only_index_of_a_foreign_key_is_kept_by_it_and_a_useless_one_beside_it_is_not(
+    stack: Stack, tmp_path: Path, action: str
+) -> None:
+    migration = "CREATE INDEX child_parent ON child (parent_id); CREATE INDEX child_token ON child (token);"
+    found = _found(stack, FAMILY.format(action=action), migration, IDLE, tmp_path)
+    kept = found["child_parent"]
+    assert kept.verdict is IndexVerdict.KEEP
+    assert "children of parent (child_parent_id_fkey)" in kept.why
+    assert "the only index of foreign key child_parent_id_fkey" in kept.why
+    assert found["child_token"].verdict is IndexVerdict.DROP_UNUSED
+
+
+def test_of_two_indexes_that_serve_a_foreign_key_one_stays(stack: Stack, tmp_path: Path) -> None:
+    migration = "CREATE INDEX short ON child (parent_id); CREATE INDEX long ON child (parent_id, token);"
+    found = _found(stack, FAMILY.format(action="CASCADE"), migration, IDLE, tmp_path)
+    verdicts = [found[name].verdict for name in ("short", "long")]
+    assert sum(verdict in (IndexVerdict.KEEP, IndexVerdict.UNDECIDED) for verdict in verdicts) >= 1, verdicts
+
+
+def test_a_delete_of_the_list_finds_the_index_that_its_cascade_needs(stack: Stack, tmp_path: Path) -> None:
+    queries = {"clear": "DELETE FROM parent WHERE id BETWEEN 1 AND 20"}
+    migration = "CREATE INDEX child_parent ON child (parent_id); CREATE INDEX child_kept ON child (kept_id);"
+    found = _found(stack, FAMILY.format(action="CASCADE"), migration, queries, tmp_path)
+    assert "clear" in found["child_parent"].used_by
+    assert "clear" not in found["child_kept"].why
+
+
+def test_what_functions_triggers_policies_and_cluster_need_is_kept(stack: Stack, tmp_path: Path) -> None:
+    queries = {
+        "function": "SELECT total(77)",
+        "trigger": "UPDATE audited SET v = v + 1 WHERE id = 5",
+        "plain": "SELECT * FROM ordered WHERE id = $1",
+        "row": "SELECT * FROM tenant_row WHERE id = $1",
+    }
+    migration = (
+        "CREATE INDEX line_k ON line (k); CREATE INDEX line_v ON line (v); CREATE INDEX tenant ON tenant_row (tenant);"
+        "CREATE INDEX idle ON tenant_row (v); CREATE INDEX ordered_at ON ordered (at);"
+        "CLUSTER ordered USING ordered_at;"
+    )
+    found = _found(stack, NESTED, migration, queries, tmp_path)
+    for name, by in (("line_k", "function"), ("line_v", "trigger")):
+        assert found[name].verdict is IndexVerdict.KEEP
+        assert by in found[name].used_by
+        assert found[name].why.startswith(f"{by}: ")
+    assert found["tenant"].verdict is IndexVerdict.KEEP_NEEDED
+    assert found["tenant"].why == "policy mine asks for its column in each statement"
+    assert found["ordered_at"].verdict is IndexVerdict.KEEP_NEEDED
+    assert "CLUSTER" in found["ordered_at"].why
+    # a busy machine may want more blocks of the update, whose triggers could read any table
+    assert found["idle"].verdict in (IndexVerdict.DROP_UNUSED, IndexVerdict.UNDECIDED)
+
+
+def test_a_partial_index_serves_a_foreign_key_only_where_it_holds_every_child(stack: Stack) -> None:
+    indexes = (
+        "CREATE INDEX no_nulls ON child (parent_id) WHERE parent_id IS NOT NULL;"
+        "CREATE INDEX few ON child (kept_id) WHERE kept_id > 5; CREATE INDEX brin ON child USING brin (kept_id);"
+    )
+    with (
+        somebodys_database(stack, "partial", FAMILY.format(action="CASCADE") + indexes) as url,
+        connect(url) as connection,
+    ):
+        oid = connection.execute("SELECT 'no_nulls'::regclass::oid::bigint").fetchone()
+        assert oid is not None
+        assert list(purposes(connection)) == [oid[0]]
+        assert [key.served_by for key in foreign_keys(connection)] == [(oid[0],), ()]
