@@ -11,7 +11,9 @@ from rich.console import Console
 _LOG_WIDTH = 140
 """Where there is no terminal rich takes 80, at which a row of the scorecard takes three lines."""
 
-console = Console(width=None if sys.stdout.isatty() or "COLUMNS" in os.environ else _LOG_WIDTH)
+# what is printed may come from a database or a file: nothing of it is markup; a style is given beside the text
+_WIDTH = None if sys.stdout.isatty() or "COLUMNS" in os.environ else _LOG_WIDTH
+console = Console(markup=False, emoji=False, width=_WIDTH)
 
 
 def relative(path: Path) -> str:

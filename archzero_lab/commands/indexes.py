@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
-from rich.markup import escape
+from rich.text import Text
 
 from archzero_lab.commands.options import InventoryFile, RelationshipsFile, Seed, files_of, own_database
 from archzero_lab.errors import SettingsError
@@ -78,10 +78,8 @@ def indexes(
         cost = finding.cost.in_words if finding.cost is not None else ""
         ends = finding.cost.ends_heap_only if finding.cost is not None else ""
         hot = f"; ends heap-only updates of {ends}" if ends else ""
-        console.print(
-            f"{finding.name:<{wide}} {finding.bytes / 1e6:8.1f} MB {cost:>26}  [{style}]{finding.verdict.value}[/]: "
-            f"{escape(finding.why + hot)}", highlight=False, soft_wrap=True,
-        )  # fmt: skip
+        line = Text(f"{finding.name:<{wide}} {finding.bytes / 1e6:8.1f} MB {cost:>26}  ")
+        console.print(line.append(finding.verdict.value, style).append(f": {finding.why}{hot}"), soft_wrap=True)
     if sample:
         console.print(f"measured on a sample of {sample:,} rows a table: sizes, plans and times of the whole differ",
                       style="yellow", highlight=False)  # fmt: skip

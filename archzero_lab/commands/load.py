@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.table import Table
+from rich.text import Text
 
 from archzero_lab.commands.options import InventoryFile, RelationshipsFile, Seed, files_of
 from archzero_lab.errors import SettingsError
@@ -182,7 +183,7 @@ def _print(found: dict[str, Any]) -> None:
             entry["arm"],
             f"{entry['achieved_rate_per_s']:.1f}/s",
             str(entry["failures"] + entry["dropped"]), *(_ms(response[name]) for name in ("p50", "p95", "p99")),
-            told, "[green]yes[/]" if entry["valid"] else "[bold red]no[/]",
+            told, Text("yes", "green") if entry["valid"] else Text("no", "bold red"),
         )  # fmt: skip
     console.print(table)
     for entry in found["arms"]:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 from rich.table import Table
+from rich.text import Text
 
 from archzero_lab.commands.options import RunName
 from archzero_lab.errors import SettingsError
@@ -32,7 +33,7 @@ def compare(before: RunName, after: RunName) -> None:
         console.print(f"not like with like: {warning}", highlight=False)
     table = Table("series", "before", "after", "after / before", "95 % interval", "found", "note")
     for row in compare_runs(one, other, _known_spread(other)):
-        found = f"[{_STYLE[row.found.value]}]{row.found.value}[/]"
+        found = Text(row.found.value, _STYLE[row.found.value])
         interval = f"{row.ci_low:.3f} to {row.ci_high:.3f}"
         table.add_row(row.name, f"{row.before:.3g} ms", f"{row.after:.3g} ms", f"{row.ratio:.3f}", interval, found,
                       row.note)  # fmt: skip
@@ -70,7 +71,7 @@ def gate(
     )
     table = Table("what", "result", "measured", title=f"gate: {found.result}", title_justify="left")
     for outcome in found.outcomes:
-        table.add_row(outcome.name, f"[{_STYLE[outcome.result]}]{outcome.result}[/]", outcome.said)
+        table.add_row(outcome.name, Text(outcome.result, _STYLE[outcome.result]), outcome.said)
     console.print(table)
     for warning in found.warnings:
         console.print(f"note: {warning}", highlight=False)

@@ -35,6 +35,7 @@ _NARROW = 4.0
 plt.rcParams.update(
     {
         "svg.fonttype": "none",
+        "text.parse_math": False,  # a name with $ in it is a name
         "font.family": "sans-serif",
         "font.size": 10,
         "axes.spines.top": False,

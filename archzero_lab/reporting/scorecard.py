@@ -8,6 +8,7 @@ from typing import Any
 import jinja2
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
 from archzero_lab.experiments.metrics import in_unit
 from archzero_lab.reporting.figures import Picture, improvements
@@ -74,8 +75,7 @@ def print_scorecard(console: Console, summary: dict[str, Any]) -> None:
         table.add_column(column, overflow="fold")
     told = rows(summary)
     for row in told:
-        style = _STYLE[row["verdict"]]
-        verdict = f"[{style}]{row['mark']} {row['verdict']}[/]"
+        verdict = Text(f"{row['mark']} {row['verdict']}", _STYLE[row["verdict"]])
         table.add_row(row["title"], row["claimed"], row["measured"], row["interval"], verdict)
     console.print(table)
     for row in told:

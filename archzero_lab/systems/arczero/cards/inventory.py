@@ -6,6 +6,7 @@ import gzip
 import re
 import zlib
 from collections.abc import Iterator
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -16,6 +17,8 @@ from archzero_lab.systems.arczero.cards.csv_rows import csv_objects
 from archzero_lab.systems.arczero.cards.field_errors import in_words, named_field
 from archzero_lab.systems.arczero.cards.model import CardRow, RelationshipDraft
 
+MAX_BYTES = 1024 * 2**20
+"""Of an inventory, unpacked: about a million cards with long descriptions."""
 Row = TypeVar("Row", CardRow, RelationshipDraft)
 
 
@@ -26,9 +29,7 @@ def read_inventory(path: Path, shape: type[Row]) -> list[Row]:
     Raises InventoryError with file, line, field and reason at the first line that is wrong.
     """
     try:
-        raw = path.read_bytes()
-        if raw[:2] == b"\x1f\x8b":
-            raw = gzip.decompress(raw)
+        raw = _unpacked(path)
         text = raw.decode("utf-8")
     except (OSError, EOFError, zlib.error) as error:
         raise InventoryError(f"cannot read {path}: {error}") from None
@@ -40,6 +41,18 @@ def read_inventory(path: Path, shape: type[Row]) -> list[Row]:
     if not rows:
         raise InventoryError(f"{path.name} holds no row; give a file with at least one")
     return rows
+
+
+def _unpacked(path: Path) -> bytes:
+    """The file's bytes, of gzip or not. Raises InventoryError above the limit, however small the file is."""
+    with path.open("rb") as file:
+        zipped = file.read(2) == b"\x1f\x8b"
+        file.seek(0)
+        with gzip.open(file) if zipped else nullcontext(file) as plain:
+            raw: bytes = plain.read(MAX_BYTES + 1)
+    if len(raw) > MAX_BYTES:
+        raise InventoryError(f"{path.name} holds more than {MAX_BYTES // 2**20} MB; load it in parts")
+    return raw
 
 
 def parse_rows(text: str, shape: type[Row], *, is_csv: bool, where: str) -> Iterator[Row]:
