@@ -187,3 +187,19 @@ def test_a_deadlock_is_no_outage(client: httpx.Client, database_url: str) -> Non
     assert put == [200]
     card = client.get(f"{CARDS}/{second}").json()
     assert (card["description"], card["qualityScore"]) == ("the other", 5)
+
+
+def test_a_relationship_to_itself_or_backwards_in_time_is_refused_by_field(client: httpx.Client) -> None:
+    one, two = (card["id"] for card in client.get(CARDS, params={"pageSize": 2}).json()["data"])
+    joined = {"fromCardId": one, "toCardId": two, "relationshipType": "guides"}
+    for wrong, field in (
+        ({"toCardId": one}, "toCardId"),
+        ({"validFrom": "2026-02-01", "validTo": "2026-01-31"}, "validTo"),
+    ):
+        answer = client.post("/api/v1/relationships", json=joined | wrong)
+        assert (answer.status_code, answer.json()["error"]["field"]) == (422, field), answer.text
+        line = client.post("/api/v1/import?kind=relationships", content=json.dumps(joined | wrong), headers=JSON_LINES)
+        assert line.status_code == 422
+        assert f"line 1: field {field}" in line.json()["error"]["message"]
+    made = client.post("/api/v1/relationships", json=joined | {"validFrom": "2026-02-01", "validTo": "2026-02-01"})
+    assert made.status_code == 201

@@ -13,7 +13,7 @@ import msgspec
 from msgspec import UNSET, Meta, UnsetType
 
 from archzero_lab.errors import LabError
-from archzero_lab.systems.arczero.cards.readings import composed, read_name, read_tags, read_time
+from archzero_lab.systems.arczero.cards.readings import composed, read_name, read_tags, read_time, require_order
 
 
 class CardType(StrEnum):
@@ -173,6 +173,9 @@ class RelationshipDraft(msgspec.Struct, rename="camel", forbid_unknown_fields=Tr
 
     def __post_init__(self) -> None:
         self.created_at = read_time(self.created_at)
+        if self.from_card_id == self.to_card_id:
+            raise ValueError("toCardId: is the card itself")
+        require_order(self.valid_from, self.valid_to)
 
 
 class RelationshipPatch(msgspec.Struct, rename="camel", forbid_unknown_fields=True):
@@ -183,6 +186,10 @@ class RelationshipPatch(msgspec.Struct, rename="camel", forbid_unknown_fields=Tr
     valid_to: dt.date | UnsetType | None = UNSET
     attributes: Attributes | UnsetType = UNSET
     confidence: Confidence | UnsetType = UNSET
+
+    def __post_init__(self) -> None:
+        if self.valid_from is not UNSET and self.valid_to is not UNSET:
+            require_order(self.valid_from, self.valid_to)
 
 
 @dataclass(frozen=True, slots=True)

@@ -47,3 +47,9 @@ def read_time(time: dt.datetime | None) -> dt.datetime | None:
     if not first <= read.year < last:
         raise ValueError(f"createdAt: its year (and updatedAt's) must be from {first} to {last - 1} in UTC")
     return read
+
+
+def require_order(valid_from: dt.date | None, valid_to: dt.date | None) -> None:
+    """Raise ValueError for a time that ends before it begins."""
+    if valid_from is not None and valid_to is not None and valid_to < valid_from:
+        raise ValueError(f"validTo: is before validFrom, {valid_from}")
