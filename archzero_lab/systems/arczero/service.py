@@ -32,6 +32,7 @@ from archzero_lab.systems.arczero.cache.invalidation import Outbox
 from archzero_lab.systems.arczero.cache.keys import CLUSTER_SHARDS, Keyspace
 from archzero_lab.systems.arczero.cache.link import Link
 from archzero_lab.systems.arczero.cache.near import NearCache
+from archzero_lab.systems.arczero.cache.outbox_size import keep_small
 from archzero_lab.systems.arczero.cache.store import CacheStore
 from archzero_lab.systems.arczero.cache.tasks import end_task
 from archzero_lab.systems.arczero.cache.usage import Usage
@@ -147,11 +148,13 @@ async def open_service(config: ServiceConfig) -> AsyncIterator[Service]:
     closing = AsyncExitStack()
     cards: Cards = CardService(database, list_statement_v2 if config.index_set == "v2" else list_statement)
     cache: CacheHandle | None = None
-    sharing: asyncio.Task[None] | None = None
+    beside: asyncio.Task[None] | None = None
     if config.redis_url is not None:
         parts = await closing.enter_async_context(open_cache(config, cards))
         cards, cache = parts.cards, parts
-        sharing = asyncio.create_task(parts.usage.share_every(parts.store, _USAGE_PERIOD_S))
+        beside = asyncio.create_task(parts.usage.share_every(parts.store, _USAGE_PERIOD_S))
+    else:
+        beside = asyncio.create_task(keep_small(database))
 
     async def database_answers() -> bool:
         try:
@@ -176,7 +179,7 @@ async def open_service(config: ServiceConfig) -> AsyncIterator[Service]:
             metrics=lambda: generate_latest(counters.registry() or REGISTRY),
         )
     finally:
-        await end_task(sharing)
+        await end_task(beside)
         await closing.aclose()
         await database.close()
 

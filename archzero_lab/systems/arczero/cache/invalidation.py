@@ -19,6 +19,7 @@ from psycopg.rows import TupleRow
 
 from archzero_lab.systems.arczero.cache.keys import Kind
 from archzero_lab.systems.arczero.cache.link import Link
+from archzero_lab.systems.arczero.cache.outbox_size import MAKE_ONE
 from archzero_lab.systems.arczero.cache.tasks import end_task
 
 log = logging.getLogger(__name__)
@@ -126,6 +127,8 @@ class Outbox:
                         # leaves the block without deleting: the rows wait for Redis
                         return False
                     await connection.execute("DELETE FROM cache_outbox WHERE id = ANY(%s)", [[row[0] for row in rows]])
+                if len(rows) == _BATCH:  # there are more
+                    await connection.execute(MAKE_ONE.encode(), [0.0 if everything else _GRACE_S])
 
     async def _run(self) -> None:
         while True:

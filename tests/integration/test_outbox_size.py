@@ -1,0 +1,78 @@
+"""An outbox that nobody drained: made small by whoever looks, and what it says is never less."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import time
+import uuid
+
+import psycopg
+import pytest
+
+from archzero_lab.postgres.pool import Database
+from archzero_lab.servers.stack import Stack
+from archzero_lab.settings import PoolSettings
+from archzero_lab.systems.arczero.cache import outbox_size
+from archzero_lab.systems.arczero.cards.model import CardDraft, CardType
+from tests.integration.conftest import PATIENT, open_cached
+
+ROWS = 100_000
+FILL = (
+    "INSERT INTO cache_outbox (card_ids, kinds, created_at)"
+    " SELECT ARRAY[gen_random_uuid()], '{list}', %s FROM generate_series(1, %s)"
+)
+
+
+def _rows(connection: psycopg.Connection) -> list[tuple[object, ...]]:
+    return connection.execute("SELECT card_ids, kinds FROM cache_outbox ORDER BY id LIMIT 5").fetchall()
+
+
+async def test_a_service_without_a_cache_makes_old_rows_one_that_says_as_much(
+    stack: Stack, database_url: str, connection: psycopg.Connection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    connection.execute("TRUNCATE cache_outbox")
+    connection.execute(FILL, ["2026-01-01", outbox_size.MANY + 1])
+    connection.execute("INSERT INTO cache_outbox (card_ids, kinds) VALUES ('{}', '{graph}')")
+    monkeypatch.setattr(outbox_size, "_PERIOD_S", 0.05)
+    database = Database(database_url, PoolSettings(min_size=1, max_size=2))
+    await database.open()
+    task = asyncio.create_task(outbox_size.keep_small(database))
+    try:
+        deadline = time.monotonic() + 30
+        while len(_rows(connection)) > 2:
+            assert time.monotonic() < deadline
+            await asyncio.sleep(0.02)
+        # the young row stays as it is; of the old ones all cards and all kinds are void
+        assert _rows(connection) == [([], ["graph"]), (None, ["card", "list", "search", "graph", "relationships"])]
+    finally:
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+        await database.close()
+
+
+async def test_very_many_rows_are_told_at_once_and_the_cache_is_in_use_again(
+    stack: Stack, database_url: str, connection: psycopg.Connection
+) -> None:
+    async with open_cached(database_url, stack.redis_url) as service:
+        card_id, _ = await service.cards.create_card(CardDraft(f"Card {uuid.uuid4()}", CardType.Risk))
+        await service.cards.card(card_id)
+        namespace = service.keys.namespace
+    connection.execute("UPDATE cards SET quality_score = 77 WHERE id = %s", [card_id])
+    connection.execute(FILL, ["now", ROWS])
+    told: list[object] = []
+    async with open_cached(database_url, stack.redis_url, PATIENT, namespace) as service:
+        invalidate = service.store.invalidate
+
+        async def counted(*arguments: object) -> bool:
+            told.append(arguments[0])
+            return await invalidate(*arguments)  # type: ignore[arg-type]
+
+        service.store.invalidate = counted  # type: ignore[method-assign]
+        service.store.link.revoke()  # what came before this service began may have been drained already
+        deadline = time.monotonic() + 60
+        while _rows(connection) or not service.store.link.licensed:
+            assert time.monotonic() < deadline
+            await asyncio.sleep(0.02)
+        assert len(told) < 20, "not five hundred at a time"
+        assert json.loads((await service.cards.card(card_id)).body)["qualityScore"] == 77
