@@ -74,9 +74,12 @@ def _extend(file: Path, pages: int) -> int:
     for number in range((pages + _SEGMENT - 1) // _SEGMENT):
         segment = file if number == 0 else file.with_name(f"{file.name}.{number}")
         size = min(pages - number * _SEGMENT, _SEGMENT) * BLOCK
-        with segment.open("ab") as handle:
-            os.truncate(handle.fileno(), size)
-        if number and os.geteuid() == 0:
-            os.chown(segment, owner.st_uid, owner.st_gid)
-            segment.chmod(0o600)
+        # the folder is the server's own: a link that lies there is not followed
+        descriptor = os.open(segment, os.O_WRONLY | os.O_CREAT | os.O_NOFOLLOW, 0o600)
+        try:
+            os.ftruncate(descriptor, size)
+            if number and os.geteuid() == 0:
+                os.fchown(descriptor, owner.st_uid, owner.st_gid)
+        finally:
+            os.close(descriptor)
     return 1

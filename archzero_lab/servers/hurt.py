@@ -16,6 +16,7 @@ from urllib.parse import urlsplit, urlunsplit
 
 from archzero_lab.errors import ServerError
 from archzero_lab.servers import postgres_server, redis_server
+from archzero_lab.servers.private_files import open_to_all
 from archzero_lab.servers.process import free_port, server_home
 from archzero_lab.servers.stack import Stack
 from archzero_lab.settings import STATE
@@ -23,8 +24,7 @@ from archzero_lab.settings import STATE
 
 def _home() -> Path:
     home = server_home(STATE) / f"hurt-{uuid.uuid4().hex[:8]}"
-    home.mkdir(mode=0o755)
-    return home
+    return open_to_all(home)
 
 
 class HurtRedis:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.metadata
 import importlib.util
 import os
+import pwd
 import re
 import secrets
 import shutil
@@ -19,6 +20,7 @@ import psycopg
 
 from archzero_lab.errors import ServerError
 from archzero_lab.postgres.connection import is_not_yet_up, reason_of
+from archzero_lab.servers.private_files import given_folder, write_private
 from archzero_lab.servers.process import (
     ProcessRecord,
     ProcessRegistry,
@@ -89,10 +91,10 @@ def start_postgres(
     user = server_user()
     base = home / f"postgres-{_major_version(programs)}"
     data = base / "data"
-    password_file = base / "password"
-    log = base / "postgres.log"
+    # beside the cluster, whose folder is the server's own: root writes nothing into that
+    password_file, log = base.with_suffix(".password"), base.with_suffix(".log")
     if not (data / "PG_VERSION").exists() or not password_file.exists():
-        _make_cluster(programs, base, user.pw_uid if user else None, user.pw_gid if user else None)
+        _make_cluster(programs, base, password_file, user)
     password = password_file.read_text().strip()
     port = port or free_port()
     argv = [str(programs / "postgres"), "-D", str(data), *_options(port)]
@@ -110,24 +112,21 @@ def start_postgres(
     return PostgresServer(url, record)
 
 
-def _make_cluster(programs: Path, base: Path, uid: int | None, gid: int | None) -> None:
+def _make_cluster(programs: Path, base: Path, password_file: Path, user: pwd.struct_passwd | None) -> None:
     shutil.rmtree(base, ignore_errors=True)
-    base.mkdir(parents=True, mode=0o700)
-    password_file = base / "password"
-    password_file.touch(mode=0o600)
-    password_file.write_text(secrets.token_urlsafe(24))
-    if uid is not None and gid is not None:
-        os.chown(base, uid, gid)
-        os.chown(password_file, uid, gid)
+    given_folder(base, user)
+    write_private(password_file, secrets.token_urlsafe(24), user)
     made = subprocess.run(
         [str(programs / "initdb"), "-D", str(base / "data"), "--username=archzero", f"--pwfile={password_file}",
          "--auth=scram-sha-256", "--encoding=UTF8", "--locale=C.UTF-8", "--no-instructions"],
-        capture_output=True, text=True, user=uid, group=gid, extra_groups=[] if uid is not None else None,
+        capture_output=True, text=True, user=user.pw_uid if user else None, group=user.pw_gid if user else None,
+        extra_groups=[] if user else None,
         env=_environment(), cwd=base,
     )  # fmt: skip
     if made.returncode != 0:
         reason = (made.stderr.strip().splitlines() or ["no message"])[-1]
         shutil.rmtree(base, ignore_errors=True)
+        password_file.unlink(missing_ok=True)
         raise ServerError(f"initdb failed under {base}: {reason}; free some disk or mend the folder's permissions")
 
 

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
+import functools
 import hashlib
 import json
 import os
 import pwd
+import secrets
 import shutil
 import signal
 import socket
@@ -19,16 +21,20 @@ from pathlib import Path
 
 from archzero_lab.errors import ServerError
 from archzero_lab.servers.deferred_signals import deferred_signals
+from archzero_lab.servers.private_files import open_to_all, readable_by_all
 
 _PR_SET_PDEATHSIG = 1
+_MARK = "ARCHZERO_PROCESS"
 _ROOT_HOME = Path("/var/lib/archzero-lab")
 
 
 @dataclass(frozen=True)
 class ProcessRecord:
-    """One process of ours, told apart from a later one with the same pid by its start time.
+    """One process of ours, told apart from a later one with the same pid by its start time on this very machine.
 
-    `start_ticks` is field 22 of /proc/<pid>/stat: psutil tells that time by the wall clock, which can be set.
+    `start_ticks` is field 22 of /proc/<pid>/stat: psutil tells that time by the wall clock, which can be set. `machine`
+    is the boot and the namespace in which the pid means something. `mark` is in the environment of the process and of
+    all that it starts, `cwd` where it runs: by one of them a member of its group is known for ours.
     """
 
     name: str
@@ -38,6 +44,9 @@ class ProcessRecord:
     owner_ticks: int
     kept: bool
     stop_signal: int
+    machine: str = ""
+    mark: str = ""
+    cwd: str = ""
 
 
 class ProcessRegistry:
@@ -69,6 +78,7 @@ class ProcessRegistry:
         def die_with_owner() -> None:
             libc.prctl(_PR_SET_PDEATHSIG, int(stop_signal), 0, 0, 0)
 
+        mark = secrets.token_hex(8)
         with deferred_signals(), log.open("ab") as output:
             try:
                 child = subprocess.Popen(
@@ -76,7 +86,7 @@ class ProcessRegistry:
                     stdin=subprocess.DEVNULL,
                     stdout=output,
                     stderr=subprocess.STDOUT,
-                    env=dict(env) if env is not None else None,
+                    env={**(os.environ if env is None else env), _MARK: mark},
                     user=user.pw_uid if user else None,
                     group=user.pw_gid if user else None,
                     extra_groups=[] if user else None,
@@ -95,6 +105,9 @@ class ProcessRegistry:
                 owner_ticks=start_ticks(os.getpid()) or 0,
                 kept=kept,
                 stop_signal=int(stop_signal),
+                machine=this_machine(),
+                mark=mark,
+                cwd=str(cwd) if cwd is not None else "",
             )
             path = self.folder / f"{name}.{child.pid}.json"
             path.write_text(json.dumps(asdict(record)))
@@ -109,23 +122,23 @@ class ProcessRegistry:
         return found
 
     def stop(self, record: ProcessRecord, grace_s: float = 20.0) -> None:
-        """End the process and its children: stop_signal, then SIGKILL after `grace_s`. Idempotent."""
+        """End the process and its children: stop_signal, then SIGKILL after `grace_s`. Idempotent.
+
+        A record of another boot, or of another container, is only removed: its numbers are somebody else's here. The
+        same holds for a group's members, which are ended one by one, each proven ours.
+        """
         if is_alive(record):
             _signal(record.pid, record.stop_signal)
             if not _wait_gone(record, grace_s):
-                with contextlib.suppress(ProcessLookupError):
-                    os.killpg(record.pid, signal.SIGKILL)
+                _signal(record.pid, signal.SIGKILL)
                 _wait_gone(record, 5.0)
         with contextlib.suppress(ChildProcessError):
             os.waitpid(record.pid, os.WNOHANG)
-        if start_ticks(record.pid) is None:
-            # a dead leader may leave children; its pid cannot be another's while its group has members
-            with contextlib.suppress(ProcessLookupError, PermissionError):
-                os.killpg(record.pid, signal.SIGKILL)
-                deadline = time.monotonic() + 2.0
-                while time.monotonic() < deadline:
-                    os.killpg(record.pid, 0)  # raises when the group is gone
-                    time.sleep(0.01)
+        deadline = time.monotonic() + 2.0
+        while (left := members(record)) and time.monotonic() < deadline:
+            for pid in left:  # a leader that ended may leave children
+                _signal(pid, signal.SIGKILL)
+            time.sleep(0.01)
         (self.folder / f"{record.name}.{record.pid}.json").unlink(missing_ok=True)
 
     def stop_own(self, last: Sequence[str] = ()) -> None:
@@ -173,7 +186,34 @@ def has_ended(record: ProcessRecord) -> bool:
 
 def is_alive(record: ProcessRecord) -> bool:
     """Whether the very process of the record (not another one with its pid) still runs."""
-    return start_ticks(record.pid) == record.start_ticks
+    return record.machine == this_machine() and start_ticks(record.pid) == record.start_ticks
+
+
+@functools.cache
+def this_machine() -> str:
+    """The boot and the pid namespace that this process lives in."""
+    return Path("/proc/sys/kernel/random/boot_id").read_text().strip() + " " + os.readlink("/proc/self/ns/pid")
+
+
+def members(record: ProcessRecord) -> list[int]:
+    """Processes of a record's group that are ours: they carry its mark, or run where it did."""
+    if record.machine != this_machine() or not record.mark:
+        return []
+    found = []
+    for place in Path("/proc").iterdir():
+        if place.name.isdigit():
+            with contextlib.suppress(OSError):  # it has ended meanwhile, or is another user's
+                fields = (place / "stat").read_text().rpartition(")")[2].split()
+                if fields[0] not in "ZX" and int(fields[2]) == record.pid and _is_ours(place, record):
+                    found.append(int(place.name))
+    return found
+
+
+def _is_ours(place: Path, record: ProcessRecord) -> bool:
+    if f"{_MARK}={record.mark}".encode() in (place / "environ").read_bytes().split(b"\0"):
+        return True
+    # PostgreSQL's own write their titles over their environment
+    return bool(record.cwd) and Path(os.readlink(place / "cwd")).is_relative_to(record.cwd)
 
 
 def server_user() -> pwd.struct_passwd | None:
@@ -196,9 +236,8 @@ def server_home(state: Path) -> Path:
         home.mkdir(parents=True, exist_ok=True, mode=0o700)
         return home
     digest = hashlib.sha256(str(state).encode()).hexdigest()[:12]
-    home = _ROOT_HOME / digest
-    home.mkdir(parents=True, exist_ok=True, mode=0o755)
-    return home
+    open_to_all(_ROOT_HOME)
+    return open_to_all(_ROOT_HOME / digest)
 
 
 def readable_copy(source: Path, siblings: Sequence[Path], version: str) -> Path:
@@ -211,10 +250,12 @@ def readable_copy(source: Path, siblings: Sequence[Path], version: str) -> Path:
     target = _ROOT_HOME / "programs" / f"{source.name}-{version}"
     if not (target / ".complete").exists():
         shutil.rmtree(target, ignore_errors=True)
-        target.parent.mkdir(parents=True, exist_ok=True)
+        open_to_all(_ROOT_HOME)
+        open_to_all(target.parent)
         partial = target.with_name(target.name + f".partial-{os.getpid()}")
         for folder in (source, *siblings):
             shutil.copytree(folder, partial / folder.name, symlinks=True)
+        readable_by_all(partial)  # a hardened machine's umask made its files root's alone
         (partial / ".complete").touch()
         try:
             partial.rename(target)

@@ -18,6 +18,7 @@ from pathlib import Path
 import redis
 
 from archzero_lab.errors import ServerError
+from archzero_lab.servers.private_files import given_folder, write_private
 from archzero_lab.servers.process import (
     ProcessRecord,
     ProcessRegistry,
@@ -82,23 +83,20 @@ def start_redis(
     Raises ServerError, with the last line of its log, where it does not come up.
     """
     user = server_user()
-    base = home / "redis"
-    base.mkdir(parents=True, exist_ok=True, mode=0o700)
+    base = given_folder(home / "redis", user)
     password = password or secrets.token_urlsafe(24)
     port = port or free_port()
-    config = base / f"redis-{port}.conf"
-    log = base / f"redis-{port}.log"
+    # beside the server's own folder: root writes nothing into that
+    config, log = home / f"redis-{port}.conf", home / f"redis-{port}.log"
     log.unlink(missing_ok=True)
-    config.touch(mode=0o600)
     # in a file, not on the command line, where every user of the machine could read the password
-    config.write_text(
+    write_private(
+        config,
         f'bind 127.0.0.1\nport {port}\nrequirepass {password}\nsave ""\nappendonly no\ndaemonize no\n'
         f"maxmemory {maxmemory_mb}mb\nmaxmemory-policy allkeys-lru\ndir {base}\n"
-        + "".join(f"{line}\n" for line in extra_config)
+        + "".join(f"{line}\n" for line in extra_config),
+        user,
     )
-    if user:
-        os.chown(base, user.pw_uid, user.pw_gid)
-        os.chown(config, user.pw_uid, user.pw_gid)
     record = registry.spawn(
         "redis", [str(program), str(config)], log=log, user=user, kept=kept, stop_signal=signal.SIGTERM, cwd=base
     )
