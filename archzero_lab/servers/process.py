@@ -20,6 +20,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from archzero_lab.errors import ServerError
+from archzero_lab.servers.child_environment import child_environment
 from archzero_lab.servers.deferred_signals import deferred_signals
 from archzero_lab.servers.private_files import open_to_all, readable_by_all
 
@@ -86,7 +87,7 @@ class ProcessRegistry:
                     stdin=subprocess.DEVNULL,
                     stdout=output,
                     stderr=subprocess.STDOUT,
-                    env={**(os.environ if env is None else env), _MARK: mark},
+                    env={**child_environment(env), _MARK: mark},
                     user=user.pw_uid if user else None,
                     group=user.pw_gid if user else None,
                     extra_groups=[] if user else None,

@@ -22,6 +22,7 @@ from archzero_lab.errors import MeasurementError
 from archzero_lab.jobs.load.request import DEFAULT_RATE, LOADTESTS, LoadRequest
 from archzero_lab.jobs.load.result import LEAST_PER_S, seconds_frame, told, told_capacity, trials_frame
 from archzero_lab.run_folders.run import Run
+from archzero_lab.servers.child_environment import child_environment
 from archzero_lab.servers.process import has_ended, tail
 from archzero_lab.servers.resources import Sampler
 from archzero_lab.servers.stack import Stack, registry
@@ -187,7 +188,7 @@ def serve_ui(target: Target, request: LoadRequest, folder: Path, port: int) -> N
     command += ["--web-host", "127.0.0.1", "--web-port", str(port), "--class-picker"]
     command += _processes(request)
     command.append("OpenArrivals" if request.is_open else "PortfolioUser")
-    env = dict(os.environ)
+    env = child_environment()
     if (folder / "catalog.json").exists():
         env["ARCHZERO_CATALOG"] = str(folder / "catalog.json")
     subprocess.run(command, env=env, cwd=LOADTESTS, check=False)

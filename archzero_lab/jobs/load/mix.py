@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import sys
 import time
 from collections.abc import Callable, Mapping
@@ -17,6 +16,7 @@ from archzero_lab.experiments.mix import LoadResult
 from archzero_lab.experiments.schedule import schedule
 from archzero_lab.jobs.load.request import LOADTESTS
 from archzero_lab.run_folders.run import Run
+from archzero_lab.servers.child_environment import child_environment
 from archzero_lab.servers.process import ProcessRecord, has_ended, tail
 from archzero_lab.servers.stack import Stack
 from archzero_lab.systems.arms import Arm
@@ -69,7 +69,7 @@ def measure_mix(
         ],
         log=log,
         env={
-            **os.environ,
+            **child_environment(),
             "ARCHZERO_PAIRED_PLAN": str(plan),
             "ARCHZERO_CATALOG": str(values),
             "ARCHZERO_SEED": str(seed),
