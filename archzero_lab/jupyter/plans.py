@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import pandas as pd
 
 from archzero_lab.postgres.plan_diff import PlanDiff, diff_plans
-from archzero_lab.postgres.plans import Plan, parse_plan
+from archzero_lab.postgres.plans import Plan, read_plan
 from archzero_lab.reporting.figures import Picture
 from archzero_lab.reporting.plan_figures import plan_trees
 
@@ -54,21 +54,31 @@ class ShownPlan:
         lines = [f"{self.name or 'plan'}: {self.plan.execution_ms:.3g} ms, {self.plan.shared_blocks:,} blocks"]
         for node in self.plan.root.walk():
             rows = "never ran" if node.actual_rows is None else f"{node.actual_rows * node.loops:,.0f} rows"
-            lines.append(f"{'  ' * (node.depth + 1)}{node.label}  {node.exclusive_ms:.3g} ms, {rows}")
-        return "\n".join(lines)
+            lines.append(f"{'  ' * (node.depth + 1)}{node.label}  {max(node.exclusive_ms, 0):.3g} ms, {rows}")
+        return "\n".join([*lines, *(f"  {line}" for line in self._beside())])
+
+    def _beside(self) -> list[str]:
+        """What took time and is no node, a line each."""
+        lines = [f"trigger {one.name} on {one.relation}  {one.ms:.3g} ms, {one.calls:,} calls"
+                 for one in self.plan.triggers]  # fmt: skip
+        if self.plan.jit_ms:
+            lines.append(f"JIT compiling  {self.plan.jit_ms:.3g} ms, within the nodes that waited for it")
+        if self.plan.outside_ms > 0:
+            lines.append(f"changes in a CTE that nobody read to the end  {self.plan.outside_ms:.3g} ms")
+        return lines
 
     def _repr_html_(self) -> str:
         longest = max((node.exclusive_ms for node in self.plan.root.walk()), default=0.0) or 1.0
         rows = []
         for node in self.plan.root.walk():
-            width = node.exclusive_ms / longest * 100
+            width = max(node.exclusive_ms, 0) / longest * 100
             bar = f'<span style="display:inline-block;height:9px;width:{width:.0f}px;background:#0072B2"></span>'
             title = html.escape(node.condition or "")
             told = "never ran" if node.actual_rows is None else f"{node.actual_rows * node.loops:,.0f}"
             rows.append(
                 f'<tr><td style="padding:2px 8px 2px {8 + 18 * node.depth}px;text-align:left" title="{title}">'
                 f"{html.escape(node.label)}</td>"
-                f'<td style="{_CELL}">{node.exclusive_ms:.3g}</td><td style="padding:2px 8px">{bar}</td>'
+                f'<td style="{_CELL}">{max(node.exclusive_ms, 0):.3g}</td><td style="padding:2px 8px">{bar}</td>'
                 f'<td style="{_CELL}">{told}</td><td style="{_CELL}">{node.plan_rows * node.loops:,.0f}</td>'
                 f'<td style="{_CELL}">{node.exclusive_blocks:,}</td></tr>'
             )
@@ -80,6 +90,7 @@ class ShownPlan:
         return (
             f"<p><strong>{name}{self.plan.execution_ms:.3g} ms</strong>, planned in {self.plan.planning_ms:.3g} ms, "
             f"{self.plan.shared_blocks:,} blocks</p><table><thead><tr>{head}</tr></thead>{''.join(rows)}</table>"
+            + "".join(f"<p>{html.escape(line)}</p>" for line in self._beside())
         )
 
 
@@ -120,5 +131,5 @@ def plan_diff(before: ShownPlan, after: ShownPlan) -> ShownDiff:
 
 
 def plan_from(raw: str, name: str = "") -> ShownPlan:
-    """A plan from EXPLAIN (FORMAT JSON)'s text, of any server. Raises DatabaseError for anything else."""
-    return ShownPlan(parse_plan(json.loads(raw)), name)
+    """A plan as people have it: EXPLAIN's JSON, auto_explain's object or its log line. Raises DatabaseError."""
+    return ShownPlan(read_plan(raw), name)

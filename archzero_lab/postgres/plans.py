@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -13,11 +14,13 @@ from psycopg.pq import TransactionStatus
 
 from archzero_lab.errors import DatabaseError
 from archzero_lab.postgres.connection import Connection
+from archzero_lab.postgres.plan_costs import PlanCosts, plan_costs
 
 
 @dataclass(frozen=True)
 class PlanNode:
-    """One node. Rows are a loop's, times and blocks those of all loops; `exclusive_*` leave the children out.
+    """One node. Rows are a loop's, times and blocks those of all loops; `exclusive_*` are the node's own (plan_costs):
+    over a plan they add up to the whole, to what EXPLAIN's rounding to a microsecond a loop leaves.
 
     Times are in milliseconds, blocks are 8 kB. Below a Gather, whose workers run side by side, times are divided by the
     number of processes: what it took, not what it cost. `actual_rows` None: the node never ran or nothing was executed.
@@ -65,14 +68,31 @@ class PlanNode:
 
 
 @dataclass(frozen=True)
+class Trigger:
+    """What a trigger took, of a foreign key or somebody's own, over all its calls."""
+
+    name: str
+    relation: str
+    ms: float
+    calls: int
+
+
+@dataclass(frozen=True)
 class Plan:
-    """A statement's plan. `raw` is EXPLAIN's JSON as it came, for any plan viewer."""
+    """A statement's plan. `raw` is EXPLAIN's JSON as it came, for any plan viewer.
+
+    `triggers` ran after the root's rows and are not in its times, `jit_ms` is in those of whichever node waited for it.
+    `outside_ms` is of changes in CTEs that run after the root.
+    """
 
     root: PlanNode
     planning_ms: float
     execution_ms: float
     settings: dict[str, str]
     raw: str
+    triggers: tuple[Trigger, ...] = ()
+    jit_ms: float = 0.0
+    outside_ms: float = 0.0
 
     @property
     def indexes(self) -> tuple[str, ...]:
@@ -139,28 +159,51 @@ def parse_plan(document: Any) -> Plan:
     """Read what EXPLAIN (FORMAT JSON) gave, a list of one plan. Raises DatabaseError for anything else."""
     try:
         top = document[0]
+        costs = plan_costs(top["Plan"])
         return Plan(
-            root=_node(top["Plan"], 0, 1),
+            root=_node(top["Plan"], 0, costs),
             planning_ms=float(top.get("Planning Time", 0.0)),
             execution_ms=float(top.get("Execution Time", 0.0)),
             settings=dict(top.get("Settings", {})),
             raw=json.dumps(document),
-        )
-    except (KeyError, IndexError, TypeError) as error:
+            triggers=tuple(
+                Trigger(str(one.get("Constraint Name") or one["Trigger Name"]), str(one.get("Relation", "")),
+                        float(one.get("Time", 0.0)), int(one.get("Calls", 0)))
+                for one in top.get("Triggers", ())
+            ),
+            jit_ms=float(top.get("JIT", {}).get("Timing", {}).get("Total", 0.0)),
+            outside_ms=costs.outside_ms,
+        )  # fmt: skip
+    except (KeyError, IndexError, TypeError, AttributeError) as error:
         raise DatabaseError(f"not a plan of EXPLAIN (FORMAT JSON): {error}") from None
 
 
-def _node(entry: dict[str, Any], depth: int, processes: int) -> PlanNode:
-    below = processes
-    if str(entry["Node Type"]).startswith("Gather"):
-        below = int(entry.get("Workers Launched", 0)) + 1
-    children = tuple(_node(child, depth + 1, below) for child in entry.get("Plans", ()))
+def read_plan(text: str) -> Plan:
+    """A plan as people have it: EXPLAIN's JSON, auto_explain's object, or its line in a log.
+
+    Raises DatabaseError for what is none of these; of EXPLAIN's text form it says how to get the JSON.
+    """
+    decoder = json.JSONDecoder()
+    for begin in re.finditer(r"[\[{]", text):  # a log's line has brackets of its own before
+        try:
+            found, _ = decoder.raw_decode(text[begin.start() :])
+        except ValueError:
+            continue
+        while isinstance(found, list) and len(found) == 1:
+            found = found[0]
+        if isinstance(found, dict):
+            return parse_plan([found])
+    if "cost=" in text:
+        raise DatabaseError(
+            "that is EXPLAIN's text; run it as EXPLAIN (ANALYZE, BUFFERS, FORMAT JSON) and give its JSON"
+        )
+    raise DatabaseError("that holds no plan: give the JSON of EXPLAIN (FORMAT JSON) or of auto_explain")
+
+
+def _node(entry: dict[str, Any], depth: int, costs: PlanCosts) -> PlanNode:
+    children = tuple(_node(child, depth + 1, costs) for child in entry.get("Plans", ()))
     loops = int(entry.get("Actual Loops", 1))
-    total_ms = float(entry.get("Actual Total Time", 0.0)) * max(loops, 1) / processes
-    hit, read = int(entry.get("Shared Hit Blocks", 0)), int(entry.get("Shared Read Blocks", 0))
-    # InitPlans and CTEs are children whose time a parent need not contain: never below zero
-    own_ms = max(0.0, total_ms - sum(child.total_ms for child in children))
-    own_blocks = max(0, hit + read - sum(child.shared_hit_blocks + child.shared_read_blocks for child in children))
+    cost = costs.of(entry)
     conditions = ("Index Cond", "Recheck Cond", "Filter", "Hash Cond", "Merge Cond", "Join Filter")
     return PlanNode(
         depth=depth,
@@ -174,11 +217,11 @@ def _node(entry: dict[str, Any], depth: int, processes: int) -> PlanNode:
         actual_rows=float(entry["Actual Rows"]) if "Actual Rows" in entry and loops else None,
         loops=loops,
         rows_removed=float(entry.get("Rows Removed by Filter", 0) + entry.get("Rows Removed by Index Recheck", 0)),
-        total_ms=total_ms,
-        exclusive_ms=own_ms,
-        shared_hit_blocks=hit,
-        shared_read_blocks=read,
-        exclusive_blocks=own_blocks,
+        total_ms=cost.ms,
+        exclusive_ms=cost.own_ms,
+        shared_hit_blocks=int(entry.get("Shared Hit Blocks", 0)),
+        shared_read_blocks=int(entry.get("Shared Read Blocks", 0)),
+        exclusive_blocks=int(cost.own_blocks),
         wal_records=int(entry.get("WAL Records", 0)),
         wal_bytes=int(entry.get("WAL Bytes", 0)),
         wal_fpi=int(entry.get("WAL FPI", 0)),

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import json
+
 import pytest
 
 from archzero_lab.errors import DatabaseError
-from archzero_lab.postgres.plans import parse_plan
+from archzero_lab.postgres.plans import parse_plan, read_plan
 
 DOCUMENT = [
     {
@@ -72,3 +74,39 @@ def test_labels_name_type_index_and_table() -> None:
 def test_what_is_no_plan_is_refused(document: object) -> None:
     with pytest.raises(DatabaseError, match="not a plan"):
         parse_plan(document)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        json.dumps(DOCUMENT),
+        json.dumps([DOCUMENT]),
+        json.dumps(DOCUMENT[0]),
+        "2026-11-28 12:00:00.000 UTC [12] LOG:  duration: 10.2 ms  plan:\n\t" + json.dumps(DOCUMENT[0], indent=1),
+    ],
+)
+def test_a_plan_is_read_as_people_have_it(text: str) -> None:
+    assert read_plan(text).execution_ms == 10.2
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        ("Seq Scan on t  (cost=0.00..1.00 rows=1 width=4)", r"that is EXPLAIN's text; .*FORMAT JSON"),
+        ("", "holds no plan"),
+        ("{", "holds no plan"),
+        ('{"a": 1}', "not a plan"),
+        ("[1, 2]", "holds no plan"),
+    ],
+)
+def test_what_is_no_plan_is_named_with_what_to_give(text: str, told: str) -> None:
+    with pytest.raises(DatabaseError, match=told):
+        read_plan(text)
+
+
+def test_triggers_and_jit_are_told_beside_the_nodes() -> None:
+    told = {"Triggers": [{"Trigger Name": "RI_x", "Constraint Name": "child_fkey", "Relation": "parent", "Time": 6.0,
+                          "Calls": 20}], "JIT": {"Functions": 3, "Timing": {"Total": 1.5}}}  # fmt: skip
+    plan = parse_plan([DOCUMENT[0] | told])
+    assert [(one.name, one.ms, one.calls) for one in plan.triggers] == [("child_fkey", 6.0, 20)]
+    assert plan.jit_ms == 1.5
