@@ -101,8 +101,15 @@ def _readers(above: Entry, child: Entry) -> list[Entry]:
         return [entry for entry in others if entry["Node Type"] == "CTE Scan" and entry.get("CTE Name") == name[4:]]
     asked = _references(name)
     named = [_leader_of(above, entry) for entry in others if _mentions(entry, asked)]
-    # what a node puts out is not shown: then it is one that has so much
-    return [*named, *others]
+    # what a node puts out is not shown: then it is one that has so much, rather of the tree itself than of a subplan
+    return [*named, *_without_subplans(above), *others]
+
+
+def _without_subplans(entry: Entry) -> Iterator[Entry]:
+    yield entry
+    for child in entry.get("Plans", ()):
+        if child.get("Parent Relationship") != "InitPlan":
+            yield from _without_subplans(child)
 
 
 def _is_cte(entry: Entry) -> bool:
