@@ -70,14 +70,18 @@ class SqlStatement:
 
 def read_file(file: Path) -> list[SqlStatement]:
     """The statements of a file. Raises SettingsError naming file and line for what cannot be read or is not run."""
+    return read_statements(text_of(file), file.name)
+
+
+def text_of(file: Path) -> str:
+    """A file's text. Raises SettingsError, with the line, for what is no UTF-8."""
     try:
-        text = file.read_bytes().decode("utf-8-sig")
+        return file.read_bytes().decode("utf-8-sig")
     except OSError as error:
         raise SettingsError(f"{file}: {error.strerror}; give a file of SQL") from None
     except UnicodeDecodeError as error:
         line = file.read_bytes()[: error.start].count(b"\n") + 1
         raise SettingsError(f"{file.name} line {line}: not UTF-8; save the file as UTF-8") from None
-    return read_statements(text, file.name)
 
 
 def read_statements(text: str, name: str) -> list[SqlStatement]:

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from archzero_lab.jobs.indexes.lint import lint_schema
 from archzero_lab.jobs.indexes.verdict import Finding, IndexVerdict
 from archzero_lab.postgres.connection import connect
 from archzero_lab.postgres.index_purposes import foreign_keys, purposes
@@ -117,3 +118,16 @@ def test_a_partial_index_serves_a_foreign_key_only_where_it_holds_every_child(st
         assert oid is not None
         assert list(purposes(connection)) == [oid[0]]
         assert [key.served_by for key in foreign_keys(connection)] == [(oid[0],), ()]
+
+
+def test_lint_names_a_foreign_key_that_a_migration_leaves_without_an_index(stack: Stack, tmp_path: Path) -> None:
+    made_by = FAMILY.format(action="CASCADE") + "CREATE INDEX child_parent ON child (parent_id);"
+    file = tmp_path / "drops.sql"
+    with somebodys_database(stack, "linted", made_by) as url:
+        for text, told in (
+            ("DROP INDEX child_parent;", ["child_parent_id_fkey"]),
+            ("CREATE INDEX wider ON child (parent_id, token); DROP INDEX child_parent;", []),
+        ):
+            file.write_text(text)
+            faults = lint_schema(stack, url, file)
+            assert [fault.where for fault in faults if fault.rule == "foreign-key-left-without-index"] == told

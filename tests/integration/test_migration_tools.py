@@ -92,6 +92,11 @@ def test_squawk_finds_what_blocks_writes_and_ours_have_no_fault(tmp_path: Path) 
     assert lint_files(ours) == []
     with pytest.raises(SettingsError, match=r"nowhere\.sql: no such file"):
         lint_files([tmp_path / "nowhere.sql"])
+    latin = tmp_path / "latin.sql"
+    latin.write_bytes("-- größer\nCREATE INDEX a ON b (c);".encode("latin-1"))
+    # beside a file with faults it was passed over, and the build was green
+    with pytest.raises(SettingsError, match=r"latin\.sql line 1: not UTF-8"):
+        lint_files([file, latin])
 
 
 def test_analyze_marks_what_it_would_do_and_does_nothing(stack: Stack, make_database: Callable[[str], str]) -> None:

@@ -18,6 +18,7 @@ from archzero_lab.postgres.databases import drop_database
 from archzero_lab.postgres.foreign_copy import apply_file, copy_database
 from archzero_lab.postgres.index_catalog import Index, list_indexes, redundant
 from archzero_lab.postgres.index_purposes import foreign_keys
+from archzero_lab.postgres.sql_text import text_of
 from archzero_lab.servers.stack import Stack
 
 
@@ -32,12 +33,16 @@ class Fault:
 
 
 def lint_files(files: Sequence[Path]) -> list[Fault]:
-    """What squawk says of migrations, each once. Raises SettingsError for a missing file, LabError without squawk."""
+    """What squawk says of migrations, each once.
+
+    Raises SettingsError for a file that is missing or no UTF-8, LabError where squawk did not lint: that is no pass.
+    """
     if not files:
         raise SettingsError("no migration to lint: give .sql files")
     for file in files:
         if not file.is_file():
             raise SettingsError(f"{file}: no such file")
+        text_of(file)  # squawk passes over what it cannot decode
     program = Path(sys.executable).with_name("squawk")
     try:
         done = subprocess.run(
@@ -46,6 +51,9 @@ def lint_files(files: Sequence[Path]) -> list[Fault]:
         told = json.loads(done.stdout or "[]")
     except (OSError, ValueError, subprocess.TimeoutExpired) as error:
         raise LabError(f"squawk did not answer: {error}; run ./lab once, which installs it") from None
+    if done.returncode not in (0, 1) or (done.returncode == 1 and not told):
+        said = (done.stderr.strip().splitlines() or ["without a word"])[-1]
+        raise LabError(f"squawk could not lint (exit {done.returncode}): {said}")
     return [
         Fault(f"{fault['file']}:{fault['line'] + 1}", fault["rule_name"], fault["message"], fault.get("help") or "")
         for fault in told
