@@ -20,7 +20,7 @@ os.environ["ARCHZERO_STATE"] = str(_SCRATCH / "state")
 os.environ["ARCHZERO_REPORTS"] = str(_SCRATCH / "reports")
 
 from archzero_lab.postgres.databases import create_database, drop_database
-from archzero_lab.servers.process import server_home
+from archzero_lab.servers.server_home import server_home
 from archzero_lab.servers.stack import Stack, running_stack
 from archzero_lab.settings import STATE, load_settings
 from archzero_lab.systems.arczero.cards.generator import GeneratedPortfolio

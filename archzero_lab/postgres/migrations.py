@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -124,7 +124,12 @@ class Migrations:
             exists = connection.execute("SELECT to_regclass('yoyo_lock') IS NOT NULL").fetchone()
             if exists and exists[0]:
                 connection.execute("DELETE FROM yoyo_lock")
-            yield connection
+            try:
+                yield connection
+            finally:
+                # said, not left to the session's end, which comes a moment after this
+                with suppress(psycopg.Error):
+                    connection.execute("SELECT pg_advisory_unlock(%s)", [_ADVISORY_KEY])
 
     @contextmanager
     def _backend(self) -> Iterator[tuple[Any, Any]]:

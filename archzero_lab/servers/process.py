@@ -5,12 +5,10 @@ from __future__ import annotations
 import contextlib
 import ctypes
 import functools
-import hashlib
 import json
 import os
 import pwd
 import secrets
-import shutil
 import signal
 import socket
 import subprocess
@@ -22,11 +20,9 @@ from pathlib import Path
 from archzero_lab.errors import ServerError
 from archzero_lab.servers.child_environment import child_environment
 from archzero_lab.servers.deferred_signals import deferred_signals
-from archzero_lab.servers.private_files import open_to_all, readable_by_all
 
 _PR_SET_PDEATHSIG = 1
 _MARK = "ARCHZERO_PROCESS"
-_ROOT_HOME = Path("/var/lib/archzero-lab")
 
 
 @dataclass(frozen=True)
@@ -136,7 +132,7 @@ class ProcessRegistry:
         with contextlib.suppress(ChildProcessError):
             os.waitpid(record.pid, os.WNOHANG)
         deadline = time.monotonic() + 2.0
-        while (left := members(record)) and time.monotonic() < deadline:
+        while ((left := members(record)) or _is_zombie(record)) and time.monotonic() < deadline:
             for pid in left:  # a leader that ended may leave children
                 _signal(pid, signal.SIGKILL)
             time.sleep(0.01)
@@ -210,59 +206,22 @@ def members(record: ProcessRecord) -> list[int]:
     return found
 
 
+def _is_zombie(record: ProcessRecord) -> bool:
+    """Whether it has ended and its parent, by now init, has not looked yet: its number is in use until then."""
+    if record.machine != this_machine():
+        return False
+    try:
+        fields = Path(f"/proc/{record.pid}/stat").read_text().rpartition(")")[2].split()
+    except OSError:
+        return False
+    return fields[0] in "ZX" and int(fields[19]) == record.start_ticks
+
+
 def _is_ours(place: Path, record: ProcessRecord) -> bool:
     if f"{_MARK}={record.mark}".encode() in (place / "environ").read_bytes().split(b"\0"):
         return True
     # PostgreSQL's own write their titles over their environment
     return bool(record.cwd) and Path(os.readlink(place / "cwd")).is_relative_to(record.cwd)
-
-
-def server_user() -> pwd.struct_passwd | None:
-    """The unprivileged user for servers where the caller is root (PostgreSQL refuses root), else None."""
-    if os.geteuid() != 0:
-        return None
-    for name in ("postgres", "nobody"):
-        with contextlib.suppress(KeyError):
-            return pwd.getpwnam(name)
-    raise ServerError("root needs an unprivileged user for PostgreSQL: add one named 'nobody'")
-
-
-def server_home(state: Path) -> Path:
-    """The folder for data and logs of servers: in the state folder, or for root /var/lib/archzero-lab/<its hash>.
-
-    Root's tree may lie where the unprivileged user cannot go, so its servers live outside it.
-    """
-    if os.geteuid() != 0:
-        home = state / "servers"
-        home.mkdir(parents=True, exist_ok=True, mode=0o700)
-        return home
-    digest = hashlib.sha256(str(state).encode()).hexdigest()[:12]
-    open_to_all(_ROOT_HOME)
-    return open_to_all(_ROOT_HOME / digest)
-
-
-def readable_copy(source: Path, siblings: Sequence[Path], version: str) -> Path:
-    """Where `source` can be run from by the server user: itself, or for root a copy that all trees share.
-
-    `siblings` are folders that must keep their place beside it (libraries found by relative path).
-    """
-    if os.geteuid() != 0:
-        return source
-    target = _ROOT_HOME / "programs" / f"{source.name}-{version}"
-    if not (target / ".complete").exists():
-        shutil.rmtree(target, ignore_errors=True)
-        open_to_all(_ROOT_HOME)
-        open_to_all(target.parent)
-        partial = target.with_name(target.name + f".partial-{os.getpid()}")
-        for folder in (source, *siblings):
-            shutil.copytree(folder, partial / folder.name, symlinks=True)
-        readable_by_all(partial)  # a hardened machine's umask made its files root's alone
-        (partial / ".complete").touch()
-        try:
-            partial.rename(target)
-        except OSError:  # another command was faster
-            shutil.rmtree(partial, ignore_errors=True)
-    return target / source.name
 
 
 def free_port() -> int:

@@ -19,15 +19,8 @@ import redis
 
 from archzero_lab.errors import ServerError
 from archzero_lab.servers.private_files import given_folder, write_private
-from archzero_lab.servers.process import (
-    ProcessRecord,
-    ProcessRegistry,
-    free_port,
-    is_alive,
-    readable_copy,
-    server_user,
-    tail,
-)
+from archzero_lab.servers.process import ProcessRecord, ProcessRegistry, free_port, is_alive, tail
+from archzero_lab.servers.server_home import readable_copy, server_user
 
 MINIMUM_VERSION = (6, 2)
 

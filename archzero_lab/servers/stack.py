@@ -20,7 +20,8 @@ from archzero_lab.postgres.connection import connect, require_no_pooler, require
 from archzero_lab.postgres.databases import lab_databases
 from archzero_lab.postgres.shell_variables import completed
 from archzero_lab.servers import postgres_server, redis_server
-from archzero_lab.servers.process import ProcessRecord, ProcessRegistry, in_stopping_order, is_alive, server_home
+from archzero_lab.servers.process import ProcessRecord, ProcessRegistry, in_stopping_order, is_alive
+from archzero_lab.servers.server_home import server_home
 from archzero_lab.settings import DATABASE_PREFIX, STATE, Settings
 
 SERVERS = ("redis", "postgres")

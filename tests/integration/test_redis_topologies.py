@@ -21,7 +21,8 @@ import redis
 
 from archzero_lab.errors import SettingsError
 from archzero_lab.servers import redis_server
-from archzero_lab.servers.process import free_port, server_user
+from archzero_lab.servers.process import free_port
+from archzero_lab.servers.server_home import server_user
 from archzero_lab.servers.stack import Stack
 from archzero_lab.systems.arczero.cards.model import CardDraft, CardFilter, CardPatch, CardType, NotFound
 from tests.integration.conftest import PATIENT, Cached, open_cached

@@ -21,7 +21,8 @@ from archzero_lab.postgres.databases import create_database, drop_database
 from archzero_lab.postgres.pool import Database
 from archzero_lab.servers import postgres_server
 from archzero_lab.servers.hurt import HurtPostgres
-from archzero_lab.servers.process import free_port, server_user
+from archzero_lab.servers.process import free_port
+from archzero_lab.servers.server_home import server_user
 from archzero_lab.servers.stack import Stack
 from archzero_lab.settings import PoolSettings
 from archzero_lab.systems.arczero.services import Serving, start_service

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from archzero_lab.servers.private_files import given_folder, open_to_all, readable_by_all, write_private
-from archzero_lab.servers.process import server_user
+from archzero_lab.servers.server_home import server_user
 
 
 @pytest.fixture(params=[0o022, 0o077])

@@ -25,7 +25,7 @@ from archzero_lab.progress import Reporter
 from archzero_lab.run_folders.environment import describe_machine
 from archzero_lab.run_folders.run import LATEST_INDEXES, Run
 from archzero_lab.servers import postgres_server
-from archzero_lab.servers.process import server_home
+from archzero_lab.servers.server_home import server_home
 from archzero_lab.servers.stack import Stack
 from archzero_lab.settings import STATE
 from archzero_lab.systems.system import Rows, System
