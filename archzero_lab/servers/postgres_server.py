@@ -120,7 +120,7 @@ def _make_cluster(programs: Path, base: Path, password_file: Path, user: pwd.str
         reason = (made.stderr.strip().splitlines() or ["no message"])[-1]
         shutil.rmtree(base, ignore_errors=True)
         password_file.unlink(missing_ok=True)
-        raise ServerError(f"initdb failed under {base}: {reason}; free some disk or mend the folder's permissions")
+        raise ServerError(f"initdb failed under {base}: {reason}; {cure_of(reason)}")
 
 
 def _options(port: int) -> list[str]:
@@ -156,7 +156,7 @@ def _wait_until_ready(url: str, record: ProcessRecord, log: Path, timeout_s: flo
     deadline = time.monotonic() + timeout_s
     while time.monotonic() < deadline:
         if not is_alive(record):
-            raise ServerError(f"PostgreSQL did not start: {tail(log) or 'no message'} (whole log: {log})")
+            raise ServerError(f"PostgreSQL did not start: {why_ended(log)} (whole log: {log})")
         try:
             with psycopg.connect(url, connect_timeout=2):
                 return
@@ -165,6 +165,31 @@ def _wait_until_ready(url: str, record: ProcessRecord, log: Path, timeout_s: flo
                 raise ServerError(f"PostgreSQL refuses the lab's own connection: {reason_of(error)}") from None
             time.sleep(0.05)  # polling: the server has no other way to say that it accepts connections
     raise ServerError(f"PostgreSQL did not answer within {timeout_s:.0f} s: {tail(log)} (whole log: {log})")
+
+
+_CURES = {
+    "could not look up effective user ID": "this user has no entry in /etc/passwd: add one, or run as a user who has",
+    "shared memory": "the shared memory is too small: give the container --shm-size=64m or more",
+    "No space left on device": "free some disk",
+    "Permission denied": "mend the folder's permissions",
+}
+
+
+def cure_of(reason: str) -> str:
+    """What a person can do about a reason of PostgreSQL's."""
+    return next((cure for text, cure in _CURES.items() if text in reason), "free some disk or look at its permissions")
+
+
+def why_ended(log: Path) -> str:
+    """The line of a log that says why a server ended, which is not its last, with what can be done."""
+    try:
+        lines = log.read_text(errors="replace").splitlines()
+    except OSError:
+        lines = []
+    fatal = [line.strip() for line in lines if "FATAL:" in line or "PANIC:" in line]
+    reason = fatal[0] if fatal else tail(log) or "no message"
+    cures = [cure for text, cure in _CURES.items() if text in "\n".join(lines)]
+    return reason + (f"; {cures[0]}" if cures else "")
 
 
 def _major_version(programs: Path) -> int:
