@@ -11,7 +11,7 @@ import psycopg
 from psycopg import sql
 
 from archzero_lab.errors import DatabaseError, SettingsError
-from archzero_lab.postgres.connection import Connection, connect
+from archzero_lab.postgres.connection import Connection, connect, require_no_pooler
 from archzero_lab.postgres.sql_text import concurrent_index, read_file
 
 _LOCK_ATTEMPTS = 5
@@ -53,6 +53,7 @@ def apply_in_place(url: str, steps: list[Step], tell: Callable[[str], None] = la
     statement; what was applied before it stays.
     """
     with connect(url, autocommit=True) as connection:
+        require_no_pooler(connection)  # the settings that follow are of a session
         connection.execute("SET lock_timeout = '5s'")
         for number, step in enumerate(steps, 1):
             tell(f"{number}/{len(steps)} {' '.join(step.text.split())[:90]}")

@@ -20,7 +20,7 @@ import yoyo.exceptions
 from psycopg import sql
 
 from archzero_lab.errors import DatabaseError
-from archzero_lab.postgres.connection import Connection, connect, require_url
+from archzero_lab.postgres.connection import Connection, connect, require_no_pooler, require_url
 from archzero_lab.postgres.sql_text import read_file
 from archzero_lab.settings import RESOURCES
 
@@ -118,6 +118,7 @@ class Migrations:
     def _exclusive(self) -> Iterator[Connection]:
         """Hold our advisory lock, and break a lock row of yoyo's that a killed run left."""
         with connect(self._url, autocommit=True) as connection:
+            require_no_pooler(connection)  # a lock of a session that is anybody's keeps nobody out
             row = connection.execute("SELECT pg_try_advisory_lock(%s)", [_ADVISORY_KEY]).fetchone()
             if row is None or not row[0]:
                 raise DatabaseError("another migration is running on this database; wait until it has ended")

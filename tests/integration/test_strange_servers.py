@@ -18,6 +18,8 @@ import pytest
 from archzero_lab.errors import DatabaseError
 from archzero_lab.postgres.connection import connect, require_no_pooler
 from archzero_lab.postgres.databases import create_database, drop_database
+from archzero_lab.postgres.insights import analyze
+from archzero_lab.postgres.migrations import Migrations
 from archzero_lab.postgres.pool import Database
 from archzero_lab.servers import postgres_server
 from archzero_lab.servers.hurt import HurtPostgres
@@ -127,6 +129,11 @@ async def test_a_pooler_is_named_with_what_to_give_in_its_place(stack: Stack, po
         require_no_pooler(connection)
     with connect(stack.postgres_url) as connection:
         require_no_pooler(connection)
+    with pytest.raises(DatabaseError, match=r"is a pooler .* the server's own URL"):
+        Migrations(pooler).up()
+    # what only reads goes by way of it
+    with connect(pooler, autocommit=True) as connection:
+        assert "index_use" in {table.name for table in analyze(connection)}
     with pytest.raises(
         DatabaseError, match=r"unsupported startup parameter.*that is a pooler: give the server's own URL"
     ):
