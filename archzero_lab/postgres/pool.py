@@ -177,9 +177,13 @@ class Database:
                 if self._closed or not await self._returns_within(left):
                     raise
                 continue
-            if await self._answers(connection):
-                return pool, connection
-            await self._suspect(pool, connection, began)
+            try:
+                if await self._answers(connection):
+                    return pool, connection
+                await self._suspect(pool, connection, began)
+            except BaseException:  # whoever asked is gone: the connection is the pool's all the same
+                await pool.putconn(connection)
+                raise
             await pool.putconn(connection)
 
     async def _returns_within(self, seconds: float) -> bool:

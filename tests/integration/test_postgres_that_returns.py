@@ -79,6 +79,30 @@ async def test_a_read_that_its_session_died_under_is_run_again_and_a_write_is_no
         assert admin.execute("SELECT count(*) FROM written").fetchone() == (0,)
 
 
+async def test_who_gives_up_while_its_connection_is_looked_at_takes_none_with_him(
+    make_database: Callable[[str], str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    url = make_database("given_up")
+    async with opened(url, check=True) as database:
+        looked = asyncio.Event()
+
+        async def slowly(connection: object) -> None:
+            looked.set()
+            await asyncio.sleep(60)
+
+        with monkeypatch.context() as patched:
+            patched.setattr(pools.AsyncConnectionPool, "check_connection", staticmethod(slowly))
+            for _ in range(2 * SIZE):
+                looked.clear()
+                asking = asyncio.create_task(database.row("SELECT 1"))
+                await asyncio.wait_for(looked.wait(), 30)
+                asking.cancel()
+                with pytest.raises(asyncio.CancelledError):
+                    await asking
+        answers = asyncio.gather(*[database.row("SELECT 1 FROM pg_sleep(0.05)") for _ in range(SIZE)])
+        assert await asyncio.wait_for(answers, 30) == [(1,)] * SIZE
+
+
 async def test_a_restart_is_waited_for_and_all_connections_are_new_ones(stack: Stack) -> None:
     postgres = await asyncio.to_thread(HurtPostgres, stack)
     try:

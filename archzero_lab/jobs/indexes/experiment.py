@@ -114,9 +114,8 @@ def _look_ups(connection: Connection, indexes: Sequence[Index]) -> list[Statemen
     found: list[Statement] = []
     for key in foreign_keys(connection):
         if chosen & set(key.served_by):
-            with suppress(
-                DatabaseError
-            ):  # an empty table has no value to ask for; its key keeps its index all the same
+            # an empty table has no value to ask for; its key keeps its index all the same
+            with suppress(DatabaseError):
                 found += cases_of(connection, f"children of {key.parent} ({key.name})", key.look_up())
     return found
 
