@@ -17,11 +17,25 @@ _PACKAGE = Path(__file__).resolve().parent
 IN_CHECKOUT = (_PACKAGE.parent / "sql" / "schema.sql").exists()
 """Whether this is the lab's own tree, and not a package that was installed."""
 
-RESOURCES = _PACKAGE.parent if IN_CHECKOUT else _PACKAGE / "resources"
+CHECKOUT = _PACKAGE.parent
+"""The lab's own tree, where IN_CHECKOUT."""
+
+RESOURCES = CHECKOUT if IN_CHECKOUT else _PACKAGE / "resources"
 """Where sql/, notebooks/ and loadtests/ lie: at the top of a checkout, inside a package that was installed."""
 
-ROOT = Path(os.environ.get("ARCHZERO_HOME") or (_PACKAGE.parent if IN_CHECKOUT else Path.cwd())).resolve()
-"""Where archzero.toml, .lab/ and reports/ lie: the checkout, or where an installed lab is called."""
+PROJECT_FILE = "archzero.toml"
+"""Settings, and in a team's own repository what its service is (docs/your-service.md)."""
+
+
+def _found_upwards(start: Path) -> Path | None:
+    """The nearest folder, from here upwards, that holds an archzero.toml."""
+    return next((folder for folder in (start, *start.parents) if (folder / PROJECT_FILE).is_file()), None)
+
+
+ROOT = Path(
+    os.environ.get("ARCHZERO_HOME") or _found_upwards(Path.cwd()) or (_PACKAGE.parent if IN_CHECKOUT else Path.cwd())
+).resolve()
+"""Where archzero.toml, .lab/ and reports/ lie: found upwards from where the lab is called, else the checkout."""
 
 STATE = Path(os.environ.get("ARCHZERO_STATE", ROOT / ".lab")).resolve()
 """What is running, logs and locks. Another folder makes another stack, side by side with the first."""
@@ -95,6 +109,10 @@ class Settings:
 
 
 _SECTIONS = (CacheSettings, PoolSettings)
+OF_A_PROJECT = (
+    "service", "database", "redis", "arms", "requests", "values", "claims", "counters", "gate", "load",
+)  # fmt: skip
+"""Tables of archzero.toml that are no settings of the lab's: a team's own service."""
 
 
 def load_settings(path: Path | None = None, environ: Mapping[str, str] | None = None) -> Settings:
@@ -103,7 +121,7 @@ def load_settings(path: Path | None = None, environ: Mapping[str, str] | None = 
     A nested setting is `[cache] timeout_s = 0.1` in the file and ARCHZERO_CACHE_TIMEOUT_S outside.
     Raises SettingsError for an unknown name or a value of the wrong kind.
     """
-    source = path if path is not None else ROOT / "archzero.toml"
+    source = path if path is not None else ROOT / PROJECT_FILE
     table: dict[str, Any] = {}
     if source.exists():
         try:
@@ -121,8 +139,8 @@ def _from_table(table: dict[str, Any], where: str) -> Settings:
     sections = _sections()
     values: dict[str, Any] = {}
     for name, value in table.items():
-        if name == "gate":
-            continue  # its rules are read by ./lab gate
+        if name in OF_A_PROJECT:
+            continue  # read by ./lab gate and by systems.team
         if name not in sections:
             values[name] = _converted(Settings, name, value, f"{where}: {name}", strict=True)
             continue

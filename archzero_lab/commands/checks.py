@@ -11,7 +11,7 @@ from rich.table import Table
 
 from archzero_lab.commands.options import Seed
 from archzero_lab.errors import LabError
-from archzero_lab.settings import IN_CHECKOUT, ROOT, load_settings
+from archzero_lab.settings import CHECKOUT, IN_CHECKOUT, load_settings
 from archzero_lab.terminal import console
 
 
@@ -105,10 +105,10 @@ def run_tests(
     ]
     if not arguments:
         for check in checks:
-            if subprocess.run(check, cwd=ROOT).returncode != 0:
+            if subprocess.run(check, cwd=CHECKOUT).returncode != 0:
                 raise typer.Exit(1)
     # several processes, each with servers of its own: much of the suite waits, and no test's outcome hangs on the time
     # that a machine takes. Files in their order, the long ones of end_to_end first
     beside = ["-n", "3", "--dist", "loadfile", "--no-loadscope-reorder"]
-    done = subprocess.run([sys.executable, "-m", "pytest", *(arguments or beside)], cwd=ROOT)
+    done = subprocess.run([sys.executable, "-m", "pytest", *(arguments or beside)], cwd=CHECKOUT)
     raise typer.Exit(done.returncode)

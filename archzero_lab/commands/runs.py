@@ -12,7 +12,7 @@ from rich.text import Text
 
 from archzero_lab.commands.options import RunName
 from archzero_lab.errors import SettingsError
-from archzero_lab.settings import REPORTS, ROOT, load_settings
+from archzero_lab.settings import CHECKOUT, PROJECT_FILE, REPORTS, ROOT, load_settings
 from archzero_lab.terminal import console, relative
 
 if TYPE_CHECKING:
@@ -48,7 +48,7 @@ def gate(
     build: Annotated[
         str | None, typer.Option(help="Measure now, against this build: a git revision, or a checkout's folder.")
     ] = None,
-    candidate: Annotated[str, typer.Option(help="With --build: what is judged, likewise.")] = str(ROOT),
+    candidate: Annotated[str, typer.Option(help="With --build: what is judged, likewise.")] = str(CHECKOUT),
     only: Annotated[list[str] | None, typer.Option(help="With --build: a claim to measure.")] = None,
     cards: Annotated[int | None, typer.Option(min=100, help="With --build: on how many cards.")] = None,
     rules: Annotated[Path | None, typer.Option(help="A TOML file with [[gate.rules]].")] = None,
@@ -94,7 +94,7 @@ def _gate_runs(run: str, against: str | None, rules: Path | None) -> GateResult:
     from archzero_lab.run_folders.finding import find_run
     from archzero_lab.run_folders.series import comparable
 
-    default = ROOT / "archzero.toml"
+    default = ROOT / PROJECT_FILE
     chosen = gates.read_rules(rules) if rules is not None else gates.read_rules(default) if default.exists() else []
     measured = find_run(run)
     baseline = find_run(against) if against is not None else None

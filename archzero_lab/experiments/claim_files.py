@@ -12,10 +12,10 @@ import msgspec
 from archzero_lab.errors import SettingsError, unknown_name
 from archzero_lab.experiments.claims import UNTIMED, Claim, Claimed
 from archzero_lab.experiments.kinds import KINDS, kind_of
-from archzero_lab.settings import ROOT
+from archzero_lab.settings import CHECKOUT, ROOT
 from archzero_lab.systems.system import System
 
-_BEFORE_0_2 = ROOT / "archzero_lab" / "experiments" / "claims.own.toml"
+_BEFORE_0_2 = CHECKOUT / "archzero_lab" / "experiments" / "claims.own.toml"
 OWN_CLAIMS = Path(
     os.environ.get("ARCHZERO_CLAIMS") or (_BEFORE_0_2 if _BEFORE_0_2.exists() else ROOT / "claims.own.toml")
 )
@@ -35,24 +35,24 @@ class _Arms(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 class _Entry(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     title: str
-    sentence: str
-    section: str
     metric: str
     claimed: Claimed
     arms: _Arms
     operations: str
-    rule: str
     mechanism: str
+    rule: str = "improvement"
+    sentence: str = ""
+    section: str = ""
     over_ms: float | None = None
     paths: tuple[str, ...] = ()
 
 
 def load_claims(system: System) -> list[Claim]:
     """A system's claims, then the user's own. Raises SettingsError with the file, claim and field that is wrong."""
-    claims = read_claims(system.claims_file, system.operations)
+    claims = read_claims(system.claims_file, system, at=system.claims_at)
     if OWN_CLAIMS.exists():
         known = {claim.id for claim in claims}
-        for claim in read_claims(OWN_CLAIMS, system.operations):
+        for claim in read_claims(OWN_CLAIMS, system):
             if claim.id in known:
                 raise SettingsError(f"{OWN_CLAIMS.name}: claim {claim.id}: there is one of that name; take another")
             claims.append(claim)
@@ -82,8 +82,8 @@ def arms_of(system: System, claims: Sequence[Claim]) -> list[str]:
     return [arm for arm in system.arms if arm in named]
 
 
-def read_claims(path: Path, operations: Collection[str]) -> list[Claim]:
-    """All claims of a file, in its order; `operations` are what the system can be timed by.
+def read_claims(path: Path, system: System, *, at: str = "") -> list[Claim]:
+    """All claims of a file, or of its table `at`, in their order.
 
     Raises SettingsError with the claim and field that is wrong.
     """
@@ -94,12 +94,13 @@ def read_claims(path: Path, operations: Collection[str]) -> list[Claim]:
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise SettingsError(f"{path.name} is not valid TOML: {error}; mend the line and run again") from None
     claims = []
-    for name, table in tables.items():
+    for name, table in (tables.get(at, {}) if at else tables).items():
         try:
             entry = msgspec.convert(table, _Entry)
         except msgspec.ValidationError as error:
             raise SettingsError(f"{path.name}: claim {name}: {error}") from None
-        if (wrong := _contradiction(entry, [*operations, REQUESTS])) is not None:
+        wrong = _contradiction(entry, [*system.operations, REQUESTS], system.counters)
+        if wrong is not None:
             raise SettingsError(f"{path.name}: claim {name}: {wrong}")
         claims.append(
             Claim(
@@ -118,12 +119,13 @@ def read_claims(path: Path, operations: Collection[str]) -> list[Claim]:
                 paths=entry.paths,
                 beside=entry.arms.beside,
                 unit=kind_of(entry.rule, entry.metric, entry.operations).metrics[entry.metric],
+                mechanism_rises=system.counters.get(entry.mechanism, False),
             )
         )
     return claims
 
 
-def _contradiction(entry: _Entry, timed: Sequence[str]) -> str | None:
+def _contradiction(entry: _Entry, timed: Sequence[str], own: Collection[str]) -> str | None:
     """What in a claim cannot be measured as it stands; None where nothing is."""
     if entry.operations not in (*timed, *UNTIMED):
         return f"unknown operations '{entry.operations}'; known: {', '.join([*timed, *UNTIMED])}"
@@ -138,7 +140,7 @@ def _contradiction(entry: _Entry, timed: Sequence[str]) -> str | None:
     about = [metric for kind in of_rule for metric in kind.metrics]
     if entry.metric not in about:
         return f"rule {entry.rule} is not about {entry.metric}: {entry.rule} goes with {', '.join(about)}"
-    return _odd_figures(entry) or _odd_requests(entry, timed)
+    return _odd_figures(entry) or _odd_requests(entry, timed, own)
 
 
 def _odd_figures(entry: _Entry) -> str | None:
@@ -158,7 +160,7 @@ def _odd_figures(entry: _Entry) -> str | None:
     return None
 
 
-def _odd_requests(entry: _Entry, timed: Sequence[str]) -> str | None:
+def _odd_requests(entry: _Entry, timed: Sequence[str], own: Collection[str]) -> str | None:
     if entry.arms.beside and entry.operations not in (*timed, "sizes"):
         return f"a third arm beside the two is measured of {', '.join(timed)} and sizes alone"
     if (entry.operations == REQUESTS) != bool(entry.paths):
@@ -167,6 +169,8 @@ def _odd_requests(entry: _Entry, timed: Sequence[str]) -> str | None:
     if wrong is not None:
         return f"path {wrong!r} must begin with / and be URL-encoded"
     counted = kind_of(entry.rule, entry.metric, entry.operations).mechanisms(entry.operations)
+    if entry.operations in timed:
+        counted = (*counted, *own)
     if counted and entry.mechanism not in counted:
         return f"mechanism {entry.mechanism} is not counted there: use {' or '.join(counted)}"
     return None

@@ -27,7 +27,8 @@ class Claim:
     """One claim. `id` is its name in summary.json; `paths` are asked for where its operations are "requests".
 
     `beside` names a third arm, measured in the same blocks, that the verdict does not regard; "" is none. `unit` is
-    that of what is measured: ms, share, 1/s, MB or failures (database_time: ms a request).
+    that of what is measured: ms, share, 1/s, MB or failures (database_time: ms a request). `mechanism_rises`: a gain
+    comes with more of a system's own counter, not less.
     """
 
     id: str
@@ -45,6 +46,7 @@ class Claim:
     paths: tuple[str, ...] = ()
     beside: str = ""
     unit: str = "ms"
+    mechanism_rises: bool = False
 
     @property
     def arms(self) -> tuple[str, ...]:

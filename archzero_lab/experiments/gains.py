@@ -10,6 +10,7 @@ import pandas as pd
 
 from archzero_lab.experiments.claim_result import Beside, ClaimResult
 from archzero_lab.experiments.claims import Claim
+from archzero_lab.experiments.measurements import OWN
 from archzero_lab.experiments.metrics import (
     EVENTS,
     FEWEST_EVENTS,
@@ -136,6 +137,7 @@ def _verdict(claim: Claim, comparison: Comparison, bar: float, margin: float = 0
 def mechanism_of_gain(claim: Claim, slots: pd.DataFrame) -> tuple[dict[str, Any], bool]:
     """The counters of both arms a 1,000 requests, and whether the one that must move with a gain did."""
     told: dict[str, Any] = {}
+    own = [str(name) for name in slots if str(name).startswith(OWN)]
     for arm in (claim.control, claim.treatment):
         mine = slots[slots["arm"] == arm]
         requests = int(mine["requests"].sum())
@@ -145,16 +147,21 @@ def mechanism_of_gain(claim: Claim, slots: pd.DataFrame) -> tuple[dict[str, Any]
             "statements_per_1000": _per(mine["statements"], requests),
             "database_ms_per_1000": _per(mine["database_s"] * 1000, requests),
             "blocks_per_1000": _per(mine["blocks"], requests),
+            **{f"{name.removeprefix(OWN)}_per_1000": _per(mine[name], requests) for name in own},
         }
     control, treatment = told[claim.control], told[claim.treatment]
     if claim.mechanism == "hits":
         # the cache of a slot of its own was filled with just these requests; under the mix it is as it happens
         enough = 0.9 * treatment["requests"] if claim.timed else 1
-        moved = control["cache_hits"] == 0 and treatment["cache_hits"] >= enough
-    elif control["blocks_per_1000"] is None or treatment["blocks_per_1000"] is None:
-        moved = False
+        moved = control["cache_hits"] < treatment["cache_hits"] >= enough
     else:
-        moved = treatment["blocks_per_1000"] < control["blocks_per_1000"]
+        counted = {"blocks": "blocks_per_1000", "statements": "statements_per_1000"}
+        name = counted.get(claim.mechanism, f"{claim.mechanism}_per_1000")
+        before, after = control[name], treatment[name]
+        if before is None or after is None:
+            moved = False
+        else:
+            moved = after > before if claim.mechanism_rises else after < before
     told["moved"] = bool(moved)
     return told, bool(moved)
 

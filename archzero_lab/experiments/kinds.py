@@ -17,6 +17,7 @@ from archzero_lab.experiments.gains import analyze_gain
 from archzero_lab.experiments.mix import LoadResult
 from archzero_lab.experiments.ranges import analyze_range
 from archzero_lab.experiments.trials import analyze_check
+from archzero_lab.experiments.unlike import answers_unlike
 from archzero_lab.systems.checks import Tried
 
 Indexes = Mapping[str, Sequence[Mapping[str, Any]]]
@@ -54,6 +55,10 @@ class Evidence(Protocol):
         """Bytes of tables for reading alone, by database."""
 
     @property
+    def unlike(self) -> Mapping[str, Sequence[str]]:
+        """By kind of operation: what the arms answered otherwise than each other."""
+
+    @property
     def until_decided(self) -> bool:
         """Whether blocks were added until the claims were decided."""
 
@@ -83,7 +88,11 @@ class ClaimKind:
 
 def judge_claim(claim: Claim, evidence: Evidence) -> ClaimResult:
     """The result of one claim."""
-    return kind_of(claim.rule, claim.metric, claim.operations).judge(claim, evidence)
+    kind = kind_of(claim.rule, claim.metric, claim.operations)
+    if differences := evidence.unlike.get(claim.operations):
+        timed = not evidence.samples.empty and (evidence.samples["claim"] == claim.id).any()
+        return answers_unlike(claim, differences, kind.judge(claim, evidence) if timed else None)
+    return kind.judge(claim, evidence)
 
 
 def kind_of(rule: str, metric: str, operations: str) -> ClaimKind:
@@ -184,7 +193,7 @@ _GAINS = {"p50": "ms", "p95": "ms", "p99": "ms", "mean": "ms", "throughput": "1/
           "error_share": "share", "database_time": "ms"}  # fmt: skip
 
 KINDS = (
-    ClaimKind("gain", _GAINS, "improvement", ("timed", "mix"), ("hits", "blocks"), _gain),
+    ClaimKind("gain", _GAINS, "improvement", ("timed", "mix"), ("hits", "blocks", "statements"), _gain),
     ClaimKind("hit rate", {"hit_rate": "share"}, "at_least", ("mix",), ("hits",), _hit_rate),
     ClaimKind("memory", {"used_memory": "MB"}, "at_most", ("mix",), ("keys",), _memory),
     ClaimKind("index size", {"index_size": "MB"}, "at_most", ("sizes",), ("indexes",), _index_size),

@@ -11,6 +11,9 @@ import pandas as pd
 
 from archzero_lab.systems.arms import Counters
 
+OWN = "own_"
+"""Before the names of counters that a system names itself, in the columns of the slots."""
+
 
 @dataclass(frozen=True)
 class Sample:
@@ -61,7 +64,9 @@ class Measurements:
         rows = []
         for slot in self.slots:
             row = asdict(slot)
-            row |= row.pop("counters")
+            counted = row.pop("counters")
+            own = counted.pop("own")
+            row |= counted | {f"{OWN}{name}": value for name, value in own.items()}
             rows.append(row)
         return pd.DataFrame(rows)
 
@@ -77,10 +82,11 @@ class Measurements:
     @classmethod
     def of_frames(cls, samples: pd.DataFrame, slots: pd.DataFrame, claims: Collection[str]) -> Measurements:
         """What frames hold of some claims: a run that was interrupted goes on."""
-        counted = [part.name for part in fields(Counters)]
+        counted = [part.name for part in fields(Counters) if part.name != "own"]
         found = cls([Sample(**row) for row in _rows(samples, claims)])
         for row in _rows(slots, claims):
-            counters = Counters(**{name: row.pop(name) for name in counted})
+            own = {name.removeprefix(OWN): row.pop(name) for name in list(row) if name.startswith(OWN)}
+            counters = Counters(**{name: row.pop(name) for name in counted}, own=own)
             found.slots.append(SlotRecord(**row, counters=counters))
         return found
 

@@ -98,6 +98,20 @@ def create_guest_database(server_url: str, name: str) -> str:
     return urlunsplit(parts._replace(netloc=f"{name}:{password}@{parts.netloc.rpartition('@')[2]}"))
 
 
+def copy_guest_database(server_url: str, name: str, guest_url: str) -> str:
+    """A copy of a guest's database under another name, of the same owner; its URL as that owner.
+
+    Drop it before the first, with which the owner goes. Raises DatabaseError.
+    """
+    parts = urlsplit(guest_url)
+    template = parts.path.lstrip("/")
+    create_database(server_url, name, template=template)
+    with connect(server_url, autocommit=True) as connection:
+        owner = sql.Identifier(parts.username or template)
+        connection.execute(sql.SQL("ALTER DATABASE {} OWNER TO {}").format(sql.Identifier(name), owner))
+    return urlunsplit(parts._replace(path=f"/{name}"))
+
+
 def _drop_guest(connection: Connection, name: str) -> None:
     role = sql.Identifier(name)
     if connection.execute("SELECT FROM pg_roles WHERE rolname = %s", [name]).fetchone() is not None:

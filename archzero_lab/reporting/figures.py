@@ -150,7 +150,7 @@ def paired_blocks(
 
 def improvements(claims: list[dict[str, Any]]) -> Picture:
     """Every claim of a gain: the claimed gain as a mark, the measured one with its interval."""
-    shown = [claim for claim in claims if claim["claimed"]["improvement"] is not None]
+    shown = [c for c in claims if c["claimed"]["improvement"] is not None and c["measured"]["ci_low"] is not None]
     figure, axes = plt.subplots(figsize=(8, 0.7 * len(shown) + 1.2))
     said = []
     for row, claim in enumerate(reversed(shown)):

@@ -41,6 +41,14 @@ def rows(summary: dict[str, Any]) -> list[dict[str, str]]:
     ]
 
 
+def rows_in_words(summary: dict[str, Any]) -> str:
+    """What was measured on, in a phrase; of a run before 0.2 its cards."""
+    if "in_words" in summary:
+        return str(summary["in_words"])
+    held = f"{summary['cards']:,} cards, {summary['relationships']:,} relationships"
+    return f"{held} ({summary.get('inventory') or 'generated'})"
+
+
 def headline(summary: dict[str, Any]) -> str:
     """How many claims held, in a sentence."""
     counts = dict.fromkeys(_MARK, 0)
@@ -68,9 +76,7 @@ def trust(summary: dict[str, Any]) -> str:
 
 def print_scorecard(console: Console, summary: dict[str, Any]) -> None:
     """The table of the terminal."""
-    table = Table(
-        title=f"{headline(summary)}  ({summary['cards']:,} cards, {summary['profile']})", title_justify="left"
-    )
+    table = Table(title=f"{headline(summary)}  ({rows_in_words(summary)}, {summary['profile']})", title_justify="left")
     for column in ("claim", "claimed", "measured", "95 % interval", "verdict"):
         table.add_column(column, overflow="fold")
     told = rows(summary)
@@ -99,6 +105,7 @@ def index_page(
     return _PAGES.get_template("index.html").render(
         headline=headline(summary),
         summary=summary,
+        measured_on=rows_in_words(summary),
         rows=[
             row | {"figures": [p._repr_html_() for p in pictures.get(row["id"], ())], "claim": claim}
             for row, claim in zip(rows(summary), summary["claims"], strict=True)
@@ -129,6 +136,8 @@ def _claimed(claim: dict[str, Any]) -> str:
 
 def _measured(claim: dict[str, Any]) -> str:
     measured = claim["measured"]
+    if not measured["samples"] and not measured["blocks"]:
+        return "not timed"
     if claim["claimed"]["improvement"] is not None:
         before, after = in_unit(claim["unit"], measured["before"]), in_unit(claim["unit"], measured["after"])
         rose = _rises(claim) == (measured["improvement"] >= 0)
@@ -140,6 +149,8 @@ def _measured(claim: dict[str, Any]) -> str:
 
 def _interval(claim: dict[str, Any]) -> str:
     measured = claim["measured"]
+    if not measured["samples"] and not measured["blocks"]:
+        return "none"
     if measured.get("counted"):
         return "counted"
     if claim["claimed"]["improvement"] is not None:

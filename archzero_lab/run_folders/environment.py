@@ -15,7 +15,7 @@ import redis
 
 from archzero_lab.postgres.connection import connect
 from archzero_lab.servers.stack import Stack
-from archzero_lab.settings import IN_CHECKOUT, ROOT
+from archzero_lab.settings import CHECKOUT, IN_CHECKOUT
 
 # settings that name places of the machine rather than behaviour
 _PLACES = (
@@ -89,5 +89,5 @@ def git(*arguments: str) -> str | None:
     """What git says of the lab's own checkout, None where it is none (an installed package)."""
     if not IN_CHECKOUT:
         return None
-    done = subprocess.run(["git", "-C", str(ROOT), *arguments], capture_output=True, text=True)
+    done = subprocess.run(["git", "-C", str(CHECKOUT), *arguments], capture_output=True, text=True)
     return done.stdout.strip() if done.returncode == 0 else None

@@ -31,7 +31,7 @@ LATEST, LATEST_LOAD, LATEST_INDEXES = "latest", "latest-load", "latest-indexes"
 
 _PROGRESS = "progress.json"
 """There while a run is not whole: what it was asked for and what of it is done."""
-_FACTS, _CLAIMS, _TRIED = "facts.json", "claims.json", "tried.json"
+_FACTS, _CLAIMS, _TRIED, _UNLIKE = "facts.json", "claims.json", "tried.json", "unlike.json"
 _SAMPLES, _SLOTS = "samples.parquet", "slots.parquet"
 _LOAD, _LOAD_SLOTS, _LOAD_TOLD = "load.parquet", "load_slots.parquet", "load.json"
 _PLANS, _INDEXES, _SIZES = "plans.json", "indexes.json", "sizes.json"
@@ -178,6 +178,17 @@ class Run:
     @tried.setter
     def tried(self, value: dict[str, dict[str, Any]]) -> None:
         self._write(_TRIED, value)
+
+    @property
+    def unlike(self) -> dict[str, list[str]]:
+        """By kind of operation: what the arms answered otherwise than each other; nothing where they did not."""
+        found: dict[str, list[str]] = self._json(_UNLIKE) if self.holds(_UNLIKE) else {}
+        return found
+
+    @unlike.setter
+    def unlike(self, value: dict[str, list[str]]) -> None:
+        if value or self.holds(_UNLIKE):
+            self._write(_UNLIKE, value)
 
     plans = _JsonFile(_PLANS)
     """Plans of the workload's statements on the compared databases, the raw JSON of EXPLAIN among them."""

@@ -72,8 +72,7 @@ class HurtPostgres:
     """A PostgreSQL on one port and cluster through every restart."""
 
     def __init__(self, stack: Stack) -> None:
-        system = stack.settings.servers == "system"
-        self._programs = postgres_server.system_programs() if system else postgres_server.embedded_programs()
+        self._programs = stack.postgres_programs
         self._registry = stack.registry
         self._home = _home()
         self._port = free_port()

@@ -9,6 +9,7 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import psutil
@@ -46,6 +47,11 @@ class Stack:
         """Whether the PostgreSQL server was started by the lab (and may hold data between runs)."""
         return self.postgres_pid is not None
 
+    @property
+    def postgres_programs(self) -> Path:
+        """The programs of its PostgreSQL: pg_dump, pg_restore and the rest."""
+        return programs_of(self.settings)
+
     def database_name(self, purpose: str) -> str:
         """The name of this checkout's database for a purpose, such as base or run_control."""
         return f"{DATABASE_PREFIX}{TREE}_{purpose}"
@@ -55,6 +61,12 @@ class Stack:
         prefix = self.database_name("")
         found = lab_databases(self.postgres_url)
         return {name.removeprefix(prefix): label for name, label in found.items() if name.startswith(prefix)}
+
+
+def programs_of(settings: Settings) -> Path:
+    """The folder of the PostgreSQL programs that these settings choose. Raises ServerError where there are none."""
+    system = settings.servers == "system"
+    return postgres_server.system_programs() if system else postgres_server.embedded_programs()
 
 
 def registry() -> ProcessRegistry:
@@ -216,7 +228,7 @@ def _start(settings: Settings, processes: ProcessRegistry, *, kept: bool, starte
                     f"use {postgres_server.MINIMUM_VERSION} or newer"
                 )
     else:
-        programs = postgres_server.system_programs() if system else postgres_server.embedded_programs()
+        programs = programs_of(settings)
         postgres = postgres_server.start_postgres(programs, home, processes, kept=kept)
         started.append(postgres.record)
         postgres_url, postgres_pid = postgres.url, postgres.record.pid

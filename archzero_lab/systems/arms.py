@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -29,7 +29,7 @@ class ArmKind:
 class Counters:
     """Totals of an arm that only grow; the difference over a slot is the mechanism behind its times.
 
-    PostgreSQL's are None where pg_stat_statements is not to be had.
+    PostgreSQL's are None where pg_stat_statements is not to be had. `own` are totals that a system names itself.
     """
 
     hits: int
@@ -37,6 +37,7 @@ class Counters:
     statements: int | None
     database_s: float | None
     blocks: int | None
+    own: Mapping[str, float] = field(default_factory=dict)
 
     def since(self, earlier: Counters) -> Counters:
         """What was added since `earlier`."""
@@ -50,6 +51,7 @@ class Counters:
             less(self.statements, earlier.statements),
             less(self.database_s, earlier.database_s),
             less(self.blocks, earlier.blocks),
+            {name: value - earlier.own.get(name, 0.0) for name, value in self.own.items()},
         )
 
 

@@ -1,57 +1,93 @@
 """One HTTP client that costs almost nothing itself: a keep-alive socket, timed from the first byte out to the last in.
 
 General clients spend 100 µs to 1 ms a request on headers; beside an answer of 300 µs that hides what is compared.
+What an answer is made of is read by systems/http_answer.py.
 """
 
 from __future__ import annotations
 
+import select
 import socket
+import ssl
 import time
 from urllib.parse import urlsplit
 
-from archzero_lab.errors import MeasurementError
+from archzero_lab.errors import MeasurementError, mask_secrets
+from archzero_lab.systems.http_answer import MalformedAnswerError, read_answer, unpacked
 from archzero_lab.systems.operations import Operation
 
-_HEAD_END = b"\r\n\r\n"
 _IDLE_S = 5.0
+_SAFE = ("GET", "HEAD", "OPTIONS", "PUT", "DELETE")
+"""What may be sent again where a connection that was kept turns out closed (RFC 9110, 9.2.2)."""
 
 
 class Driver:
-    """A closed workload of one user without think time, against one base URL (`http://host:port`)."""
+    """A closed workload of one user without think time, against one base URL (`https://host:port/base/path`).
 
-    def __init__(self, base_url: str, timeout_s: float = 60.0) -> None:
+    `verify` is for https: True the machine's certificates, a text the file of a CA, False none. Redirects are answers
+    and not followed. Raises MeasurementError for what is no URL of HTTP.
+    """
+
+    def __init__(self, base_url: str, timeout_s: float = 60.0, verify: bool | str = True) -> None:
         parts = urlsplit(base_url)
-        self._address = (parts.hostname or "127.0.0.1", parts.port or 80)
-        self._base_url = base_url
+        shown = mask_secrets(base_url)
+        if parts.scheme not in ("http", "https") or not parts.hostname:
+            raise MeasurementError(f"{shown} is no address of a service: give one such as http://127.0.0.1:8000")
+        secure = parts.scheme == "https"
+        self._address = (parts.hostname, parts.port or (443 if secure else 80))
+        self._base_url = shown.rstrip("/")
+        self._base_path = parts.path.rstrip("/").encode()
         self._timeout_s = timeout_s
+        self._context = _context(verify) if secure else None
         self._socket: socket.socket | None = None
         self._last_used = 0.0
         self.head = b""
         """The status line and headers of the last answer, in lower case."""
-        self._tail = f" HTTP/1.1\r\nHost: {parts.netloc}\r\nAccept: application/json\r\n\r\n".encode()
+        self.raw_head = b""
+        """The same as it came."""
+        host = parts.netloc.rpartition("@")[2]
+        self._host = f" HTTP/1.1\r\nHost: {host}\r\n".encode()
+        self._tail = self._host + b"Accept: application/json\r\n\r\n"
 
     def get(self, path: str) -> tuple[float, int, bytes]:
         """GET a path: (service_time_s, status, body). Raises MeasurementError where the service is gone."""
-        try:
-            connection = self._connected()
-            request = b"GET " + path.encode() + self._tail
-            began = time.perf_counter()
-            connection.sendall(request)
-            status, body = self._answer(connection)
-            return time.perf_counter() - began, status, body
-        except OSError as error:
-            self.close()
-            raise MeasurementError(f"{self._base_url} stopped answering ({error}); see its log in .lab/logs") from None
+        return self._exchange("GET", path, b"GET " + self._base_path + path.encode() + self._tail)
+
+    def send(self, operation: Operation) -> tuple[float, int, bytes]:
+        """Send any operation: (service_time_s, status, body as it came). Raises MeasurementError for no answer."""
+        if operation.method == "GET" and not operation.headers and not operation.body:
+            return self.get(operation.path)
+        given = {name.lower() for name, _ in operation.headers}
+        lines = [f"{name}: {value}\r\n" for name, value in operation.headers]
+        if "accept" not in given:
+            lines.append("Accept: application/json\r\n")
+        if operation.body or operation.method in ("POST", "PUT", "PATCH"):
+            lines.append(f"Content-Length: {len(operation.body)}\r\n")
+        start = operation.method.encode() + b" " + self._base_path + operation.path.encode() + self._host
+        request = start + "".join(lines).encode("latin-1") + b"\r\n" + operation.body
+        return self._exchange(operation.method, operation.path, request)
 
     def ask(self, operation: Operation) -> tuple[float, int]:
         """Run an operation and check its answer: (service_time_s, bytes). A wrong answer is a MeasurementError."""
-        elapsed_s, status, body = self.get(operation.path)
-        if status != 200 or operation.expected not in body:
-            raise MeasurementError(
-                f"GET {self._base_url}{operation.path} answered {status} without what was asked for: "
-                f"{body[:200].decode('utf-8', 'replace')}"
-            )
+        elapsed_s, body = self.answer(operation)
         return elapsed_s, len(body)
+
+    def answer(self, operation: Operation) -> tuple[float, bytes]:
+        """Run an operation and check its answer: (service_time_s, body as it came). Raises MeasurementError."""
+        elapsed_s, status, body = self.send(operation)
+        if status != operation.status or operation.expected not in body:
+            what = (
+                f"{status}, not {operation.status}"
+                if status != operation.status
+                else f"{status} without what was asked for"
+            )
+            told = self.unpacked(body)[:200].decode("utf-8", "replace")
+            raise MeasurementError(f"{operation.method} {self._base_url}{operation.path} answered {what}: {told}")
+        return elapsed_s, body
+
+    def unpacked(self, body: bytes) -> bytes:
+        """The body of the last answer without the packing (gzip, deflate) that its head names."""
+        return unpacked(self.head, body)
 
     def close(self) -> None:
         """Close the connection; the next request opens another."""
@@ -59,37 +95,69 @@ class Driver:
             self._socket.close()
             self._socket = None
 
+    def _exchange(self, method: str, path: str, request: bytes) -> tuple[float, int, bytes]:
+        kept = self._socket is not None
+        try:
+            try:
+                return self._once(method, request)
+            except ConnectionError:
+                # between our look and our request it was closed: no answer to this request is lost by asking again
+                self.close()
+                if not kept or method not in _SAFE or self.head:
+                    raise
+                return self._once(method, request)
+        except MalformedAnswerError as error:
+            self.close()
+            raise MeasurementError(f"{method} {self._base_url}{path}: {error}") from None
+        except ssl.SSLError as error:
+            self.close()
+            raise MeasurementError(
+                f"{method} {self._base_url}{path}: {error.reason or error}; name its CA's file, or verify = false"
+            ) from None
+        except OSError as error:
+            self.close()
+            raise MeasurementError(
+                f"{method} {self._base_url}{path}: {self._base_url} stopped answering ({error}); see its log"
+            ) from None
+
+    def _once(self, method: str, request: bytes) -> tuple[float, int, bytes]:
+        connection = self._connected()
+        self.head = b""
+        began = time.perf_counter()
+        connection.sendall(request)
+        found = read_answer(connection, method)
+        elapsed_s = time.perf_counter() - began
+        self.raw_head, self.head = found.head, found.head.lower()
+        if found.closes:
+            self.close()
+        return elapsed_s, found.status, found.body
+
     def _connected(self) -> socket.socket:
-        # servers end a connection that is idle (Granian after 30 s): a new one, made before the clock starts
-        if time.monotonic() - self._last_used > _IDLE_S:
+        # servers end a connection that is idle (Granian after 30 s, uvicorn after 5): a new one, made before the clock
+        # starts
+        if time.monotonic() - self._last_used > _IDLE_S or (self._socket is not None and _is_readable(self._socket)):
             self.close()
         self._last_used = time.monotonic()
         if self._socket is None:
-            self._socket = socket.create_connection(self._address, timeout=self._timeout_s)
-            self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            made = socket.create_connection(self._address, timeout=self._timeout_s)
+            made.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            if self._context is not None:
+                made = self._context.wrap_socket(made, server_hostname=self._address[0])
+            self._socket = made
         return self._socket
 
-    def _answer(self, connection: socket.socket) -> tuple[int, bytes]:
-        received = connection.recv(65_536)
-        while (end := received.find(_HEAD_END)) < 0:
-            more = connection.recv(65_536)
-            if not more:
-                raise ConnectionResetError("connection closed")
-            received += more
-        head = self.head = received[:end].lower()
-        status = int(head[9:12])
-        at = head.find(b"\r\ncontent-length:")
-        if at < 0:
-            raise ConnectionResetError("an answer without Content-Length")
-        length = int(head[at + 17 :].split(b"\r\n", 1)[0])
-        body = received[end + 4 :]
-        if len(body) < length:
-            parts, size = [body], len(body)
-            while size < length:
-                more = connection.recv(262_144)
-                if not more:
-                    raise ConnectionResetError("connection closed")
-                parts.append(more)
-                size += len(more)
-            body = b"".join(parts)
-        return status, body
+
+def _is_readable(connection: socket.socket) -> bool:
+    """Whether something lies there that nobody asked for: the other side has closed it."""
+    return bool(select.select([connection], [], [], 0)[0])
+
+
+def _context(verify: bool | str) -> ssl.SSLContext:
+    try:
+        context = ssl.create_default_context(cafile=verify if isinstance(verify, str) else None)
+    except OSError as error:
+        raise MeasurementError(f"verify = {verify!r}: {error.strerror}; name a file of certificates") from None
+    if verify is False:
+        context.check_hostname = False
+        context.verify_mode = ssl.CERT_NONE
+    return context

@@ -7,11 +7,18 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Operation:
-    """One GET: its path with query, the variant of it for the tables, and bytes that a right answer holds."""
+    """One request: its path with query, the variant of it for the tables, and what a right answer holds.
+
+    `expected` are bytes of its body, `status` what it answers; a GET without body and headers, unless others are given.
+    """
 
     path: str
     variant: str
-    expected: bytes
+    expected: bytes = b""
+    method: str = "GET"
+    headers: tuple[tuple[str, str], ...] = ()
+    body: bytes = b""
+    status: int = 200
 
 
 @dataclass(frozen=True)

@@ -64,6 +64,9 @@ class Prepared(Protocol):
     def statements(self) -> list[Statement]:
         """One statement of each kind that the workload sends, with its values."""
 
+    def unlike(self, arms: Mapping[str, Arm], kinds: Sequence[str]) -> Mapping[str, Sequence[str]]:
+        """By kind of operation: what the arms answer otherwise than each other, asked now or seen before."""
+
     def check(self, name: str, arm: Arm) -> Tried:
         """Try one of the system's checks on an arm."""
 
@@ -88,6 +91,12 @@ class System(Protocol):
     profiles: Mapping[str, Profile]
     checks: Collection[str]
     claims_file: Path
+    claims_at: str
+    """The table of that file under which they stand; "" for all of it."""
+    counters: Mapping[str, bool]
+    """Counters of its own that can be a claim's mechanism, and whether more of one is what a gain comes with."""
+    has_notebooks: bool
+    """Whether the notebooks about a run are about this system's."""
     mix: str
     """What its load is, in a phrase."""
     self_check_arms: Mapping[str, str]

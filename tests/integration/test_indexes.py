@@ -13,7 +13,7 @@ from rich.console import Console
 
 from archzero_lab.bootstrap.system import system_here
 from archzero_lab.errors import DatabaseError, LabError
-from archzero_lab.jobs.indexes.measure import IndexRequest, measure_indexes, programs_of
+from archzero_lab.jobs.indexes.measure import IndexRequest, measure_indexes
 from archzero_lab.jobs.indexes.plans_only import plan_changes
 from archzero_lab.jobs.indexes.query_cases import cases_of
 from archzero_lab.jobs.indexes.reads import Reads
@@ -201,7 +201,7 @@ def test_a_url_keeps_whatever_it_says_and_its_password_is_in_no_command(
     monkeypatch.setattr(foreign_copy.subprocess, "run", seen)
     url = shop + "&application_name=theirs&options=-c%20search_path%3Dshop"
     name = stack.database_name("copied")
-    copy_database(url, stack.postgres_url, name, programs_of(stack), "schema")
+    copy_database(url, stack.postgres_url, name, stack.postgres_programs, "schema")
     drop_database(stack.postgres_url, name)
     dumps = [command for command in commands if "application_name=theirs" in command]
     assert dumps

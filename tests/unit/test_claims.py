@@ -71,4 +71,4 @@ def test_a_broken_claims_file_names_claim_and_field(tmp_path: Path) -> None:
     path = tmp_path / "claims.toml"
     path.write_text(SYSTEM.claims_file.read_text().replace('rule = "at_most"', 'rule = "perhaps"', 1))
     with pytest.raises(SettingsError, match=r"claim redis_memory: unknown rule 'perhaps'; known: improvement"):
-        read_claims(path, SYSTEM.operations)
+        read_claims(path, SYSTEM)

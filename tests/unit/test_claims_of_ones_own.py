@@ -46,14 +46,14 @@ def _read(tmp_path: Path, **changed: str) -> Claim:
         text += "" if found else line + "\n"
     path = tmp_path / "claims.own.toml"
     path.write_text(text)
-    return read_claims(path, SYSTEM.operations)[0]
+    return read_claims(path, SYSTEM)[0]
 
 
 def test_the_example_in_claims_toml_can_be_used_as_it_stands(tmp_path: Path) -> None:
     example = SYSTEM.claims_file.read_text().partition("One's own:\n#\n")[2].partition("\n\n")[0]
     path = tmp_path / "claims.own.toml"
     path.write_text(re.sub(r"^# ?", "", example, flags=re.MULTILINE))
-    assert [claim.operations for claim in read_claims(path, SYSTEM.operations)] == ["requests"]
+    assert [claim.operations for claim in read_claims(path, SYSTEM)] == ["requests"]
 
 
 def test_own_claims_come_after_ours_and_may_not_take_their_names(

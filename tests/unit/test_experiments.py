@@ -220,4 +220,4 @@ def test_a_third_arm_of_a_check_or_of_the_mix_is_refused(tmp_path: Path) -> None
     )
     path.write_text(text)
     with pytest.raises(SettingsError, match="a third arm beside the two is measured of"):
-        read_claims(path, SYSTEM.operations)
+        read_claims(path, SYSTEM)

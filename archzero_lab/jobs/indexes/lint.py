@@ -10,7 +10,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from archzero_lab.errors import LabError, SettingsError
-from archzero_lab.jobs.indexes.measure import programs_of
 from archzero_lab.jobs.indexes.session import raw_connection
 from archzero_lab.jobs.indexes.writes import hot_lost
 from archzero_lab.postgres.connection import Connection
@@ -68,7 +67,7 @@ def lint_schema(stack: Stack, database_url: str, migration: Path) -> list[Fault]
     """
     if not stack.ours:
         raise LabError("linting against a schema wants the lab's own server; unset ARCHZERO_DATABASE_URL")
-    programs = programs_of(stack)
+    programs = stack.postgres_programs
     faults = []
     with raw_connection(database_url) as source:
         source.execute("SET default_transaction_read_only = on")

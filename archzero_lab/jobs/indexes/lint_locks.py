@@ -9,7 +9,6 @@ from pathlib import Path
 import psycopg
 
 from archzero_lab.errors import DatabaseError
-from archzero_lab.jobs.indexes.measure import programs_of
 from archzero_lab.postgres.connection import Connection, connect
 from archzero_lab.postgres.databases import drop_database
 from archzero_lab.postgres.foreign_copy import copy_database
@@ -48,7 +47,7 @@ def locks_taken(stack: Stack, database_url: str, migration: Path) -> list[Taken]
     """
     statements = read_file(migration)
     name = stack.database_name("lint")
-    url = copy_database(database_url, stack.postgres_url, name, programs_of(stack), "rows")
+    url = copy_database(database_url, stack.postgres_url, name, stack.postgres_programs, "rows")
     try:
         with connect(url, autocommit=True) as connection:
             tables = {row[0] for row in connection.execute(

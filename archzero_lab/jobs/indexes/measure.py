@@ -24,7 +24,6 @@ from archzero_lab.postgres.statement import Statement
 from archzero_lab.progress import Reporter
 from archzero_lab.run_folders.environment import describe_machine
 from archzero_lab.run_folders.run import LATEST_INDEXES, Run
-from archzero_lab.servers import postgres_server
 from archzero_lab.servers.server_home import server_home
 from archzero_lab.servers.stack import Stack
 from archzero_lab.settings import STATE
@@ -110,7 +109,7 @@ def _copy(
     stack: Stack, request: IndexRequest, reporter: Reporter
 ) -> Iterator[tuple[str, list[str], list[Statement], str]]:
     assert request.migration is not None
-    programs, texts = programs_of(stack), texts_of(request)
+    programs, texts = stack.postgres_programs, texts_of(request)
     name = stack.database_name("copy")
     with ExitStack() as closing:
         closing.callback(drop_database, stack.postgres_url, name)
@@ -150,12 +149,6 @@ def _copied(stack: Stack, request: IndexRequest, name: str, programs: Path, repo
     with reporter.work("copy"):
         url = copy_database(request.database_url, stack.postgres_url, name, programs)
     return url, "a copy of the whole database"
-
-
-def programs_of(stack: Stack) -> Path:
-    """The programs of the stack's own PostgreSQL."""
-    system = stack.settings.servers == "system"
-    return postgres_server.system_programs() if system else postgres_server.embedded_programs()
 
 
 def texts_of(request: IndexRequest) -> dict[str, str]:

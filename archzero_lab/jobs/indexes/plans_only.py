@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import psycopg
 
 from archzero_lab.errors import DatabaseError, LabError
-from archzero_lab.jobs.indexes.measure import IndexRequest, check_request, programs_of, texts_of
+from archzero_lab.jobs.indexes.measure import IndexRequest, check_request, texts_of
 from archzero_lab.jobs.indexes.query_cases import cases_of
 from archzero_lab.jobs.indexes.session import admin_connection, raw_connection
 from archzero_lab.postgres.databases import database_url, drop_database
@@ -59,7 +59,7 @@ def plan_changes(stack: Stack, request: IndexRequest, reporter: Reporter) -> lis
     assert request.migration is not None
     if not stack.ours or stack.settings.servers == "system":
         raise LabError("--plans-only wants the lab's own PostgreSQL 18: unset ARCHZERO_DATABASE_URL, ARCHZERO_SERVERS")
-    texts, programs = texts_of(request), programs_of(stack)
+    texts, programs = texts_of(request), stack.postgres_programs
     name = stack.database_name("plans")
     with reporter.work("statistics"):
         url = copy_database(request.database_url, stack.postgres_url, name, programs, "statistics")

@@ -17,12 +17,12 @@ from archzero_lab.systems.system import Prepared
 
 def keep_database_facts(run: Run, prepared: Prepared, compared: Sequence[str]) -> None:
     """Count, explain and measure, in that order: what is asked here is part of no measurement."""
-    urls = {name: prepared.urls[name] for name in compared}
+    urls = {name: prepared.urls[name] for name in compared if name in prepared.urls}
     run.indexes = collect_index_sizes(prepared.urls)
     run.plans = collect_plans(urls, [statement for statement in prepared.statements() if statement.part])
     run.sizes = {
         "tables": dict(prepared.tables_as_indexes()),
-        "partial": [asdict(index) for index in partial_indexes(urls[compared[1]])],
+        "partial": [asdict(index) for index in partial_indexes(urls[compared[1]])] if compared[1] in urls else [],
     }
 
 

@@ -25,6 +25,7 @@ class RunEvidence:
         self.indexes: dict[str, list[dict[str, Any]]] = run.indexes
         self.partial: list[dict[str, Any]] = run.sizes["partial"]
         self.tables: dict[str, int] = run.sizes["tables"]
+        self.unlike = run.unlike
         self.until_decided: bool = facts["until_decided"]
         self._arms: dict[str, Any] = facts["arms"]
         self._margins = margins

@@ -36,6 +36,7 @@ def judge(
         "resumed": resumed or bool(run.holds("summary.json") and run.summary.get("resumed")),
         **{name: facts[name] for name in ("system", "title", "arms", "compared", "profile", "seed")},
         **facts["rows"],
+        "notebooks": facts.get("notebooks", True),
         "parameters": facts["parameters"],
         "environment": facts["environment"],
         "client": facts["client"],

@@ -57,9 +57,11 @@ def measure(
                 up.callback(yardstick.close)
                 _keep_facts(system, run, request, profile, prepared, stack, yardstick)
                 bench = _Bench(run, prepared, arms, profile, request.seed, yardstick.measure_ms, reporter)
-                bench.blocks(claims, tell)
+                alike = _claims_answered_alike(run, prepared, arms, claims)
+                bench.blocks(alike, tell)
                 if request.until_decided_min:
-                    bench.until_decided(claims, request.until_decided_min)
+                    bench.until_decided(alike, request.until_decided_min)
+                run.unlike = {kind: list(told) for kind, told in prepared.unlike(arms, ()).items()}
                 _end_where_asked(run, reporter)
                 try_checks(run, claims, prepared, arms[system.compared[1]])
             with run.stage("locust"), reporter.work("locust") as tell:
@@ -84,6 +86,7 @@ def _keep_facts(
     run.facts = {
         "system": system.name,
         "title": system.title,
+        "notebooks": system.has_notebooks,
         "arms": {name: {"database": kind.database, "label": kind.label} for name, kind in system.arms.items()},
         "compared": list(system.compared),
         "profile": profile.name,
@@ -95,6 +98,13 @@ def _keep_facts(
         "client": yardstick.client_cost(_CLIENT_REQUESTS),
         "margins": margins(environment["machine"]),
     }
+
+
+def _claims_answered_alike(run: Run, prepared: Prepared, arms: dict[str, Arm], claims: Sequence[Claim]) -> list[Claim]:
+    """The claims whose arms answer alike: the time of a wrong answer is not measured, that it is wrong is kept."""
+    kinds = list(dict.fromkeys(claim.operations for claim in claims if claim.timed))
+    run.unlike = {kind: list(told) for kind, told in prepared.unlike(arms, kinds).items()}
+    return [claim for claim in claims if claim.operations not in run.unlike]
 
 
 def _end_where_asked(run: Run, reporter: Reporter) -> None:
@@ -127,7 +137,7 @@ class _Bench:
         def step() -> None:
             nonlocal done
             done += 1
-            tell(done / slots)
+            tell(done / max(slots, 1))
 
         for claim in timed:
             for block in range(begun.get(claim.id, 0), profile.blocks):

@@ -54,7 +54,9 @@ def claim_pictures(run: Run) -> dict[str, list[Picture]]:
 
 
 def _gain(claim: Claim, evidence: RunEvidence, told: dict[str, Any], names: dict[str, str]) -> list[Picture]:
-    """Its paired blocks; its course where it has one."""
+    """Its paired blocks; its course where it has one; nothing of one that was not timed."""
+    if not told["measured"]["samples"]:
+        return []
     assert isinstance(claim.claimed.after, float)
     frames = (evidence.samples, evidence.slots)
     if not claim.timed:

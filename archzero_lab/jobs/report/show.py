@@ -14,7 +14,9 @@ from archzero_lab.run_folders.run import Run
 
 
 def show_notebooks(run: Run, tell: Callable[[float], None] = lambda share: None) -> list[NotebookPage]:
-    """Run the notebooks that are about a run."""
+    """Run the notebooks that are about a run; none where they are about another system than the run's."""
+    if run.judgeable and not run.facts.get("notebooks", True):
+        return []
     paths = [path for path in sorted(NOTEBOOKS.glob("*.ipynb")) if reads_a_run(path)]
     done = 0
 

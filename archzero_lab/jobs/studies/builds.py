@@ -22,7 +22,7 @@ from archzero_lab.experiments.measurements import Measurements
 from archzero_lab.experiments.runner import run_claim
 from archzero_lab.progress import QUIET
 from archzero_lab.servers.stack import Stack
-from archzero_lab.settings import ROOT
+from archzero_lab.settings import CHECKOUT
 from archzero_lab.stats.comparison import Comparison, compare
 from archzero_lab.systems.arms import Opening
 from archzero_lab.systems.profiles import Profile
@@ -125,4 +125,4 @@ def _compare(claim: Claim, samples: pd.DataFrame) -> Comparison:
 
 
 def _git(*arguments: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(["git", "-C", str(ROOT), *arguments], capture_output=True, text=True)
+    return subprocess.run(["git", "-C", str(CHECKOUT), *arguments], capture_output=True, text=True)

@@ -41,6 +41,8 @@ class PreparedCards:
         self.facts = {
             "size": loaded.cards, "label": loaded.label, "cards": loaded.cards, "relationships": loaded.relationships,
             "inventory": rows.files["inventory"].name if "inventory" in rows.files else None,
+            "in_words": f"{loaded.cards:,} cards, {loaded.relationships:,} relationships"
+                        f" ({rows.files['inventory'].name if 'inventory' in rows.files else 'generated'})",
         }  # fmt: skip
         self._stack = stack
         self._seed = rows.seed
@@ -95,6 +97,10 @@ class PreparedCards:
         """Pages and counts, and what is asked about one card."""
         with connect(self.urls["control"]) as connection:
             return list_statements(connection, self.catalog)
+
+    def unlike(self, arms: Mapping[str, Arm], kinds: Sequence[str]) -> dict[str, list[str]]:
+        """Nothing: each answer is looked at while it is timed, and the arms' rows are copies of one base."""
+        return {}
 
     def check(self, name: str, arm: Arm) -> Tried:
         """One of phase 5's claims that are no latency, tried."""

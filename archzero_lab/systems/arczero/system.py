@@ -35,6 +35,9 @@ class ArcZero:
     profiles: Mapping[str, Profile] = PROFILES
     checks: Collection[str] = tuple(CHECKS)
     claims_file: Path = Path(__file__).with_name("claims.toml")
+    claims_at: str = ""
+    counters: Mapping[str, bool] = {}
+    has_notebooks: bool = True
     mix: str = "1 edit in 100, cards by Zipf's law with exponent 1"
     self_check_arms: Mapping[str, str] = {"PostgreSQL": "indexes", "Redis": "treatment"}
     pool_arm: str = "indexes"

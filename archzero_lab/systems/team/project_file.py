@@ -1,0 +1,296 @@
+"""archzero.toml of a team's repository: what its service is, its arms, requests, values, counters; read and checked."""
+
+from __future__ import annotations
+
+import os
+import re
+import tomllib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeVar
+
+import msgspec
+
+from archzero_lab.errors import SettingsError
+from archzero_lab.settings import OF_A_PROJECT
+
+METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE")
+PLACE = re.compile(r"\{([A-Za-z_]\w*)\}")
+"""A place in a request that a value is put into; {n} is a number that no other request of the run has."""
+_VARIABLE = re.compile(r"\$(?:\{(\w+)\}|([A-Za-z_]\w*))")
+_Struct = TypeVar("_Struct", bound=msgspec.Struct)
+
+
+class Reset(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """How an arm's cache is emptied before each slot: keys of its Redis, a POST to it, or a command in its tree."""
+
+    redis_keys: str = ""
+    post: str = ""
+    command: str = ""
+
+
+class Service(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """How a build is installed (once), started, ready, prepared (once an arm) and reset. Commands run in its tree.
+
+    `start` gets PORT, and the variables of [database] and [redis]. `ready` is a path that answers 2xx within
+    `ready_s`. `reset` "redis" empties the arm's Redis, "none" leaves everything warm. `headers` go with each request;
+    `login` names a request whose cookies the others send. `verify`: false, or the file of a CA, for https.
+    """
+
+    name: str = ""
+    install: str = ""
+    start: str = ""
+    ready: str = "/"
+    ready_s: float = 60.0
+    prepare: str = ""
+    reset: str | Reset = "redis"
+    headers: dict[str, str] = {}
+    environment: dict[str, str] = {}
+    login: str = ""
+    verify: bool | str = True
+
+
+class Database(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """The team's database, which is read and never written: each arm gets a copy, named in the arm's `variable`."""
+
+    url: str
+    variable: str = "DATABASE_URL"
+
+
+class RedisEntry(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Each arm gets an empty database of the lab's own Redis, named in its `variable`."""
+
+    variable: str = "REDIS_URL"
+
+
+class ArmEntry(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """One arm: a `build` (a revision, or "." for the tree as it lies here), or the `url` of one that runs already.
+
+    `migration` is a file of SQL for the arm's own copy. `database` and `redis` are where an arm with a `url` counts;
+    they are read. An arm with a `url` is sent requests that write only where it `may_write`.
+    """
+
+    build: str = ""
+    migration: str = ""
+    environment: dict[str, str] = {}
+    url: str = ""
+    database: str = ""
+    redis: str = ""
+    may_write: bool = False
+
+
+class RequestEntry(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """One kind of request. `same` is what the arms must answer alike: body, status, json:PATH or none."""
+
+    path: str
+    method: str = "GET"
+    json: Any = None
+    body: str = ""
+    headers: dict[str, str] = {}
+    status: int = 200
+    weight: float = 1.0
+    same: str = ""
+
+    @property
+    def writes(self) -> bool:
+        """Whether it may change something."""
+        return self.method not in ("GET", "HEAD")
+
+
+class ValueSource(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Values of a place: the first column of what `sql` gives on an arm's database, or the lines of a `file`."""
+
+    sql: str = ""
+    file: str = ""
+
+
+class CounterEntry(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """A total of one's own: a number by `sql`, a `prometheus` sample of the service's /metrics, a field of Redis' INFO.
+
+    A gain must come with less of it; where it `rises`, with more.
+    """
+
+    sql: str = ""
+    prometheus: str = ""
+    redis: str = ""
+    rises: bool = False
+
+
+class Load(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """How people come: `popularity` is Zipf's exponent over the values, 0 for all alike."""
+
+    popularity: float = 1.0
+    think_time_s: float = 0.04
+
+
+@dataclass(frozen=True)
+class Project:
+    """A team's archzero.toml, read. `claims` are its tables as they stand (experiments.claim_files reads them)."""
+
+    path: Path
+    service: Service
+    database: Database | None
+    redis: RedisEntry | None
+    arms: Mapping[str, ArmEntry]
+    requests: Mapping[str, RequestEntry]
+    values: Mapping[str, list[Any] | ValueSource]
+    counters: Mapping[str, CounterEntry]
+    load: Load
+
+    @property
+    def folder(self) -> Path:
+        """Where it lies; paths and commands of the file are meant from here."""
+        return self.path.parent
+
+    @property
+    def name(self) -> str:
+        """The system's, in figures and pages."""
+        return self.service.name or self.folder.name
+
+
+def is_project(path: Path) -> bool:
+    """Whether an archzero.toml says what a service is, beside settings of the lab. Raises SettingsError for no TOML."""
+    return path.is_file() and any(name in _tables(path) for name in ("service", "arms", "requests"))
+
+
+def read_project(path: Path) -> Project:
+    """Read a team's archzero.toml. Raises SettingsError naming the table and the field, with those that there are."""
+    tables = _tables(path)
+    where = path.name
+
+    def many(name: str, kind: type[_Struct]) -> dict[str, _Struct]:
+        return {key: _converted(value, kind, f"{where}: [{name}.{key}]") for key, value in _table(tables, name).items()}
+
+    def one(name: str, kind: type[_Struct]) -> _Struct:
+        return _converted(tables.get(name, {}), kind, f"{where}: [{name}]")
+
+    values = {name: _values(value, f"{where}: values.{name}") for name, value in _table(tables, "values").items()}
+    project = Project(
+        path=path,
+        service=one("service", Service),
+        database=one("database", Database) if "database" in tables else None,
+        redis=one("redis", RedisEntry) if "redis" in tables else None,
+        arms=many("arms", ArmEntry),
+        requests=many("requests", RequestEntry),
+        values=values,
+        counters=many("counters", CounterEntry),
+        load=one("load", Load),
+    )
+    _check(project, where)
+    return project
+
+
+def filled(text: str, where: str, environ: Mapping[str, str] | None = None) -> str:
+    """A text with $NAME and ${NAME} put in from the environment. Raises SettingsError for a name that is not set."""
+    given = os.environ if environ is None else environ
+
+    def put(match: re.Match[str]) -> str:
+        name = match[1] or match[2]
+        if name not in given:
+            raise SettingsError(f"{where} names ${name}, which is not set; export it and run again")
+        return given[name]
+
+    return _VARIABLE.sub(put, text)
+
+
+def _tables(path: Path) -> dict[str, Any]:
+    try:
+        return tomllib.loads(path.read_text())
+    except OSError as error:
+        raise SettingsError(f"{path}: {error.strerror}; name a file that can be read") from None
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise SettingsError(f"{path.name} is not valid TOML: {error}; mend the line and run again") from None
+
+
+def _table(tables: Mapping[str, Any], name: str) -> dict[str, Any]:
+    found = tables.get(name, {})
+    if not isinstance(found, dict):
+        raise SettingsError(f"[{name}] must be a table; known tables: {', '.join(OF_A_PROJECT)}")
+    return found
+
+
+def _converted(value: Any, kind: type[_Struct], where: str) -> _Struct:
+    known = [field.name for field in msgspec.structs.fields(kind)]
+    if not isinstance(value, dict):
+        raise SettingsError(f"{where} must be a table with {', '.join(known)}")
+    for name in value:
+        if name not in known:
+            raise SettingsError(f"{where} {name} is unknown; known: {', '.join(known)}")
+    try:
+        return msgspec.convert(value, kind)
+    except msgspec.ValidationError as error:
+        told = str(error).replace("Object missing required", "missing the").replace("`", "")
+        raise SettingsError(f"{where}: {told}; known: {', '.join(known)}") from None
+
+
+def _values(value: Any, where: str) -> list[Any] | ValueSource:
+    if isinstance(value, list) and value and all(isinstance(one, str | int | float) for one in value):
+        return value
+    if isinstance(value, dict):
+        source = _converted(value, ValueSource, where)
+        if bool(source.sql) != bool(source.file):
+            return source
+    raise SettingsError(f'{where} must be a list of values, {{ sql = "SELECT …" }} or {{ file = "…" }}')
+
+
+def _check(project: Project, where: str) -> None:
+    """Raise SettingsError for what contradicts itself or names what is not there."""
+    for name, arm in project.arms.items():
+        if bool(arm.build) == bool(arm.url):
+            raise SettingsError(
+                f"{where}: [arms.{name}] needs a build to start or the url of one that runs, one of both"
+            )
+        if arm.build and not project.service.start:
+            raise SettingsError(f"{where}: [arms.{name}] is a build, and [service] start says not how one is started")
+        if arm.build and (arm.database or arm.redis):
+            raise SettingsError(f"{where}: [arms.{name}] is a build: its database and Redis are those that it is given")
+        if arm.migration and not (arm.build and project.database):
+            raise SettingsError(f"{where}: [arms.{name}] has a migration, and no copy of a [database] to run it on")
+    for name, request in project.requests.items():
+        _check_request(project, name, request, where)
+    if project.service.login and project.service.login not in project.requests:
+        raise SettingsError(
+            f"{where}: [service] login names no request '{project.service.login}'; known: {', '.join(project.requests)}"
+        )
+    reset = project.service.reset
+    if isinstance(reset, str) and reset not in ("redis", "none"):
+        raise SettingsError(f'{where}: [service] reset = "{reset}" is neither "redis", "none" nor a table')
+    if isinstance(reset, Reset) and sum(map(bool, (reset.redis_keys, reset.post, reset.command))) != 1:
+        raise SettingsError(f"{where}: [service] reset needs one of redis_keys, post and command")
+    for name, counter in project.counters.items():
+        if sum(map(bool, (counter.sql, counter.prometheus, counter.redis))) != 1:
+            raise SettingsError(f"{where}: [counters.{name}] needs one of sql, prometheus and redis")
+
+
+def _check_request(project: Project, name: str, request: RequestEntry, where: str) -> None:
+    at = f"{where}: [requests.{name}]"
+    if request.method not in METHODS:
+        raise SettingsError(f"{at} method = '{request.method}' is unknown; known: {', '.join(METHODS)}")
+    if not request.path.startswith("/") or not request.path.isascii() or " " in request.path:
+        raise SettingsError(f"{at} path {request.path!r} must begin with / and be URL-encoded")
+    if request.json is not None and request.body:
+        raise SettingsError(f"{at} has json and body: give one of them")
+    if request.same not in ("", "body", "status", "none") and not request.same.startswith("json:"):
+        raise SettingsError(f"{at} same = '{request.same}' is unknown; known: body, status, none, json:PATH")
+    if request.weight < 0:
+        raise SettingsError(f"{at} weight must be 0 or more")
+    for place in places(request):
+        if place != "n" and place not in project.values:
+            known = ", ".join([*project.values, "n"])
+            raise SettingsError(f"{at} has a place {{{place}}} and [values] no list of that name; known: {known}")
+
+
+def places(request: RequestEntry) -> list[str]:
+    """The places of a request, each once."""
+    texts = [request.path, request.body, *request.headers.values()]
+    if request.json is not None:
+        texts += _strings(request.json)
+    return list(dict.fromkeys(found for text in texts for found in PLACE.findall(text)))
+
+
+def _strings(value: Any) -> list[str]:
+    if isinstance(value, str):
+        return [value]
+    parts = value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
+    return [text for part in parts for text in _strings(part)]

@@ -1,0 +1,102 @@
+"""A team's own service as a system: its arms, requests and claims by its archzero.toml."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, ExitStack, contextmanager
+from dataclasses import replace
+from pathlib import Path
+
+from archzero_lab.errors import SettingsError
+from archzero_lab.servers.stack import Stack
+from archzero_lab.systems.arms import ArmKind
+from archzero_lab.systems.histories import Histories, Recorded
+from archzero_lab.systems.profiles import Profile, SlotSize
+from archzero_lab.systems.system import Loading, Rows
+from archzero_lab.systems.team.builds import find_build
+from archzero_lab.systems.team.copies import copies, source_of
+from archzero_lab.systems.team.prepared import PreparedTeam
+from archzero_lab.systems.team.project_file import ArmEntry, Project
+from archzero_lab.systems.team.requests import read_values
+
+REQUESTS = "requests"
+_SIZES = {"smoke": (12, SlotSize(10, 20)), "standard": (20, SlotSize(30, 60)), "full": (40, SlotSize(60, 120))}
+"""Blocks, and the size of a slot, by profile; a claim of a p95 gets the requests that it takes."""
+
+
+class _NoHistories:
+    """Implements systems.histories.Histories: a team's cache is not written and read at random."""
+
+    guards: Sequence[str] = ()
+    libraries: Sequence[str] = ()
+
+    def opened(self, stack: Stack, redis_url: str, seed: int, *, near: bool) -> AbstractContextManager[Recorded]:
+        """There is none."""
+        raise SettingsError(
+            "verify-consistency is about the card service; call it where no archzero.toml names another"
+        )
+
+
+class TeamSystem:
+    """Implements systems.system.System."""
+
+    checks: Collection[str] = ()
+    mix: str = "the requests of archzero.toml by their weights"
+    self_check_arms: Mapping[str, str] = {}
+    pool_arm: str = ""
+    pool_mix: Mapping[str, int] = {}
+    pool_metrics: Mapping[str, str] = {}
+    histories: Histories = _NoHistories()
+    claims_at: str = "claims"
+    has_notebooks: bool = False
+
+    def __init__(self, project: Project) -> None:
+        self.project = project
+        self.name: str = project.name
+        self.title: str = project.name
+        self.claims_file: Path = project.path
+        cached = project.redis is not None
+        self.arms: Mapping[str, ArmKind] = {
+            name: ArmKind(name, cached or bool(arm.redis), name) for name, arm in project.arms.items()
+        }
+        names = [*project.arms, "", ""]
+        self.compared: tuple[str, str] = (names[0], names[1] or names[0])
+        self.operations: Collection[str] = tuple(project.requests)
+        self.counters: Mapping[str, bool] = {name: entry.rises for name, entry in project.counters.items()}
+        self.profiles: Mapping[str, Profile] = {
+            name: Profile(
+                name, 0, blocks, dict.fromkeys((*project.requests, REQUESTS), size), load_blocks=8,
+                load_slot_s=2.0, load_warm_up_s=3.0, load_users=8, limit_s=0,
+            )
+            for name, (blocks, size) in _SIZES.items()
+        }  # fmt: skip
+
+    @contextmanager
+    def prepare(
+        self, stack: Stack, rows: Rows, purpose: str, arms: Collection[str], loading: Loading
+    ) -> Iterator[PreparedTeam]:
+        """Builds installed, a copy of the team's database for each, prepared and migrated; values read."""
+        project = self.project
+        with loading.work("load"):
+            builds = {name: find_build(project, project.arms[name].build) for name in arms if project.arms[name].build}
+            source, _ = source_of(project)
+            values = read_values(project, source)
+        with ExitStack() as dropping:
+            with loading.work("migrate"):
+                databases = dropping.enter_context(copies(project, stack, builds, purpose))
+            yield PreparedTeam(project, stack, builds, databases, values, rows.seed)
+
+    def rows_exist(self, url: str) -> int:
+        """A team's rows are not counted."""
+        return 0
+
+    def of_builds(self, baseline: str, candidate: str) -> TeamSystem:
+        """This system with two arms: a baseline and a candidate build, each as the arm of that build is set up."""
+        arms = {"baseline": self._arm_of(baseline), "candidate": self._arm_of(candidate)}
+        return TeamSystem(replace(self.project, arms=arms))
+
+    def _arm_of(self, build: str) -> ArmEntry:
+        for entry in self.project.arms.values():
+            if entry.build == build:
+                return entry
+        return ArmEntry(build=build)
