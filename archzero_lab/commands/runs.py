@@ -12,7 +12,7 @@ from rich.text import Text
 
 from archzero_lab.commands.options import RunName
 from archzero_lab.errors import SettingsError
-from archzero_lab.settings import CHECKOUT, PROJECT_FILE, REPORTS, ROOT, load_settings
+from archzero_lab.settings import PROJECT_FILE, REPORTS, ROOT, load_settings
 from archzero_lab.terminal import console, relative
 
 if TYPE_CHECKING:
@@ -48,8 +48,12 @@ def gate(
     build: Annotated[
         str | None, typer.Option(help="Measure now, against this build: a git revision, or a checkout's folder.")
     ] = None,
-    candidate: Annotated[str, typer.Option(help="With --build: what is judged, likewise.")] = str(CHECKOUT),
-    only: Annotated[list[str] | None, typer.Option(help="With --build: a claim to measure.")] = None,
+    candidate: Annotated[
+        str, typer.Option(help="With --build: what is judged, likewise; without it the tree as it lies here.")
+    ] = "",
+    only: Annotated[
+        list[str] | None, typer.Option(help="With --build: a claim, or a request of archzero.toml, to measure.")
+    ] = None,
     cards: Annotated[int | None, typer.Option(min=100, help="With --build: on how many cards.")] = None,
     rules: Annotated[Path | None, typer.Option(help="A TOML file with [[gate.rules]].")] = None,
     inconclusive: Annotated[
@@ -62,10 +66,11 @@ def gate(
 
     0 pass, 1 regression, 3 inconclusive, 2 could not run. Also adds to GITHUB_STEP_SUMMARY where that is set.
     """
+    from archzero_lab.commands.gate_builds import gate_builds
     from archzero_lab.run_folders import gate as gates
 
     found = (
-        _gate_builds(build, candidate, tuple(only or ()), cards)
+        gate_builds(build, candidate, tuple(only or ()), cards, rules)
         if build is not None
         else _gate_runs(run, against, rules)
     )
@@ -101,35 +106,6 @@ def _gate_runs(run: str, against: str | None, rules: Path | None) -> GateResult:
     found = gates.run_gate(measured, baseline, chosen, _known_spread(measured))
     found.warnings.extend(comparable(baseline, measured) if baseline is not None else [])
     return found
-
-
-def _gate_builds(build: str, candidate: str, only: tuple[str, ...], size: int | None) -> GateResult:
-    from archzero_lab.bootstrap.system import system_here
-    from archzero_lab.jobs.studies.builds import checkout, compare_builds
-    from archzero_lab.progress import Reporter
-    from archzero_lab.run_folders import gate as gates
-    from archzero_lab.run_folders.margins import margins
-    from archzero_lab.servers.stack import exclusive, running_stack
-    from archzero_lab.systems.profiles import choose_profile
-
-    with (
-        exclusive("gate"),
-        checkout(build) as baseline,
-        checkout(candidate) as judged,
-        running_stack(load_settings()) as stack,
-        Reporter(console).work("builds") as tell,
-    ):
-        system = system_here()
-        profile = choose_profile(system.profiles, "smoke", size)
-        rows = compare_builds(system, stack, baseline, judged, profile, only=only, progress=tell)
-    outcomes = []
-    for row in rows:
-        c = row.comparison
-        numbers = (c.control * 1000, c.treatment * 1000, c.effect_size, c.ci_low, c.ci_high)
-        # below what two identical arms differ by on this machine (./lab self-check), a difference is none
-        most = max(gates.MAX_REGRESSION, margins().get(f"{row.operations} p50", 0.0))
-        outcomes.append(gates.judge_ratio(row.name, *numbers, most))
-    return gates.GateResult(candidate, build, outcomes, [])
 
 
 def _known_spread(run: Run) -> dict[tuple[str, str, str], float]:

@@ -13,6 +13,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 Entry = dict[str, Any]
+_ROUNDED = 0.01
+"""By how much two of EXPLAIN's times that are the same can differ: of the time, and in ms."""
 
 
 @dataclass
@@ -100,9 +102,10 @@ def _readers(above: Entry, child: Entry) -> list[Entry]:
     if _is_cte(child):
         return [entry for entry in others if entry["Node Type"] == "CTE Scan" and entry.get("CTE Name") == name[4:]]
     asked = _references(name)
-    named = [_leader_of(above, entry) for entry in others if _mentions(entry, asked)]
+    if named := [_leader_of(above, entry) for entry in others if _mentions(entry, asked)]:
+        return named
     # what a node puts out is not shown: then it is one that has so much, rather of the tree itself than of a subplan
-    return [*named, *_without_subplans(above), *others]
+    return [*_without_subplans(above), *others]
 
 
 def _without_subplans(entry: Entry) -> Iterator[Entry]:
@@ -141,7 +144,9 @@ def _mentions(entry: Entry, asked: set[str]) -> bool:
 def _take_off(found: PlanCosts, child: Entry, readers: Sequence[Entry]) -> tuple[float, float]:
     """Take a subplan's costs off its readers, one that has all of it if there is one; what is left over."""
     left_ms, left_blocks = found.of(child).ms, float(found.of(child).blocks)
-    enough = [one for one in readers if found.of(one).own_ms >= left_ms and found.of(one).own_blocks >= left_blocks]
+    # times are rounded, blocks are not: a microsecond must not make it another's
+    least_ms = left_ms * (1 - _ROUNDED) - _ROUNDED
+    enough = [one for one in readers if found.of(one).own_ms >= least_ms and found.of(one).own_blocks >= left_blocks]
     for reader in enough[:1] or readers:
         cost = found.of(reader)
         ms, blocks = min(max(cost.own_ms, 0.0), left_ms), min(max(cost.own_blocks, 0.0), left_blocks)

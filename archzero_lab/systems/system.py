@@ -107,6 +107,9 @@ class System(Protocol):
     """waits, waited_s and held_s of its connection pool -> the names of its metrics."""
     histories: Histories
 
+    def require_ready(self) -> None:
+        """Raise LabError for what a person has to mend first, before anything is started for it."""
+
     def prepare(
         self, stack: Stack, rows: Rows, purpose: str, arms: Collection[str], loading: Loading
     ) -> AbstractContextManager[Prepared]:

@@ -25,6 +25,7 @@ def make_report(
     Raises LabError for what a person can mend; the folder of a run that failed stays, reports/latest does not move, and
     the run can go on where it was: what it has measured is not measured again.
     """
+    system.require_ready()
     choose_claims(system, request.only)
     run, request = begin(system, request)
     claims = choose_claims(system, request.only)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import subprocess
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -17,16 +17,16 @@ import pandas as pd
 
 from archzero_lab.errors import LabError
 from archzero_lab.experiments.claim_files import choose_claims
-from archzero_lab.experiments.claims import Claim
+from archzero_lab.experiments.claims import Claim, Claimed
 from archzero_lab.experiments.measurements import Measurements
 from archzero_lab.experiments.runner import run_claim
 from archzero_lab.progress import QUIET
 from archzero_lab.servers.stack import Stack
 from archzero_lab.settings import CHECKOUT
 from archzero_lab.stats.comparison import Comparison, compare
-from archzero_lab.systems.arms import Opening
+from archzero_lab.systems.arms import Arm, Opening
 from archzero_lab.systems.profiles import Profile
-from archzero_lab.systems.system import Rows, System
+from archzero_lab.systems.system import Loading, Prepared, Rows, System
 
 _PURPOSE = "builds"
 _MORE = 2
@@ -49,7 +49,7 @@ class BuildComparison:
     @property
     def name(self) -> str:
         """As it is told."""
-        return f"{self.claim} / {self.arm} / p50"
+        return " / ".join(filter(None, [self.claim, self.arm, "p50"]))
 
 
 @contextmanager
@@ -109,14 +109,77 @@ def compare_builds(
             both = Opening(arm, "baseline", code=baseline), Opening(arm, "candidate", code=candidate)
             parts = []
             for start in range(_STARTS):
-                measured = Measurements()
                 with prepared.arms(*both) as opened:
-                    size = profile.slot(claim.operations)
-                    run_claim(asked, opened, prepared.operations, size, blocks, seed + start, measured, step)
-                part = measured.samples_frame()
-                parts.append(part.assign(block=part["block"] + start * blocks))
+                    parts.append(_blocks(prepared, asked, opened, profile, blocks, seed, start, step))
             found.append(BuildComparison(claim.id, claim.operations, arm, _compare(asked, pd.concat(parts))))
     return found
+
+
+@dataclass(frozen=True)
+class RequestsCompared:
+    """Two builds of a team's service by kind of request; `unlike`: what they do not answer alike, which is not timed.
+
+    `claim` of each comparison is the kind of request.
+    """
+
+    comparisons: list[BuildComparison]
+    unlike: dict[str, list[str]]
+
+
+def compare_requests(
+    system: System, stack: Stack, profile: Profile, kinds: Sequence[str], *, seed: int = 1, loading: Loading = QUIET,
+    progress: Callable[[float], None] = lambda share: None,
+) -> RequestsCompared:  # fmt: skip
+    """Every kind of request on a system's two arms, baseline and candidate, each with a database of its own.
+
+    Raises MeasurementError where a build stops answering, ServerError where one does not start.
+    """
+    blocks = -(-_MORE * profile.blocks // _STARTS)
+    claims = [_of_requests(kind) for kind in kinds]
+    done = 0
+
+    def step() -> None:
+        nonlocal done
+        done += 1
+        progress(done / (2 * blocks * _STARTS * len(claims)))
+
+    parts: dict[str, list[pd.DataFrame]] = {}
+    unlike: dict[str, list[str]] = {}
+    with system.prepare(stack, Rows(profile.size, seed), _PURPOSE, system.arms, loading) as prepared:
+        for start in range(_STARTS):
+            with prepared.arms(*map(Opening, system.arms)) as opened:
+                if start == 0:
+                    unlike = {kind: list(told) for kind, told in prepared.unlike(opened, kinds).items()}
+                for claim in claims:
+                    if claim.id not in unlike:
+                        part = _blocks(prepared, claim, opened, profile, blocks, seed, start, step)
+                        parts.setdefault(claim.id, []).append(part)
+                unlike |= {kind: list(told) for kind, told in prepared.unlike(opened, ()).items()}
+    found = [
+        BuildComparison(claim.id, claim.operations, "", _compare(claim, pd.concat(parts[claim.id])))
+        for claim in claims
+        if claim.id in parts and claim.id not in unlike
+    ]
+    return RequestsCompared(found, unlike)
+
+
+def _of_requests(kind: str) -> Claim:
+    """A kind of request as what runs blocks knows it; nothing is claimed of it."""
+    return Claim(
+        id=kind, title=kind, sentence="", section="", metric="p50", claimed=Claimed(0, 0, 0.0), control="baseline",
+        treatment="candidate", operations=kind, rule="improvement", mechanism="blocks",
+    )  # fmt: skip
+
+
+def _blocks(
+    prepared: Prepared, claim: Claim, opened: Mapping[str, Arm], profile: Profile, blocks: int, seed: int, start: int,
+    step: Callable[[], None],
+) -> pd.DataFrame:  # fmt: skip
+    """The samples of one start's blocks."""
+    measured = Measurements()
+    run_claim(claim, opened, prepared.operations, profile.slot(claim.operations), blocks, seed + start, measured, step)
+    samples = measured.samples_frame()
+    return samples.assign(block=samples["block"] + start * blocks)
 
 
 def _compare(claim: Claim, samples: pd.DataFrame) -> Comparison:

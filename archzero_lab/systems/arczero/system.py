@@ -49,6 +49,9 @@ class ArcZero:
     }
     histories: Histories = CardHistories()
 
+    def require_ready(self) -> None:
+        """Nothing is needed that the lab does not bring."""
+
     @contextmanager
     def prepare(
         self, stack: Stack, rows: Rows, purpose: str, arms: Collection[str], loading: Loading

@@ -16,7 +16,7 @@ from archzero_lab.systems.system import Loading, Rows
 from archzero_lab.systems.team.builds import find_build
 from archzero_lab.systems.team.copies import copies, source_of
 from archzero_lab.systems.team.prepared import PreparedTeam
-from archzero_lab.systems.team.project_file import ArmEntry, Project
+from archzero_lab.systems.team.project_file import ArmEntry, Project, filled
 from archzero_lab.systems.team.requests import read_values
 
 REQUESTS = "requests"
@@ -70,6 +70,18 @@ class TeamSystem:
             )
             for name, (blocks, size) in _SIZES.items()
         }  # fmt: skip
+
+    def require_ready(self) -> None:
+        """Arms, and what the environment is to hold: a variable that is not set is told before anything starts."""
+        where = self.project.path.name
+        if not self.project.arms:
+            raise SettingsError(f"{where} names no [arms]: what is compared, by build or url (docs/your-service.md)")
+        source_of(self.project)
+        for name, entry in self.project.arms.items():
+            for text in (entry.url, entry.database, entry.redis, *entry.environment.values()):
+                filled(text, f"{where}: [arms.{name}]")
+        for text in (*self.project.service.headers.values(), *self.project.service.environment.values()):
+            filled(text, f"{where}: [service]")
 
     @contextmanager
     def prepare(
