@@ -12,7 +12,7 @@ from typing import Annotated, Any
 
 import typer
 
-from archzero_lab.commands import checks, databases, indexes, load, notebooks, report, runs, stack
+from archzero_lab.commands import checks, databases, indexes, load, notebooks, report, runs, service, stack
 from archzero_lab.errors import LabError, mask_secrets
 from archzero_lab.postgres.shell_variables import take_shell_variables
 from archzero_lab.settings import COMMAND
@@ -48,6 +48,8 @@ app.command()(notebooks.notebook)
 app.command()(notebooks.new)
 app.command()(load.load)
 app.command()(indexes.indexes)
+app.command()(service.init)
+app.command()(service.check)
 app.command()(report.judge)
 app.command()(report.show)
 app.command()(runs.compare)

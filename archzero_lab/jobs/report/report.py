@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from archzero_lab.errors import LabError
 from archzero_lab.experiments.claim_files import choose_claims
 from archzero_lab.jobs.report.judge import judge
 from archzero_lab.jobs.report.measure import measure
@@ -26,7 +27,8 @@ def make_report(
     the run can go on where it was: what it has measured is not measured again.
     """
     system.require_ready()
-    choose_claims(system, request.only)
+    if not choose_claims(system, request.only):
+        raise LabError(f"{system.claims_file.name} claims nothing: name what one arm is said to gain in [claims]")
     run, request = begin(system, request)
     claims = choose_claims(system, request.only)
     try:

@@ -1,0 +1,144 @@
+"""Requests drafted from an OpenAPI document (3.x), their values from its examples and defaults, else guessed."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+from typing import Any
+from urllib.parse import quote
+
+from archzero_lab.errors import SettingsError
+from archzero_lab.jobs.drafts.drafted import Drafted, DraftedRequest, name_of_path, unique_name
+
+_METHODS = ("get", "post", "put", "patch", "delete")
+_READY = re.compile(r"/(healthz?|readyz?|ready|livez?|ping|status|up)/?$")
+_DEEPEST = 6
+
+
+def draft_openapi(document: Mapping[str, Any]) -> Drafted:
+    """Requests of a document. Raises SettingsError for one that has none."""
+    paths = document.get("paths")
+    if not isinstance(paths, dict) or not paths:
+        raise SettingsError("the OpenAPI document has no paths")
+    servers = [server for server in document.get("servers") or [] if isinstance(server, dict)]
+    url = str(servers[0].get("url", "")) if servers else ""
+    made = Drafted([], {}, url=url if url.startswith("http") else "", needs_token=_secured(document))
+    for path, item in paths.items():
+        if not isinstance(item, dict) or not str(path).startswith("/"):
+            continue
+        if not made.ready and "get" in item and _READY.search(path) and "{" not in path:
+            made.ready = path
+            continue
+        for method in _METHODS:
+            if isinstance(item.get(method), dict):
+                _add(made, document, method.upper(), str(path), item, item[method])
+    return made
+
+
+def _add(
+    made: Drafted, document: Mapping[str, Any], method: str, path: str, item: Mapping[str, Any], told: Mapping[str, Any]
+) -> None:
+    name = unique_name(name_of_path(method, path), [one.name for one in made.requests])
+    request = DraftedRequest(name, method, path, _status(told))
+    query = []
+    for parameter in _parameters(document, item, told):
+        if parameter.get("in") == "path" or (parameter.get("in") == "query" and parameter.get("required")):
+            place = _place(made, document, request, parameter)
+            if parameter["in"] == "path":
+                request.path = request.path.replace("{" + str(parameter["name"]) + "}", "{" + place + "}")
+            else:
+                query.append(f"{quote(str(parameter['name']))}={{{place}}}")
+    if query:
+        request.path += "?" + "&".join(query)
+    body = _resolved(document, told.get("requestBody") or {})
+    content = (body.get("content") or {}).get("application/json") or {}
+    if content:
+        example = content.get("example")
+        request.body = example if example is not None else _sample(document, content.get("schema") or {}, 0)
+    made.requests.append(request)
+
+
+def _place(made: Drafted, document: Mapping[str, Any], request: DraftedRequest, parameter: Mapping[str, Any]) -> str:
+    """The list of values of a parameter; one of the same name and samples is shared."""
+    found, guessed = _values(document, parameter)
+    name = re.sub(r"\W", "_", str(parameter["name"]))
+    name = f"n_{name}" if name == "n" or name[:1].isdigit() else name
+    if made.values.get(name, found) != found:
+        name = unique_name(f"{request.name}_{name}", made.values)
+    made.values[name] = found
+    if guessed:
+        request.guessed.append(name)
+    return name
+
+
+def _values(document: Mapping[str, Any], parameter: Mapping[str, Any]) -> tuple[list[Any], bool]:
+    schema = _resolved(document, parameter.get("schema") or {})
+    examples = [
+        example.get("value") for example in (parameter.get("examples") or {}).values() if isinstance(example, dict)
+    ]
+    for given in (examples, [parameter.get("example")], schema.get("examples") or [], [schema.get("example")],
+                  schema.get("enum") or [], [schema.get("default")]):  # fmt: skip
+        kept = [value for value in given if isinstance(value, str | int | float)]
+        if kept:
+            return kept, False
+    if schema.get("type") in ("integer", "number"):
+        return [max(int(schema.get("minimum", 1)), 1)], True
+    return ["a"], True
+
+
+def _parameters(
+    document: Mapping[str, Any], item: Mapping[str, Any], told: Mapping[str, Any]
+) -> Iterator[Mapping[str, Any]]:
+    found = {}
+    for parameter in [*(item.get("parameters") or []), *(told.get("parameters") or [])]:
+        resolved = _resolved(document, parameter)
+        if "name" in resolved:
+            found[resolved.get("in"), resolved["name"]] = resolved
+    yield from found.values()
+
+
+def _status(told: Mapping[str, Any]) -> int:
+    codes = sorted(str(code) for code in told.get("responses") or {} if str(code).startswith("2"))
+    return int(codes[0]) if codes and codes[0].isdigit() else 200
+
+
+def _secured(document: Mapping[str, Any]) -> bool:
+    components = document.get("components") or {}
+    return bool(document.get("security") or components.get("securitySchemes"))
+
+
+def _resolved(document: Mapping[str, Any], value: Any) -> dict[str, Any]:
+    """A part of the document, through its references inside it."""
+    for _ in range(_DEEPEST):
+        if not (isinstance(value, dict) and "$ref" in value):
+            break
+        place: Any = document
+        for name in str(value["$ref"]).removeprefix("#/").split("/"):
+            place = place.get(name.replace("~1", "/").replace("~0", "~"), {}) if isinstance(place, dict) else {}
+        value = place
+    return value if isinstance(value, dict) else {}
+
+
+def _sample(document: Mapping[str, Any], schema: Any, depth: int) -> Any:
+    """A value that a schema allows: its example or default, else the plainest with what it requires."""
+    told = _resolved(document, schema)
+    for name in ("example", "default"):
+        if told.get(name) is not None:
+            return told[name]
+    if told.get("enum"):
+        return told["enum"][0]
+    for many in ("allOf", "anyOf", "oneOf"):
+        if told.get(many):
+            return _sample(document, told[many][0], depth + 1)
+    kind = told.get("type")
+    if kind == "object" or "properties" in told:
+        if depth > _DEEPEST:
+            return {}
+        required = told.get("required") or []
+        properties = told.get("properties") or {}
+        return {name: _sample(document, properties.get(name) or {}, depth + 1) for name in required}
+    if kind == "array":
+        return [_sample(document, told.get("items") or {}, depth + 1)] if told.get("minItems") else []
+    if kind in ("integer", "number"):
+        return told.get("minimum", 1)
+    return kind != "boolean" and "x {n}"

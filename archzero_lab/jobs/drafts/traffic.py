@@ -1,0 +1,154 @@
+"""Requests drafted from traffic that was recorded: a HAR, or an access log; alike paths become one kind of request."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+from urllib.parse import parse_qsl, quote, unquote, urlsplit
+
+from archzero_lab.errors import SettingsError
+from archzero_lab.jobs.drafts.drafted import Drafted, DraftedRequest, name_of_path, unique_name
+
+_LINE = re.compile(r'"(?P<method>[A-Z]+) (?P<path>/\S*)(?: HTTP/[\d.]+)?" (?P<status>\d{3})\b')
+"""What Combined Log Format and uvicorn's lines have in common."""
+_ITEM = re.compile(r"\d+|[0-9a-fA-F]{8}-[0-9a-fA-F-]{27}|[0-9a-fA-F]{16,}")
+"""A part of a path that names one of many: a number, a UUID, a hash."""
+_STATIC = re.compile(r"\.(js|css|png|jpe?g|gif|svg|ico|woff2?|map|webp)$")
+_MOST_KINDS = 40
+_TEXT, _ITEM_NAME = "", "id"
+
+
+@dataclass(frozen=True)
+class Seen:
+    """One request as it was recorded; `body` is JSON or None."""
+
+    method: str
+    target: str
+    status: int
+    body: Any = None
+
+
+def read_har(document: Mapping[str, Any]) -> list[Seen]:
+    """The requests of a HAR, but files that a page is made of. Raises SettingsError for one without any."""
+    found = []
+    for entry in document.get("log", {}).get("entries") or []:
+        asked = entry.get("request") or {}
+        parts = urlsplit(str(asked.get("url", "")))
+        if not parts.path.startswith("/"):
+            continue
+        target = parts.path + (f"?{parts.query}" if parts.query else "")
+        text = (asked.get("postData") or {}).get("text")
+        status = int((entry.get("response") or {}).get("status") or 200)
+        found.append(Seen(str(asked.get("method", "GET")), target, status, _json(text)))
+    return _without_files(found, "the HAR")
+
+
+def address_of_har(document: Mapping[str, Any]) -> str:
+    """Where most of its requests went."""
+    urls = [str((entry.get("request") or {}).get("url", "")) for entry in document.get("log", {}).get("entries") or []]
+    parts = [urlsplit(url) for url in urls]
+    counted = Counter(f"{part.scheme}://{part.netloc}" for part in parts if part.scheme in ("http", "https"))
+    return counted.most_common(1)[0][0] if counted else ""
+
+
+def read_log(text: str) -> list[Seen]:
+    """The requests of an access log: Combined, uvicorn's, nginx JSON or our own. Raises SettingsError for none."""
+    found = [seen for line in text.splitlines() if (seen := _of_line(line)) is not None]
+    return _without_files(found, "the log")
+
+
+def _of_line(line: str) -> Seen | None:
+    if line.lstrip().startswith("{"):
+        try:
+            told = json.loads(line)
+        except ValueError:
+            return None
+        return _of_json(told) if isinstance(told, dict) else None
+    match = _LINE.search(line)
+    return Seen(match["method"], match["path"], int(match["status"])) if match else None
+
+
+def _of_json(told: Mapping[str, Any]) -> Seen | None:
+    """A line of JSON: ours (method, path), or nginx' by its own names of them."""
+    method, _, rest = str(told.get("request", "")).partition(" ")
+    target = told.get("path") or told.get("request_uri") or told.get("uri") or rest.partition(" ")[0]
+    method = str(told.get("method") or told.get("request_method") or method)
+    if not method or not str(target).startswith("/"):
+        return None
+    if told.get("args") and "?" not in str(target):
+        target = f"{target}?{told['args']}"
+    try:
+        status = int(told.get("status", 200))
+    except (TypeError, ValueError):
+        status = 200
+    return Seen(method.upper(), str(target), status, _json(told.get("body")))
+
+
+def draft_traffic(seen: Iterable[Seen], url: str = "") -> Drafted:
+    """Kinds of request, the commonest first, with how often each came and the values that were asked for."""
+    groups: dict[tuple[str, str], list[Seen]] = {}
+    for one in seen:
+        if 200 <= one.status < 400:
+            groups.setdefault((one.method, _shape(one.target)), []).append(one)
+    made = Drafted([], {}, url=url)
+    for (method, shape), members in sorted(groups.items(), key=lambda group: -len(group[1]))[:_MOST_KINDS]:
+        made.requests.append(_request(made, method, shape, members))
+    if not made.requests:
+        raise SettingsError("no request of it was answered 2xx or 3xx: there is nothing to ask again")
+    return made
+
+
+def _request(made: Drafted, method: str, shape: str, members: list[Seen]) -> DraftedRequest:
+    name = unique_name(name_of_path(method, shape), [one.name for one in made.requests])
+    status = Counter(one.status for one in members).most_common(1)[0][0]
+    request = DraftedRequest(name, method, shape, status, float(len(members)))
+    request.body = next((one.body for one in members if one.body is not None), None)
+    pieces = _pieces(members[0].target)
+    columns = list(zip(*([value for _, value in _pieces(one.target)] for one in members), strict=True))
+    path = ""
+    for (kind, _), column in zip(pieces, columns, strict=True):
+        if kind == _TEXT or (kind != _ITEM_NAME and len(set(column)) == 1):
+            path += column[0]  # a parameter that was always the same belongs to the path
+        else:
+            place = unique_name(f"{name}_{kind}", made.values)
+            # commonest first: popularity follows the order
+            made.values[place] = [unquote(value) for value, _ in Counter(column).most_common()]
+            path += "{" + place + "}"
+    request.path = path
+    return request
+
+
+def _shape(target: str) -> str:
+    """A target with places for what names one of many, and for the values of its query."""
+    return "".join(value if kind == _TEXT else "{" + kind + "}" for kind, value in _pieces(target))
+
+
+def _pieces(target: str) -> list[tuple[str, str]]:
+    """A target cut into text that stays and values, each of these with a name: id in a path, the query's in a query."""
+    path, _, query = target.partition("?")
+    found: list[tuple[str, str]] = []
+    for part in path.split("/")[1:]:
+        found.append((_TEXT, "/"))
+        found.append((_ITEM_NAME, part) if _ITEM.fullmatch(part) else (_TEXT, part))
+    for number, (name, value) in enumerate(sorted(parse_qsl(query, keep_blank_values=True))):
+        found.append((_TEXT, ("&" if number else "?") + quote(name, safe="[]") + "="))
+        found.append((re.sub(r"\W+", "_", name).strip("_") or "value", quote(value, safe="")))
+    return found
+
+
+def _without_files(found: list[Seen], what: str) -> list[Seen]:
+    kept = [one for one in found if not _STATIC.search(urlsplit(one.target).path)]
+    if not kept:
+        raise SettingsError(f"{what} holds no request that could be read")
+    return kept
+
+
+def _json(text: Any) -> Any:
+    try:
+        return json.loads(text) if isinstance(text, str) and text else None
+    except ValueError:
+        return None
