@@ -43,6 +43,14 @@ STATE = Path(os.environ.get("ARCHZERO_STATE", ROOT / ".lab")).resolve()
 REPORTS = Path(os.environ.get("ARCHZERO_REPORTS", ROOT / "reports")).resolve()
 """Where runs are written."""
 
+
+def keep_out_of_git(folder: Path) -> None:
+    """Make a folder of ours; in somebody's repository git is told to leave it alone, as pytest does with its cache."""
+    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    if not ROOT.is_relative_to(CHECKOUT) and not (folder / ".gitignore").exists():
+        (folder / ".gitignore").write_text("*\n")
+
+
 COMMAND = "./lab" if IN_CHECKOUT else "lab"
 """How a person calls the lab here."""
 

@@ -16,7 +16,7 @@ import pandas as pd
 from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullFormatter
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     from matplotlib.figure import Figure
 
@@ -28,6 +28,13 @@ _OTHERS = ("#56B4E9", "#000000", "#F0E442", "#999999")
 def colour_of(arm: str) -> str:
     """An arm's colour: the same in every figure, whatever arms a system has."""
     return COLOURS.get(arm) or _OTHERS[sum(arm.encode()) % len(_OTHERS)]
+
+
+def colours_of(arms: Sequence[str]) -> dict[str, str]:
+    """The colours of arms that are compared, control first: of a system whose arms we do not know, by their places."""
+    if any(arm in COLOURS for arm in arms):
+        return {arm: colour_of(arm) for arm in arms}
+    return dict(zip(arms, [COLOURS["control"], COLOURS["treatment"], *_OTHERS], strict=False))
 
 
 _NARROW = 4.0
@@ -136,8 +143,8 @@ def paired_blocks(
     figure, axes = plt.subplots(figsize=(8, 3.6))
     arms = list(table.columns)
     axes.vlines(table.index, table.min(axis=1), table.max(axis=1), color="#999999", linewidth=0.8, zorder=1)
-    for arm in arms:
-        axes.scatter(table.index, table[arm], color=colour_of(arm), label=(names or {}).get(arm, arm), zorder=2, s=28)
+    for arm, colour in colours_of(arms).items():
+        axes.scatter(table.index, table[arm], color=colour, label=(names or {}).get(arm, arm), zorder=2, s=28)
     if claimed:
         axes.axhline(claimed, color="#111111", linestyle="--", linewidth=1, label=f"claimed after: {claimed:g}")
     values = table.to_numpy()

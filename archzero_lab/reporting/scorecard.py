@@ -13,6 +13,7 @@ from rich.text import Text
 from archzero_lab.experiments.metrics import in_unit
 from archzero_lab.reporting.figures import Picture, improvements
 from archzero_lab.reporting.notebooks import NotebookPage
+from archzero_lab.settings import COMMAND
 
 _STYLE = {"confirmed": "bold green", "refuted": "bold red", "inconclusive": "bold yellow"}
 _MARK = {"confirmed": "✓", "refuted": "✗", "inconclusive": "?"}
@@ -106,6 +107,7 @@ def index_page(
         headline=headline(summary),
         summary=summary,
         measured_on=rows_in_words(summary),
+        lab=COMMAND,
         rows=[
             row | {"figures": [p._repr_html_() for p in pictures.get(row["id"], ())], "claim": claim}
             for row, claim in zip(rows(summary), summary["claims"], strict=True)

@@ -21,7 +21,7 @@ import pandas as pd
 
 from archzero_lab.errors import LabError
 from archzero_lab.experiments.measurements import Measurements
-from archzero_lab.settings import REPORTS
+from archzero_lab.settings import REPORTS, keep_out_of_git
 
 SUMMARY = "summary.json"
 LOADS = "loads.json"
@@ -63,6 +63,7 @@ class Run:
     @classmethod
     def new(cls, kind: str) -> Run:
         """A new folder in reports/, named by time and kind."""
+        keep_out_of_git(REPORTS)
         path = REPORTS / f"{time.strftime('%Y%m%d-%H%M%S')}-{kind}-{secrets.token_hex(2)}"
         path.mkdir(parents=True)
         return cls(path)

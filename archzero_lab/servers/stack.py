@@ -23,7 +23,7 @@ from archzero_lab.postgres.shell_variables import completed
 from archzero_lab.servers import postgres_server, redis_server
 from archzero_lab.servers.process import ProcessRecord, ProcessRegistry, in_stopping_order, is_alive
 from archzero_lab.servers.server_home import server_home
-from archzero_lab.settings import DATABASE_PREFIX, STATE, Settings
+from archzero_lab.settings import DATABASE_PREFIX, STATE, Settings, keep_out_of_git
 
 SERVERS = ("redis", "postgres")
 """Stopped after everything that uses them, in this order."""
@@ -71,7 +71,7 @@ def programs_of(settings: Settings) -> Path:
 
 def registry() -> ProcessRegistry:
     """The processes of this checkout."""
-    STATE.mkdir(mode=0o700, parents=True, exist_ok=True)
+    keep_out_of_git(STATE)
     return ProcessRegistry(STATE / "run")
 
 
@@ -90,7 +90,7 @@ def exclusive(what: str) -> Iterator[None]:
     if _PART_OF_ONE or getattr(_thread, "holds", False):
         yield
         return
-    STATE.mkdir(mode=0o700, parents=True, exist_ok=True)
+    keep_out_of_git(STATE)
     holder = STATE / "lock.holder"  # not in the lock itself, which every attempt empties
     lock = FileLock(STATE / "lock", timeout=0, thread_local=False)
     try:

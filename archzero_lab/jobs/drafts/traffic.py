@@ -19,7 +19,7 @@ _ITEM = re.compile(r"\d+|[0-9a-fA-F]{8}-[0-9a-fA-F-]{27}|[0-9a-fA-F]{16,}")
 """A part of a path that names one of many: a number, a UUID, a hash."""
 _STATIC = re.compile(r"\.(js|css|png|jpe?g|gif|svg|ico|woff2?|map|webp)$")
 _MOST_KINDS = 40
-_TEXT, _ITEM_NAME = "", "id"
+_TEXT = ""
 
 
 @dataclass(frozen=True)
@@ -111,10 +111,10 @@ def _request(made: Drafted, method: str, shape: str, members: list[Seen]) -> Dra
     columns = list(zip(*([value for _, value in _pieces(one.target)] for one in members), strict=True))
     path = ""
     for (kind, _), column in zip(pieces, columns, strict=True):
-        if kind == _TEXT or (kind != _ITEM_NAME and len(set(column)) == 1):
+        if kind == _TEXT or (len(set(column)) == 1 and path.endswith("=")):
             path += column[0]  # a parameter that was always the same belongs to the path
         else:
-            place = unique_name(f"{name}_{kind}", made.values)
+            place = unique_name(kind if kind != "n" else f"{name}_n", made.values)
             # commonest first: popularity follows the order
             made.values[place] = [unquote(value) for value, _ in Counter(column).most_common()]
             path += "{" + place + "}"
@@ -128,12 +128,14 @@ def _shape(target: str) -> str:
 
 
 def _pieces(target: str) -> list[tuple[str, str]]:
-    """A target cut into text that stays and values, each of these with a name: id in a path, the query's in a query."""
+    """A target cut into text that stays and values, each with a name: things_id after things/, or its parameter's."""
     path, _, query = target.partition("?")
     found: list[tuple[str, str]] = []
+    before = ""
     for part in path.split("/")[1:]:
         found.append((_TEXT, "/"))
-        found.append((_ITEM_NAME, part) if _ITEM.fullmatch(part) else (_TEXT, part))
+        found.append((f"{before}_id".lstrip("_"), part) if _ITEM.fullmatch(part) else (_TEXT, part))
+        before = re.sub(r"\W+", "_", part)
     for number, (name, value) in enumerate(sorted(parse_qsl(query, keep_blank_values=True))):
         found.append((_TEXT, ("&" if number else "?") + quote(name, safe="[]") + "="))
         found.append((re.sub(r"\W+", "_", name).strip("_") or "value", quote(value, safe="")))

@@ -64,6 +64,7 @@ def _gain(claim: Claim, evidence: RunEvidence, told: dict[str, Any], names: dict
         frames = evidence.mix.as_measured(claim.id)
     mine = (frame[frame["claim"] == claim.id] for frame in frames)
     table = by_block(claim.metric, claim.over_ms, *mine)
+    table = table[[arm for arm in claim.arms if arm in table]]
     what = f"{claim.metric.replace('_', ' ')}, {claim.unit}"
     line = None if claim.claimed.unit else claim.claimed.after
     drawn = [figures.paired_blocks(table, f"{claim.title}: block by block", what, line, names)]

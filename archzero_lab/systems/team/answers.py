@@ -33,20 +33,22 @@ def first_difference(one: Any, other: Any, at: str = "") -> str | None:
     >>> first_difference({"items": [1, 2]}, {"items": []})
     'items: 2 entries against none'
     """
-    if one == other and type(one) is type(other):
-        return None
     if isinstance(one, dict) and isinstance(other, dict):
         for name in dict.fromkeys([*one, *other]):
             if name not in one or name not in other:
                 return f"{_named(at, name)} is missing in the {'first' if name not in one else 'second'}"
             if found := first_difference(one[name], other[name], _named(at, name)):
                 return found
+        return None
     if isinstance(one, list) and isinstance(other, list):
         if len(one) != len(other):
             return f"{at or 'the answer'}: {_entries(one)} against {_entries(other)}"
         for number, (mine, others) in enumerate(zip(one, other, strict=True)):
             if found := first_difference(mine, others, f"{at}[{number}]"):
                 return found
+        return None
+    if one == other and isinstance(one, bool) == isinstance(other, bool):  # to Python 1 is true
+        return None
     return f"{at or 'the answer'}: {_shown(one)} against {_shown(other)}"
 
 

@@ -77,6 +77,10 @@ class PreparedTeam:
         stack = opening.stack or self._stack
         database = self._databases.get(opening.arm, "")
         told = opening.through(database) if opening.through and database else database
+        if self._project.redis and stack.redis_pid is None:
+            raise SettingsError(
+                "arms get an empty Redis of the lab's own: unset ARCHZERO_REDIS_URL, which names another"
+            )
         redis_url = _numbered(stack.redis_url, number) if self._project.redis else ""
         given = self._variables(entry, told, redis_url, where)
         tree = opening.code or self._builds[opening.arm].tree
@@ -174,7 +178,7 @@ def same_of(request: RequestEntry) -> str:
 
 def cookies_of(head: bytes) -> str:
     """The cookies that an answer's head sets, as a request sends them back."""
-    given = [line[len(b"set-cookie:") :] for line in head.split(b"\r\n") if line.startswith(b"set-cookie:")]
+    given = [line[len(b"set-cookie:") :] for line in head.split(b"\r\n") if line.lower().startswith(b"set-cookie:")]
     return "; ".join(line.split(b";", 1)[0].strip().decode("latin-1") for line in given)
 
 

@@ -1,0 +1,156 @@
+"""A team's own service through ./lab in its repository: check, report, gate, and what goes wrong on the way."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import psycopg
+import pytest
+
+from archzero_lab.postgres.databases import create_database, drop_database
+from archzero_lab.servers.process import free_port
+from archzero_lab.servers.stack import Stack
+from archzero_lab.systems.http import call
+from tests.end_to_end.shop_repository import ShopRepository
+
+
+@pytest.fixture(scope="module")
+def shop(stack: Stack, tmp_path_factory: pytest.TempPathFactory) -> Iterator[ShopRepository]:
+    name = stack.database_name("test_shop")
+    made = ShopRepository(tmp_path_factory.mktemp("team"), create_database(stack.postgres_url, name))
+    yield made
+    made.lab("down")
+    drop_database(stack.postgres_url, name)
+
+
+@pytest.fixture(autouse=True)
+def branch_as_it_was(shop: ShopRepository) -> Iterator[None]:
+    yield
+    for name in ("app.py", "archzero.toml"):
+        shop.git("checkout", "--quiet", "main", "--", name)
+    (shop.folder / "migration.sql").unlink(missing_ok=True)
+    shop.git("apply", "branch.patch")
+    assert shop.left_running == []
+
+
+def test_a_file_drafted_from_the_running_service_is_checked_as_it_stands(shop: ShopRepository, tmp_path: Path) -> None:
+    port = free_port()
+    environment = shop.environment | {"PORT": str(port), "REDIS_URL": "redis://127.0.0.1:1"}
+    service = subprocess.Popen(["./run.sh"], cwd=shop.folder, env=environment)
+    try:
+        url = f"http://127.0.0.1:{port}"
+        deadline = time.monotonic() + 60
+        while call(url, "GET", "/healthz")[0] != 200:
+            assert time.monotonic() < deadline
+            time.sleep(0.05)  # polling until it listens
+        (shop.folder / "archzero.toml").rename(tmp_path / "kept.toml")
+        done = shop.lab("init", f"{url}/schema/openapi.json", REDIS_URL="set")
+    finally:
+        service.terminate()
+        service.wait(30)
+    assert done.returncode == 0, done.stderr
+    assert "4 requests from OpenAPI; those that write (1) are left as comments" in done.stdout
+    assert "to fill in: values of q, which search asks for" in done.stdout
+    checked = shop.lab("check", REDIS_URL="set")
+    assert checked.returncode == 0, checked.stdout + checked.stderr
+    assert checked.stdout.count("as it should") == 8
+    again = shop.lab("init", "openapi.json")
+    assert again.returncode == 2
+    assert "archzero.toml is there already" in again.stderr
+
+
+def test_a_report_says_of_each_claim_what_held_and_leaves_their_repository_and_database_alone(
+    shop: ShopRepository,
+) -> None:
+    before = shop.git("status", "--porcelain")
+    with psycopg.connect(shop.environment["DATABASE_URL"]) as connection:
+        rows = connection.execute("SELECT count(*), max(id) FROM products").fetchone()
+    done = shop.lab("report", "--profile", "smoke", "--only", "search", "--only", "detail")
+    assert done.returncode == 0, done.stderr
+    latest = shop.folder / "reports" / "latest"
+    summary = json.loads((latest / "summary.json").read_text())
+    claims = {claim["id"]: claim for claim in summary["claims"]}
+    assert claims["search"]["verdict"] == "confirmed"
+    # the branch does not cache it: whatever the times say, its mechanism did not move
+    assert claims["detail"]["mechanism"]["moved"] is False
+    assert claims["detail"]["verdict"] != "confirmed"
+    told = claims["search"]["mechanism"]
+    assert told["branch"]["cache_hits"] == told["branch"]["requests"]
+    assert told["branch"]["statements_per_1000"] == 0 < told["main"]["statements_per_1000"]
+    page = (latest / "index.html").read_text()
+    assert "branch: . (" in page
+    assert "cards" not in page
+    assert shop.git("status", "--porcelain") == before
+    with psycopg.connect(shop.environment["DATABASE_URL"]) as connection:
+        assert connection.execute("SELECT count(*), max(id) FROM products").fetchone() == rows
+    for path in (shop.folder / "reports").rglob("*"):
+        assert path.is_dir() or b"shop-secret" not in path.read_bytes(), path.name
+    judged = shop.lab("judge")
+    assert judged.returncode == 0, judged.stderr
+    assert "confirmed" in judged.stdout
+
+
+def test_an_arm_that_answers_emptily_is_the_finding_and_no_improvement(shop: ShopRepository) -> None:
+    shop.edit("app.py", "    found = {\n", '    return {"items": []}\n    found = {\n')
+    done = shop.lab("report", "--profile", "smoke", "--only", "search")
+    assert done.returncode == 0, done.stderr
+    (claim,) = json.loads((shop.folder / "reports" / "latest" / "summary.json").read_text())["claims"]
+    assert (claim["verdict"], claim["measured"]["samples"]) == ("refuted", 0)
+    assert "main and branch differ: items: " in claim["note"]
+    assert "against none" in claim["note"]
+    checked = shop.lab("check")
+    assert checked.returncode == 1
+    assert "main and branch differ" in checked.stdout
+
+
+def test_the_gate_names_its_commits_passes_the_same_code_and_fails_what_is_slower_by_name(
+    shop: ShopRepository,
+) -> None:
+    commit = shop.git("rev-parse", "main")[:10]
+    same = shop.lab("gate", "--build", "main", "--candidate", "main", "--only", "detail", "--inconclusive", "pass")
+    assert same.returncode == 0, same.stdout + same.stderr
+    assert f"shop: main ({commit}) against main ({commit})" in same.stdout
+    shop.edit("app.py", 'raise NotFoundException(f"no', 'pass\n    __import__("time").sleep(0.03)\n    if not found:\n        raise NotFoundException(f"no')  # fmt: skip # noqa: E501
+    slower = shop.lab("gate", "--build", "main", "--only", "detail")
+    assert slower.returncode == 1, slower.stdout + slower.stderr
+    assert "detail / p50" in slower.stdout
+    assert "regression" in slower.stdout
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "told"),
+    [
+        ('start = "./run.sh"', 'start = "echo no such thing; exit 3"', "arm main ended before it was ready: no such"),
+        (
+            'ready = "/healthz"',
+            'ready = "/nowhere"\nready_s = 3',
+            "arm main was not ready within 3 s: GET http://127.0",
+        ),
+        ('ready = "/healthz"', 'prepare = "echo broken; exit 1"', "prepare of arm main failed (1): broken"),
+        ('build = "main"', 'build = "mian"', "no build 'mian' in "),
+        ("FROM products ORDER BY id LIMIT 200", "FROM products WHERE false", "values.word came to no value"),
+        ("FROM products ORDER BY id LIMIT 200", "FROM prodcuts", 'relation "prodcuts" does not exist'),
+        ('migration = "migration.sql"', 'migration = "none.sql"', "none.sql"),
+    ],
+)
+def test_what_goes_wrong_is_a_line_and_nothing_is_left_running(
+    shop: ShopRepository, old: str, new: str, told: str
+) -> None:
+    shop.edit("archzero.toml", old, new)
+    done = shop.lab("check")
+    assert done.returncode == 2, done.stdout
+    assert told in done.stderr
+    assert len(done.stderr.splitlines()) == 1
+    assert shop.left_running == []
+
+
+def test_where_no_file_names_a_service_the_gate_measures_nothing(shop: ShopRepository, tmp_path: Path) -> None:
+    (shop.folder / "archzero.toml").rename(tmp_path / "kept.toml")
+    done = shop.lab("gate", "--build", "main")
+    assert done.returncode == 2
+    assert "no archzero.toml here or above says how this repository's service is built: ./lab init" in done.stderr
+    assert shop.lab("check").returncode == 2
