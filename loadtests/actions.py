@@ -24,6 +24,7 @@ class Call:
     status: int = 200
     body: str | None = None
     media_type: str = "application/json"
+    headers: dict[str, str] | None = None
 
 
 def what_is_wrong(call: Call, status: int, text: str) -> str | None:

@@ -13,10 +13,10 @@ import gevent
 import pace
 import recorder
 import replay
-from actions import Call, draw
+from actions import Call
 from gevent.pool import Pool
 from locust import FastHttpUser, task
-from portfolio_users import catalog, new_random, send
+from portfolio_users import new_random, next_calls, send
 
 MOST_IN_FLIGHT = 2_000
 """A process with so many unanswered requests drops what arrives, and says so: the service is far beyond its limit."""
@@ -90,7 +90,7 @@ class OpenArrivals(FastHttpUser):
 
     def _next(self) -> Call:
         if not self.waiting:
-            self.waiting.extend(draw(self.random, catalog()))
+            self.waiting.extend(next_calls(self.random))
         return self.waiting.popleft()
 
     def _send(self, call: Call, at_s: float) -> None:

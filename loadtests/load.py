@@ -21,14 +21,14 @@ from arrivals import OpenArrivals
 from locust import events
 from locust.runners import MasterRunner, WorkerRunner
 from mix import THINK_TIME_S
-from portfolio_users import PortfolioUser
+from portfolio_users import PortfolioUser, RequestUser, team_file
 from recorder import RECORDER
 from shapes import DEFAULT_S, SHAPES, Capacity, Constant, Ramp, Replay, Soak, Spike, Steps
 from single_actions import BrowsesLists, EditsCards, ImportsBatches, OpensCards, SearchesByTyping, WalksTheGraph
 
 __all__ = [
     "BrowsesLists", "Capacity", "Constant", "EditsCards", "ImportsBatches", "OpenArrivals", "OpensCards",
-    "PortfolioUser", "Ramp", "Replay", "SearchesByTyping", "Soak", "Spike", "Steps", "WalksTheGraph",
+    "PortfolioUser", "Ramp", "Replay", "RequestUser", "SearchesByTyping", "Soak", "Spike", "Steps", "WalksTheGraph",
 ]  # fmt: skip
 # Locust takes the classes that it finds here
 
@@ -71,7 +71,8 @@ def begin(environment: Any, runner: Any, web_ui: Any, **_: Any) -> None:
         name = SHAPES[told.load_shape].__name__
         environment.shape_class = environment.available_shape_classes[name]
         environment.shape_class.runner = runner
-    gevent.spawn(service_watch.watch, environment)
+    if team_file() is None:  # another service knows nothing of what is watched
+        gevent.spawn(service_watch.watch, environment)
     if web_ui is not None:
         live_page.serve(environment, web_ui)
 

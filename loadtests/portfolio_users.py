@@ -6,18 +6,20 @@ not wait, shapes and a capacity: loadtests/load.py.
 
 from __future__ import annotations
 
+import json
 import os
 import random
 import time
 from collections.abc import Callable
 from typing import Any
 
-from actions import ACTIONS, Action, Call, what_is_wrong
+from actions import ACTIONS, Action, Call, draw, what_is_wrong
 from catalog import Catalog, load_catalog
-from locust import FastHttpUser, events
+from locust import FastHttpUser, events, task
 from mix import THINK_TIME_S, WEIGHTS
+from team_requests import TeamCatalog, team_catalog
 
-_catalog: Catalog | None = None
+_catalog: Catalog | TeamCatalog | None = None
 _numbers = iter(range(1, 1_000_000_000))
 
 
@@ -26,16 +28,32 @@ def read_catalog(environment: Any, **_: Any) -> None:
     """Read the catalog before the first user starts; without one there is nothing to ask for, and the test ends."""
     global _catalog
     try:
-        _catalog = load_catalog(environment.host or Person.host)
+        told = team_file()
+        _catalog = team_catalog(told) if told else load_catalog(environment.host or Person.host)
     except (OSError, ValueError, KeyError, RuntimeError) as error:
         print(f"no load: {error}")  # Locust's own console is where a user of plain Locust looks
         environment.process_exit_code = 2
         environment.runner.quit()
 
 
+def team_file() -> dict[str, Any] | None:
+    """What the file of ARCHZERO_CATALOG holds, where that is a team's own requests; None of a card service's."""
+    path = os.environ.get("ARCHZERO_CATALOG")
+    if not path:
+        return None
+    with open(path) as handle:
+        told: dict[str, Any] = json.load(handle)
+    return told if "team" in told else None
+
+
+def next_calls(rng: random.Random) -> list[Call]:
+    """The calls of one action of the mix, or one request of a team's."""
+    return [_catalog.draw(rng)] if isinstance(_catalog, TeamCatalog) else draw(rng, catalog())
+
+
 def catalog() -> Catalog:
     """What there is to ask for."""
-    assert _catalog is not None, "read at test start"
+    assert isinstance(_catalog, Catalog), "read at test start"
     return _catalog
 
 
@@ -52,7 +70,9 @@ def send(user: Any, call: Call, intended_s: float | None = None) -> None:
     `context` of the request event.
     """
     late_s = 0.0 if intended_s is None else max(time.perf_counter() - intended_s, 0.0)
-    headers = {"Content-Type": call.media_type} if call.body is not None else None
+    headers = dict(call.headers or {})
+    if call.body is not None and call.media_type:
+        headers["Content-Type"] = call.media_type
     with user.client.request(
         call.method, user.at(call.path), name=call.name, data=call.body, headers=headers, catch_response=True
     ) as answer:
@@ -99,3 +119,13 @@ class PortfolioUser(Person):
     """Opens cards, browses, filters, searches, walks the graph, and now and then edits a card or imports some."""
 
     tasks = {task_of(name, action): WEIGHTS[name] for name, action in ACTIONS.items()}  # noqa: RUF012  # Locust's way
+
+
+class RequestUser(Person):
+    """Sends a team's own requests by their weights; for the lab, which writes the file that they are drawn from."""
+
+    @task
+    def ask(self) -> None:
+        """One request."""
+        for call in next_calls(self.random):
+            send(self, call)

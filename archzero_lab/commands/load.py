@@ -16,16 +16,18 @@ from rich.text import Text
 
 from archzero_lab.commands.options import InventoryFile, RelationshipsFile, Seed, files_of
 from archzero_lab.errors import SettingsError
-from archzero_lab.settings import load_settings
+from archzero_lab.settings import PROJECT_FILE, load_settings
 from archzero_lab.terminal import console, relative
 
 if TYPE_CHECKING:
     from archzero_lab.jobs.load.request import LoadRequest
+    from archzero_lab.systems.system import System
 
 
 def load(
     arm: Annotated[
-        list[str] | None, typer.Option(help="control, indexes, cache, treatment, v2, v2-cache, near; repeatable.")
+        list[str] | None,
+        typer.Option(help="control, indexes, cache, treatment, v2, v2-cache, near, or of archzero.toml; repeatable."),
     ] = None,
     host: Annotated[str, typer.Option(help="A card service that runs already, instead of an arm.")] = "",
     shape: Annotated[
@@ -35,7 +37,9 @@ def load(
         float | None, typer.Option(min=0.1, help="Open: requests a second that do not wait for answers.")
     ] = None,
     users: Annotated[int | None, typer.Option(min=1, help="Closed: users who wait and think (8).")] = None,
-    think_time: Annotated[float, typer.Option(min=0, help="Closed: mean seconds between answer and question.")] = 0.04,
+    think_time: Annotated[
+        float | None, typer.Option(min=0, help="Closed: mean seconds between answer and question (0.04).")
+    ] = None,
     duration: Annotated[float | None, typer.Option(min=1, help="Seconds, after the warm-up.")] = None,
     warm_up: Annotated[float, typer.Option(min=0, help="Seconds that do not count.")] = 5.0,
     even: Annotated[bool, typer.Option("--even", help="Open: evenly spaced, not Poisson.")] = False,
@@ -68,13 +72,19 @@ def load(
 
     if worker:
         _be_worker(worker)
-    request = LoadRequest(
-        arms=tuple(dict.fromkeys(arm or ["treatment"])), host=host, shape="replay" if replay is not None else shape,
-        rate_per_s=rate, users=users, think_time_s=think_time, duration_s=duration, warm_up_s=warm_up,
-        arrivals="even" if even else "poisson", workers=workers, target_p99_ms=target_p99_ms, rounds=rounds,
-        replay=replay, speed=speed, seed=seed, master=master,
-    )  # fmt: skip
     system = system_here()
+    if host and not system.takes_hosts:
+        raise SettingsError(
+            f"--host is for the card service: name it as the url of an arm in {PROJECT_FILE}, then --arm"
+        )
+    request = LoadRequest(
+        arms=tuple(dict.fromkeys(arm or [system.default_arm])), host=host,
+        shape="replay" if replay is not None else shape, rate_per_s=rate, users=users,
+        think_time_s=system.think_time_s if think_time is None else think_time, duration_s=duration,
+        warm_up_s=warm_up, arrivals="even" if even else "poisson", workers=workers, target_p99_ms=target_p99_ms,
+        rounds=rounds, replay=replay, speed=speed, seed=seed, master=master, closed_user=system.load_user,
+    )  # fmt: skip
+    system.require_ready()
     check_request(system, request, i_own_this_host)
     if replay is not None:
         log = check_log(replay)
@@ -84,7 +94,7 @@ def load(
         system.rows_exist(host)
     if ui and len(request.arms) > 1:
         raise SettingsError("--ui serves one arm: name one --arm")
-    found, page = _run(request, cards, files_of(inventory, relationships), port if ui else None)
+    found, page = _run(system, request, cards, files_of(inventory, relationships), port if ui else None)
     if found is None:
         return
     _print(found)
@@ -112,9 +122,8 @@ def _be_worker(address: str) -> None:
 
 
 def _run(
-    request: LoadRequest, cards: int, files: dict[str, Path], ui_port: int | None
+    system: System, request: LoadRequest, cards: int, files: dict[str, Path], ui_port: int | None
 ) -> tuple[dict[str, Any] | None, list[Path]]:
-    from archzero_lab.bootstrap.system import system_here
     from archzero_lab.jobs.load.loads import Target, run_loads, serve_ui, served_arms
     from archzero_lab.progress import Reporter
     from archzero_lab.reporting.notebooks import NOTEBOOKS, run_notebook
@@ -136,9 +145,9 @@ def _run(
         else:
             stack = closing.enter_context(running_stack(load_settings()))
             rows = Rows(cards, request.seed, files)
-            served = served_arms(system_here(), stack, rows, request.arms, run, reporter)
+            served = served_arms(system, stack, rows, request.arms, run, reporter)
             targets = closing.enter_context(served)
-            described = {"size": cards}
+            described = {"size": cards if system.takes_hosts else None}
         if ui_port is not None:
             console.print(f"Locust: http://127.0.0.1:{ui_port}  live: http://127.0.0.1:{ui_port}/live", highlight=False)
             console.print(f"on {targets[0].host} ({targets[0].arm}); Ctrl-C ends both", highlight=False)

@@ -58,8 +58,11 @@ class Prepared(Protocol):
     def items(self) -> list[str]:
         """A path for each of many single things: reads that nobody has made before, as long as they last."""
 
-    def load_values(self) -> str:
-        """What the load tests ask from, as their catalog file holds it."""
+    def load_values(self, arms: Collection[str]) -> str:
+        """What the load tests ask these arms for, as their catalog file holds it; no secret is in it."""
+
+    def load_environment(self, arm: Arm) -> Mapping[str, str]:
+        """What the load tests are told besides, which is written nowhere: headers, a login's cookies."""
 
     def statements(self) -> list[Statement]:
         """One statement of each kind that the workload sends, with its values."""
@@ -98,7 +101,17 @@ class System(Protocol):
     has_notebooks: bool
     """Whether the notebooks about a run are about this system's."""
     mix: str
-    """What its load is, in a phrase."""
+    """What its load is in a report, in a phrase; "" where a report has none."""
+    load_user: str
+    """The load tests' class of users who wait for their answers."""
+    think_time_s: float
+    """How long they pause, on average."""
+    takes_hosts: bool
+    """Whether a load can go to a host that only an option names."""
+    default_arm: str
+    """The arm that a load goes to where none is named."""
+    addresses: Mapping[str, str]
+    """Arm -> where it runs already, of those that the lab does not start."""
     self_check_arms: Mapping[str, str]
     """Server -> the arm that each request of which goes to it."""
     pool_arm: str

@@ -10,9 +10,9 @@ import secrets
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -35,11 +35,15 @@ _NEAR_FACTOR = 1.25
 
 @dataclass(frozen=True)
 class Target:
-    """Where a load goes: a host, and the processes behind it whose use is sampled, by name."""
+    """Where a load goes: a host, and the processes behind it whose use is sampled, by name.
+
+    `environment` is what Locust is told besides, written nowhere.
+    """
 
     arm: str
     host: str
     families: dict[str, int]
+    environment: Mapping[str, str] = field(default_factory=dict)
 
 
 @contextmanager
@@ -48,7 +52,7 @@ def served_arms(
 ) -> Iterator[list[Target]]:
     """Arms, up side by side, and the values that the load tests ask from, in the run's folder."""
     with system.prepare(stack, rows, f"load{os.getpid()}", arms, loading) as prepared:
-        (run.path / "catalog.json").write_text(prepared.load_values())
+        (run.path / "catalog.json").write_text(prepared.load_values(arms))
         with prepared.arms(*(Opening(arm, f"load-{arm}") for arm in arms)) as opened:
             targets = []
             for arm in arms:
@@ -57,7 +61,7 @@ def served_arms(
                 if service.process is not None:
                     pids["service"] = service.process.pid
                 families = {name: pid for name, pid in pids.items() if pid is not None}
-                targets.append(Target(arm, service.url, families))
+                targets.append(Target(arm, service.url, families, prepared.load_environment(service)))
             yield targets
 
 
@@ -130,8 +134,8 @@ def _locust(target: Target, round_: _Round, folder: Path, number: int) -> dict[s
     command = locust_command(request, target.host, rate_per_s=round_.rate_per_s, raise_by=round_.raise_by)
     command += ["--headless", "--result-file", str(out)]
     command += _processes(request)
-    command.append("OpenArrivals" if request.is_open else "PortfolioUser")
-    env = {**os.environ, "ARCHZERO_SEED": f"{request.seed}.{number}"}
+    command.append("OpenArrivals" if request.is_open else request.closed_user)
+    env = {**os.environ, **target.environment, "ARCHZERO_SEED": f"{request.seed}.{number}"}
     catalog = folder / "catalog.json"
     if catalog.exists():
         env["ARCHZERO_CATALOG"] = str(catalog)
@@ -187,8 +191,8 @@ def serve_ui(target: Target, request: LoadRequest, folder: Path, port: int) -> N
     command = locust_command(request, target.host, rate_per_s=rate)
     command += ["--web-host", "127.0.0.1", "--web-port", str(port), "--class-picker"]
     command += _processes(request)
-    command.append("OpenArrivals" if request.is_open else "PortfolioUser")
-    env = child_environment()
+    command.append("OpenArrivals" if request.is_open else request.closed_user)
+    env = child_environment() | dict(target.environment)
     if (folder / "catalog.json").exists():
         env["ARCHZERO_CATALOG"] = str(folder / "catalog.json")
     subprocess.run(command, env=env, cwd=LOADTESTS, check=False)

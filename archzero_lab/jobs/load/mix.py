@@ -42,7 +42,7 @@ def measure_mix(
     """
     folder = run.path
     values = folder / "catalog.json"
-    values.write_text(prepared.load_values())
+    values.write_text(prepared.load_values(list(arms)))
     for arm in arms.values():
         arm.reset()
     slots: list[dict[str, Any]] = [

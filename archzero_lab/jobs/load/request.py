@@ -45,6 +45,7 @@ class LoadRequest:
     speed: float = 1.0
     seed: int = 1
     master: bool = False
+    closed_user: str = "PortfolioUser"
 
     @property
     def is_open(self) -> bool:
@@ -78,13 +79,16 @@ def check_request(system: System, request: LoadRequest, owned_host: str = "") ->
     if request.master and not request.host:
         raise SettingsError("--master has workers on other machines, which need a --host that they can reach")
     if request.host:
-        _check_ours(request.host, owned_host)
+        _check_ours(request.host, owned_host, "--host ")
+    for arm in request.arms:
+        if address := system.addresses.get(arm):
+            _check_ours(address, owned_host, f"arm {arm}: ")
 
 
-def _check_ours(host: str, owned_host: str) -> None:
+def _check_ours(host: str, owned_host: str, where: str) -> None:
     parts = urlsplit(host)
     if parts.scheme not in ("http", "https") or not parts.hostname:
-        raise SettingsError(f"--host {mask_secrets(host)}: give a URL such as http://127.0.0.1:3000")
+        raise SettingsError(f"{where}{mask_secrets(host)}: give a URL such as http://127.0.0.1:3000")
     if parts.hostname == "localhost" or parts.hostname == owned_host:
         return
     try:

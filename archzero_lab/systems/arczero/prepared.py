@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import uuid
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from typing import cast
@@ -89,9 +89,13 @@ class PreparedCards:
         with connect(self.urls["control"]) as connection:
             return [f"/api/v1/cards/{row[0]}" for row in connection.execute("SELECT id FROM cards ORDER BY id")]
 
-    def load_values(self) -> str:
+    def load_values(self, arms: Collection[str]) -> str:
         """The catalog as the load tests read it."""
         return json.dumps(self.catalog.as_dict())
+
+    def load_environment(self, arm: Arm) -> dict[str, str]:
+        """Nothing besides."""
+        return {}
 
     def statements(self) -> list[Statement]:
         """Pages and counts, and what is asked about one card."""

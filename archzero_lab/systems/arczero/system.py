@@ -39,6 +39,11 @@ class ArcZero:
     counters: Mapping[str, bool] = {}
     has_notebooks: bool = True
     mix: str = "1 edit in 100, cards by Zipf's law with exponent 1"
+    load_user: str = "PortfolioUser"
+    think_time_s: float = 0.04
+    takes_hosts: bool = True
+    default_arm: str = "treatment"
+    addresses: Mapping[str, str] = {}
     self_check_arms: Mapping[str, str] = {"PostgreSQL": "indexes", "Redis": "treatment"}
     pool_arm: str = "indexes"
     pool_mix: Mapping[str, int] = {"detail": 8, "list": 4, "filter": 5, "search": 3}

@@ -29,7 +29,7 @@ from archzero_lab.systems.team.shell import run_command
 class Place:
     """Where an arm is: its service, the database and Redis that it alone uses ("": none), its tree.
 
-    `owned` says that database and Redis are ours to write to; another's are read.
+    `owned` says that database and Redis are ours to write to; another's are read. `may_write`: so may its service.
     """
 
     name: str
@@ -37,6 +37,7 @@ class Place:
     database: str = ""
     redis: str = ""
     owned: bool = False
+    may_write: bool = False
     tree: Path | None = None
     variables: Mapping[str, str] = field(default_factory=dict)
     process: ProcessRecord | None = None
@@ -74,7 +75,15 @@ class TeamArm:
             raise MeasurementError(f"reset of arm {self.name}: {error}") from None
 
     def ask(self, operation: Operation) -> tuple[float, int]:
-        """Send one request and wait: (service_time_s, bytes). What it answered is noted, outside of its time."""
+        """Send one request and wait: (service_time_s, bytes). What it answered is noted, outside of its time.
+
+        Raises MeasurementError for a wrong answer, and for a request that writes where the arm may not be written to.
+        """
+        if operation.method not in ("GET", "HEAD") and not self._place.may_write:
+            raise MeasurementError(
+                f"{operation.method} {operation.path} is not sent to arm {self.name}: may_write = true in "
+                f"[arms.{self.name}] allows it"
+            )
         elapsed_s, body = self._driver.answer(self._with_cookies(operation))
         self._seen.note(self.name, operation, operation.status, self._driver.unpacked(body))
         return elapsed_s, len(body)

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import json
 import random
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from typing import Any, cast
 from urllib.parse import urlsplit, urlunsplit
 
-from archzero_lab.errors import LabError, MeasurementError, SettingsError
+from archzero_lab.errors import MeasurementError, SettingsError
 from archzero_lab.postgres.databases import database_url
 from archzero_lab.postgres.statement import Statement
 from archzero_lab.servers.stack import Stack
@@ -23,6 +24,9 @@ from archzero_lab.systems.team.project_file import ArmEntry, Project, RequestEnt
 from archzero_lab.systems.team.requests import Requests
 from archzero_lab.systems.team.serving import start_build, wait_until_ready
 
+_DRAWN = 2_000
+_NUMBER = 987_654_321_012
+"""Stands for the number that each request of a load gets when it is sent."""
 _TRIED = 5
 _MOST_ARMS = 15
 
@@ -72,7 +76,7 @@ class PreparedTeam:
         if entry.url:
             return Place(
                 opening.called, filled(entry.url, f"{where} url"), filled(entry.database, f"{where} database"),
-                filled(entry.redis, f"{where} redis"), verify=self._verify(),
+                filled(entry.redis, f"{where} redis"), verify=self._verify(), may_write=entry.may_write,
             )  # fmt: skip
         stack = opening.stack or self._stack
         database = self._databases.get(opening.arm, "")
@@ -89,7 +93,7 @@ class PreparedTeam:
         wait_until_ready(service, opening.called, started)
         counted = self._as_ours(database) if database else ""
         return Place(
-            opening.called, started.url, counted, redis_url, owned=True, tree=tree, variables=given,
+            opening.called, started.url, counted, redis_url, owned=True, may_write=True, tree=tree, variables=given,
             process=started.process,
         )  # fmt: skip
 
@@ -151,9 +155,31 @@ class PreparedTeam:
         """A path for each of many single things: none that the lab knows of a team's."""
         return []
 
-    def load_values(self) -> str:
-        """What the load tests ask from."""
-        raise LabError("the load tests do not know this system yet")
+    def load_values(self, arms: Collection[str]) -> str:
+        """Requests drawn by the popularity of their values; those that write only where every arm may be written to."""
+        entries = [self._project.arms[arm] for arm in arms]
+        writable = all(entry.build or entry.may_write for entry in entries)
+        kinds = {}
+        for kind, request in self._project.requests.items():
+            if request.weight > 0 and (writable or not request.writes) and kind != self._project.service.login:
+                rng = random.Random(f"load {self._seed} {kind}")
+                drawn = (self._requests.draw(kind, rng, _NUMBER) for _ in range(_DRAWN))
+                kinds[kind] = {
+                    "weight": request.weight, "method": request.method, "status": request.status,
+                    "calls": [[_open(one.path), _open(one.body.decode()) if one.body else None] for one in drawn],
+                }  # fmt: skip
+        if not kinds:
+            raise SettingsError(f"{self._project.path.name} names no request with a weight that these arms may be sent")
+        return json.dumps({"team": kinds})
+
+    def load_environment(self, arm: Arm) -> dict[str, str]:
+        """Headers by kind of request, and the cookies of the arm's login."""
+        cookies = cast("TeamArm", arm).cookies
+        more = {"Cookie": cookies} if cookies else {}
+        told = {
+            kind: dict(self._requests.draw(kind, random.Random(0), 0).headers) | more for kind in self._project.requests
+        }
+        return {"ARCHZERO_LOAD_HEADERS": json.dumps(told)}
 
     def statements(self) -> list[Statement]:
         """A team's statements are in its code: none is known beforehand."""
@@ -169,6 +195,11 @@ class PreparedTeam:
     def tables_as_indexes(self) -> dict[str, int]:
         """None that is known."""
         return {}
+
+
+def _open(text: str) -> str:
+    """A text with a place for the number of each request."""
+    return text.replace(str(_NUMBER), "{n}")
 
 
 def same_of(request: RequestEntry) -> str:

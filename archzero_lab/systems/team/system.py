@@ -41,7 +41,9 @@ class TeamSystem:
     """Implements systems.system.System."""
 
     checks: Collection[str] = ()
-    mix: str = "the requests of archzero.toml by their weights"
+    mix: str = ""
+    takes_hosts: bool = False
+    load_user: str = "RequestUser"
     self_check_arms: Mapping[str, str] = {}
     pool_arm: str = ""
     pool_mix: Mapping[str, int] = {}
@@ -61,6 +63,9 @@ class TeamSystem:
         }
         names = [*project.arms, "", ""]
         self.compared: tuple[str, str] = (names[0], names[1] or names[0])
+        self.think_time_s: float = project.load.think_time_s
+        self.default_arm: str = self.compared[1]
+        self.addresses: Mapping[str, str] = {name: arm.url for name, arm in project.arms.items() if arm.url}
         self.operations: Collection[str] = tuple(project.requests)
         self.counters: Mapping[str, bool] = {name: entry.rises for name, entry in project.counters.items()}
         self.profiles: Mapping[str, Profile] = {
