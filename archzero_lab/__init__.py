@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from archzero_lab.jupyter.arms import Requests, Statement
     from archzero_lab.jupyter.cache import degradation, staleness
     from archzero_lab.jupyter.contents import cache_keys
-    from archzero_lab.jupyter.experiment import Experiment, experiment
+    from archzero_lab.jupyter.experiment import Experiment, experiment, wait
     from archzero_lab.jupyter.indexes import Indexes, indexes
     from archzero_lab.jupyter.load import Load, load
     from archzero_lab.jupyter.n_plus_one import n_plus_one
@@ -26,7 +26,8 @@ if TYPE_CHECKING:
 
 _HOMES = {
     "Requests": "arms", "Statement": "arms", "cache_keys": "contents", "degradation": "cache", "staleness": "cache",
-    "Experiment": "experiment", "experiment": "experiment", "Indexes": "indexes", "indexes": "indexes",
+    "Experiment": "experiment", "experiment": "experiment", "wait": "experiment",
+    "Indexes": "indexes", "indexes": "indexes",
     "Load": "load", "load": "load", "n_plus_one": "n_plus_one", "plan_diff": "plans", "plan_from": "plans",
     "pool": "pool", "Report": "report", "report": "report", "Run": "run", "claims": "run", "load_run": "run",
     "runs": "run",     "explain": "stack", "cards": "stack", "sql": "stack", "stack": "stack",
@@ -34,7 +35,7 @@ _HOMES = {
 __all__ = [
     "Experiment", "Indexes", "Load", "Report", "Requests", "Run", "Statement", "cache_keys", "cards", "claims",
     "degradation", "experiment", "explain", "indexes", "load", "load_run", "n_plus_one", "plan_diff", "plan_from",
-    "pool", "report", "runs", "sql", "stack", "staleness",
+    "pool", "report", "runs", "sql", "stack", "staleness", "wait",
 ]  # fmt: skip
 
 

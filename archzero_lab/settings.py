@@ -54,6 +54,9 @@ def keep_out_of_git(folder: Path) -> None:
 COMMAND = "./lab" if IN_CHECKOUT else "lab"
 """How a person calls the lab here."""
 
+TURNS = Path(os.environ.get("ARCHZERO_TURNS") or Path.home() / ".cache" / "archzero-lab").resolve()
+"""Where experiments of one user's on one machine wait for each other, whatever checkout or kernel they run in."""
+
 DATABASE_PREFIX = "archzero_lab_"
 """Every database that the lab creates begins with this; it never drops one that does not."""
 

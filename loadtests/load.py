@@ -21,10 +21,11 @@ from arrivals import OpenArrivals
 from locust import events
 from locust.runners import MasterRunner, WorkerRunner
 from mix import THINK_TIME_S
-from portfolio_users import PortfolioUser, RequestUser, team_file
+from portfolio_users import PortfolioUser, team_file
 from recorder import RECORDER
 from shapes import DEFAULT_S, SHAPES, Capacity, Constant, Ramp, Replay, Soak, Spike, Steps
 from single_actions import BrowsesLists, EditsCards, ImportsBatches, OpensCards, SearchesByTyping, WalksTheGraph
+from team_users import RequestUser
 
 __all__ = [
     "BrowsesLists", "Capacity", "Constant", "EditsCards", "ImportsBatches", "OpenArrivals", "OpensCards",

@@ -15,7 +15,7 @@ from typing import Any
 
 from actions import ACTIONS, Action, Call, draw, what_is_wrong
 from catalog import Catalog, load_catalog
-from locust import FastHttpUser, events, task
+from locust import FastHttpUser, events
 from mix import THINK_TIME_S, WEIGHTS
 from team_requests import TeamCatalog, team_catalog
 
@@ -119,13 +119,3 @@ class PortfolioUser(Person):
     """Opens cards, browses, filters, searches, walks the graph, and now and then edits a card or imports some."""
 
     tasks = {task_of(name, action): WEIGHTS[name] for name, action in ACTIONS.items()}  # noqa: RUF012  # Locust's way
-
-
-class RequestUser(Person):
-    """Sends a team's own requests by their weights; for the lab, which writes the file that they are drawn from."""
-
-    @task
-    def ask(self) -> None:
-        """One request."""
-        for call in next_calls(self.random):
-            send(self, call)

@@ -18,6 +18,8 @@ signal.signal(signal.SIGINT, signal.default_int_handler)
 _SCRATCH = Path(tempfile.mkdtemp(prefix="archzero-lab-tests-"))
 os.environ["ARCHZERO_STATE"] = str(_SCRATCH / "state")
 os.environ["ARCHZERO_REPORTS"] = str(_SCRATCH / "reports")
+# experiments of one machine wait for each other; those of the suite's processes need not
+os.environ["ARCHZERO_TURNS"] = str(_SCRATCH / "turns")
 
 from archzero_lab.postgres.databases import create_database, drop_database
 from archzero_lab.servers.server_home import server_home

@@ -72,8 +72,8 @@ def choose_claims(system: System, only: Sequence[str] = ()) -> list[Claim]:
             if arm not in system.arms:
                 raise SettingsError(f"claim {claim.id}: unknown arm '{arm}'; known: {', '.join(system.arms)}")
         if not system.mix and (claim.operations == "mix" or claim.mechanism == "scans"):
-            known = ", ".join(system.operations)
-            raise SettingsError(f"claim {claim.id}: a report has no mix of {system.name}'s requests; known: {known}")
+            timed = ", ".join(system.operations)
+            raise SettingsError(f"claim {claim.id}: a report has no mix of {system.name}'s requests; known: {timed}")
         if claim.operations == "checks" and claim.id not in system.checks:
             raise SettingsError(f"claim {claim.id}: there is no check of that name; known: {', '.join(system.checks)}")
     return chosen

@@ -16,6 +16,7 @@ from archzero_lab.experiments.metrics import QUANTILES
 from archzero_lab.experiments.noise import STEAL_LIMIT
 from archzero_lab.experiments.runner import cpu_seconds, steal_share
 from archzero_lab.experiments.schedule import schedule
+from archzero_lab.experiments.turns import turn
 from archzero_lab.stats.comparison import Comparison, compare
 from archzero_lab.stats.estimates import MINIMUM_BLOCKS, REQUESTS_FOR
 from archzero_lab.stats.sequential import blocks_needed
@@ -76,6 +77,10 @@ class Course:
         self.wanted = blocks
         self.rows: list[dict[str, Any]] = []
         self.done = 0
+        self.times: list[tuple[int, int, str, float]] = []
+        """Each call: block, order, arm, seconds."""
+        self.waits = ""
+        """What it waits for before it may measure, in words."""
         self._stopped = threading.Event()
 
     def stop(self) -> None:
@@ -108,35 +113,44 @@ def run_own(
     """Measure two arms over `blocks` paired blocks in random order; `calls` a slot, or as many as 0.2 s hold.
 
     A quantile gets the calls that it needs (p95 200, p99 3,000) where `calls` is not given.
-    Raises MeasurementError naming arm and block for an arm that raises; nothing of such a run counts.
+    It waits until no other experiment of this machine measures. Raises MeasurementError naming arm and block for an arm
+    that raises; nothing of such a run counts.
     """
     check_metric(metric)
     course = course if course is not None else Course(blocks)
     arms = {"control": control, "treatment": treatment}
     try:
-        for name, arm in arms.items():
-            for _ in range(_WARM_UP):
-                _once(name, arm, 0, blocks)
-        number = calls if calls is not None else _calls_of(arms, metric, blocks)
-        for slot in schedule(["control", "treatment"], blocks, seed):
-            if slot.order == 0 and course.stopped:
-                break
-            arm = arms[slot.arm]
-            for _ in range(_WARM_UP):
-                _once(slot.arm, arm, slot.block, blocks)
-            before = cpu_seconds()
-            times = [_once(slot.arm, arm, slot.block, blocks) for _ in range(number)]
-            q = QUANTILES.get(metric)
-            value = float(np.mean(times)) if q is None else float(np.quantile(times, q))
-            course.rows.append(
-                {"block": slot.block, "order": slot.order, "arm": slot.arm, "calls": number, "ms": value * 1000,
-                 "steal": steal_share(before, cpu_seconds())}
-            )  # fmt: skip
-            course.done = len(course.rows) // 2
+        with turn("an experiment", lambda told: setattr(course, "waits", told), lambda: course.stopped) as mine:
+            if mine:
+                _measure(arms, course, metric, blocks, calls, seed)
     finally:
         for arm in arms.values():
             arm.close()
     return result_of(arms, course, metric, margin)
+
+
+def _measure(arms: dict[str, OwnArm], course: Course, metric: str, blocks: int, calls: int | None, seed: int) -> None:
+    """All blocks, or those up to where somebody asked for the end."""
+    for name, arm in arms.items():
+        for _ in range(_WARM_UP):
+            _once(name, arm, 0, blocks)
+    number = calls if calls is not None else _calls_of(arms, metric, blocks)
+    for slot in schedule(["control", "treatment"], blocks, seed):
+        if slot.order == 0 and course.stopped:
+            break
+        arm = arms[slot.arm]
+        for _ in range(_WARM_UP):
+            _once(slot.arm, arm, slot.block, blocks)
+        before = cpu_seconds()
+        times = [_once(slot.arm, arm, slot.block, blocks) for _ in range(number)]
+        q = QUANTILES.get(metric)
+        value = float(np.mean(times)) if q is None else float(np.quantile(times, q))
+        course.times += [(slot.block, slot.order, slot.arm, seconds) for seconds in times]
+        course.rows.append(
+            {"block": slot.block, "order": slot.order, "arm": slot.arm, "calls": number, "ms": value * 1000,
+             "steal": steal_share(before, cpu_seconds())}
+        )  # fmt: skip
+        course.done = len(course.rows) // 2
 
 
 def result_of(arms: dict[str, OwnArm], course: Course, metric: str, margin: float) -> OwnResult:

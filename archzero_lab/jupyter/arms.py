@@ -4,18 +4,21 @@ from __future__ import annotations
 
 import asyncio
 import inspect
+import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, cast
+from urllib.parse import urlsplit
 
 import psycopg
 
-from archzero_lab.errors import DatabaseError, MeasurementError, SettingsError, mask_secrets
+from archzero_lab.errors import DatabaseError, MeasurementError, SettingsError, mask_secrets, unknown_name
 from archzero_lab.experiments.own import OwnArm
 from archzero_lab.jupyter.stack import database_of
 from archzero_lab.postgres.connection import connect
 from archzero_lab.postgres.plans import explain
 from archzero_lab.systems.driver import Driver
+from archzero_lab.systems.operations import METHODS, Operation
 
 
 @dataclass(frozen=True)
@@ -36,11 +39,20 @@ class Statement:
 class Requests:
     """Requests to a service, ours or any other: a base URL and the paths that are asked for in turn.
 
-    lab.Requests("http://127.0.0.1:3000", ["/api/v1/cards?type=Risk"])
+        lab.Requests("http://127.0.0.1:3000", ["/api/v1/cards?type=Risk"])
+        lab.Requests("https://staging/base", ["/orders"], method="POST", json={"item": 1}, status=201, verify="ca.pem")
+
+    `status` is what a right answer has; without one any 2xx is right. Redirects are answers. `verify`: the file of a
+    CA, or False, for https. Answers may come packed, streamed, in chunks.
     """
 
     url: str
     paths: Sequence[str]
+    method: str = "GET"
+    headers: Mapping[str, str] = field(default_factory=dict)
+    json: Any = None
+    status: int | None = None
+    verify: bool | str = True
 
 
 Arm = Callable[[], Any] | str | Statement | Requests
@@ -49,6 +61,10 @@ Arm = Callable[[], Any] | str | Statement | Requests
 def own_arm(name: str, given: Arm) -> OwnArm:
     """What is given as something that can be called again and again. Raises SettingsError for anything else."""
     if isinstance(given, str):
+        if given.startswith(("http://", "https://")):
+            parts = urlsplit(given)
+            path = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
+            return _requests(name, Requests(f"{parts.scheme}://{parts.netloc}", [path]))
         return _statement(name, Statement(given))
     if isinstance(given, Statement):
         return _statement(name, given)
@@ -92,18 +108,35 @@ def _statement(name: str, given: Statement) -> OwnArm:
 
 
 def _requests(name: str, given: Requests) -> OwnArm:
-    if not given.paths:
-        raise SettingsError(f"{name}: lab.Requests needs at least one path")
-    driver = Driver(given.url)
+    if isinstance(given.paths, str) or not given.paths:
+        raise SettingsError(f"{name}: lab.Requests needs a list of at least one path")
+    if given.method not in METHODS:
+        raise unknown_name("method", given.method, list(METHODS))
+    headers, body = dict(given.headers), b""
+    if given.json is not None:
+        body = json.dumps(given.json).encode()
+        headers.setdefault("Content-Type", "application/json")
+    wrong = next((path for path in given.paths if not path.startswith("/") or not path.isascii() or " " in path), None)
+    if wrong is not None:
+        raise SettingsError(f"{name}: path {wrong!r} must begin with / and be URL-encoded")
+    operations = [
+        Operation(path, path, method=given.method, headers=tuple(headers.items()), body=body) for path in given.paths
+    ]
+    driver = Driver(given.url, verify=given.verify)
     asked = 0
 
     def call() -> None:
         nonlocal asked
-        path = given.paths[asked % len(given.paths)]
+        operation = operations[asked % len(operations)]
         asked += 1
-        _, status, _ = driver.get(path)
-        if not 200 <= status < 300:
-            raise MeasurementError(f"GET {given.url}{path} answered {status}")
+        _, status, body = driver.send(operation)
+        if status != given.status if given.status is not None else not 200 <= status < 300:
+            told = driver.unpacked(body)[:120].decode("utf-8", "replace")
+            raise MeasurementError(
+                f"{given.method} {mask_secrets(given.url)}{operation.path} answered {status}"
+                + (f", not {given.status}" if given.status is not None else "")
+                + (f": {told}" if told else "")
+            )
 
     return OwnArm(name, call, driver.close, {"url": mask_secrets(given.url), "paths": len(given.paths)})
 

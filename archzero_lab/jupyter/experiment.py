@@ -6,6 +6,8 @@ import html
 import math
 import threading
 import time
+import weakref
+from pathlib import Path
 
 import pandas as pd
 
@@ -14,9 +16,19 @@ from archzero_lab.experiments.own import Course, OwnArm, OwnResult, check_metric
 from archzero_lab.jupyter.arms import Arm, own_arm
 from archzero_lab.jupyter.narrowing import narrowing
 from archzero_lab.reporting import figures
+from archzero_lab.run_folders.own_runs import save_own
 from archzero_lab.stats.estimates import MINIMUM_BLOCKS
 
 _LOOK_S = 0.1
+
+
+_running: weakref.WeakSet[Experiment] = weakref.WeakSet()
+
+
+def wait() -> None:
+    """Wait until every experiment of this kernel has ended; what came of each is asked of it."""
+    for one in list(_running):
+        one._ended.wait()
 
 
 class Experiment:
@@ -49,6 +61,7 @@ class Experiment:
 
         # an event, as a join that is interrupted takes a thread that goes on for ended (CPython before 3.13)
         self._ended = threading.Event()
+        _running.add(self)
         # a daemon: a kernel that is closed or restarted waits for nothing
         threading.Thread(target=measure, daemon=True, name="archzero-lab experiment").start()
 
@@ -61,6 +74,11 @@ class Experiment:
     def progress(self) -> float:
         """The share of its blocks that is measured, 0 to 1."""
         return self._course.done / self._course.wanted
+
+    @property
+    def waits(self) -> str:
+        """What it waits for before it may measure, in words; "" while it measures."""
+        return self._course.waits
 
     @property
     def seconds_left(self) -> float | None:
@@ -96,7 +114,7 @@ class Experiment:
         found = self.so_far()
         c = found.comparison
         if c is None:
-            return "<p>warming up</p>"
+            return f"<p>{html.escape(self.waits or 'warming up')}</p>"
         if math.isfinite(c.ci_high) and (not self._intervals or self._intervals[-1][0] != c.blocks):
             self._intervals.append((c.blocks, c.ci_low, c.ci_high))
         table = found.blocks.pivot_table(index="block", columns="arm", values="ms")
@@ -146,7 +164,19 @@ class Experiment:
         """The paired blocks behind the verdict."""
         return _figure(self.wait())
 
+    def save(self, name: str) -> Path:
+        """Keep it as a run that compare, gate and load_run take: a call a sample, under `name`. Returns its folder.
+
+        Raises LabError where nothing was measured.
+        """
+        found = self.wait()
+        if found.comparison is None:
+            raise LabError("nothing was measured: there is nothing to keep")
+        return save_own(name, found, self._course.times)
+
     def __repr__(self) -> str:
+        if self.running and self.waits:
+            return f"experiment: {self.waits}"
         if self.running:
             return f"experiment: {self._course.done} of {self._course.wanted} blocks measured"
         found = self.wait()

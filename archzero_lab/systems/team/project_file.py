@@ -14,8 +14,8 @@ import msgspec
 
 from archzero_lab.errors import SettingsError
 from archzero_lab.settings import OF_A_PROJECT
+from archzero_lab.systems.operations import METHODS
 
-METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE")
 PLACE = re.compile(r"\{([A-Za-z_]\w*)\}")
 """A place in a request that a value is put into; {n} is a number that no other request of the run has."""
 _VARIABLE = re.compile(r"\$(?:\{(\w+)\}|([A-Za-z_]\w*))")
