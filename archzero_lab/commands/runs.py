@@ -195,3 +195,27 @@ def _numbers(text: str, option: str, least: float) -> list[float]:
     if not values or values[0] < least:
         raise SettingsError(f"{option} {text}: every value must be at least {least:g}")
     return values
+
+
+def send(
+    run: RunName = "latest",
+    data: Annotated[
+        bool, typer.Option("--data", help="Its data: an archive that compare, judge and load_run take.")
+    ] = False,
+    out: Annotated[
+        Path | None, typer.Option(help="Where it is written; without it here, under the run's name.")
+    ] = None,
+) -> None:
+    """Put a run into one file for somebody else: a page, or its data."""
+    from archzero_lab.run_folders.finding import all_runs, find_run
+    from archzero_lab.run_folders.run import LOADS, SUMMARY
+    from archzero_lab.run_folders.sending import ARCHIVE, one_page, pack
+
+    holds = next((one for one in (SUMMARY, LOADS) if any(run == found.path.name for found in all_runs(one))), SUMMARY)
+    found = find_run(run, holds=holds)
+    path = out or Path(found.path.name + (ARCHIVE if data else ".html"))
+    if data:
+        pack(found, path)
+    else:
+        path.write_text(one_page(found))
+    console.print(f"{relative(path)}: {path.stat().st_size / 1e6:.1f} MB", highlight=False, soft_wrap=True)

@@ -8,11 +8,14 @@ from typing import Any
 
 from archzero_lab.errors import LabError
 from archzero_lab.run_folders.run import LATEST, LOADS, SUMMARY, Run
+from archzero_lab.run_folders.sending import ARCHIVE, unpack
 from archzero_lab.settings import COMMAND, REPORTS
 
 
 def find_run(name: str = LATEST, *, holds: str = SUMMARY) -> Run:
-    """The run of that name that holds a file. Raises LabError naming those there are."""
+    """The run of that name that holds a file, or of an archive of lab send. Raises LabError naming those there are."""
+    if name.endswith(ARCHIVE):
+        return Run(unpack(Path(name)).resolve())
     path = Path(name) if "/" in name or Path(name).is_file() else REPORTS / name
     path = path.parent if path.is_file() else path
     if not (path / holds).exists():
