@@ -10,10 +10,12 @@ from pathlib import Path
 
 import psycopg
 import pytest
+import yaml
 
 from archzero_lab.postgres.databases import create_database, drop_database
 from archzero_lab.servers.process import free_port
 from archzero_lab.servers.stack import Stack
+from archzero_lab.settings import CHECKOUT
 from archzero_lab.systems.http import call
 from tests.end_to_end.shop_repository import ShopRepository
 
@@ -154,3 +156,38 @@ def test_where_no_file_names_a_service_the_gate_measures_nothing(shop: ShopRepos
     assert done.returncode == 2
     assert "no archzero.toml here or above says how this repository's service is built: ./lab init" in done.stderr
     assert shop.lab("check").returncode == 2
+
+
+def test_the_steps_of_the_examples_workflows_run_as_they_are_written(shop: ShopRepository, tmp_path: Path) -> None:
+    workflow = yaml.safe_load((shop.folder / ".github" / "workflows" / "performance.yml").read_text())["jobs"]["gate"]
+    steps = {step["name"]: step["run"] for step in workflow["steps"] if "run" in step}
+    gitlab = yaml.safe_load((shop.folder / ".gitlab-ci.yml").read_text())["performance"]["script"]
+    assert gitlab == [steps["seed"], steps["check"], steps["gate"]]
+    bin_folder = tmp_path / "bin"
+    bin_folder.mkdir()
+    (bin_folder / "lab").symlink_to(CHECKOUT / "lab")
+    environment = shop.environment | {"BASE": "main", "PATH": f"{bin_folder}:{shop.environment['PATH']}"}
+    for name in ("check", "gate"):  # seeded it is already
+        done = subprocess.run(
+            ["sh", "-c", steps[name]], cwd=shop.folder, env=environment, capture_output=True, text=True
+        )
+        assert done.returncode == 0, done.stdout + done.stderr
+    assert "search / p50" in (shop.folder / "performance.md").read_text()
+    assert (shop.folder / "performance.xml").read_bytes().count(b"<testcase") == 3
+
+
+def test_a_load_goes_to_the_arm_that_is_named_and_its_secrets_stay_out_of_the_run(shop: ShopRepository) -> None:
+    done = shop.lab("load", "--arm", "main", "--users", "3", "--duration", "4", "--warm-up", "1", "--json", "load.json")
+    assert done.returncode in (0, 3), done.stderr  # 3: the generator was late, of a busy machine
+    told = json.loads((shop.folder / "load.json").read_text())
+    assert told["arm"] == "main"
+    assert told["failures"] == 0
+    assert told["achieved_rate_per_s"] > 0
+    folder = (shop.folder / "reports" / "latest-load").resolve()
+    assert {"search", "list", "detail"} <= set(json.loads((folder / "catalog.json").read_text())["team"])
+    for path in folder.iterdir():
+        assert b"shop-secret" not in path.read_bytes(), path.name
+    (shop.folder / "load.json").unlink()
+    refused = shop.lab("load", "--host", "http://127.0.0.1:1")
+    assert refused.returncode == 2
+    assert "name it as the url of an arm in archzero.toml" in refused.stderr
