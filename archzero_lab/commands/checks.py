@@ -27,12 +27,12 @@ def verify(
 
     Exits 1 where an older value was read than had been acknowledged.
     """
-    from archzero_lab.bootstrap.system import system_here
+    from archzero_lab.bootstrap.system import card_service
     from archzero_lab.jobs.consistency.harness import verify_consistency
     from archzero_lab.progress import Reporter
     from archzero_lab.servers.stack import exclusive, running_stack
 
-    reporter, histories = Reporter(console), system_here().histories
+    reporter, histories = Reporter(console), card_service().histories
     with exclusive("verify-consistency"), running_stack(load_settings()) as stack:
         with reporter.work("redis") as tell:
             far = verify_consistency(
@@ -67,13 +67,13 @@ def self_check(
 
     Exits 1 where two identical arms came out different or a delay of known size was not found.
     """
-    from archzero_lab.bootstrap.system import system_here
+    from archzero_lab.bootstrap.system import card_service
     from archzero_lab.jobs.studies.self_check import run_self_check
     from archzero_lab.progress import Reporter
     from archzero_lab.servers.stack import exclusive, running_stack
 
     with exclusive("self-check"), running_stack(load_settings()) as stack, Reporter(console).work("self-check") as tell:
-        found = run_self_check(system_here(), stack, blocks=12 if small else 20, seed=seed, progress=tell)
+        found = run_self_check(card_service(), stack, blocks=12 if small else 20, seed=seed, progress=tell)
     same = Table("two identical arms", "ratio", "95 % interval", "found", "margin here", title_justify="left")
     for item in found.same:
         c = item.comparison

@@ -89,11 +89,14 @@ def migrate_lint(
     raise typer.Exit(1 if faults else 0)
 
 
-def analyze(database_url: Annotated[str, typer.Option(help="Default: what `up` serves.")] = "") -> None:
+def analyze(
+    database_url: Annotated[str, typer.Option(help="Default: that of archzero.toml, else what `up` serves.")] = "",
+) -> None:
     """Say what to do about a database's indexes and statements; read only.
 
     Then index use, sizes, sequential scans, slow statements.
     """
+    from archzero_lab.bootstrap.system import team_database
     from archzero_lab.postgres.advice import advise
     from archzero_lab.postgres.connection import connect
     from archzero_lab.postgres.index_catalog import list_indexes
@@ -101,7 +104,7 @@ def analyze(database_url: Annotated[str, typer.Option(help="Default: what `up` s
     from archzero_lab.postgres.insights import analyze as run_analysis
     from archzero_lab.postgres.insights import reading, statistics_since
 
-    with connect(_migration_url(database_url), autocommit=True) as connection:
+    with connect(_migration_url(database_url or team_database()), autocommit=True) as connection:
         tables = run_analysis(connection)
         with reading(connection):
             indexes, needed, since = list_indexes(connection), purposes(connection), statistics_since(connection)

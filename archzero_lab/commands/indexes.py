@@ -25,7 +25,11 @@ def indexes(
     inventory: InventoryFile = None,
     relationships: RelationshipsFile = None,
     database_url: Annotated[
-        str, typer.Option(envvar="ARCHZERO_SOURCE_URL", help="A database of your own; it is copied, never changed.")
+        str,
+        typer.Option(
+            envvar="ARCHZERO_SOURCE_URL",
+            help="A database of your own (of archzero.toml's); it is copied, never changed.",
+        ),
     ] = "",
     migration: Annotated[Path | None, typer.Option(help="The SQL that makes the indexes to judge.")] = None,
     queries: Annotated[Path | None, typer.Option(help="A folder of .sql files, a statement each.")] = None,
@@ -54,15 +58,15 @@ def indexes(
     if in_place:
         _apply_in_place(database_url, migration)
         return
-    from archzero_lab.bootstrap.system import system_here
+    from archzero_lab.bootstrap.system import card_service, team_database
     from archzero_lab.jobs.indexes.measure import IndexRequest, check_request, measure_indexes
     from archzero_lab.jobs.indexes.page import check
     from archzero_lab.progress import Reporter
     from archzero_lab.servers.stack import exclusive, running_stack
 
     request = IndexRequest(
-        cards, seed, blocks, reads_per_write, own_database(database_url), migration, queries, from_pg_stat_statements,
-        files_of(inventory, relationships), sample,
+        cards, seed, blocks, reads_per_write, own_database(database_url or team_database()), migration, queries,
+        from_pg_stat_statements, files_of(inventory, relationships), sample,
     )  # fmt: skip
     check_request(request)
     if plans_only and sample:
@@ -71,7 +75,7 @@ def indexes(
         _show_plans(request)
         return
     with exclusive("indexes"), running_stack(load_settings()) as stack:
-        run, found = measure_indexes(system_here(), stack, request, Reporter(console))
+        run, found = measure_indexes(card_service(), stack, request, Reporter(console))
     wide = max(len(finding.name) for finding in found.findings)
     for finding in found.findings:
         style = _STYLE.get(finding.verdict.value, "bold red")

@@ -168,11 +168,14 @@ def sweep(
     from archzero_lab.run_folders.run import Run
     from archzero_lab.servers.stack import exclusive, running_stack
 
-    sizes = [int(value) for value in _numbers(cards, "--cards", 100)]
+    system = system_here()
+    system.require_ready()
+    # a team's rows are those that it has
+    sizes = [int(value) for value in _numbers(cards, "--cards", 100)] if system.profiles["smoke"].size else [0]
     far = _numbers(database_distance_ms, "--database-distance-ms", 0)
     near = _numbers(redis_distance_ms, "--redis-distance-ms", 0)
     with exclusive("sweep"), running_stack(load_settings()) as stack, Reporter(console).work("sweep") as tell:
-        cells = run_sweep(system_here(), stack, sizes, far, near, only=tuple(only or ()), seed=seed, progress=tell)
+        cells = run_sweep(system, stack, sizes, far, near, only=tuple(only or ()), seed=seed, progress=tell)
     run = Run.new("sweep")
     run.keep_sweep(cells)
     body = ""
@@ -182,7 +185,7 @@ def sweep(
         console.print(f"{title} holds {holds}", highlight=False)
         pictures = (sweep_lines(group, title), sweep_map(group, f"{title}: where it holds"))
         body += f"<h2>{title}</h2><p>Holds {holds}.</p>" + "".join(picture._repr_html_() for picture in pictures)
-    page = run.write_page(plain_page("Where phase 5's claims hold", body), "sweep.html")
+    page = run.write_page(plain_page(f"Where the claims of {system.title} hold", body), "sweep.html")
     console.print(f"drawn: {relative(page)}", highlight=False, soft_wrap=True)
 
 

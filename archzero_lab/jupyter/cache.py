@@ -8,7 +8,7 @@ from functools import partial
 
 import pandas as pd
 
-from archzero_lab.bootstrap.system import system_here
+from archzero_lab.bootstrap.system import card_service
 from archzero_lab.jobs.consistency.check import Verdict
 from archzero_lab.jobs.consistency.faults import choose_faults
 from archzero_lab.jobs.consistency.harness import verify_consistency
@@ -59,10 +59,10 @@ def staleness(reads: int = 50_000, peers: bool = True, seed: int = 1, faults: Se
     verdicts: dict[str, Verdict] = {}
     kinds = choose_faults(faults)
     with running_stack(load_settings()) as stack:
-        check = partial(verify_consistency, system_here().histories, stack, reads=reads, seed=seed, kinds=kinds)
+        check = partial(verify_consistency, card_service().histories, stack, reads=reads, seed=seed, kinds=kinds)
         verdicts[OURS] = check().verdict
         verdicts[NEAR] = check(near=True).verdict
-        for name in system_here().histories.libraries if peers else ():
+        for name in card_service().histories.libraries if peers else ():
             verdicts[name] = check(of=name).verdict
     return Staleness(verdicts)
 
@@ -100,4 +100,4 @@ def degradation(phase_s: float = 4.0) -> TimeLine:
         lab.degradation().figure()
     """
     with running_stack(load_settings()) as stack:
-        return TimeLine(measure_degradation(system_here(), stack, phase_s=phase_s))
+        return TimeLine(measure_degradation(card_service(), stack, phase_s=phase_s))

@@ -7,7 +7,7 @@ from typing import Any
 
 import pandas as pd
 
-from archzero_lab.bootstrap.system import system_here
+from archzero_lab.bootstrap.system import card_service
 from archzero_lab.jobs.indexes import page as index_report
 from archzero_lab.jobs.indexes.measure import IndexRequest, measure_indexes
 from archzero_lab.jupyter.run import Words
@@ -104,5 +104,5 @@ def indexes(run: str = "", *, cards: int = 20_000, blocks: int = 6) -> Indexes:
     if run or (REPORTS / LATEST_INDEXES).exists():
         return Indexes(find_run(run or LATEST_INDEXES, holds=INDEX_EXPERIMENT))
     with exclusive("indexes"), running_stack(load_settings()) as stack:
-        made, _ = measure_indexes(system_here(), stack, IndexRequest(cards, blocks=blocks), QUIET)
+        made, _ = measure_indexes(card_service(), stack, IndexRequest(cards, blocks=blocks), QUIET)
     return Indexes(made)

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import pandas as pd
 
-from archzero_lab.bootstrap.system import system_here
+from archzero_lab.bootstrap.system import card_service
 from archzero_lab.jobs.studies.pool_sweep import NEAR_BEST, formula, knees, sweep_pool
 from archzero_lab.jupyter.run import Words
 from archzero_lab.reporting.figures import Picture
@@ -76,4 +76,4 @@ def pool(
     lab.pool(sizes=(2, 5, 15), users=(8, 50), rounds=1).figure()
     """
     with exclusive("pool"), running_stack(load_settings()) as stack:
-        return PoolSweep(sweep_pool(system_here(), stack, sizes, users, rows=cards, seconds=seconds, rounds=rounds))
+        return PoolSweep(sweep_pool(card_service(), stack, sizes, users, rows=cards, seconds=seconds, rounds=rounds))

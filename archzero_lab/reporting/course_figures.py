@@ -100,23 +100,32 @@ def over_time(rows: pd.DataFrame, title: str, points: Sequence[ChangePoint] = ()
 
 
 def sweep_lines(cells: pd.DataFrame, title: str) -> Picture:
-    """A claim's before and after over the number of rows, at the least distances, beside the claimed after."""
-    least = cells[(cells["database_ms"] == cells["database_ms"].min()) & (cells["redis_ms"] == cells["redis_ms"].min())]
-    least = least.sort_values("size")
+    """A claim's before and after beside the claimed after: over the number of rows at the least distances, or over the
+    distance of PostgreSQL where nobody chose how many rows there are (a size of 0).
+    """
+    near = cells[cells["redis_ms"] == cells["redis_ms"].min()]
+    sized = bool((cells["size"] > 0).all())
+    over, what = ("size", "rows") if sized else ("database_ms", "ms to PostgreSQL")
+    least = near[near["database_ms"] == near["database_ms"].min()] if sized else near
+    least = least.sort_values(over)
     figure, axes = plt.subplots(figsize=(8, 3.4))
-    axes.plot(least["size"], least["before_ms"], "o-", color=COLOURS["control"], label="before")
-    axes.plot(least["size"], least["after_ms"], "s-", color=COLOURS["treatment"], label="after")
+    axes.plot(least[over], least["before_ms"], "o-", color=COLOURS["control"], label="before")
+    axes.plot(least[over], least["after_ms"], "s-", color=COLOURS["treatment"], label="after")
     bands = [least["before_ms"] * (1 - least[bound]) for bound in ("ci_low", "ci_high")]
-    axes.fill_between(least["size"], *bands, color=COLOURS["treatment"], alpha=0.2, linewidth=0)
+    axes.fill_between(least[over], *bands, color=COLOURS["treatment"], alpha=0.2, linewidth=0)
     needed = least["before_ms"] * (1 - least["claimed"])
-    axes.plot(least["size"], needed, color="#111111", linestyle="--", linewidth=1, label="what the claim needs after")
+    axes.plot(least[over], needed, color="#111111", linestyle="--", linewidth=1, label="what the claim needs after")
     log_axis(axes.yaxis, axes.set_yscale)
-    axes.set_xscale("log")
-    axes.set_xticks(least["size"], [f"{size:,}" for size in least["size"]], minor=False)
-    axes.xaxis.set_minor_formatter(NullFormatter())
-    axes.set(xlabel="rows", ylabel="median, ms", title=title)
+    if sized:
+        axes.set_xscale("log")
+        axes.set_xticks(least["size"], [f"{size:,}" for size in least["size"]], minor=False)
+        axes.xaxis.set_minor_formatter(NullFormatter())
+    axes.set(xlabel=what, ylabel="median, ms", title=title)
     legend_above(axes)
-    said = "; ".join(f"{row.size:,} rows {row.before_ms:.3g} to {row.after_ms:.3g} ms" for row in least.itertuples())
+    said = "; ".join(
+        f"{place:,g} {what} {before:.3g} to {after:.3g} ms"
+        for place, before, after in zip(least[over], least["before_ms"], least["after_ms"], strict=True)
+    )
     return picture(figure, f"{title}: {said}")
 
 
@@ -137,7 +146,7 @@ def sweep_map(cells: pd.DataFrame, title: str) -> Picture:
             dark = row.verdict != "inconclusive"
             axes.text(x, y, f"{signs[str(row.verdict)]}\n{row.improvement:.0%}", ha="center", va="center", fontsize=9,
                       color="#ffffff" if dark else "#111111")  # fmt: skip
-        axes.set_xticks(range(len(sizes)), [f"{size:,}" for size in sizes])
+        axes.set_xticks(range(len(sizes)), [f"{size:,}" if size else "all" for size in sizes])
         axes.set_yticks(range(len(far)), [f"{value:g}" for value in far])
         axes.set(xlabel="rows", xlim=(-0.6, len(sizes) - 0.4), ylim=(-0.6, len(far) - 0.4))
         axes.set_title(f"Redis {redis_ms:g} ms away", fontsize=10)

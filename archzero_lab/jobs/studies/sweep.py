@@ -114,5 +114,7 @@ def holds_from(cells: pd.DataFrame, claim: str) -> str:
         return "nowhere that was measured"
     told = []
     for (database_ms, redis_ms), group in mine.groupby(["database_ms", "redis_ms"]):
-        told.append(f"from {group['size'].min():,} rows at {database_ms:g} ms to PostgreSQL, {redis_ms:g} ms to Redis")
+        size = group["size"].min()
+        rows = f"from {size:,} rows " if size else ""
+        told.append(f"{rows}at {database_ms:g} ms to PostgreSQL, {redis_ms:g} ms to Redis")
     return "; ".join(told)
