@@ -14,6 +14,7 @@ import typer
 
 from archzero_lab.commands import checks, databases, indexes, load, notebooks, report, runs, service, stack
 from archzero_lab.errors import LabError, mask_secrets
+from archzero_lab.extras import extra_of, how_to_install
 from archzero_lab.postgres.shell_variables import take_shell_variables
 from archzero_lab.settings import COMMAND
 
@@ -93,6 +94,8 @@ def _told_errors() -> Iterator[None]:
     except Exception as error:
         if type(error).__name__ == "DiskFull":
             _fail("PostgreSQL's disk is full; free some space and run again")
+        if isinstance(error, ModuleNotFoundError) and (extra := extra_of(error.name or "")):
+            _fail(f"this needs the extra {extra}: {how_to_install(extra)}")
         if _debug:
             raise
         _fail(f"unexpected {type(error).__name__}: {mask_secrets(str(error))}; run with --debug to see where")

