@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from archzero_lab.jupyter.n_plus_one import n_plus_one
     from archzero_lab.jupyter.plans import plan_diff, plan_from
     from archzero_lab.jupyter.pool import pool
+    from archzero_lab.jupyter.project import Project, project
     from archzero_lab.jupyter.report import Report, report
     from archzero_lab.jupyter.run import Run, claims, load_run, runs
     from archzero_lab.jupyter.stack import cards, explain, sql, stack
@@ -29,13 +30,14 @@ _HOMES = {
     "Experiment": "experiment", "experiment": "experiment", "wait": "experiment",
     "Indexes": "indexes", "indexes": "indexes",
     "Load": "load", "load": "load", "n_plus_one": "n_plus_one", "plan_diff": "plans", "plan_from": "plans",
-    "pool": "pool", "Report": "report", "report": "report", "Run": "run", "claims": "run", "load_run": "run",
+    "pool": "pool", "Project": "project", "project": "project",
+    "Report": "report", "report": "report", "Run": "run", "claims": "run", "load_run": "run",
     "runs": "run",     "explain": "stack", "cards": "stack", "sql": "stack", "stack": "stack",
 }  # fmt: skip
 __all__ = [
-    "Experiment", "Indexes", "Load", "Report", "Requests", "Run", "Statement", "cache_keys", "cards", "claims",
-    "degradation", "experiment", "explain", "indexes", "load", "load_run", "n_plus_one", "plan_diff", "plan_from",
-    "pool", "report", "runs", "sql", "stack", "staleness", "wait",
+    "Experiment", "Indexes", "Load", "Project", "Report", "Requests", "Run", "Statement", "cache_keys", "cards",
+    "claims", "degradation", "experiment", "explain", "indexes", "load", "load_run", "n_plus_one", "plan_diff",
+    "plan_from", "pool", "project", "report", "runs", "sql", "stack", "staleness", "wait",
 ]  # fmt: skip
 
 

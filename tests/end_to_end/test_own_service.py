@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import subprocess
+import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -109,16 +110,12 @@ def test_an_arm_that_answers_emptily_is_the_finding_and_no_improvement(shop: Sho
     assert "main and branch differ" in checked.stdout
 
 
-def test_the_gate_names_its_commits_passes_the_same_code_and_fails_what_is_slower_by_name(
-    shop: ShopRepository,
-) -> None:
+def test_the_gate_names_its_commits_and_fails_what_is_slower_by_name(shop: ShopRepository) -> None:
     commit = shop.git("rev-parse", "main")[:10]
-    same = shop.lab("gate", "--build", "main", "--candidate", "main", "--only", "detail", "--inconclusive", "pass")
-    assert same.returncode == 0, same.stdout + same.stderr
-    assert f"shop: main ({commit}) against main ({commit})" in same.stdout
     shop.edit("app.py", 'raise NotFoundException(f"no', 'pass\n    __import__("time").sleep(0.03)\n    if not found:\n        raise NotFoundException(f"no')  # fmt: skip # noqa: E501
     slower = shop.lab("gate", "--build", "main", "--only", "detail")
     assert slower.returncode == 1, slower.stdout + slower.stderr
+    assert f"shop: . ({commit}, with uncommitted changes) against main ({commit})" in slower.stdout
     assert "detail / p50" in slower.stdout
     assert "regression" in slower.stdout
 
@@ -191,3 +188,25 @@ def test_a_load_goes_to_the_arm_that_is_named_and_its_secrets_stay_out_of_the_ru
     refused = shop.lab("load", "--host", "http://127.0.0.1:1")
     assert refused.returncode == 2
     assert "name it as the url of an arm in archzero.toml" in refused.stderr
+
+
+_IN_A_NOTEBOOK = """
+import json, archzero_lab as lab
+shop = lab.project()
+found = shop.experiment("main", "branch", "search", blocks=6, requests=10)
+told = found.mechanism.to_dict("index")
+folder = found.save("searching")
+print(json.dumps([shop.arms, found.verdict, told, folder.name, len(found._repr_html_())]))
+"""
+
+
+def test_two_arms_of_the_file_are_compared_from_python_and_kept_as_a_run(shop: ShopRepository) -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", _IN_A_NOTEBOOK], cwd=shop.folder, env=shop.environment, capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stderr
+    arms, verdict, told, name, _ = json.loads(done.stdout.splitlines()[-1])
+    assert (arms, verdict) == (["main", "branch"], "improved")
+    assert (told["control"]["arm"], told["treatment"]["cache_hits"]) == ("main", told["treatment"]["requests"])
+    compared = shop.lab("compare", name, name)
+    assert "searching / treatment / p50" in compared.stdout, compared.stderr

@@ -89,6 +89,10 @@ def test_settings_alone_name_no_service(tmp_path: Path) -> None:
         ('path = "/search', 'path = "search', r"must begin with / and be URL-encoded"),
         ('word = ["a", "b"]', "word = []", r"values.word must be a list of values"),
         ('word = ["a", "b"]', 'word = { sql = "x", file = "y" }', r"values.word must be a list of values"),
+        (
+            'build = "."\nmigration = "m.sql"', 'url = "http://a"\ndatabase = "postgresql://h/d"\n[arms.c]\n'
+            'url = "http://b"\ndatabase = "postgresql://h/d"', "two arms name one database",
+        ),
         ('sql = "SELECT 1"', "", r"\[counters.rows\] needs one of sql, prometheus and redis"),
         ('start = "./run.sh"', 'start = "x"\nreset = "all"', r'reset = "all" is neither "redis", "none" nor a table'),
         ('start = "./run.sh"', 'start = "x"\nlogin = "enter"', r"login names no request 'enter'; known: search"),

@@ -99,6 +99,11 @@ def _notes(system: TeamSystem, arms: Mapping[str, Arm]) -> list[str]:
         elif not mine.counts_statements:
             notes.append(f"{name}: no pg_stat_statements; blocks are those of pg_stat_database, statements unknown")
         arm.reset()
+    shared = [name for name, entry in system.project.arms.items() if entry.redis]
+    if len({system.project.arms[name].redis for name in shared}) < len(shared):
+        notes.append(
+            f"{', '.join(shared)}: one Redis for several: hits are counted together, of whoever asks it meanwhile"
+        )
     own = [name for name, entry in system.project.arms.items() if entry.build]
     if system.project.redis and len(own) > 1:
         notes.append(

@@ -247,6 +247,9 @@ def _check(project: Project, where: str) -> None:
             raise SettingsError(f"{where}: [arms.{name}] is a build: its database and Redis are those that it is given")
         if arm.migration and not (arm.build and project.database):
             raise SettingsError(f"{where}: [arms.{name}] has a migration, and no copy of a [database] to run it on")
+    counted = [arm.database for arm in project.arms.values() if arm.database]
+    if len(set(counted)) < len(counted):
+        raise SettingsError(f"{where}: two arms name one database: what each of them makes it do cannot be told apart")
     for name, request in project.requests.items():
         _check_request(project, name, request, where)
     if project.service.login and project.service.login not in project.requests:

@@ -1,0 +1,150 @@
+"""lab.project: the arms and requests of a team's archzero.toml, compared from a notebook."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pandas as pd
+
+from archzero_lab.bootstrap.system import team_here
+from archzero_lab.errors import LabError, MeasurementError, unknown_name
+from archzero_lab.experiments.claims import Claim, Claimed
+from archzero_lab.experiments.gains import mechanism_of_gain
+from archzero_lab.experiments.measurements import Measurements
+from archzero_lab.experiments.metrics import QUANTILES
+from archzero_lab.experiments.own import Course, OwnArm, OwnResult, check_metric, result_of
+from archzero_lab.experiments.runner import run_claim
+from archzero_lab.experiments.turns import turn
+from archzero_lab.jupyter.experiment import result_html
+from archzero_lab.progress import QUIET
+from archzero_lab.reporting import figures
+from archzero_lab.run_folders.own_runs import save_own
+from archzero_lab.servers.stack import exclusive, running_stack
+from archzero_lab.settings import PROJECT_FILE, load_settings
+from archzero_lab.stats.estimates import REQUESTS_FOR
+from archzero_lab.systems.arms import Opening
+from archzero_lab.systems.profiles import SlotSize
+from archzero_lab.systems.system import Rows
+from archzero_lab.systems.team.system import TeamSystem
+
+
+class Compared:
+    """Two arms of a project under one kind of request: verdict, ratio treatment / control, counters behind it."""
+
+    def __init__(self, request: str, result: OwnResult, times: list[tuple[int, int, str, float]]) -> None:
+        self.request = request
+        self.result = result
+        self._times = times
+
+    @property
+    def verdict(self) -> str:
+        """improved, regressed, equivalent or inconclusive."""
+        return self.result.verdict.value
+
+    @property
+    def effect_size(self) -> float:
+        """The ratio treatment / control: 0.25 is four times as fast."""
+        return self.result.effect_size
+
+    @property
+    def interval(self) -> tuple[float, float]:
+        """Its 95 % interval."""
+        return self.result.ci_low, self.result.ci_high
+
+    @property
+    def mechanism(self) -> pd.DataFrame:
+        """Counters of each arm, a 1,000 requests."""
+        return self.result.mechanism
+
+    def figure(self) -> figures.Picture:
+        """The paired blocks behind the verdict."""
+        table = self.result.blocks.pivot_table(index="block", columns="arm", values="ms")
+        return figures.paired_blocks(table, f"{self.request}: {self.result.metric}, block by block", "ms")
+
+    def save(self, name: str) -> Path:
+        """Keep it as a run that compare, gate and load_run take; its folder."""
+        return save_own(name, self.result, self._times)
+
+    def _repr_html_(self) -> str:
+        return result_html(self.result)
+
+
+class Project:
+    """A team's archzero.toml: `project.experiment("main", "branch", "search")`."""
+
+    def __init__(self, system: TeamSystem) -> None:
+        self._system = system
+
+    @property
+    def arms(self) -> list[str]:
+        """The arms that it names."""
+        return list(self._system.arms)
+
+    @property
+    def requests(self) -> list[str]:
+        """Its kinds of request."""
+        return list(self._system.operations)
+
+    def experiment(
+        self, control: str, treatment: str, request: str, *, metric: str = "p50", blocks: int = 12,
+        requests: int | None = None, margin: float = 0.05, seed: int = 1,
+    ) -> Compared:  # fmt: skip
+        """Two arms in paired blocks under one kind of request, each slot after the file's reset; waits for the result.
+
+        Each arm has its own copy of the database, as in a report. Raises UnknownNameError, and MeasurementError where
+        the arms do not answer alike: that is the finding then, and no time.
+        """
+        check_metric(metric)
+        for arm in (control, treatment):
+            if arm not in self._system.arms:
+                raise unknown_name("arm", arm, self.arms)
+        if request not in self._system.operations:
+            raise unknown_name("request", request, self.requests)
+        self._system.require_ready()
+        size = SlotSize(10, requests or REQUESTS_FOR.get(QUANTILES.get(metric, 0.5), 20))
+        claim = Claim(
+            id=request, title=request, sentence="", section="", metric=metric, claimed=Claimed(0, 0, 0.0),
+            control="control", treatment="treatment", operations=request, rule="improvement", mechanism="hits",
+        )  # fmt: skip
+        measured = Measurements()
+        with (
+            turn(f"an experiment on {self._system.name}"), exclusive("experiment"),
+            running_stack(load_settings()) as stack,
+            self._system.prepare(stack, Rows(0, seed), "own", [control, treatment], QUIET) as prepared,
+            prepared.arms(Opening(control, "control"), Opening(treatment, "treatment")) as opened,
+        ):  # fmt: skip
+            if told := prepared.unlike(opened, [request]).get(request):
+                raise MeasurementError(f"the arms do not answer alike: {told[0]}")
+            run_claim(claim, opened, prepared.operations, size, blocks, seed, measured)
+            if told := prepared.unlike(opened, ()).get(request):
+                raise MeasurementError(f"the arms did not answer alike: {told[0]}")
+        return Compared(request, *_result(claim, measured, blocks, margin, (control, treatment)))
+
+
+def project() -> Project:
+    """The project of the archzero.toml found upwards from where the notebook runs. Raises LabError where none is."""
+    system = team_here()
+    if system is None:
+        raise LabError(f"no {PROJECT_FILE} here or above says what your service is; lab init writes one")
+    return Project(system)
+
+
+def _result(
+    claim: Claim, measured: Measurements, blocks: int, margin: float, names: tuple[str, str]
+) -> tuple[OwnResult, list[tuple[int, int, str, float]]]:
+    samples, slots = measured.samples_frame(), measured.slots_frame()
+    course = Course(blocks)
+    q = QUANTILES.get(claim.metric)
+    for (block, order, arm), group in samples.groupby(["block", "order", "arm"]):
+        times = group["service_time_s"]
+        value = float(times.mean() if q is None else times.quantile(q))
+        steal = float(slots.loc[(slots["block"] == block) & (slots["arm"] == arm), "steal"].iloc[0])
+        course.rows.append({"block": block, "order": order, "arm": arm, "calls": len(times), "ms": value * 1000,
+                            "steal": steal})  # fmt: skip
+    counted, _ = mechanism_of_gain(claim, slots)
+    arms = {
+        side: OwnArm(name, lambda: None, described={"arm": name, **counted[side]})
+        for side, name in zip(("control", "treatment"), names, strict=True)
+    }
+    times_of = [(sample.block, sample.order, sample.arm, sample.service_time_s) for sample in measured.samples]
+    return result_of(arms, course, claim.metric, margin), times_of
