@@ -2,16 +2,39 @@
 
 from __future__ import annotations
 
+import os
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
+from filelock import FileLock, Timeout
 from rich.console import Console
 
 from archzero_lab.progress import Reporter
 from archzero_lab.servers.stack import Stack, bring_up, exclusive, read_state, record_state, take_down
-from archzero_lab.settings import Settings
-from archzero_lab.systems.arczero.portfolios import ARMS, arm_urls, choose_portfolio, ensure_base, make_arms
+from archzero_lab.settings import STATE, Settings
+from archzero_lab.systems.arczero.portfolios import ARMS, choose_portfolio, keep_arms
 from archzero_lab.systems.arczero.services import Serving, start_service
+
+SERVED = "serve"
+"""The databases of `./lab serve`, which stay."""
+
+
+@contextmanager
+def kept_purpose() -> Iterator[str]:
+    """SERVED for the one `serve` that is the first; another that runs beside it gets databases of its own."""
+    STATE.mkdir(mode=0o700, parents=True, exist_ok=True)
+    lock = FileLock(STATE / "serve.lock", timeout=0, thread_local=False)
+    try:
+        lock.acquire()
+    except Timeout:
+        yield f"{SERVED}{os.getpid()}"
+        return
+    try:
+        yield SERVED
+    finally:
+        lock.release()
 
 
 def bring_everything_up(
@@ -21,12 +44,13 @@ def bring_everything_up(
     seed: int = 1,
     inventory: Path | None = None,
     relationships: Path | None = None,
+    fresh: bool = False,
     reporter: Reporter | None = None,
 ) -> tuple[str, str]:
     """Start everything and keep it up; the service's URL and how many cards it has, in words.
 
-    What is up and fits is used again: servers always, the loaded cards where they are the same. Nothing is left running
-    where a step fails. Raises LabError for what a person can mend.
+    What is there is used again: servers, and the cards as they were left; `fresh` makes their databases anew. Nothing
+    is left running where a step fails. Raises LabError for what a person can mend.
     """
     reporter = reporter or Reporter(Console(quiet=True))
     with exclusive("up"):
@@ -35,21 +59,18 @@ def bring_everything_up(
             with reporter.work("servers"):
                 stack = bring_up(settings)
                 _end_service(stack)  # its databases are about to be made anew
-            with reporter.work("load") as tell:
-                base = ensure_base(stack, portfolio, tell)
-            with reporter.work("migrate") as tell:
-                make_arms(stack, base, "up", lambda name, done, total: tell(done / total), ARMS)
+            asked = cards is not None or inventory is not None
+            urls, in_words = keep_arms(stack, portfolio, "up", ARMS, fresh=fresh, asked=asked, reporter=reporter)
             with reporter.work("service"):
-                urls = arm_urls(stack, "up")
                 service = start_service(stack, Serving("treatment", urls["treatment"], cached=True, kept=True))
                 record_state(
                     service={"url": service.url, "pid": service.record.pid, "namespace": service.namespace,
-                             "up_since": time.time(), "cards": base.cards}
+                             "up_since": time.time()}
                 )  # fmt: skip
         except BaseException:
             take_down()
             raise
-    return service.url, portfolio.in_words
+    return service.url, in_words
 
 
 def _end_service(stack: Stack) -> None:

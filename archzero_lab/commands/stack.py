@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import time
 from pathlib import Path
 from typing import Annotated, Literal
@@ -16,6 +15,7 @@ from archzero_lab.errors import LabError, mask_secrets
 from archzero_lab.settings import load_settings
 from archzero_lab.terminal import console
 
+Fresh = Annotated[bool, typer.Option("--fresh", help="Load the cards anew; without it they are as they were left.")]
 ArmName = Literal["control", "indexes", "cache", "treatment", "v2", "v2-cache"]
 
 
@@ -24,8 +24,12 @@ def up(
     inventory: InventoryFile = None,
     relationships: RelationshipsFile = None,
     seed: Seed = 1,
+    fresh: Fresh = False,
 ) -> None:
-    """Start servers and service, and keep them up."""
+    """Start servers and service, and keep them up.
+
+    Cards that were loaded, and what was written to them, are there again.
+    """
     from archzero_lab.bootstrap.keep_up import bring_everything_up
     from archzero_lab.progress import Reporter
     from archzero_lab.servers.stack import exclusive, kept_stack, status
@@ -36,7 +40,13 @@ def up(
             console.print(f"already up: {status(settings)['service']['url']} (./lab down ends it)", highlight=False)
             return
         url, cards_in_words = bring_everything_up(
-            settings, cards, seed=seed, inventory=inventory, relationships=relationships, reporter=Reporter(console)
+            settings,
+            cards,
+            seed=seed,
+            inventory=inventory,
+            relationships=relationships,
+            fresh=fresh,
+            reporter=Reporter(console),
         )
     console.print(f"up: {url} on {cards_in_words}; ./lab status, ./lab down", highlight=False)
 
@@ -44,7 +54,7 @@ def up(
 def down() -> None:
     """Stop everything that `up` started.
 
-    Loaded cards stay for the next time.
+    Cards stay for the next time, with what was written to them.
     """
     from archzero_lab.servers.stack import exclusive, take_down
 
@@ -94,26 +104,29 @@ def serve(
         typer.Option(dir_okay=False, help="Append requests to this access log, for load --replay."),
     ] = None,
     seed: Seed = 1,
+    fresh: Fresh = False,
 ) -> None:
-    """Run the card service until Ctrl-C."""
+    """Run the card service until Ctrl-C.
+
+    Its cards stay for the next time; those of a second one beside it go with it.
+    """
+    from archzero_lab.bootstrap.keep_up import SERVED, kept_purpose
     from archzero_lab.progress import Reporter
     from archzero_lab.servers.process import is_alive
     from archzero_lab.servers.stack import running_stack
     from archzero_lab.systems.arczero.arms import ARMS
-    from archzero_lab.systems.arczero.portfolios import choose_portfolio, drop_arms, ensure_base, make_arms, upto
+    from archzero_lab.systems.arczero.portfolios import choose_portfolio, drop_arms, keep_arms, upto
     from archzero_lab.systems.arczero.services import Serving, index_set_of, start_service
 
     database = ARMS[arm].database
     cached = ARMS[arm].cached if cache is None else cache == "on"
-    reporter = Reporter(console)
     portfolio = choose_portfolio(cards, seed, inventory, relationships)
-    purpose = f"serve{os.getpid()}"
-    with running_stack(load_settings()) as stack:
+    asked = cards is not None or inventory is not None
+    with running_stack(load_settings()) as stack, kept_purpose() as purpose:
         try:
-            with reporter.work("load") as tell:
-                base = ensure_base(stack, portfolio, tell)
-            with reporter.work("migrate") as tell:
-                urls = make_arms(stack, base, purpose, lambda name, done, total: tell(done / total), upto(database))
+            urls, in_words = keep_arms(
+                stack, portfolio, purpose, upto(database), fresh=fresh, asked=asked, reporter=Reporter(console)
+            )
             service = start_service(
                 stack,
                 Serving(
@@ -127,13 +140,12 @@ def serve(
                     record=record,
                 ),
             )
-            console.print(
-                f"{service.url}  {portfolio.in_words}, arm {arm}, cache {'on' if cached else 'off'}", highlight=False
-            )
+            console.print(f"{service.url}  {in_words}, arm {arm}, cache {'on' if cached else 'off'}", highlight=False)
             while is_alive(service.record):
                 time.sleep(0.5)  # until a signal ends us or the service dies
             raise LabError("the service ended by itself; see .lab/logs")
         except KeyboardInterrupt:
             console.print("stopping")
         finally:
-            drop_arms(stack, purpose)
+            if purpose != SERVED or not stack.ours:  # on somebody else's server nothing of ours stays
+                drop_arms(stack, purpose)

@@ -19,7 +19,7 @@ from archzero_lab.postgres.plans import explain as explain_statement
 from archzero_lab.servers.stack import kept_stack, read_state, status
 from archzero_lab.settings import load_settings
 from archzero_lab.systems.arczero.arms import ARMS as SERVICE_ARMS
-from archzero_lab.systems.arczero.portfolios import arm_urls, in_words
+from archzero_lab.systems.arczero.portfolios import ARMS, arm_urls, choose_portfolio, held_arms, in_words
 
 _DATABASES = {name: kind.database for name, kind in SERVICE_ARMS.items()}
 
@@ -60,14 +60,17 @@ def stack(cards: int | None = None) -> RunningStack:
     before = kept_stack(settings)
     up = before is not None and bool(status(settings)["service"]["url"])
     service = (read_state() or {}).get("service") or {}
-    if up and cards in (None, service.get("cards")):
+    held = held_arms(before, "up", ARMS) if before is not None else None
+    same = cards is None or held == choose_portfolio(cards, 1, None, None).label
+    if up and same:
         minutes = (time.time() - service.get("up_since", time.time())) / 60
         reused = f"reused: all of it, up for {minutes:.0f} min; nothing was loaded"
     else:
         began = time.monotonic()
-        _, held = bring_everything_up(settings, cards)
+        # other cards than those that are kept were asked for: that is to load them anew
+        _, found = bring_everything_up(settings, cards, fresh=held is not None and not same)
         kept_too = "reused: PostgreSQL and Redis, which were up; " if before is not None else ""
-        reused = f"{kept_too}made now: databases with {held}, the service ({time.monotonic() - began:.0f} s)"
+        reused = f"{kept_too}made now: databases with {found}, the service ({time.monotonic() - began:.0f} s)"
     kept = kept_stack(settings)
     assert kept is not None
     labels = kept.databases()

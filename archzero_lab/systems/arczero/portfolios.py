@@ -19,6 +19,7 @@ from archzero_lab.systems.arczero.cards.inventory import read_inventory
 from archzero_lab.systems.arczero.cards.loading import Portfolio, load_portfolio
 from archzero_lab.systems.arczero.cards.model import CardRow, RelationshipDraft
 from archzero_lab.systems.arczero.cards.replica import ReplicatedInventory
+from archzero_lab.systems.system import Loading
 
 GENERATED = 20_000
 """Cards, where nobody says how many."""
@@ -102,6 +103,43 @@ def make_arms(
         with connect(stack.postgres_url, autocommit=True) as connection:
             label_database(connection, name, f"{base.label} ({arm})")
     return urls
+
+
+def held_arms(stack: Stack, purpose: str, arms: Collection[str]) -> str | None:
+    """The label of the rows that these arms' databases were made of, where all of them are there and whole; else None.
+
+    What was written since is in them: they are never made anew but where somebody asks for that.
+    """
+    have = stack.databases()
+    labels = {have.get(f"{purpose}_{arm}", "").removesuffix(f" ({arm})") for arm in ARMS if arm in arms}
+    return labels.pop() or None if len(labels) == 1 else None
+
+
+def keep_arms(
+    stack: Stack, portfolio: Portfolio, purpose: str, arms: Collection[str], *, fresh: bool, asked: bool,
+    reporter: Loading,
+) -> tuple[dict[str, str], str]:  # fmt: skip
+    """The arms' databases as they were left, or made now; their URLs and what they hold, in words.
+
+    `fresh` makes them anew; `asked` says that somebody named these rows. Raises InventoryError where others are held:
+    what was written to them would be lost.
+    """
+    held = None if fresh else held_arms(stack, purpose, arms)
+    if held is not None and asked and held != portfolio.label:
+        raise InventoryError(f"the lab keeps {held}, with what was written to it: --fresh replaces that")
+    if held is None:
+        with reporter.work("load") as tell:
+            base = ensure_base(stack, portfolio, tell)
+        with reporter.work("migrate") as tell:
+            urls = make_arms(stack, base, purpose, lambda name, done, total: tell(done / total), arms)
+        return urls, portfolio.in_words
+    found = arm_urls(stack, purpose)
+    with reporter.work("migrate"):
+        for arm in (name for name in ARMS if name in arms and name != "control"):
+            Migrations(found[arm]).up(lambda name, done, total: None, index_set="v2" if arm == "v2" else "phase5")
+    with connect(found["treatment"]) as connection:
+        row = connection.execute("SELECT count(*) FROM cards").fetchone()
+    return found, f"{row[0] if row else 0:,} cards, as they were left"
 
 
 def drop_arms(stack: Stack, purpose: str) -> None:

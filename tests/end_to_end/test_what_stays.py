@@ -1,0 +1,81 @@
+"""What was acknowledged stays: over `down` and `up`, over a serve that ends or dies, until --fresh."""
+
+from __future__ import annotations
+
+import json
+import re
+import signal
+import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from archzero_lab.settings import CHECKOUT
+from archzero_lab.systems.http import call
+from tests.end_to_end.command import lab, recorded
+
+
+def _add(url: str, name: str) -> str:
+    status, card = call(url, "POST", "/api/v1/cards", {"name": name, "type": "Application"})
+    assert status == 201
+    return f"/api/v1/cards/{card['id']}"
+
+
+def _service(environment: dict[str, str]) -> str:
+    url: str = json.loads(lab(environment, "status", "--json").stdout)["service"]["url"]
+    return url
+
+
+@contextmanager
+def _serving(environment: dict[str, str], *arguments: str) -> Iterator[tuple[str, str, subprocess.Popen[str]]]:
+    """A serve's URL, the line that tells it, and its process; interrupted at the end if it still runs."""
+    process = subprocess.Popen(
+        [str(CHECKOUT / "lab"), "serve", "--port", "0", *arguments],
+        stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, env=environment,
+    )  # fmt: skip
+    assert process.stdout is not None
+    seen = []
+    try:
+        for line in process.stdout:
+            seen.append(line)
+            if match := re.search(r"http://127\.0\.0\.1:\d+", line):
+                yield match.group(), line, process
+                break
+        else:
+            raise AssertionError("".join(seen))
+    finally:
+        if process.poll() is None:
+            process.send_signal(signal.SIGINT)
+        process.wait(60)
+
+
+def test_a_card_that_was_acknowledged_is_there_after_down_and_up_until_fresh(environment: dict[str, str]) -> None:
+    assert lab(environment, "up", "--cards", "500").returncode == 0
+    path = _add(_service(environment), "stays over a restart")
+    assert lab(environment, "down").returncode == 0
+    again = lab(environment, "up")
+    assert "on 501 cards, as they were left" in again.stdout, again.stdout + again.stderr
+    assert call(_service(environment), "GET", path)[0] == 200
+    assert lab(environment, "down").returncode == 0
+    other = lab(environment, "up", "--cards", "600")
+    assert other.returncode == 2
+    assert "with what was written to it: --fresh replaces that" in other.stderr
+    assert recorded(environment) == []
+    fresh = lab(environment, "up", "--cards", "600", "--fresh")
+    assert fresh.returncode == 0, fresh.stderr
+    assert call(_service(environment), "GET", path)[0] == 404
+    assert lab(environment, "down").returncode == 0
+
+
+def test_a_serve_that_ends_or_is_killed_leaves_its_cards_for_the_next_one(environment: dict[str, str]) -> None:
+    with _serving(environment, "--cards", "500") as (url, _, _):
+        path = _add(url, "stays over an end")
+    with _serving(environment) as (url, told, process):
+        assert "501 cards, as they were left" in told
+        assert call(url, "GET", path)[0] == 200
+        later = _add(url, "stays over a crash")
+        process.kill()
+        process.wait()
+    with _serving(environment) as (url, _, _):
+        assert [call(url, "GET", one)[0] for one in (path, later)] == [200, 200]
+    with _serving(environment, "--cards", "500", "--fresh") as (url, _, _):
+        assert call(url, "GET", path)[0] == 404
