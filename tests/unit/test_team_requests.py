@@ -99,6 +99,8 @@ def test_values_that_come_to_nothing_are_refused(tmp_path: Path) -> None:
         ("body", b"x", b"y", "the answer: x against y"),
         ("json:items[*].id", b'{"items": [{"id": 1, "at": 5}]}', b'{"items": [{"id": 1, "at": 6}]}', None),
         ("json:items[*].id", b'{"items": [{"id": 1}]}', b'{"items": [{"id": 2}]}', "[0]: 1 against 2"),
+        ("unordered", b'{"a": [{"b": 1, "c": 2}, 3]}', b'{"a": [3, {"c": 2, "b": 1}]}', None),
+        ("unordered", b'{"a": [1, 1, 2]}', b'{"a": [1, 2, 2]}', "a[1]: 1 against 2"),
         ("status", b"x", b"y", None),
     ],
 )
@@ -121,9 +123,13 @@ def test_what_two_arms_answered_to_the_same_operation_is_held_against_each_other
     assert not seen.differences
     seen.note("branch", operation, 200, b'{"items": []}')
     assert seen.differences == {"search": ["GET /search?q=a: main and branch differ: items: 1 entry against none"]}
+    listed = Operation("/list", "list")
+    seen.note("main", listed, 200, b"[1, 2]")
+    seen.note("branch", listed, 200, b"[2, 1]")
+    assert 'the same in another order, which same = "unordered" takes' in seen.differences.pop("list")[0]
     seen.note("main", Operation("/free", "free"), 200, b"1")
     seen.note("branch", Operation("/free", "free"), 200, b"2")
-    assert list(seen.differences) == ["search"]
+    assert list(seen.differences) == ["search", "list"]
 
 
 def test_the_cookies_of_a_login_are_those_that_it_set_as_it_wrote_them() -> None:

@@ -16,7 +16,8 @@ _SHOWN = 60
 def counted(rule: str, body: bytes) -> Any:
     """What of an unpacked answer must be the same: all of it, a part of its JSON (json:items[*].id), or nothing.
 
-    JSON is compared by value, so the order of its fields and its white space do not count.
+    JSON is compared by value, so the order of its fields and its white space do not count; by the rule "unordered" that
+    of its lists' entries neither.
     """
     if rule in ("status", "none"):
         return None
@@ -24,7 +25,22 @@ def counted(rule: str, body: bytes) -> Any:
         value = json.loads(body)
     except ValueError:
         return body
+    if rule == "unordered":
+        return in_one_order(value)
     return _at(value, rule.removeprefix("json:")) if rule.startswith("json:") else value
+
+
+def in_one_order(value: Any) -> Any:
+    """JSON with the entries of every list in an order of their own values.
+
+    >>> in_one_order({"b": [3, 1, [2, 1]]})
+    {'b': [1, 3, [1, 2]]}
+    """
+    if isinstance(value, dict):
+        return {name: in_one_order(part) for name, part in value.items()}
+    if isinstance(value, list):
+        return sorted(map(in_one_order, value), key=lambda part: json.dumps(part, sort_keys=True))
+    return value
 
 
 def first_difference(one: Any, other: Any, at: str = "") -> str | None:
@@ -73,6 +89,8 @@ class AnswersSeen:
             self._seen[operation] = (arm, status, value)
             return
         found = f"status {first[1]} against {status}" if first[1] != status else first_difference(first[2], value)
+        if found is not None and first_difference(in_one_order(first[2]), in_one_order(value)) is None:
+            found += '; the same in another order, which same = "unordered" takes'
         if found is not None:
             self.difference(operation, f"{first[0]} and {arm} differ: {found}")
 

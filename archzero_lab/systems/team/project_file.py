@@ -81,7 +81,7 @@ class ArmEntry(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class RequestEntry(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """One kind of request. `same` is what the arms must answer alike: body, status, json:PATH or none."""
+    """One kind of request. `same` is what the arms must answer alike: body, unordered, status, json:PATH or none."""
 
     path: str
     method: str = "GET"
@@ -274,8 +274,8 @@ def _check_request(project: Project, name: str, request: RequestEntry, where: st
         raise SettingsError(f"{at} path {request.path!r} must begin with / and be URL-encoded")
     if request.json is not None and request.body:
         raise SettingsError(f"{at} has json and body: give one of them")
-    if request.same not in ("", "body", "status", "none") and not request.same.startswith("json:"):
-        raise SettingsError(f"{at} same = '{request.same}' is unknown; known: body, status, none, json:PATH")
+    if request.same not in ("", "body", "unordered", "status", "none") and not request.same.startswith("json:"):
+        raise SettingsError(f"{at} same = '{request.same}' is unknown; known: body, unordered, status, none, json:PATH")
     if request.weight < 0:
         raise SettingsError(f"{at} weight must be 0 or more")
     for place in places(request):
