@@ -7,6 +7,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import psycopg
@@ -40,7 +41,9 @@ def branch_as_it_was(shop: ShopRepository) -> Iterator[None]:
     assert shop.left_running == []
 
 
-def test_a_file_drafted_from_the_running_service_is_checked_as_it_stands(shop: ShopRepository, tmp_path: Path) -> None:
+@contextmanager
+def running(shop: ShopRepository) -> Iterator[str]:
+    """The shop as its team has it running: its URL."""
     port = free_port()
     environment = shop.environment | {"PORT": str(port), "REDIS_URL": "redis://127.0.0.1:1"}
     service = subprocess.Popen(["./run.sh"], cwd=shop.folder, env=environment)
@@ -50,11 +53,16 @@ def test_a_file_drafted_from_the_running_service_is_checked_as_it_stands(shop: S
         while call(url, "GET", "/healthz")[0] != 200:
             assert time.monotonic() < deadline
             time.sleep(0.05)  # polling until it listens
-        (shop.folder / "archzero.toml").rename(tmp_path / "kept.toml")
-        done = shop.lab("init", f"{url}/schema/openapi.json", REDIS_URL="set")
+        yield url
     finally:
         service.terminate()
         service.wait(30)
+
+
+def test_a_file_drafted_from_the_running_service_is_checked_as_it_stands(shop: ShopRepository, tmp_path: Path) -> None:
+    with running(shop) as url:
+        (shop.folder / "archzero.toml").rename(tmp_path / "kept.toml")
+        done = shop.lab("init", f"{url}/schema/openapi.json", REDIS_URL="set")
     assert done.returncode == 0, done.stderr
     assert "4 requests from OpenAPI; those that write (1) are left as comments" in done.stdout
     assert "to fill in: values of q, which search asks for" in done.stdout
@@ -210,3 +218,41 @@ def test_two_arms_of_the_file_are_compared_from_python_and_kept_as_a_run(shop: S
     assert (told["control"]["arm"], told["treatment"]["cache_hits"]) == ("main", told["treatment"]["requests"])
     compared = shop.lab("compare", name, name)
     assert "searching / treatment / p50" in compared.stdout, compared.stderr
+
+
+_RUNS_ALREADY = """
+[service]
+headers = {{ Authorization = "Bearer $SHOP_TOKEN" }}
+[arms.one]
+url = "{url}"
+database = "$DATABASE_URL"
+[arms.other]
+url = "{url}"
+[arms.elsewhere]
+url = "https://shop.example"
+[requests.detail]
+path = "/products/7"
+[requests.add]
+method = "POST"
+path = "/products"
+json = {{ name = "x", category = "c1", price_cents = 1 }}
+status = 201
+"""
+
+
+def test_arms_that_run_already_are_read_and_never_written_to(shop: ShopRepository) -> None:
+    with psycopg.connect(shop.environment["DATABASE_URL"]) as connection, running(shop) as url:
+        rows = connection.execute("SELECT count(*) FROM products").fetchone()
+        text = _RUNS_ALREADY.format(url=url)
+        (shop.folder / "archzero.toml").write_text(text)
+        refused = shop.lab("load", "--arm", "elsewhere")
+        assert refused.returncode == 2
+        assert "shop.example is not this machine" in refused.stderr
+        head, _, tail = text.partition("[arms.elsewhere]")
+        (shop.folder / "archzero.toml").write_text(head + "[requests" + tail.partition("[requests")[2])
+        checked = shop.lab("check")
+        assert checked.returncode == 0, checked.stdout + checked.stderr
+        assert "add writes and was not sent to one, other, which may_write does not allow" in checked.stdout
+        assert "one: no pg_stat_statements; blocks are those of pg_stat_database" in checked.stdout
+        assert "other: no database to count in" in checked.stdout
+        assert connection.execute("SELECT count(*) FROM products").fetchone() == rows

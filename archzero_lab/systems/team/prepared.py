@@ -9,7 +9,7 @@ from contextlib import ExitStack, contextmanager
 from typing import Any, cast
 from urllib.parse import urlsplit, urlunsplit
 
-from archzero_lab.errors import MeasurementError, SettingsError
+from archzero_lab.errors import MeasurementError, SettingsError, mask_secrets
 from archzero_lab.postgres.databases import database_url
 from archzero_lab.postgres.statement import Statement
 from archzero_lab.servers.stack import Stack
@@ -47,7 +47,7 @@ class PreparedTeam:
         self._seen = AnswersSeen({name: same_of(request) for name, request in project.requests.items()})
         self.urls = {arm: self._as_ours(url) for arm, url in databases.items()}
         told = {arm: build.in_words for arm, build in builds.items()}
-        told |= {arm: entry.url for arm, entry in project.arms.items() if entry.url}
+        told |= {arm: mask_secrets(entry.url) for arm, entry in project.arms.items() if entry.url}
         self.facts: Mapping[str, Any] = {
             "size": 0, "label": project.name, "arms_are": told,
             "in_words": "; ".join(f"{arm}: {what}" for arm, what in told.items()),
