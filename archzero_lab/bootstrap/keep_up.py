@@ -15,7 +15,7 @@ from archzero_lab.progress import Reporter
 from archzero_lab.servers.stack import Stack, bring_up, exclusive, read_state, record_state, take_down
 from archzero_lab.settings import STATE, Settings
 from archzero_lab.systems.arczero.portfolios import ARMS, choose_portfolio, keep_arms
-from archzero_lab.systems.arczero.services import Serving, start_service
+from archzero_lab.systems.arczero.services import Serving, start_service, url_of_service
 
 SERVED = "serve"
 """The databases of `./lab serve`, which stay."""
@@ -62,7 +62,9 @@ def bring_everything_up(
             asked = cards is not None or inventory is not None
             urls, in_words = keep_arms(stack, portfolio, "up", ARMS, fresh=fresh, asked=asked, reporter=reporter)
             with reporter.work("service"):
-                service = start_service(stack, Serving("treatment", urls["treatment"], cached=True, kept=True))
+                service = start_service(
+                    stack, Serving("treatment", url_of_service(stack, urls["treatment"]), cached=True, kept=True)
+                )
                 record_state(
                     service={"url": service.url, "pid": service.record.pid, "namespace": service.namespace,
                              "up_since": time.time()}

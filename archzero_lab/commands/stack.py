@@ -116,7 +116,7 @@ def serve(
     from archzero_lab.servers.stack import running_stack
     from archzero_lab.systems.arczero.arms import ARMS
     from archzero_lab.systems.arczero.portfolios import choose_portfolio, drop_arms, keep_arms, upto
-    from archzero_lab.systems.arczero.services import Serving, index_set_of, start_service
+    from archzero_lab.systems.arczero.services import Serving, index_set_of, start_service, url_of_service
 
     database = ARMS[arm].database
     cached = ARMS[arm].cached if cache is None else cache == "on"
@@ -131,7 +131,7 @@ def serve(
                 stack,
                 Serving(
                     arm,
-                    urls[database],
+                    url_of_service(stack, urls[database]),
                     cached=cached,
                     index_set=index_set_of(database),
                     host=host,

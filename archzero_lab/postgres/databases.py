@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hmac
 import secrets
 from urllib.parse import urlsplit, urlunsplit
 
@@ -95,6 +96,32 @@ def create_guest_database(server_url: str, name: str) -> str:
         ):
             connection.execute(statement)
     parts = urlsplit(url)
+    return urlunsplit(parts._replace(netloc=f"{name}:{password}@{parts.netloc.rpartition('@')[2]}"))
+
+
+def service_url(url: str) -> str:
+    """The URL of an ordinary role that a service works with on one of our databases; made where it is not yet there.
+
+    It may read and write every table and make none; it goes with the database. `url` is that of the server's superuser,
+    from whose password the role's own is made: every service of one database has the same. Raises DatabaseError.
+    """
+    parts = urlsplit(url)
+    name = parts.path.lstrip("/")
+    _check_ours(name)
+    password = hmac.new((parts.password or "").encode(), f"service of {name}".encode(), "sha256").hexdigest()
+    role = sql.Identifier(name)
+    with connect(url) as connection:  # one transaction: services are started side by side
+        connection.execute("SELECT pg_advisory_xact_lock(hashtext(%s))", [name])
+        if connection.execute("SELECT FROM pg_roles WHERE rolname = %s", [name]).fetchone() is None:
+            attributes = "LOGIN NOSUPERUSER NOCREATEDB NOCREATEROLE NOREPLICATION"
+            connection.execute(sql.SQL("CREATE ROLE {} " + attributes).format(role))
+        connection.execute(sql.SQL("ALTER ROLE {} PASSWORD {}").format(role, sql.Literal(password)))
+        connection.execute(sql.SQL("GRANT USAGE ON SCHEMA public TO {}").format(role))
+        for kind in ("TABLES", "SEQUENCES"):
+            what = sql.SQL(kind)
+            connection.execute(sql.SQL("GRANT ALL ON ALL {} IN SCHEMA public TO {}").format(what, role))
+            # what a later migration makes
+            connection.execute(sql.SQL("ALTER DEFAULT PRIVILEGES GRANT ALL ON {} TO {}").format(what, role))
     return urlunsplit(parts._replace(netloc=f"{name}:{password}@{parts.netloc.rpartition('@')[2]}"))
 
 

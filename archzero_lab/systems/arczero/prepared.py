@@ -18,7 +18,7 @@ from archzero_lab.systems.arczero.cards.catalog import Catalog, read_catalog
 from archzero_lab.systems.arczero.checks.bench import Bench
 from archzero_lab.systems.arczero.checks.registry import CHECKS
 from archzero_lab.systems.arczero.portfolios import Loaded
-from archzero_lab.systems.arczero.services import Serving, index_set_of, start_services
+from archzero_lab.systems.arczero.services import Serving, index_set_of, start_services, url_of_service
 from archzero_lab.systems.arczero.statements import list_statements
 from archzero_lab.systems.arczero.traffic import slot_operations
 from archzero_lab.systems.arms import Arm, Opening
@@ -70,7 +70,7 @@ class PreparedCards:
         kind, stack = ARMS[opening.arm], opening.stack or self._stack
         if not kind.near:
             stack = replace(stack, settings=replace(stack.settings, cache=replace(stack.settings.cache, near_bytes=0)))
-        own = self.urls[kind.database]
+        own = url_of_service(self._stack, self.urls[kind.database])
         return stack, Serving(
             opening.called, opening.through(own) if opening.through else own, cached=kind.cached,
             index_set=index_set_of(kind.database), code=opening.code,

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from archzero_lab.errors import ServerError
+from archzero_lab.postgres.databases import service_url
 from archzero_lab.servers.process import ProcessRecord, free_port, is_alive, tail
 from archzero_lab.servers.stack import TREE, Stack
 from archzero_lab.settings import STATE
@@ -38,6 +39,14 @@ class RunningService:
 def index_set_of(database: str) -> IndexSet:
     """The index set of an arm's database, whose statements its service sends."""
     return "v2" if database == "v2" else "phase5"
+
+
+def url_of_service(stack: Stack, url: str) -> str:
+    """The URL by which a service works on one of our databases: an ordinary role's, on a server that is ours.
+
+    On one that was given by URL it is the role of that URL, which may not be able to make another.
+    """
+    return service_url(url) if stack.ours else url
 
 
 @dataclass(frozen=True)
