@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 import json
+import ssl
 import threading
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 import archzero_lab as lab
 from archzero_lab.errors import LabError, MeasurementError, SettingsError, UnknownNameError
+
+CERTIFICATE = Path(__file__).with_name("loopback.pem")
+"""A key and a certificate for 127.0.0.1 that nothing else trusts."""
 
 
 class Service(BaseHTTPRequestHandler):
@@ -54,6 +59,26 @@ def base() -> Iterator[str]:
     threading.Thread(target=server.serve_forever, daemon=True).start()
     yield f"http://127.0.0.1:{server.server_address[1]}/base"
     server.shutdown()
+
+
+@pytest.fixture(scope="module")
+def secure() -> Iterator[str]:
+    """The same by https, with a certificate that only its own file vouches for."""
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Service)
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(CERTIFICATE)
+    server.socket = context.wrap_socket(server.socket, server_side=True)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    yield f"https://127.0.0.1:{server.server_address[1]}/base"
+    server.shutdown()
+
+
+def test_https_is_verified_by_the_file_that_is_given_or_not_at_all_where_that_is_said(secure: str) -> None:
+    for verify in (str(CERTIFICATE), False):
+        arm = lab.Requests(secure, ["/plain", "/streamed"], verify=verify)
+        assert measured(arm, arm).comparison is not None
+    with pytest.raises(MeasurementError, match=f"GET {secure}/plain: CERTIFICATE_VERIFY_FAILED; name its CA's file, or verify = false"):
+        measured(lab.Requests(secure, ["/plain"]), lab.Requests(secure, ["/plain"], verify=False))
 
 
 def measured(control: Any, treatment: Any) -> Any:
