@@ -77,7 +77,9 @@ def test_https_is_verified_by_the_file_that_is_given_or_not_at_all_where_that_is
     for verify in (str(CERTIFICATE), False):
         arm = lab.Requests(secure, ["/plain", "/streamed"], verify=verify)
         assert measured(arm, arm).comparison is not None
-    with pytest.raises(MeasurementError, match=f"GET {secure}/plain: CERTIFICATE_VERIFY_FAILED; name its CA's file, or verify = false"):
+    with pytest.raises(
+        MeasurementError, match=f"GET {secure}/plain: CERTIFICATE_VERIFY_FAILED; name its CA's file, or verify = false"
+    ):
         measured(lab.Requests(secure, ["/plain"]), lab.Requests(secure, ["/plain"], verify=False))
 
 
