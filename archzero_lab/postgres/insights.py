@@ -110,17 +110,18 @@ class DatabaseCounters:
         )
 
 
-def database_counters(connection: Connection, tag: str = REQUEST_TAG) -> DatabaseCounters:
+def database_counters(connection: Connection, tag: str = REQUEST_TAG, *, of_others: bool = False) -> DatabaseCounters:
     """Counters of the connection's database over the statements that carry a tag, those that answered requests.
 
-    With "" over all that others sent; needs pg_stat_statements.
+    With "" over all, and `of_others` over those of other roles than the connection's. Needs pg_stat_statements.
     """
     row = connection.execute(
         "SELECT coalesce(sum(calls), 0)::bigint, coalesce(sum(total_exec_time), 0) / 1000,"
         " coalesce(sum(shared_blks_hit), 0)::bigint, coalesce(sum(shared_blks_read), 0)::bigint"
         " FROM pg_stat_statements WHERE dbid = (SELECT oid FROM pg_database WHERE datname = current_database())"
-        " AND strpos(query, %s) > 0 AND strpos(query, 'pg_stat_statements') = 0",
-        [tag],
+        " AND strpos(query, %s) > 0 AND strpos(query, 'pg_stat_statements') = 0"
+        " AND NOT (%s AND userid = (SELECT oid FROM pg_roles WHERE rolname = current_user))",
+        [tag, of_others],
     ).fetchone()
     assert row is not None
     return DatabaseCounters(int(row[0]), float(row[1]), int(row[2]), int(row[3]))

@@ -30,6 +30,7 @@ class Place:
     """Where an arm is: its service, the database and Redis that it alone uses ("": none), its tree.
 
     `owned` says that database and Redis are ours to write to; another's are read. `may_write`: so may its service.
+    `apart`: its service has another role in the database than we, so that what we ask there is told from what it asks.
     """
 
     name: str
@@ -38,6 +39,7 @@ class Place:
     redis: str = ""
     owned: bool = False
     may_write: bool = False
+    apart: bool = False
     tree: Path | None = None
     variables: Mapping[str, str] = field(default_factory=dict)
     process: ProcessRecord | None = None
@@ -172,7 +174,7 @@ class TeamArm:
             return None, None, None
         try:
             if self.counts_statements:
-                found = database_counters(self._connection, "")
+                found = database_counters(self._connection, "", of_others=self._place.apart)
                 return found.statements, found.execution_s, found.blocks_hit + found.blocks_read
             row = self._connection.execute(
                 "SELECT (blks_hit + blks_read)::bigint FROM pg_stat_database WHERE datname = current_database()"

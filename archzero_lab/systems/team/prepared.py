@@ -92,8 +92,9 @@ class PreparedTeam:
         closing.callback(self._stack.registry.stop, started.process)
         wait_until_ready(service, opening.called, started)
         counted = self._as_ours(database) if database else ""
+        apart = urlsplit(counted).username != urlsplit(database).username
         return Place(
-            opening.called, started.url, counted, redis_url, owned=True, may_write=True, tree=tree, variables=given,
+            opening.called, started.url, counted, redis_url, owned=True, may_write=True, apart=apart, tree=tree, variables=given,
             process=started.process,
         )  # fmt: skip
 
