@@ -94,8 +94,8 @@ class PreparedTeam:
         counted = self._as_ours(database) if database else ""
         apart = urlsplit(counted).username != urlsplit(database).username
         return Place(
-            opening.called, started.url, counted, redis_url, owned=True, may_write=True, apart=apart, tree=tree, variables=given,
-            process=started.process,
+            opening.called, started.url, counted, redis_url, owned=True, may_write=True, apart=apart, tree=tree,
+            variables=given, process=started.process,
         )  # fmt: skip
 
     def _variables(self, entry: ArmEntry, database: str, redis_url: str, where: str) -> dict[str, str]:
