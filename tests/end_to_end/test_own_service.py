@@ -94,6 +94,7 @@ def test_a_report_says_of_each_claim_what_held_and_leaves_their_repository_and_d
     assert told["branch"]["statements_per_1000"] == 0 < told["main"]["statements_per_1000"]
     page = (latest / "index.html").read_text()
     assert "branch: . (" in page
+    assert "databases copied from PostgreSQL" in page
     assert "cards" not in page
     assert shop.git("status", "--porcelain") == before
     with psycopg.connect(shop.environment["DATABASE_URL"]) as connection:

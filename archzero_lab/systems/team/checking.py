@@ -66,6 +66,8 @@ def check_system(system: TeamSystem, stack: Stack, loading: Loading) -> Checked:
             wrong = {one.request for one in found.asked if one.wrong}
             found.unlike = prepared.unlike(arms, [kind for kind in reads if kind not in wrong])
             found.notes += _notes(system, arms)
+            if prepared.facts["copied"]:
+                found.notes.append(prepared.facts["copied"])
     return found
 
 

@@ -55,6 +55,16 @@ def copies(project: Project, stack: Stack, builds: Mapping[str, Build], purpose:
         yield urls
 
 
+def copied_from(source: str, stack: Stack) -> str:
+    """From which major version of PostgreSQL to which an arm's database is copied, in words; "" without one."""
+    if not source:
+        return ""
+    with connect(source) as theirs, connect(stack.postgres_url) as ours:
+        one, other = (connection.info.server_version // 10_000 for connection in (theirs, ours))
+    told = f"databases copied from PostgreSQL {one}"
+    return told if one == other else f"{told} to {other}, whose plans may be others"
+
+
 def _prepare(project: Project, stack: Stack, arm: str, build: Build, url: str) -> None:
     ours = database_url(stack.postgres_url, urlsplit(url).path.lstrip("/"))
     # where it is not to be had, that is told as counters that are not available

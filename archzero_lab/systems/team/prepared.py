@@ -36,7 +36,7 @@ class PreparedTeam:
 
     def __init__(
         self, project: Project, stack: Stack, builds: Mapping[str, Build], databases: Mapping[str, str],
-        values: Mapping[str, Sequence[str]], seed: int,
+        values: Mapping[str, Sequence[str]], seed: int, copied: str,
     ) -> None:  # fmt: skip
         self._project = project
         self._stack = stack
@@ -50,7 +50,8 @@ class PreparedTeam:
         told |= {arm: mask_secrets(entry.url) for arm, entry in project.arms.items() if entry.url}
         self.facts: Mapping[str, Any] = {
             "size": 0, "label": project.name, "arms_are": told,
-            "in_words": "; ".join(f"{arm}: {what}" for arm, what in told.items()),
+            "copied": copied,
+            "in_words": "; ".join([*(f"{arm}: {what}" for arm, what in told.items()), *filter(None, [copied])]),
         }  # fmt: skip
 
     @contextmanager

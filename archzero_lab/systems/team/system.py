@@ -14,7 +14,7 @@ from archzero_lab.systems.histories import Histories, Recorded
 from archzero_lab.systems.profiles import Profile, SlotSize
 from archzero_lab.systems.system import Loading, Rows
 from archzero_lab.systems.team.builds import find_build
-from archzero_lab.systems.team.copies import copies, source_of
+from archzero_lab.systems.team.copies import copied_from, copies, source_of
 from archzero_lab.systems.team.prepared import PreparedTeam
 from archzero_lab.systems.team.project_file import ArmEntry, Project, filled
 from archzero_lab.systems.team.requests import read_values
@@ -101,7 +101,8 @@ class TeamSystem:
         with ExitStack() as dropping:
             with loading.work("migrate"):
                 databases = dropping.enter_context(copies(project, stack, builds, purpose))
-            yield PreparedTeam(project, stack, builds, databases, values, rows.seed)
+            copied = copied_from(source, stack) if databases else ""
+            yield PreparedTeam(project, stack, builds, databases, values, rows.seed, copied)
 
     def rows_exist(self, url: str) -> int:
         """A team's rows are not counted."""
