@@ -17,22 +17,24 @@ from archzero_lab.settings import STATE, Settings
 from archzero_lab.systems.arczero.portfolios import ARMS, choose_portfolio, keep_arms
 from archzero_lab.systems.arczero.services import Serving, start_service, url_of_service
 
-SERVED = "serve"
-"""The databases of `./lab serve`, which stay."""
-
 
 @contextmanager
-def kept_purpose() -> Iterator[str]:
-    """SERVED for the one `serve` that is the first; another that runs beside it gets databases of its own."""
+def kept_purpose(database: str) -> Iterator[tuple[str, bool]]:
+    """The purpose of a `serve`'s databases, and whether they stay: those of the first one that runs.
+
+    Another beside it gets databases of its own. Index set v2 has some of its own too: to make them must not make
+    those anew that others were served from.
+    """
+    purpose = "servev2" if database == "v2" else "serve"
     STATE.mkdir(mode=0o700, parents=True, exist_ok=True)
-    lock = FileLock(STATE / "serve.lock", timeout=0, thread_local=False)
+    lock = FileLock(STATE / f"{purpose}.lock", timeout=0, thread_local=False)
     try:
         lock.acquire()
     except Timeout:
-        yield f"{SERVED}{os.getpid()}"
+        yield f"{purpose}{os.getpid()}", False
         return
     try:
-        yield SERVED
+        yield purpose, True
     finally:
         lock.release()
 

@@ -110,7 +110,7 @@ def serve(
 
     Its cards stay for the next time; those of a second one beside it go with it.
     """
-    from archzero_lab.bootstrap.keep_up import SERVED, kept_purpose
+    from archzero_lab.bootstrap.keep_up import kept_purpose
     from archzero_lab.progress import Reporter
     from archzero_lab.servers.process import is_alive
     from archzero_lab.servers.stack import running_stack
@@ -122,7 +122,7 @@ def serve(
     cached = ARMS[arm].cached if cache is None else cache == "on"
     portfolio = choose_portfolio(cards, seed, inventory, relationships)
     asked = cards is not None or inventory is not None
-    with running_stack(load_settings()) as stack, kept_purpose() as purpose:
+    with running_stack(load_settings()) as stack, kept_purpose(database) as (purpose, stays):
         try:
             urls, in_words = keep_arms(
                 stack, portfolio, purpose, upto(database), fresh=fresh, asked=asked, reporter=Reporter(console)
@@ -147,5 +147,5 @@ def serve(
         except KeyboardInterrupt:
             console.print("stopping")
         finally:
-            if purpose != SERVED or not stack.ours:  # on somebody else's server nothing of ours stays
+            if not (stays and stack.ours):  # on somebody else's server nothing of ours stays
                 drop_arms(stack, purpose)

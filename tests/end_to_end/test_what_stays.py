@@ -75,6 +75,8 @@ def test_a_serve_that_ends_or_is_killed_leaves_its_cards_for_the_next_one(enviro
         later = _add(url, "stays over a crash")
         process.kill()
         process.wait()
+    with _serving(environment, "--arm", "v2") as (url, _, _):
+        assert call(url, "GET", path)[0] == 404  # another database, and making it leaves the others alone
     with _serving(environment) as (url, _, _):
         assert [call(url, "GET", one)[0] for one in (path, later)] == [200, 200]
     with _serving(environment, "--cards", "500", "--fresh") as (url, _, _):
