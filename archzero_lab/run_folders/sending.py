@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import html
 import re
+import shutil
 import tarfile
 from pathlib import Path
 
@@ -92,10 +93,23 @@ def unpack(path: Path) -> Path:
             keep_out_of_git(REPORTS)
             folder = REPORTS / folders.pop()
             if not folder.exists():
-                archive.extractall(REPORTS, members, filter="data")
+                _write(archive, members, folder)
     except (OSError, tarfile.TarError, EOFError) as error:
         raise LabError(f"{path}: {error}; give an archive of lab send --data") from None
     return folder
+
+
+def _write(archive: tarfile.TarFile, members: list[tarfile.TarInfo], folder: Path) -> None:
+    """The contents of plain files, with modes of our own (Python before 3.11.4 extracts with those of the archive)."""
+    partial = folder.with_name(f".{folder.name}.part")
+    shutil.rmtree(partial, ignore_errors=True)
+    partial.mkdir()
+    for member in members:
+        source = archive.extractfile(member)
+        assert source is not None  # a plain file
+        with source, (partial / member.name.rpartition("/")[2]).open("wb") as target:
+            shutil.copyfileobj(source, target)
+    partial.rename(folder)
 
 
 def _without_owner(member: tarfile.TarInfo) -> tarfile.TarInfo:
