@@ -56,7 +56,7 @@ class PreparedTeam:
 
     @contextmanager
     def arms(self, *openings: Opening) -> Iterator[dict[str, Arm]]:
-        """Builds started side by side, and those that run already; each logged in where the file says how."""
+        """Builds, up at once, and those that run already; each logged in where the file says how."""
         if len(openings) > _MOST_ARMS:
             raise SettingsError(f"{len(openings)} arms at once; {_MOST_ARMS} have a Redis database of their own")
         with ExitStack() as closing:
