@@ -29,6 +29,10 @@ class Reporter:
         self.stop_asked = threading.Event()
         """Set where somebody wants it to end after the current block."""
 
+    def note(self, text: str) -> None:
+        """Tell a line that is not of the progress itself."""
+        self.console.print(text, style="yellow", highlight=False, markup=False, soft_wrap=True)
+
     def block(self, claim: str, block: int, values_ms: dict[str, float]) -> None:
         """A block of a claim is measured: the median of each of its arms, in ms."""
 
@@ -81,6 +85,10 @@ class JsonReporter(Reporter):
         self.say({"stage": what, "share": 0.0})
         yield lambda share: self.say({"stage": what, "share": round(share, 4)})
         self.say({"stage": what, "share": 1.0})
+
+    def note(self, text: str) -> None:
+        """Tell of it."""
+        self.say({"note": text})
 
     def block(self, claim: str, block: int, values_ms: dict[str, float]) -> None:
         """Tell of a measured block."""

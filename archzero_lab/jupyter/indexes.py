@@ -9,7 +9,8 @@ import pandas as pd
 
 from archzero_lab.bootstrap.system import card_service
 from archzero_lab.jobs.indexes import page as index_report
-from archzero_lab.jobs.indexes.measure import IndexRequest, measure_indexes
+from archzero_lab.jobs.indexes.measure import measure_indexes
+from archzero_lab.jobs.indexes.request import IndexRequest
 from archzero_lab.jupyter.run import Words
 from archzero_lab.progress import QUIET
 from archzero_lab.reporting.figures import Picture

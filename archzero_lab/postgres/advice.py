@@ -35,13 +35,14 @@ def advise(
     named to be dropped may go together.
     """
     usable = [index for index in indexes if index.valid]
-    keeping = {index.name for index in usable if index.oid in needed}
-    twice = {name: other for name, other in redundant(usable).items() if name not in keeping}
+    twice = {oid: other for oid, other in redundant(usable).items() if oid not in needed}
+    keeping = {*needed, *twice, *(other.oid for other in twice.values())}
+    of_part = {part.oid: index.oid for index in usable for part in index.parts}
     rows = {table.name: [dict(zip(table.columns, row, strict=True)) for row in table.rows] for table in tables}
     return [
         *_invalid(rows["index_use"]),
         *_duplicate(usable, twice),
-        *_unused(rows["index_use"], {*keeping, *twice, *twice.values()}, since),
+        *_unused(_as_one(rows["index_use"], of_part, usable), keeping, since),
         *_foreign_keys(rows["foreign_keys_without_index"]),
         *_never_analyzed(rows["table_sizes"]),
         *_bloated(rows["bloated_indexes"]),
@@ -60,17 +61,41 @@ def _invalid(rows: Sequence[Row]) -> Iterator[Advice]:
                          f"DROP INDEX CONCURRENTLY {place} and build it anew")  # fmt: skip
 
 
-def _duplicate(indexes: Sequence[Index], twice: Mapping[str, str]) -> Iterator[Advice]:
-    by_name = {index.name: index for index in indexes}
-    for name, other in twice.items():
-        place = _place(by_name[name].schema, name)
-        yield Advice("duplicate", place, f"{other} serves whatever it does; {_mb(by_name[name].bytes)}",
-                     f"DROP INDEX CONCURRENTLY {place}")  # fmt: skip
+def _duplicate(indexes: Sequence[Index], twice: Mapping[int, Index]) -> Iterator[Advice]:
+    by_oid = {index.oid: index for index in indexes}
+    for oid, other in twice.items():
+        place = _place(by_oid[oid].schema, by_oid[oid].name)
+        yield Advice("duplicate", place, f"{other.label} serves whatever it does; {_mb(by_oid[oid].bytes)}",
+                     _drop(by_oid[oid]))  # fmt: skip
 
 
-def _unused(rows: Sequence[Row], keeping: Collection[str], since: str) -> Iterator[Advice]:
+def _drop(index: Index) -> str:
+    """The statement that drops it; the index of a partitioned table goes with its partitions', not CONCURRENTLY."""
+    return f"DROP INDEX {'' if index.parts else 'CONCURRENTLY '}{_place(index.schema, index.name)}"
+
+
+def _as_one(rows: Sequence[Row], of_part: Mapping[int, int], indexes: Sequence[Index]) -> list[Row]:
+    """The rows with those of a partitioned table's index added up: it is used where one of its partitions is."""
+    by_oid = {index.oid: index for index in indexes}
+    whole: dict[int, Row] = {}
+    found = []
+    for row in rows:
+        if (oid := of_part.get(row["oid"])) is None:
+            found.append(row)
+            continue
+        index = by_oid[oid]
+        one = whole.setdefault(oid, dict(row) | {
+            "oid": oid, "schema": index.schema, "index": index.name, "table": index.table, "scans": 0, "bytes": 0,
+            "constraint": index.constraint,
+        })  # fmt: skip
+        one["scans"] += row["scans"]
+        one["bytes"] += row["bytes"]
+    return [*found, *whole.values()]
+
+
+def _unused(rows: Sequence[Row], keeping: Collection[int], since: str) -> Iterator[Advice]:
     for row in sorted(rows, key=lambda found: -int(found["bytes"])):
-        needed = row["constraint"] or row["unique"] or not row["valid"] or row["index"] in keeping
+        needed = row["constraint"] or row["unique"] or not row["valid"] or row["oid"] in keeping
         if row["scans"] == 0 and not needed and row["bytes"] > _EMPTY:
             yield Advice("unused", _place(row["schema"], row["index"]),
                          f"not read once since the statistics began, {since}; {_mb(row['bytes'])} on {row['table']}",

@@ -9,8 +9,8 @@ from __future__ import annotations
 import psycopg
 from psycopg import sql
 
-from archzero_lab.errors import DatabaseError
-from archzero_lab.postgres.connection import connect
+from archzero_lab.postgres.connection import Connection
+from archzero_lab.postgres.restoring import LeftOut
 
 _MAY = frozenset({
     "amcheck", "bloom", "earthdistance", "hll", "intagg", "ip4r", "pg_buffercache", "pg_stat_statements", "pg_trgm",
@@ -19,42 +19,42 @@ _MAY = frozenset({
 """Beside those that PostgreSQL itself calls trusted."""
 
 
-def copy_extensions(source_url: str, admin_url: str, owner: str) -> set[str]:
-    """Make the source's extensions in an empty database of ours; the schemas that this made.
+def copy_extensions(source: Connection, copy: Connection, owner: str) -> tuple[set[str], list[LeftOut]]:
+    """Make the source's extensions in an empty database of ours, as its superuser.
 
-    Raises DatabaseError for one that our server has not, or that is not made for a stranger's database.
+    The schemas that this made, and the extensions left out: that our server has not, or that are not made for a
+    stranger's database.
     """
-    with connect(source_url, autocommit=True) as source:
-        wanted = source.execute(
-            "SELECT e.extname, n.nspname FROM pg_extension e JOIN pg_namespace n ON n.oid = e.extnamespace"
-            " WHERE e.extname <> 'plpgsql' ORDER BY e.oid"
-        ).fetchall()
-    made = set()
-    with connect(admin_url, autocommit=True) as connection:
-        connection.execute("SET search_path = pg_catalog")
-        found = connection.execute("SELECT name, bool_or(trusted) FROM pg_available_extension_versions GROUP BY 1")
-        trusted: dict[str, bool] = dict(found.fetchall())
-        for name, schema in wanted:
-            if name not in trusted:
-                raise DatabaseError(f"the database uses the extension {name}, which the lab's server has not")
-            if not trusted[name] and name not in _MAY:
-                raise DatabaseError(
-                    f"the database uses the extension {name}, which is not made for a copy: it may run programs, read "
-                    "files or reach other servers"
+    wanted = source.execute(
+        "SELECT e.extname, n.nspname FROM pg_extension e JOIN pg_namespace n ON n.oid = e.extnamespace"
+        " WHERE e.extname <> 'plpgsql' ORDER BY e.oid"
+    ).fetchall()
+    made: set[str] = set()
+    left_out: list[LeftOut] = []
+    copy.execute("SET search_path = pg_catalog")
+    found = copy.execute("SELECT name, bool_or(trusted) FROM pg_available_extension_versions GROUP BY 1")
+    trusted: dict[str, bool] = dict(found.fetchall())
+    for name, schema in wanted:
+        if name not in trusted:
+            left_out.append(LeftOut("EXTENSION", name, "the copy's server has it not; install it there or --copy-on"))
+            continue
+        if not trusted[name] and name not in _MAY:
+            why = "not made for a copy: it may run programs, read files or reach other servers"
+            left_out.append(LeftOut("EXTENSION", name, why))
+            continue
+        if schema not in ("public", "pg_catalog"):
+            copy.execute(
+                sql.SQL("CREATE SCHEMA IF NOT EXISTS {} AUTHORIZATION {}").format(
+                    sql.Identifier(schema), sql.Identifier(owner)
                 )
-            if schema not in ("public", "pg_catalog"):
-                connection.execute(
-                    sql.SQL("CREATE SCHEMA IF NOT EXISTS {} AUTHORIZATION {}").format(
-                        sql.Identifier(schema), sql.Identifier(owner)
-                    )
+            )
+            made.add(schema)
+        try:
+            copy.execute(
+                sql.SQL("CREATE EXTENSION IF NOT EXISTS {} SCHEMA {} CASCADE").format(
+                    sql.Identifier(name), sql.Identifier(schema)
                 )
-                made.add(schema)
-            try:
-                connection.execute(
-                    sql.SQL("CREATE EXTENSION IF NOT EXISTS {} SCHEMA {} CASCADE").format(
-                        sql.Identifier(name), sql.Identifier(schema)
-                    )
-                )
-            except psycopg.Error as error:
-                raise DatabaseError(f"extension {name} on the copy: {error.diag.message_primary or error}") from None
-    return made
+            )
+        except psycopg.Error as error:
+            left_out.append(LeftOut("EXTENSION", name, error.diag.message_primary or str(error)))
+    return made, left_out

@@ -11,6 +11,8 @@ from psycopg import sql
 
 from archzero_lab.errors import DatabaseError
 from archzero_lab.postgres.connection import Connection, connect
+from archzero_lab.postgres.copied_roles import drop_copied_roles
+from archzero_lab.postgres.locales import Locale
 from archzero_lab.settings import DATABASE_PREFIX
 
 
@@ -30,10 +32,11 @@ def lab_databases(server_url: str) -> dict[str, str]:
     return dict(rows)
 
 
-def create_database(server_url: str, name: str, *, template: str | None = None) -> str:
+def create_database(server_url: str, name: str, *, template: str | None = None, locale: Locale | None = None) -> str:
     """Create a database of ours, a copy of `template` where one is named, in place of an older one.
 
-    Returns its URL. Raises DatabaseError where the role may not create databases.
+    With a locale, where the server has that. Returns its URL. Raises DatabaseError where the role may not create
+    databases.
     """
     _check_ours(name)
     drop_database(server_url, name)
@@ -47,6 +50,8 @@ def create_database(server_url: str, name: str, *, template: str | None = None) 
         # whatever the cluster was made with: cards hold any text
         statement = sql.SQL("{} ENCODING 'UTF8'").format(statement)
     with connect(server_url, autocommit=True) as connection:
+        if locale is not None and _create_with(connection, name, locale):
+            return database_url(server_url, name)
         if not template and not _is_utf8(connection):
             # its locale is of another encoding, too
             statement = sql.SQL("{} LC_COLLATE 'C' LC_CTYPE {}").format(statement, _utf8_locale(connection))
@@ -61,6 +66,17 @@ def create_database(server_url: str, name: str, *, template: str | None = None) 
     return database_url(server_url, name)
 
 
+def _create_with(connection: Connection, name: str, locale: Locale) -> bool:
+    """Whether the server could make the database with that locale; it may lack it, or ICU as a whole."""
+    try:
+        connection.execute(
+            sql.SQL("CREATE DATABASE {} TEMPLATE template0 {}").format(sql.Identifier(name), locale.clause())
+        )
+    except psycopg.Error:  # another reason than its locale is told where it is tried without
+        return False
+    return True
+
+
 def _is_utf8(connection: Connection) -> bool:
     row = connection.execute("SELECT pg_encoding_to_char(encoding) FROM pg_database WHERE datname = 'template0'")
     return row.fetchone() == ("UTF8",)
@@ -72,18 +88,24 @@ def _utf8_locale(connection: Connection) -> sql.Literal:
     return sql.Literal("C.UTF-8" if known else "C")
 
 
-def create_guest_database(server_url: str, name: str) -> str:
+def is_superuser(connection: Connection) -> bool:
+    """Whether the connection's role is one."""
+    return connection.execute("SELECT current_setting('is_superuser')").fetchone() == ("on",)
+
+
+def create_guest_database(server_url: str, name: str, locale: Locale | None = None) -> str:
     """Create a database of ours for somebody else's schema; the URL of its owner, an ordinary role made for it alone.
+
+    With the locale where the server has it; `locales.read_locale` tells which it has.
 
     Functions, triggers and index expressions of a stranger run there, so nothing does as a superuser: the role is none,
     and runs no program and reads no file of the server's. It goes with the database. Where our own role may make no
     roles it is no superuser either, and owns the database itself. Raises DatabaseError.
     """
-    url = create_database(server_url, name)
+    url = create_database(server_url, name, locale=locale)
     role, password = sql.Identifier(name), secrets.token_urlsafe(24)
     with connect(server_url, autocommit=True) as connection:
-        row = connection.execute("SELECT current_setting('is_superuser')").fetchone()
-        if row != ("on",):
+        if not is_superuser(connection):
             return url
         _drop_guest(connection, name)
         for statement in (
@@ -158,6 +180,7 @@ def drop_database(server_url: str, name: str) -> None:
     with connect(server_url, autocommit=True) as connection:
         connection.execute(sql.SQL("DROP DATABASE IF EXISTS {} WITH (FORCE)").format(sql.Identifier(name)))
         _drop_guest(connection, name)
+        drop_copied_roles(connection)
 
 
 def _check_ours(name: str) -> None:

@@ -2,23 +2,27 @@
 
 from __future__ import annotations
 
-import os
 import re
 import subprocess
 import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
 import psycopg
 from psycopg import sql
-from psycopg.conninfo import make_conninfo
 
 from archzero_lab.errors import DatabaseError
 from archzero_lab.postgres.connection import Connection, connect, connection_parts, require_no_pooler
 from archzero_lab.postgres.copied_extensions import copy_extensions
-from archzero_lab.postgres.databases import create_guest_database, database_url, drop_database
+from archzero_lab.postgres.copied_roles import copy_roles
+from archzero_lab.postgres.databases import create_guest_database, database_url, drop_database, is_superuser
+from archzero_lab.postgres.locales import read_locale
+from archzero_lab.postgres.planner_settings import copy_settings
+from archzero_lab.postgres.programs import run_program
+from archzero_lab.postgres.restoring import LeftOut, restore
 from archzero_lab.postgres.sql_text import read_file
 
 OLDEST = 12
@@ -37,23 +41,38 @@ _CONTENTS: dict[Contents, tuple[list[str], list[list[str]]]] = {
 """What is copied -> options of pg_dump, of each run of pg_restore; the schema always."""
 
 
+@dataclass(frozen=True)
+class Copy:
+    """A database made like the source; `url` is its owner's, an ordinary role's. `left_out` it has not."""
+
+    url: str
+    left_out: tuple[LeftOut, ...] = ()
+
+    def require_whole(self) -> str:
+        """The URL. Raises DatabaseError where anything is missing but policies and rights, naming it."""
+        missing = [one for one in self.left_out if one.kind not in ("POLICY", "ROW SECURITY")]
+        if missing:
+            more = f"; and {len(missing) - 1} more" if len(missing) > 1 else ""
+            raise DatabaseError(f"writing the copy: {missing[0].in_words}{more}")
+        return self.url
+
+
 @contextmanager
 def dump_sections(
     source_url: str, server_url: str, name: str, programs: Path
-) -> Iterator[tuple[str, Callable[[], None]]]:
+) -> Iterator[tuple[str, Callable[[], tuple[LeftOut, ...]]]]:
     """A new database with the source's tables and nothing else yet; call what comes beside its URL for the rest.
 
-    For rows that are not all copied: keys, indexes and triggers are made once they are there. Dropped where the block
-    raises. Raises DatabaseError.
+    For rows that are not all copied: keys, indexes and triggers are made once they are there. What is called answers
+    with what could not be made. Dropped where the block raises. Raises DatabaseError.
     """
     with tempfile.TemporaryDirectory(prefix="archzero-copy-") as folder:
         dump = Path(folder) / "dump"
         _dump(source_url, programs, dump, ["--schema-only"])
-        url = create_guest_database(server_url, name)
+        url, listed, left_out = _prepare(source_url, server_url, name, programs, dump)
         try:
-            listed = _prepare(source_url, server_url, url, programs, dump)
-            _restore(url, programs, dump, ["--section=pre-data", listed])
-            yield url, lambda: _restore(url, programs, dump, ["--section=post-data", listed])
+            left_out += restore(url, programs, dump, ["--section=pre-data", listed])
+            yield url, lambda: (*left_out, *restore(url, programs, dump, ["--section=post-data", listed]))
         except BaseException:
             drop_database(server_url, name)
             raise
@@ -65,51 +84,59 @@ def _dump(source_url: str, programs: Path, dump: Path, options: list[str]) -> No
         version = source.info.server_version // 10_000
         if version < OLDEST:
             raise DatabaseError(f"PostgreSQL {version} at {source_url} is too old; {OLDEST} or newer can be copied")
-    _run(
+    done = run_program(
         [str(programs / "pg_dump"), "--format=custom", "--compress=0", "--no-owner", "--no-privileges",
          "--no-publications", "--no-subscriptions", "--no-comments", "--no-security-labels", "--no-tablespaces",
          "--lock-wait-timeout=5000", f"--file={dump}", *options],
-        source_url, "reading it", {"PGOPTIONS": _GENTLE},
+        source_url, {"PGOPTIONS": _GENTLE},
     )  # fmt: skip
+    if done.returncode != 0:
+        lines = [line for line in done.stderr.splitlines() if "ERROR" in line or "error:" in line] or [done.stderr]
+        raise DatabaseError(f"reading it: {lines[0].strip()}")
 
 
-def _restore(url: str, programs: Path, dump: Path, options: list[str]) -> None:
-    _run(
-        [str(programs / "pg_restore"), "--no-owner", "--no-privileges", "--exit-on-error", *options, str(dump)],
-        url, "writing the copy", {},
-    )  # fmt: skip
+def _prepare(source_url: str, server_url: str, name: str, programs: Path, dump: Path) -> tuple[str, str, list[LeftOut]]:
+    """Make the database, its extensions, roles and settings; its URL, pg_restore's option for what else is restored.
 
-
-def _prepare(source_url: str, server_url: str, url: str, programs: Path, dump: Path) -> str:
-    """Make the extensions, and list what else of the dump an ordinary role restores: pg_restore's option for that."""
-    parts = connection_parts(url)
-    schemas = copy_extensions(source_url, database_url(server_url, str(parts["dbname"])), str(parts["user"]))
+    That is what an ordinary role restores of the dump. The third is what our server cannot make.
+    """
     command = [str(programs / "pg_restore"), "--list", str(dump)]
     told = subprocess.run(command, capture_output=True, text=True, check=True).stdout
-    left_out = re.compile(r"\d+; \d+ \d+ (?:EXTENSION|EVENT TRIGGER|PUBLICATION|SUBSCRIPTION)\b")
+    with connect(source_url, autocommit=True) as source:
+        url = create_guest_database(server_url, name, read_locale(source))
+        try:
+            admin_url = database_url(server_url, str(connection_parts(url)["dbname"]))
+            with connect(admin_url, autocommit=True) as copy:
+                schemas, left_out = copy_extensions(source, copy, str(connection_parts(url)["user"]))
+                if is_superuser(copy):
+                    copy_roles(source, copy)
+                copy_settings(source, copy)
+        except BaseException:
+            drop_database(server_url, name)
+            raise
+    passed_over = re.compile(r"\d+; \d+ \d+ (?:EXTENSION|EVENT TRIGGER|PUBLICATION|SUBSCRIPTION)\b")
     made = tuple(f" SCHEMA - {schema} " for schema in schemas)
-    kept = [line for line in told.splitlines() if not left_out.match(line) and not any(one in line for one in made)]
+    kept = [line for line in told.splitlines() if not passed_over.match(line) and not any(one in line for one in made)]
     listed = dump.with_name("list")
     listed.write_text("\n".join(kept) + "\n")
-    return f"--use-list={listed}"
+    return url, f"--use-list={listed}", left_out
 
 
-def copy_database(source_url: str, server_url: str, name: str, programs: Path, contents: Contents = "rows") -> str:
-    """Copy `source_url`'s schema into a new database of our server, with its rows, its statistics or neither; the URL.
+def copy_database(source_url: str, server_url: str, name: str, programs: Path, contents: Contents = "rows") -> Copy:
+    """Copy `source_url`'s schema into a new database of our server, with its rows, its statistics or neither.
 
-    The copy belongs to an ordinary role of its own, whose URL this is: what the source's functions do, they do as that.
-    One REPEATABLE READ snapshot, read only, a lock waited for 5 s at most. Nothing of the copy is left where it fails.
-    Raises DatabaseError: no permission, a server that is too old, an extension that our server has not or does not make
-    for a stranger, a function in a language that wants a superuser.
+    The copy belongs to an ordinary role of its own: what the source's functions do, they do as that. It has the
+    source's locale and the settings that its planner reads, where our server has them. One REPEATABLE READ snapshot,
+    read only, a lock waited for 5 s at most. What our server cannot make is left out and named. Nothing of the copy
+    stays where it fails. Raises DatabaseError: no permission, a server that is too old.
     """
     with tempfile.TemporaryDirectory(prefix="archzero-copy-") as folder:
         dump = Path(folder) / "dump"
         _dump(source_url, programs, dump, _CONTENTS[contents][0])
-        url = create_guest_database(server_url, name)
+        url, listed, left_out = _prepare(source_url, server_url, name, programs, dump)
         try:
-            listed = _prepare(source_url, server_url, url, programs, dump)
             for options in _CONTENTS[contents][1]:
-                _restore(url, programs, dump, [*options, listed])
+                left_out += restore(url, programs, dump, [*options, listed])
             if contents == "rows":
                 with connect(url, autocommit=True) as connection:
                     connection.execute("VACUUM ANALYZE")
@@ -117,7 +144,7 @@ def copy_database(source_url: str, server_url: str, name: str, programs: Path, c
         except BaseException:
             drop_database(server_url, name)
             raise
-    return url
+    return Copy(url, tuple(left_out))
 
 
 def stop_autovacuum(connection: Connection) -> None:
@@ -141,41 +168,44 @@ def statistics_of(source_url: str, programs: Path) -> Iterator[Callable[[str], N
     Commonest values, histograms and correlations are the source's then; an ANALYZE takes them away again. Read once.
     """
     told = subprocess.run([str(programs / "pg_dump"), "--version"], capture_output=True, text=True).stdout
-    if int(told.split()[-1].split(".")[0] if told else 0) < _TAKES_STATISTICS:
+    number = re.search(r"\d+", told)
+    if number is None or int(number[0]) < _TAKES_STATISTICS:
         yield None
         return
     with tempfile.TemporaryDirectory(prefix="archzero-copy-") as folder:
         dump = Path(folder) / "dump"
         _dump(source_url, programs, dump, ["--statistics-only"])
-        yield lambda url: _restore(url, programs, dump, ["--statistics-only"])
+
+        def give(url: str) -> None:
+            restore(url, programs, dump, ["--statistics-only"])
+
+        yield give
 
 
-def apply_file(url: str, migration: Path) -> None:
+_WANT_ROWS = (
+    psycopg.errors.ObjectNotInPrerequisiteState, psycopg.errors.NoDataFound, psycopg.errors.ForeignKeyViolation,
+    psycopg.errors.RaiseException, psycopg.errors.NotNullViolation,
+)  # fmt: skip
+"""Errors that a statement may meet for want of rows alone."""
+
+
+def apply_file(url: str, migration: Path, *, without_rows: bool = False) -> list[str]:
     """Run a migration's file on a database of ours, statement by statement, ending at the first error.
 
-    Nothing but SQL is run: no command of psql's, no program, no file. Raises SettingsError for what is no SQL,
-    DatabaseError with file, line and PostgreSQL's reason.
+    Nothing but SQL is run: no command of psql's, no program, no file. On a copy `without_rows` a statement that may
+    want some is passed over; those are answered, a line each. Raises SettingsError for what is no SQL, DatabaseError
+    with file, line and PostgreSQL's reason.
     """
     statements = read_file(migration)
+    passed_over = []
     with connect(url, autocommit=True) as connection:
         for statement in statements:
             try:
                 connection.execute(statement.text.encode())
             except psycopg.Error as error:
                 reason = error.diag.message_primary or str(error).strip()
-                raise DatabaseError(f"migration {migration.name} line {statement.line}: {reason}") from None
-
-
-def _run(command: list[str], url: str, what: str, more: dict[str, str]) -> None:
-    """Run one of PostgreSQL's programs on a database; the password travels in the environment, not in the command."""
-    parts = connection_parts(url)
-    password = parts.pop("password", None)
-    secret = {"PGPASSWORD": str(password)} if password is not None else {}
-    done = subprocess.run(
-        [*command, f"--dbname={make_conninfo('', **parts)}"], capture_output=True, text=True,
-        env={**os.environ, **secret, **more},
-    )  # fmt: skip
-    if done.returncode != 0:
-        lines = [line for line in done.stderr.splitlines() if "ERROR" in line or "error:" in line] or [done.stderr]
-        reason = lines[0].strip().removeprefix("psql:")
-        raise DatabaseError(f"{what}: {reason}")
+                told = f"migration {migration.name} line {statement.line}: {reason}"
+                if not (without_rows and (statement.wants_rows or isinstance(error, _WANT_ROWS))):
+                    raise DatabaseError(told) from None
+                passed_over.append(told)
+    return passed_over

@@ -20,9 +20,10 @@ SELECT k.oid::bigint, k.conname, n.nspname, t.relname,
             AND (i.indpred IS NULL OR cardinality(k.conkey) = 1 AND pg_get_expr(i.indpred, i.indrelid) =
                  (SELECT format('(%I IS NOT NULL)', a.attname) FROM pg_attribute a
                   WHERE a.attrelid = k.conrelid AND a.attnum = k.conkey[1]))
-            AND (i.indkey::int2[])[0:cardinality(k.conkey) - 1] @> k.conkey)
+            AND (i.indkey::int2[])[0:cardinality(k.conkey) - 1] @> k.conkey),
+    t.relkind = 'p'
 FROM pg_constraint k JOIN pg_class t ON t.oid = k.conrelid JOIN pg_namespace n ON n.oid = t.relnamespace
-WHERE k.contype = 'f' ORDER BY 1
+WHERE k.contype = 'f' AND k.conparentid = 0 ORDER BY 1
 """
 _OTHERS = """
 SELECT i.indexrelid::bigint, 'cluster', 'the table is clustered on it: CLUSTER orders the rows by it'
@@ -37,6 +38,9 @@ JOIN pg_policy p ON p.polrelid = t.oid
 JOIN pg_depend d ON d.classid = 'pg_policy'::regclass AND d.objid = p.oid AND d.refobjid = t.oid
     AND d.refobjsubid = i.indkey[0] AND d.refobjsubid > 0
 """
+_WHOLES = """
+SELECT c.oid::bigint, pg_partition_root(c.oid)::oid::bigint FROM pg_class c WHERE c.relkind = 'i' AND c.relispartition
+"""
 
 
 @dataclass(frozen=True)
@@ -49,6 +53,7 @@ class ForeignKey:
     columns: tuple[str, ...]
     parent: str
     served_by: tuple[int, ...]
+    partitioned: bool = False
 
     def look_up(self) -> str:
         """The statement by which a delete or a change of the parent's key finds the children, as PostgreSQL asks it."""
@@ -57,8 +62,8 @@ class ForeignKey:
             for number, column in enumerate(self.columns, 1)
         )
         return (
-            sql.SQL("SELECT 1 FROM ONLY {} x WHERE {}")
-            .format(sql.Identifier(self.schema, self.table), conditions)
+            sql.SQL("SELECT 1 FROM {} {} x WHERE {}")
+            .format(sql.SQL("" if self.partitioned else "ONLY"), sql.Identifier(self.schema, self.table), conditions)
             .as_string()
         )
 
@@ -66,7 +71,7 @@ class ForeignKey:
 def foreign_keys(connection: Connection) -> list[ForeignKey]:
     """All foreign keys."""
     rows = connection.execute(_FOREIGN_KEYS).fetchall()
-    return [ForeignKey(row[1], row[2], row[3], tuple(row[4]), row[5], tuple(row[6])) for row in rows]
+    return [ForeignKey(row[1], row[2], row[3], tuple(row[4]), row[5], tuple(row[6]), row[7]) for row in rows]
 
 
 def purposes(connection: Connection) -> dict[int, list[str]]:
@@ -84,4 +89,7 @@ def purposes(connection: Connection) -> dict[int, list[str]]:
             )
     for oid, _, words in connection.execute(_OTHERS).fetchall():
         found[oid].append(words)
-    return dict(found)
+    # what is needed of a partition's index is needed of the whole
+    for part, whole in connection.execute(_WHOLES).fetchall():
+        found[whole] += [words for words in found.pop(part, []) if words not in found[whole]]
+    return {oid: words for oid, words in found.items() if words}

@@ -86,7 +86,8 @@ def index_sizes(connection: Connection) -> list[IndexSize]:
     rows = connection.execute(
         "SELECT s.relname, s.indexrelname, pg_relation_size(s.indexrelid), s.idx_scan,"
         " EXISTS (SELECT FROM pg_constraint c WHERE c.conindid = s.indexrelid)"
-        " FROM pg_stat_user_indexes s WHERE s.relname NOT LIKE '%yoyo%' ORDER BY 3 DESC"
+        " FROM pg_stat_user_indexes s WHERE s.relname NOT IN"
+        " ('_yoyo_log', '_yoyo_migration', '_yoyo_version', 'yoyo_lock') ORDER BY 3 DESC"
     ).fetchall()
     return [IndexSize(*row) for row in rows]
 

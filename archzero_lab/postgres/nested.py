@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from archzero_lab.postgres.connection import Connection
-from archzero_lab.postgres.sql_text import ast, read_statements, walk
+from archzero_lab.postgres.sql_text import ast, nodes_of
 
 _FUNCTIONS = """
 SELECT EXISTS (SELECT FROM pg_proc p JOIN pg_namespace n ON n.oid = p.pronamespace
@@ -21,9 +21,7 @@ _CHANGES = (ast.InsertStmt, ast.UpdateStmt, ast.DeleteStmt, ast.MergeStmt)
 
 def changes_rows(text: str) -> bool:
     """Whether a statement changes rows: run again in one transaction it would find its work done."""
-    return any(
-        isinstance(node, _CHANGES) for statement in read_statements(text, "statement") for node in walk(statement.node)
-    )
+    return any(isinstance(node, _CHANGES) for node in nodes_of(text))
 
 
 def runs_others(connection: Connection, text: str) -> bool:
@@ -34,7 +32,7 @@ def runs_others(connection: Connection, text: str) -> bool:
     """
     if changes_rows(text):
         return True
-    nodes = [node for statement in read_statements(text, "statement") for node in walk(statement.node)]
+    nodes = nodes_of(text)
     called = [node.funcname[-1].sval for node in nodes if isinstance(node, ast.FuncCall)]
     named = [node.relname for node in nodes if isinstance(node, ast.RangeVar)]
     for query, names in ((_FUNCTIONS, called), (_RELATIONS, named)):

@@ -25,7 +25,7 @@ class PlanNode:
     Times are in milliseconds, blocks are 8 kB. Below a Gather, whose workers run side by side, times are divided by the
     number of processes: what it took, not what it cost. `actual_rows` None: the node never ran or nothing was executed.
     `subplan` is the name of an InitPlan, SubPlan or CTE that the node is the top of. WAL is of the node and all below;
-    `total_cost` is the planner's.
+    `total_cost` is the planner's. `schema` is known where EXPLAIN was asked to be VERBOSE.
     """
 
     depth: int
@@ -49,6 +49,7 @@ class PlanNode:
     wal_fpi: int
     subplan: str | None
     children: tuple[PlanNode, ...]
+    schema: str | None = None
 
     def walk(self) -> Iterator[PlanNode]:
         """This node and all below it, a parent before its children."""
@@ -98,6 +99,21 @@ class Plan:
     def indexes(self) -> tuple[str, ...]:
         """Names of the indexes that the plan reads, in the order of the tree."""
         return tuple(dict.fromkeys(node.index for node in self.root.walk() if node.index))
+
+    @property
+    def index_places(self) -> tuple[tuple[str, str], ...]:
+        """Schema and name of the indexes that a VERBOSE plan reads: a bitmap's lie where its table's scan says."""
+        found: dict[tuple[str, str], None] = {}
+
+        def look(node: PlanNode, schema: str) -> None:
+            schema = node.schema or schema
+            if node.index:
+                found[schema, node.index] = None
+            for child in node.children:
+                look(child, schema)
+
+        look(self.root, "")
+        return tuple(found)
 
     @property
     def scans(self) -> str:
@@ -227,4 +243,5 @@ def _node(entry: dict[str, Any], depth: int, costs: PlanCosts) -> PlanNode:
         wal_fpi=int(entry.get("WAL FPI", 0)),
         subplan=entry.get("Subplan Name"),
         children=children,
+        schema=entry.get("Schema"),
     )

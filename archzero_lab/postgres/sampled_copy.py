@@ -12,7 +12,7 @@ from psycopg import sql
 
 from archzero_lab.errors import DatabaseError
 from archzero_lab.postgres.connection import Connection, connect
-from archzero_lab.postgres.foreign_copy import dump_sections, stop_autovacuum
+from archzero_lab.postgres.foreign_copy import Copy, dump_sections, stop_autovacuum
 
 _STATEMENT_TIMEOUT = "10min"
 _KEYS = 5_000
@@ -50,8 +50,8 @@ class _ForeignKey:
     types: tuple[str, ...]
 
 
-def copy_sample(source_url: str, server_url: str, name: str, programs: Path, rows: int, seed: int = 1) -> str:
-    """Copy the schema and about `rows` rows of each table, with the parents of those, into a new database; its URL.
+def copy_sample(source_url: str, server_url: str, name: str, programs: Path, rows: int, seed: int = 1) -> Copy:
+    """Copy the schema and about `rows` rows of each table, with the parents of those, into a new database.
 
     All rows are of one REPEATABLE READ snapshot, read only; the schema is read before. Blocks are drawn at random
     (TABLESAMPLE SYSTEM, repeatable by the seed); a table with fewer rows comes whole. Parents are added until no
@@ -61,17 +61,18 @@ def copy_sample(source_url: str, server_url: str, name: str, programs: Path, row
     with dump_sections(source_url, server_url, name, programs) as (url, finish):
         try:
             with _reading(source_url) as source, connect(url, autocommit=True) as copy:
-                tables = {table.oid: table for table in _tables(source)}
+                tables = {table.oid: table for table in _tables(source) if _is_there(copy, table)}
                 for table in tables.values():
                     _take(source, copy, table, _sample(table, rows, seed))
-                _add_parents(source, copy, tables, _foreign_keys(source))
+                keys = [key for key in _foreign_keys(source) if key.child in tables]
+                _add_parents(source, copy, tables, keys)
         except psycopg.Error as error:
             raise DatabaseError(f"copying a sample: {error.diag.message_primary or error}") from None
-        finish()
+        left_out = finish()
         with connect(url, autocommit=True) as copy:
             copy.execute("VACUUM ANALYZE")
             stop_autovacuum(copy)
-    return url
+    return Copy(url, left_out)
 
 
 @contextmanager
@@ -90,7 +91,7 @@ def _tables(source: Connection) -> list[_Table]:
         "SELECT c.oid, n.nspname, c.relname, array_agg(a.attname::text ORDER BY a.attnum), c.relpages, c.reltuples"
         " FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace"
         " JOIN pg_attribute a ON a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped AND a.attgenerated = ''"
-        " WHERE c.relkind = 'r' AND c.relpersistence = 'p' AND n.nspname <> 'information_schema'"
+        " WHERE c.relkind = 'r' AND c.relpersistence <> 't' AND n.nspname <> 'information_schema'"
         " AND n.nspname NOT LIKE 'pg\\_%' AND NOT EXISTS"
         " (SELECT FROM pg_depend d WHERE d.objid = c.oid AND d.deptype = 'e') GROUP BY c.oid, n.nspname ORDER BY c.oid"
     ).fetchall()
@@ -98,6 +99,12 @@ def _tables(source: Connection) -> list[_Table]:
         _Table(oid, schema, name, tuple(columns), pages, float(rows))
         for oid, schema, name, columns, pages, rows in found
     ]
+
+
+def _is_there(copy: Connection, table: _Table) -> bool:
+    """Whether the copy has the table; it may be one of those left out."""
+    row = copy.execute("SELECT to_regclass(%s) IS NOT NULL", [table.place.as_string()]).fetchone()
+    return row == (True,)
 
 
 def _foreign_keys(source: Connection) -> list[_ForeignKey]:

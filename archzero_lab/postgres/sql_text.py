@@ -14,6 +14,7 @@ from typing import Any
 
 from pglast import ast as _ast
 from pglast import parse_sql, parser, scan
+from pglast.enums.parsenodes import ObjectType
 from pglast.stream import RawStream
 from pglast.visitors import Visitor
 
@@ -61,6 +62,21 @@ class SqlStatement:
             "REINDEX_OBJECT_SCHEMA", "REINDEX_OBJECT_SYSTEM", "REINDEX_OBJECT_DATABASE",
         )  # fmt: skip
         return self.concurrently or whole or isinstance(self.node, _ALONE)
+
+    @property
+    def lock_alone(self) -> str:
+        """Of a statement that runs alone the lock that PostgreSQL's manual says of it; "" for none of a table."""
+        if self.concurrently:
+            return "ShareUpdateExclusiveLock"
+        if isinstance(self.node, ast.VacuumStmt) and self.node.is_vacuumcmd:
+            full = any(option.defname == "full" for option in self.node.options or ())
+            return "AccessExclusiveLock" if full else "ShareUpdateExclusiveLock"
+        return ""
+
+    @property
+    def wants_rows(self) -> bool:
+        """Whether it may fail for want of rows alone, whatever the error."""
+        return isinstance(self.node, ast.RefreshMatViewStmt)
 
     @property
     def new_index(self) -> Any:
@@ -128,39 +144,16 @@ def walk(node: Any) -> Iterator[Any]:
     return iter(seen)
 
 
-def comparisons_of(condition: str) -> list[tuple[tuple[str, ...], str, list[int]]]:
-    """Columns that a condition, as EXPLAIN prints it, compares with parameters: its name's parts, operator, numbers.
+def nodes_of(text: str) -> list[Any]:
+    """Every node of a text's statements. Raises SettingsError for what is no SQL."""
+    return [node for statement in read_statements(text, "statement") for node in walk(statement.node)]
 
-    Only a column itself counts, with a cast or in one case: of what else is computed no value is known. Nothing where
-    the condition is no SQL (a SubPlan in it).
-    """
-    try:
-        tree = parse_sql(f"SELECT 1 WHERE {condition}")[0].stmt
-    except parser.ParseError:
+
+def dropped_index_names(node: Any) -> list[str]:
+    """The indexes that a statement drops, as SQL names them; none of one that does anything else."""
+    if not isinstance(node, ast.DropStmt) or node.removeType != ObjectType.OBJECT_INDEX:
         return []
-    found = []
-    for node in walk(tree):
-        if not isinstance(node, ast.A_Expr):
-            continue
-        for one, other in ((node.lexpr, node.rexpr), (node.rexpr, node.lexpr)):
-            column, numbers = _column(one), parameters_of(other)
-            if column and numbers and not _columns(other):
-                found.append((column, str(node.name[-1].sval), numbers))
-    return found
-
-
-def _column(node: Any) -> tuple[str, ...]:
-    if isinstance(node, ast.TypeCast):
-        return _column(node.arg)
-    if isinstance(node, ast.FuncCall) and node.funcname[-1].sval in ("lower", "upper") and len(node.args or ()) == 1:
-        return _column(node.args[0])
-    if isinstance(node, ast.ColumnRef) and all(isinstance(field, ast.String) for field in node.fields):
-        return tuple(field.sval for field in node.fields)
-    return ()
-
-
-def _columns(node: Any) -> bool:
-    return any(isinstance(found, ast.ColumnRef) for found in walk(node))
+    return [".".join(f'"{part.sval}"' for part in name) for name in node.objects]
 
 
 def concurrent_index(statement: SqlStatement) -> str:

@@ -55,15 +55,8 @@ def system_programs() -> Path:
 
     Raises ServerError where there is none of version 15 or newer.
     """
-    candidates = []
-    if prefix := os.environ.get("CONDA_PREFIX"):
-        candidates.append(Path(prefix) / "bin")
-    if found := shutil.which("postgres"):
-        candidates.append(Path(found).resolve().parent)
-    debian = Path("/usr/lib/postgresql").glob("*/bin")
-    candidates += sorted(debian, key=lambda path: int(path.parent.name), reverse=True)
-    for folder in candidates:
-        if (folder / "postgres").exists() and _major_version(folder) >= MINIMUM_VERSION:
+    for folder in _on_the_machine():
+        if major_version(folder) >= MINIMUM_VERSION:
             return folder
     raise ServerError(
         f"found no PostgreSQL >= {MINIMUM_VERSION} on this machine; run: apt-get install postgresql, "
@@ -71,21 +64,43 @@ def system_programs() -> Path:
     )
 
 
+def programs_of_version(major: int) -> Path | None:
+    """The bin folder of a whole PostgreSQL (pg_dump, too) of one major version on this machine; None without one."""
+    for folder in _on_the_machine():
+        if (folder / "initdb").exists() and (folder / "pg_dump").exists() and major_version(folder) == major:
+            return folder
+    return None
+
+
+def _on_the_machine() -> list[Path]:
+    candidates = []
+    if prefix := os.environ.get("CONDA_PREFIX"):
+        candidates.append(Path(prefix) / "bin")
+    if found := shutil.which("postgres"):
+        candidates.append(Path(found).resolve().parent)
+    debian = Path("/usr/lib/postgresql").glob("*/bin")
+    candidates += sorted(debian, key=lambda path: int(path.parent.name), reverse=True)
+    return [folder for folder in candidates if (folder / "postgres").exists()]
+
+
 def start_postgres(
     programs: Path,
     home: Path,
     registry: ProcessRegistry,
     *,
+    name: str = "postgres",
     kept: bool = False,
     port: int | None = None,
     timeout_s: float = 60.0,
 ) -> PostgresServer:
     """Start PostgreSQL on a loopback port (a free one unless given) with its cluster under `home`, made on first use.
 
+    `name` is that of its process and, with the major version, of its cluster.
+
     Raises ServerError, with the last line of the server's log, where it does not come up.
     """
     user = server_user()
-    base = home / f"postgres-{_major_version(programs)}"
+    base = home / f"{name}-{major_version(programs)}"
     data = base / "data"
     # beside the cluster, whose folder is the server's own: root writes nothing into that
     password_file, log = base.with_suffix(".password"), base.with_suffix(".log")
@@ -96,7 +111,7 @@ def start_postgres(
     argv = [str(programs / "postgres"), "-D", str(data), *_options(port)]
     log.unlink(missing_ok=True)
     record = registry.spawn(
-        "postgres", argv, log=log, env=_environment(), user=user, kept=kept, stop_signal=signal.SIGINT, cwd=base
+        name, argv, log=log, env=_environment(), user=user, kept=kept, stop_signal=signal.SIGINT, cwd=base
     )
     # said, since a shell's PGSSLMODE=require would ask for what this server has not
     url = f"postgresql://archzero:{password}@127.0.0.1:{port}/postgres?sslmode=disable"
@@ -195,7 +210,8 @@ def why_ended(log: Path) -> str:
     return reason + (f"; {cures[0]}" if cures else "")
 
 
-def _major_version(programs: Path) -> int:
+def major_version(programs: Path) -> int:
+    """The major version of a folder's server. Raises ServerError where it cannot be run."""
     try:
         printed = subprocess.run(
             [str(programs / "postgres"), "--version"], capture_output=True, text=True, check=True

@@ -112,8 +112,11 @@ def exclusive(what: str) -> Iterator[None]:
 
 
 @contextmanager
-def running_stack(settings: Settings) -> Iterator[Stack]:
-    """The stack that `./lab up` keeps, or one of our own that is stopped when the block ends, however it ends."""
+def running_stack(settings: Settings, *, redis: bool = True) -> Iterator[Stack]:
+    """The stack that `./lab up` keeps, or one of our own that is stopped when the block ends, however it ends.
+
+    Without Redis for what needs none: its URL is "" then.
+    """
     processes = registry()
     processes.end_leftovers()
     kept = kept_stack(settings)
@@ -124,7 +127,7 @@ def running_stack(settings: Settings) -> Iterator[Stack]:
             processes.stop_own(last=SERVERS)
         return
     try:
-        yield _start(settings, processes, kept=False, started=[])
+        yield _start(settings, processes, kept=False, started=[], with_redis=redis)
     finally:
         processes.stop_own(last=SERVERS)
 
@@ -215,7 +218,9 @@ def record_state(**parts: Any) -> None:
     partial.rename(path)
 
 
-def _start(settings: Settings, processes: ProcessRegistry, *, kept: bool, started: list[ProcessRecord]) -> Stack:
+def _start(
+    settings: Settings, processes: ProcessRegistry, *, kept: bool, started: list[ProcessRecord], with_redis: bool = True
+) -> Stack:
     home = server_home(STATE)
     system = settings.servers == "system"
     if settings.database_url:
@@ -232,7 +237,9 @@ def _start(settings: Settings, processes: ProcessRegistry, *, kept: bool, starte
         postgres = postgres_server.start_postgres(programs, home, processes, kept=kept)
         started.append(postgres.record)
         postgres_url, postgres_pid = postgres.url, postgres.record.pid
-    if settings.redis_url:
+    if not with_redis:
+        redis_url, redis_pid = "", None
+    elif settings.redis_url:
         _check_redis(settings.redis_url)
         redis_url, redis_pid = settings.redis_url, None
     else:

@@ -7,7 +7,8 @@ SELECT s.schemaname AS schema,
        pg_relation_size(s.indexrelid) AS bytes,
        i.indisvalid AS valid,
        i.indisunique AS "unique",
-       EXISTS (SELECT FROM pg_constraint c WHERE c.conindid = s.indexrelid) AS "constraint"
+       EXISTS (SELECT FROM pg_constraint c WHERE c.conindid = s.indexrelid) AS "constraint",
+       s.indexrelid::bigint AS oid
 FROM pg_stat_user_indexes s
 JOIN pg_index i ON i.indexrelid = s.indexrelid
 ORDER BY s.idx_scan, pg_relation_size(s.indexrelid) DESC;

@@ -7,8 +7,9 @@ from pathlib import Path
 from rich.console import Console
 
 from archzero_lab.bootstrap.system import system_here
-from archzero_lab.jobs.indexes.measure import IndexRequest, measure_indexes
-from archzero_lab.jobs.indexes.verdict import IndexReport
+from archzero_lab.jobs.indexes.findings import IndexReport
+from archzero_lab.jobs.indexes.measure import measure_indexes
+from archzero_lab.jobs.indexes.request import IndexRequest
 from archzero_lab.progress import Reporter
 from archzero_lab.run_folders.run import Run
 from archzero_lab.servers.stack import Stack

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from archzero_lab.errors import DatabaseError, SettingsError
-from archzero_lab.jobs.indexes.measure import IndexRequest, check_request
+from archzero_lab.jobs.indexes.request import IndexRequest, check_request
 from archzero_lab.postgres.connection import connect
 from archzero_lab.postgres.databases import drop_database
 from archzero_lab.postgres.foreign_copy import statistics_of, stop_autovacuum
@@ -64,7 +64,7 @@ def test_a_sample_has_about_so_many_rows_and_every_parent_they_need(stack: Stack
         try:
             counts = []
             for _ in range(2):
-                url = copy_sample(source, stack.postgres_url, name, stack.postgres_programs, 1_000, seed=3)
+                url = copy_sample(source, stack.postgres_url, name, stack.postgres_programs, 1_000, seed=3).url
                 counts.append(_counts(url))
             with connect(url) as connection:
                 keys = connection.execute(
@@ -95,7 +95,7 @@ def test_a_table_that_is_smaller_than_the_sample_comes_whole(stack: Stack) -> No
     name = stack.database_name("sampled")
     with somebodys_database(stack, "small_shop") as source:
         try:
-            url = copy_sample(source, stack.postgres_url, name, stack.postgres_programs, 3_000)
+            url = copy_sample(source, stack.postgres_url, name, stack.postgres_programs, 3_000).url
             with connect(url) as connection:
                 row = connection.execute(
                     'SELECT (SELECT count(*) FROM shop.customer), (SELECT count(*) FROM shop."Order"),'
@@ -127,7 +127,7 @@ def test_a_sample_is_planned_with_the_statistics_of_the_whole(stack: Stack) -> N
                 assert stack.settings.servers == "system", "the lab's own PostgreSQL 18 has them"
                 return
             try:
-                url = copy_sample(source, stack.postgres_url, name, stack.postgres_programs, 1_000)
+                url = copy_sample(source, stack.postgres_url, name, stack.postgres_programs, 1_000).url
                 assert estimates(url) != whole
                 give(url)
                 assert estimates(url) == whole

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from itertools import count
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from archzero_lab.errors import SettingsError
-from archzero_lab.jobs.indexes.measure import IndexRequest, check_request
+from archzero_lab.jobs.indexes.request import IndexRequest, check_request
 from archzero_lab.jobs.indexes.verdict import (
     Finding,
     IndexVerdict,
@@ -22,6 +23,7 @@ from archzero_lab.jobs.indexes.verdict import (
 from archzero_lab.jobs.indexes.writes import hot_lost
 from archzero_lab.postgres.index_catalog import Index, redundant
 
+_OIDS = count(1)
 COST = WriteCost(ms=0.01, ci_low=0.008, ci_high=0.012, wal_records=1.0, wal_bytes=90.0, hot_lost=())
 
 
@@ -90,7 +92,7 @@ def test_what_too_few_blocks_cannot_tell_is_undecided_and_says_so() -> None:
 
 def _index(name: str, *keys: str, **given: Any) -> Index:
     made = Index(
-        oid=abs(hash(name)) % 10_000, schema="public", table="t", name=name, method="btree", bytes=1, unique=False,
+        oid=next(_OIDS), schema="public", table="t", name=name, method="btree", bytes=1, unique=False,
         constraint=False, valid=True, predicate="", keys=keys, columns=tuple(key.split()[0] for key in keys),
         included=(), table_oid=1, definition="",
     )  # fmt: skip
@@ -98,13 +100,14 @@ def _index(name: str, *keys: str, **given: Any) -> Index:
 
 
 def test_prefixes_and_repetitions_are_redundant_by_their_definition() -> None:
-    found = redundant(
-        [
-            _index("a", "x 0"), _index("ab", "x 0", "y 0"), _index("ab_again", "x 0", "y 0"), _index("b", "y 0"),
-            _index("a_desc", "x 3"), _index("a_some", "x 0", predicate="z"), _index("a_unique", "x 0", unique=True),
-            _index("a_elsewhere", "x 0", table_oid=2), _index("a_gin", "x 0", method="gin"),
-        ]
-    )  # fmt: skip
+    every = [
+        _index("a", "x 0"), _index("ab", "x 0", "y 0"), _index("ab_again", "x 0", "y 0"), _index("b", "y 0"),
+        _index("a_desc", "x 3"), _index("a_some", "x 0", predicate="z"), _index("a_unique", "x 0", unique=True),
+        _index("a_elsewhere", "x 0", table_oid=2), _index("a_gin", "x 0", method="gin"),
+    ]  # fmt: skip
+    indexes = {index.oid: index for index in every}
+    told = redundant(every)
+    found = {indexes[oid].name: other.name for oid, other in told.items()}
     assert found.keys() == {"a", "ab_again"}
     assert found["ab_again"] == "ab"
     assert found["a"] in ("ab", "ab_again", "a_unique")

@@ -10,7 +10,7 @@ from types import SimpleNamespace
 import pytest
 
 from archzero_lab.errors import LabError
-from archzero_lab.jobs.indexes.measure import require_room
+from archzero_lab.jobs.indexes.own_copy import require_room
 
 
 def test_a_copy_that_does_not_fit_is_refused_by_the_place_that_is_too_small(

@@ -8,7 +8,6 @@ import pytest
 
 from archzero_lab.errors import SettingsError
 from archzero_lab.postgres.sql_text import (
-    comparisons_of,
     concurrent_index,
     paging_of,
     parameters_of,
@@ -81,17 +80,6 @@ def test_parameters_and_those_that_page() -> None:
     (one,) = read_statements("SELECT '$9' FROM t WHERE a = $2 AND b = $1 LIMIT $4 OFFSET $3 -- $8", "it.sql")
     assert parameters_of(one.node) == [1, 2, 3, 4]
     assert paging_of(one.node) == {4: "LIMIT", 3: "OFFSET"}
-
-
-def test_conditions_of_plans_tell_which_column_each_parameter_is_compared_with() -> None:
-    condition = (
-        '((c.name)::text ~~ $1) AND (lower("Kind") = ANY ($2)) AND (d.x > $3) AND (z = ANY (ARRAY[$5, $6]))'
-        " AND ((tags ->> 'k'::text) = $7)"
-    )
-    assert comparisons_of(condition) == [
-        (("c", "name"), "~~", [1]), (("Kind",), "=", [2]), (("d", "x"), ">", [3]), (("z",), "=", [5, 6]),
-    ]  # fmt: skip
-    assert comparisons_of("(hashed SubPlan 1)") == []
 
 
 @pytest.mark.parametrize(

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import time
 from collections import defaultdict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from contextlib import suppress
 
 from psycopg import sql
 
 from archzero_lab.errors import DatabaseError
+from archzero_lab.jobs.indexes.doubts import Doubt, doubted
+from archzero_lab.jobs.indexes.findings import IndexReport
 from archzero_lab.jobs.indexes.query_cases import cases_of
 from archzero_lab.jobs.indexes.reads import Reads
 from archzero_lab.jobs.indexes.session import admin_connection, raw_connection
@@ -17,7 +19,6 @@ from archzero_lab.jobs.indexes.verdict import (
     KEPT,
     READS_PER_WRITE,
     Finding,
-    IndexReport,
     Loss,
     judge,
     keep_one_of_each,
@@ -33,29 +34,33 @@ from archzero_lab.stats.verdict import Change
 def run_index_experiment(
     url: str,
     admin_url: str,
-    indexes: Sequence[str],
+    indexes: Collection[int],
     cases: Sequence[Statement],
     *,
     blocks: int = 10,
     reads_per_write: float = READS_PER_WRITE,
     seed: int = 1,
+    doubts: Sequence[Doubt] = (),
     progress: Callable[[float], None] = lambda share: None,
 ) -> IndexReport:
-    """Measure the named indexes of a database that is ours to hurt, as its owner; a superuser only hides them.
+    """Measure indexes (oids) of a database that is ours to hurt, as its owner; a superuser only hides them.
 
     Reads first, on the database as it was made; then build times, each index made once more; then writes, which are
-    rolled back. Raises DatabaseError naming a statement that cannot be run, MeasurementError for one whose rows change.
+    rolled back. A statement that cannot be run is let go and told; a verdict against an index that one of the `doubts`
+    touches is none. Raises DatabaseError where no index or no statement is there to measure.
     """
     with raw_connection(url) as connection, admin_connection(admin_url) as admin:
         there = list_indexes(connection)
-        chosen = [index for index in there if index.name in set(indexes)]
+        chosen = [index for index in there if index.oid in indexes]
         if not chosen:
             raise DatabaseError("the migration makes no index: nothing to measure")
         needed = purposes(connection)
-        cases = [*cases, *_look_ups(connection, chosen)]
-        reads = Reads(connection, admin, cases, blocks, seed)
-        reads.explain_all()
-        used = {index.name: reads.users_of(index) for index in chosen}
+        reads = Reads(connection, admin, [*cases, *_look_ups(connection, chosen)], blocks, seed, there)
+        let_go = reads.explain_all()
+        cases = reads.cases
+        if not cases:
+            raise DatabaseError(f"no statement can be run: {let_go[0]}" if let_go else "no statement to measure with")
+        used = {index.label: reads.users_of(index) for index in chosen}
         # of the writes, an insert and an update an index and block; a column may not be there to be updated
         steps = 2 * len(cases) + sum(map(len, used.values())) + (3 * blocks + 1) * len(chosen)
         done = 0
@@ -69,42 +74,45 @@ def run_index_experiment(
         plans = reads.lines(free)
         whole = [reads.loss(case, free, step) for case in cases]
         losses = {
-            index.name: [reads.loss(case, [index], step) for case in used[index.name]]
+            index.label: [reads.loss(case, [index], step) for case in used[index.label]]
             for index in free
         }  # fmt: skip
-        pairs = {index.name: _pairs(reads, index, losses[index.name], chosen) for index in free}
-        built = {index.name: _build_s(connection, index) for index in free}
+        pairs = {index.label: _pairs(reads, index, losses[index.label], chosen) for index in free}
+        built = {index.label: _build_s(connection, index) for index in free}
         writes = _writes(connection, free, there, blocks, seed)
-        costs = {name: cost for table in writes for name, cost in table.costs(step).items()}
-        superfluous = redundant(there)
+        costs = {label: cost for table in writes for label, cost in table.costs(step).items()}
+        superfluous = {oid: other.label for oid, other in redundant(there).items()}
         findings = []
         for index in chosen:
-            mine = losses.get(index.name, [])
+            mine = losses.get(index.label, [])
             verdict, why, reads_a_write, best = judge(
-                constraint=index.guards, used_by=[case.name for case in used[index.name]], losses=mine,
-                cost=costs.get(index.name), subsumed_by=superfluous.get(index.name),
-                pair_losses=pairs.get(index.name, []), needed=needed.get(index.oid, []),
+                constraint=index.guards, used_by=[case.name for case in used[index.label]], losses=mine,
+                cost=costs.get(index.label), subsumed_by=superfluous.get(index.oid),
+                pair_losses=pairs.get(index.label, []), needed=needed.get(index.oid, []),
                 reads_per_write=reads_per_write,
             )  # fmt: skip
             findings.append(
-                Finding(index.name, index.qualified_table, index.bytes, built.get(index.name), verdict, why,
-                        tuple(case.name for case in used[index.name]), tuple(mine), costs.get(index.name),
-                        reads_a_write, best)
+                Finding(index.label, index.qualified_table, index.bytes, built.get(index.label), verdict, why,
+                        tuple(case.name for case in used[index.label]), tuple(mine), costs.get(index.label),
+                        reads_a_write, best, len(index.parts))
             )  # fmt: skip
         instead = {
-            index.name: {name for loss in losses.get(index.name, []) for name in loss.instead}
-            | ({superfluous[index.name]} if index.name in superfluous else set())
+            index.label: {label for loss in losses.get(index.label, []) for label in loss.instead}
+            | ({superfluous[index.oid]} if index.oid in superfluous else set())
             for index in chosen
         }
         findings = keep_one_of_each(findings, instead)
+        by_label = {index.label: index for index in chosen}
+        certain = {index.label for index in chosen if index.oid in superfluous or not reads.touches(index)}
+        findings = [one if one.name in certain else doubted(one, doubts, by_label[one.name]) for one in findings]
         dropped = {finding.name for finding in findings if finding.verdict not in KEPT}
-        gone = [index for index in free if index.name in dropped]
+        gone = [index for index in free if index.label in dropped]
         without = [reads.loss(case, gone, step) for case in cases] if gone else []
-        kept = {index.name for index in free} - dropped
+        kept = {index.label for index in free} - dropped
         rates = [rate for table in writes for rate in table.rates(kept, step)]
         return IndexReport(
             tuple(findings), tuple(whole), tuple(without), tuple(rates), tuple(plans), _row_counts(connection, chosen),
-            _server(connection),
+            _server(connection), tuple(let_go), tuple(dict.fromkeys(reads.differences)),
         )  # fmt: skip
 
 
@@ -127,7 +135,7 @@ def _pairs(reads: Reads, index: Index, losses: Sequence[Loss], chosen: Sequence[
     """
     if any(loss.change is Change.REGRESSED for loss in losses):
         return []
-    by_name = {other.name: other for other in chosen if not other.guards}
+    by_name = {other.label: other for other in chosen if not other.guards}
     cases = {case.name: case for case in reads.cases}
     found = []
     for loss in losses:
@@ -146,13 +154,16 @@ def _build_s(connection: Connection, index: Index) -> float:
 def _writes(
     connection: Connection, indexes: Sequence[Index], there: Sequence[Index], blocks: int, seed: int
 ) -> list[Writes]:
+    """The writes of each table with an index to judge; of a partitioned one those of its largest partition."""
     by_table: dict[int, list[Index]] = defaultdict(list)
     for index in indexes:
         by_table[index.table_oid].append(index)
-    return [
-        Writes(connection, mine, [index for index in there if index.table_oid == oid], blocks, seed)
-        for oid, mine in by_table.items()
-    ]
+    found = []
+    for mine in by_table.values():
+        written = mine[0].largest_table
+        here = [part for index in there if (part := index.on(written)) is not None]
+        found.append(Writes(connection, [part for one in mine if (part := one.on(written))], here, blocks, seed))
+    return found
 
 
 def _row_counts(connection: Connection, indexes: Sequence[Index]) -> dict[str, int]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -18,6 +18,7 @@ from archzero_lab.postgres.foreign_copy import apply_file, copy_database
 from archzero_lab.postgres.index_catalog import Index, list_indexes, redundant
 from archzero_lab.postgres.index_purposes import foreign_keys
 from archzero_lab.postgres.sql_text import text_of
+from archzero_lab.servers.copy_server import copy_server
 from archzero_lab.servers.stack import Stack
 
 
@@ -59,15 +60,15 @@ def lint_files(files: Sequence[Path]) -> list[Fault]:
     ]
 
 
-def lint_schema(stack: Stack, database_url: str, migration: Path) -> list[Fault]:
+def lint_schema(
+    stack: Stack, database_url: str, migration: Path, tell: Callable[[str], None] = lambda text: None
+) -> list[Fault]:
     """What a database's own schema adds, told on an empty copy of it; the database itself is read and never changed.
 
     Subsumed indexes among those that the migration makes, columns whose updates it ends being heap-only, and indexes
-    that a failed CONCURRENTLY build left INVALID there. Raises DatabaseError where reading or the migration fails.
+    that a failed CONCURRENTLY build left INVALID there. A statement that wants rows is passed over and told. Raises
+    DatabaseError where reading or another statement fails.
     """
-    if not stack.ours:
-        raise LabError("linting against a schema wants the lab's own server; unset ARCHZERO_DATABASE_URL")
-    programs = stack.postgres_programs
     faults = []
     with raw_connection(database_url) as source:
         source.execute("SET default_transaction_read_only = on")
@@ -75,28 +76,33 @@ def lint_schema(stack: Stack, database_url: str, migration: Path) -> list[Fault]
         updates = _updates(source)
         keys_before = foreign_keys(source)
     name = stack.database_name("lint")
-    url = copy_database(database_url, stack.postgres_url, name, programs, "schema")
-    try:
-        apply_file(url, migration)
-        with raw_connection(url) as connection:
-            after = list_indexes(connection)
-            keys_after = {key.name: key for key in foreign_keys(connection)}
-    finally:
-        drop_database(stack.postgres_url, name)
-    there = {(index.schema, index.name) for index in before}
-    new = [index for index in after if (index.schema, index.name) not in there]
+    with copy_server(stack, database_url) as server:
+        copy = copy_database(database_url, server.url, name, server.programs, "schema")
+        try:
+            for one in copy.left_out:
+                tell(f"not on the copy: {one.in_words}")
+            for passed_over in apply_file(copy.url, migration, without_rows=True):
+                tell(f"not tried: {passed_over}")
+            with raw_connection(copy.url) as connection:
+                after = list_indexes(connection)
+                keys_after = {key.name: key for key in foreign_keys(connection)}
+        finally:
+            drop_database(server.url, name)
+    there = {(index.schema, index.name, index.definition) for index in before}
+    new = [index for index in after if (index.schema, index.name, index.definition) not in there]
     superfluous = redundant(after)
     for index in new:
-        if index.name in superfluous:
+        if index.oid in superfluous:
             faults.append(
-                Fault(index.name, "subsumed", f"{superfluous[index.name]} serves whatever it would", "leave it out")
-            )
+                Fault(index.label, "subsumed", f"{superfluous[index.oid].label} serves whatever it would",
+                      "leave it out")
+            )  # fmt: skip
         of_table = [other for other in after if other.table_oid == index.table_oid]
         if index.method != "brin" and (lost := hot_lost(index, of_table)):
             hot, updated = updates.get((index.schema, index.table), (0, 0))
             share = f"; {hot:,} of its {updated:,} updates were heap-only so far" if updated else ""
             faults.append(
-                Fault(index.name, "ends-heap-only-updates",
+                Fault(index.label, "ends-heap-only-updates",
                       f"an update of {', '.join(lost)} in {index.qualified_table} must then write every index{share}",
                       "measure with ./lab indexes whether the reads are worth it")
             )  # fmt: skip
@@ -114,7 +120,7 @@ def lint_schema(stack: Stack, database_url: str, migration: Path) -> list[Fault]
 def _leftovers(indexes: Sequence[Index]) -> list[Fault]:
     return [
         Fault(
-            index.name, "invalid-leftover",
+            index.label, "invalid-leftover",
             f"INVALID in {index.qualified_table}: a failed CONCURRENTLY build, which IF NOT EXISTS takes for done",
             f"DROP INDEX CONCURRENTLY {index.schema}.{index.name}",
         )

@@ -13,6 +13,7 @@ from archzero_lab.postgres.connection import Connection, connect
 from archzero_lab.postgres.databases import drop_database
 from archzero_lab.postgres.foreign_copy import copy_database
 from archzero_lab.postgres.sql_text import SqlStatement, read_file
+from archzero_lab.servers.copy_server import copy_server
 from archzero_lab.servers.stack import Stack
 
 _STOPS = {
@@ -47,16 +48,17 @@ def locks_taken(stack: Stack, database_url: str, migration: Path) -> list[Taken]
     """
     statements = read_file(migration)
     name = stack.database_name("lint")
-    url = copy_database(database_url, stack.postgres_url, name, stack.postgres_programs, "rows")
-    try:
-        with connect(url, autocommit=True) as connection:
-            tables = {row[0] for row in connection.execute(
-                "SELECT c.oid FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace"
-                " WHERE relkind IN ('r', 'p', 'm') AND nspname NOT LIKE 'pg\\_%' AND nspname <> 'information_schema'"
-            )}  # fmt: skip
-            return [_run(connection, one, tables) for one in statements if not one.begins_or_ends]
-    finally:
-        drop_database(stack.postgres_url, name)
+    with copy_server(stack, database_url) as server:
+        url = copy_database(database_url, server.url, name, server.programs).url
+        try:
+            with connect(url, autocommit=True) as connection:
+                tables = {row[0] for row in connection.execute(
+                    "SELECT c.oid FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace WHERE relkind IN"
+                    " ('r', 'p', 'm') AND nspname NOT LIKE 'pg\\_%' AND nspname <> 'information_schema'"
+                )}  # fmt: skip
+                return [_run(connection, one, tables) for one in statements if not one.begins_or_ends]
+        finally:
+            drop_database(server.url, name)
 
 
 def _run(connection: Connection, statement: SqlStatement, tables: set[int]) -> Taken:
@@ -65,7 +67,8 @@ def _run(connection: Connection, statement: SqlStatement, tables: set[int]) -> T
         began = time.perf_counter()
         if statement.alone:
             connection.execute(text.encode())
-            locks = (("its table", "ShareUpdateExclusiveLock"),) if statement.concurrently else ()
+            lock = statement.lock_alone
+            locks = (("its table", lock),) if lock else ()
             return Taken(bare, locks, time.perf_counter() - began)
         with connection.transaction():
             connection.execute(text.encode())

@@ -7,8 +7,9 @@ from dataclasses import dataclass
 import psycopg
 
 from archzero_lab.errors import DatabaseError, LabError
-from archzero_lab.jobs.indexes.measure import IndexRequest, check_request, texts_of
-from archzero_lab.jobs.indexes.query_cases import cases_of
+from archzero_lab.jobs.indexes.own_copy import asked_of
+from archzero_lab.jobs.indexes.query_cases import cases_or_reasons
+from archzero_lab.jobs.indexes.request import IndexRequest, check_request
 from archzero_lab.jobs.indexes.session import admin_connection, raw_connection
 from archzero_lab.postgres.databases import database_url, drop_database
 from archzero_lab.postgres.foreign_copy import apply_file, copy_database
@@ -59,17 +60,21 @@ def plan_changes(stack: Stack, request: IndexRequest, reporter: Reporter) -> lis
     assert request.migration is not None
     if not stack.ours or stack.settings.servers == "system":
         raise LabError("--plans-only wants the lab's own PostgreSQL 18: unset ARCHZERO_DATABASE_URL, ARCHZERO_SERVERS")
-    texts, programs = texts_of(request), stack.postgres_programs
+    texts, let_go, _ = asked_of(request)
+    programs = stack.postgres_programs
     name = stack.database_name("plans")
     with reporter.work("statistics"):
-        url = copy_database(request.database_url, stack.postgres_url, name, programs, "statistics")
+        copy = copy_database(request.database_url, stack.postgres_url, name, programs, "statistics")
+        url = copy.url
     try:
         admin_url = database_url(stack.postgres_url, name)
         with admin_connection(admin_url) as connection:
             make_sparse(connection)
             before = {index.oid for index in list_indexes(connection)}
         with raw_connection(url) as connection:  # a new session: the one before knows the old sizes
-            cases = [case for title, text in texts.items() for case in cases_of(connection, title, text)]
+            cases, reasons = cases_or_reasons(connection, texts)
+            for reason in (*let_go, *reasons):
+                reporter.note(f"not planned: {reason}")
             first = {case.name: _plan(connection, case) for case in cases}
         with reporter.work("migrate"):
             apply_file(url, request.migration)

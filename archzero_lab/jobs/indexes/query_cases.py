@@ -1,96 +1,171 @@
-"""A user's queries as cases: parameters filled with a common, a rare and a middle value of their column."""
+"""A user's queries as cases: parameters filled with common, rare and middle values of what they are compared with."""
 
 from __future__ import annotations
 
-import json
 import re
-from collections.abc import Iterator, Sequence
-from itertools import chain
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import psycopg
-from psycopg import sql
 
-from archzero_lab.errors import DatabaseError, SettingsError
+from archzero_lab.errors import DatabaseError, LabError, SettingsError
 from archzero_lab.postgres.connection import Connection
-from archzero_lab.postgres.plans import explain_generic
-from archzero_lab.postgres.sql_text import comparisons_of, paging_of, parameters_of, read_file, read_statements
+from archzero_lab.postgres.parameter_uses import uses_of
+from archzero_lab.postgres.parameter_values import value_by_type, values_of
+from archzero_lab.postgres.placeholders import numbered
+from archzero_lab.postgres.sql_text import (
+    SqlStatement,
+    ast,
+    paging_of,
+    parameters_of,
+    read_statements,
+    text_of,
+    walk,
+)
 from archzero_lab.postgres.statement import Statement
 
-_GIVEN = re.compile(r"^--\s*\$(\d+)\s*=\s*(.*?)\s*$", re.MULTILINE)
-_CONDITIONS = ("Index Cond", "Recheck Cond", "Filter", "Hash Cond", "Merge Cond", "Join Filter")
+_GIVEN = re.compile(r"^--\s*(\$\d+|:?[A-Za-z_]\w*)\s*=\s*(.*?)\s*$", re.MULTILINE)
 _PAGE = {"LIMIT": "20", "OFFSET": "0"}
 """What LIMIT and OFFSET get where nothing else is known: the first page of twenty."""
 
-_VALUES = """
-SELECT most_common_vals::text::text[], histogram_bounds::text::text[] FROM pg_stats
-WHERE schemaname = $1 AND tablename = $2 AND attname = $3
-"""
+
+@dataclass(frozen=True)
+class Busiest:
+    """The statements that took the most time of a database, by name, and their share (0 to 1) of all its time."""
+
+    texts: dict[str, str]
+    share: float
 
 
 def read_queries(folder: Path) -> dict[str, str]:
-    """The statements of a folder's *.sql files, one a file, by name. Raises SettingsError for any other folder."""
-    found = {path.stem: _only_statement(path) for path in sorted(folder.glob("*.sql"))}
+    """The texts of a folder's *.sql files by name; each is to hold one statement.
+
+    Raises SettingsError for a folder without any, and for a file that is not UTF-8.
+    """
+    found = {path.stem: text_of(path).strip().rstrip(";") for path in sorted(folder.glob("*.sql"))}
     if not found:
         raise SettingsError(f"{folder} holds no .sql file: put one statement into each")
     return found
 
 
-def _only_statement(path: Path) -> str:
-    statements = read_file(path)
-    if len(statements) != 1:
-        raise SettingsError(f"{path.name} holds {len(statements)} statements; put one into each file")
-    return path.read_bytes().decode("utf-8-sig").strip().rstrip(";")
-
-
-def busiest_statements(connection: Connection, number: int) -> dict[str, str]:
+def busiest_statements(connection: Connection, number: int) -> Busiest:
     """The SELECTs that took the most time of a database, from pg_stat_statements, their literals as parameters."""
     try:
         rows = connection.execute(
-            "SELECT query FROM pg_stat_statements WHERE dbid = (SELECT oid FROM pg_database WHERE datname ="
-            " current_database()) AND query ~* '^\\s*(SELECT|WITH)'"
-            " AND query !~* 'pg_catalog|pg_stat|information_schema'"
-            " ORDER BY total_exec_time DESC LIMIT $1", [number],
-        ).fetchall()  # fmt: skip
+            "SELECT query, total_exec_time / nullif(sum(total_exec_time) OVER (), 0), query ~* '^\\s*(SELECT|WITH)'"
+            " AND query !~* 'pg_catalog|pg_stat|information_schema' FROM pg_stat_statements"
+            " WHERE dbid = (SELECT oid FROM pg_database WHERE datname = current_database())"
+            " ORDER BY total_exec_time DESC"
+        ).fetchall()
     except psycopg.Error as error:
         raise DatabaseError(
             f"pg_stat_statements: {error.diag.message_primary}; add it to shared_preload_libraries and CREATE EXTENSION"
             " it there, or give --queries"
         ) from None
-    if not rows:
+    taken = [(str(query).rstrip(";"), float(share or 0)) for query, share, reads in rows if reads][:number]
+    if not taken:
         raise DatabaseError("pg_stat_statements has no SELECT of that database yet; give --queries")
-    return {f"statement {number}": str(query).rstrip(";") for number, (query,) in enumerate(rows, 1)}
+    texts = {f"statement {at}": query for at, (query, _) in enumerate(taken, 1)}
+    return Busiest(texts, sum(share for _, share in taken))
+
+
+def understood(connection: Connection, texts: dict[str, str]) -> tuple[dict[str, str], list[str]]:
+    """The texts that PostgreSQL takes on a database, and of the others the reason, a line each.
+
+    Nothing of the database's own runs: they are parsed and their names and types looked up, not planned.
+    """
+    found, reasons = {}, []
+    for name, text in texts.items():
+        try:
+            plain, _ = numbered(text)
+            _only(plain, name)
+            with connection.transaction(force_rollback=True):
+                _types(connection, plain)
+            found[name] = text
+        except psycopg.Error as error:
+            reasons.append(f"statement {name}: {_reason(error)}")
+        except LabError as error:
+            reasons.append(str(error))
+    return found, reasons
+
+
+def cases_or_reasons(connection: Connection, texts: dict[str, str]) -> tuple[list[Statement], list[str]]:
+    """The cases of all texts, and of those that give none the reason, a line each: one bad item costs itself."""
+    cases: list[Statement] = []
+    reasons = []
+    for name, text in texts.items():
+        try:
+            cases += cases_of(connection, name, text)
+        except LabError as error:
+            reasons.append(str(error))
+    return cases, reasons
 
 
 def cases_of(connection: Connection, name: str, text: str) -> list[Statement]:
     """One statement's cases: itself, or one each for common, rare and middle values of its parameters.
 
-    A line `-- $1 = value` in the text gives a value. Raises SettingsError for what is no SQL, DatabaseError for what
-    PostgreSQL does not take, naming the statement and the place, and for a parameter of which nothing is known.
+    Parameters may be written as $1, ?, :name, %s or %(name)s; a line `-- $1 = value` or `-- name = value` gives one.
+    Raises SettingsError for what is no SQL or not one statement, DatabaseError for what PostgreSQL does not take,
+    naming the statement and the place, and for a parameter of which nothing is known.
     """
-    given = {int(number): value for number, value in _GIVEN.findall(text)}
-    (statement,) = read_statements(text, f"statement {name}")
+    text, names = numbered(text)
+    statement = _only(text, name)
     wanted = parameters_of(statement.node)
     if not wanted:
-        _check(connection, name, text)
-        return [Statement(name, text)]
-    compared = _compared(connection, name, text)
-    paging = paging_of(statement.node)
-    filled: dict[int, tuple[str | None, ...]] = {}
+        found = [Statement(name, text)]
+    else:
+        try:
+            with connection.transaction(force_rollback=True):
+                found = _filled(connection, name, text, statement, wanted, _given(text, names))
+        except psycopg.Error as error:
+            raise DatabaseError(f"statement {name}: {_reason(error)}") from None
+    for case in found:
+        _check(connection, name, case)
+    return found
+
+
+def _only(text: str, name: str) -> SqlStatement:
+    statements = read_statements(text, f"statement {name}")
+    if len(statements) != 1:
+        raise SettingsError(f"statement {name} holds {len(statements)} statements; give one by one")
+    return statements[0]
+
+
+def _given(text: str, names: dict[str, int]) -> dict[int, str]:
+    found = {}
+    for written, value in _GIVEN.findall(text):
+        if written.startswith("$"):
+            found[int(written[1:])] = value
+        elif written.lstrip(":") in names:
+            found[names[written.lstrip(":")]] = value
+    return found
+
+
+def _filled(
+    connection: Connection, name: str, text: str, statement: SqlStatement, wanted: Sequence[int], given: dict[int, str]
+) -> list[Statement]:
+    types = _types(connection, text)
+    uses = uses_of(connection, text, statement.node)
+    paging, deciding = paging_of(statement.node), _deciding(statement.node)
+    filled: dict[int, tuple[str, ...]] = {}
     for number in wanted:
+        kind = types.get(number, "")
         if number in given:
             filled[number] = (given[number],)
-        elif number in compared:
-            filled[number] = _values(connection, *compared[number])
+        elif number in uses:
+            filled[number] = values_of(connection, number, uses, kind)
         elif number in paging:
             filled[number] = (_PAGE[paging[number]],)
+        elif number not in deciding:
+            filled[number] = value_by_type(kind)
         if not filled.get(number):
             raise DatabaseError(
-                f"statement {name}: nothing is known of ${number}; write a line `-- ${number} = value` into its file"
+                f"statement {name}: nothing is known of ${number}; a line `-- ${number} = value` in a file of --queries"
+                " gives it a value"
             )
     kinds = ("common", "rare", "middle")
-    found: dict[tuple[str | None, ...], str] = {}
+    found: dict[tuple[str, ...], str] = {}
     for at, kind in enumerate(kinds):
         values = tuple(filled[number][min(at, len(filled[number]) - 1)] for number in wanted)
         found.setdefault(values, kind)
@@ -101,73 +176,39 @@ def cases_of(connection: Connection, name: str, text: str) -> list[Statement]:
     ]
 
 
-def _spread(wanted: Sequence[int], values: Sequence[str | None], whole: int) -> tuple[str | None, ...]:
+def _types(connection: Connection, text: str) -> dict[int, str]:
+    """Parameter -> its type, as PostgreSQL itself takes it."""
+    connection.execute(("PREPARE archzero_types AS " + text).encode(), prepare=False)
+    row = connection.execute(
+        "SELECT parameter_types::text[] FROM pg_prepared_statements WHERE name = 'archzero_types'"
+    ).fetchone()
+    connection.execute("DEALLOCATE archzero_types")
+    return dict(enumerate(row[0], 1)) if row else {}
+
+
+def _deciding(node: object) -> set[int]:
+    """Parameters of a WHERE, an ON or a FROM: of one whose use is not known no value can be made up."""
+    found: set[int] = set()
+    for one in walk(node):
+        for name in ("whereClause", "quals", "fromClause", "larg", "rarg"):
+            if isinstance(one, (ast.SelectStmt, ast.UpdateStmt, ast.DeleteStmt, ast.JoinExpr)):
+                part = getattr(one, name, None)
+                found |= {number for each in (part if isinstance(part, tuple) else (part,)) if each is not None
+                          for number in parameters_of(each)}  # fmt: skip
+    return found
+
+
+def _spread(wanted: Sequence[int], values: Sequence[str], whole: int) -> tuple[str | None, ...]:
     by_number = dict(zip(wanted, values, strict=True))
     return tuple(by_number.get(number) for number in range(1, whole + 1))
 
 
-def _check(connection: Connection, name: str, text: str) -> None:
+def _check(connection: Connection, name: str, case: Statement) -> None:
     try:
         with connection.transaction(force_rollback=True):
-            connection.execute(("EXPLAIN " + text).encode(), prepare=False)
+            connection.execute(("EXPLAIN " + case.sql).encode(), case.values, prepare=False)
     except psycopg.Error as error:
         raise DatabaseError(f"statement {name}: {_reason(error)}") from None
-
-
-def _compared(connection: Connection, name: str, text: str) -> dict[int, tuple[str, str, str, str]]:
-    """Parameter -> schema, table, column and operator, read from the conditions of the generic plan."""
-    # the generic plan has no values yet, and without indexes it shows every condition as a filter
-    try:
-        plan = explain_generic(connection, text, {"enable_indexscan": "off", "enable_bitmapscan": "off"})
-    except psycopg.Error as error:
-        raise DatabaseError(f"statement {name}: {_reason(error)}") from None
-    entries = list(_entries(json.loads(plan.raw)[0]["Plan"]))
-    tables = {
-        entry["Alias"]: (entry.get("Schema", "public"), entry["Relation Name"])
-        for entry in entries
-        if "Alias" in entry and "Relation Name" in entry
-    }
-    found: dict[int, tuple[str, str, str, str]] = {}
-    for entry in entries:
-        told = [entry[name] for name in _CONDITIONS if name in entry]
-        for column, operator, numbers in chain.from_iterable(map(comparisons_of, told)):
-            place = tables.get(column[-2] if len(column) > 1 else entry.get("Alias", ""))
-            if place is not None:
-                for number in numbers:
-                    found.setdefault(number, (*place, column[-1], operator))
-    return found
-
-
-def _entries(entry: dict[str, Any]) -> Iterator[dict[str, Any]]:
-    """A plan's nodes as EXPLAIN's JSON tells them."""
-    yield entry
-    for child in entry.get("Plans", []):
-        yield from _entries(child)
-
-
-def _values(connection: Connection, schema: str, table: str, column: str, operator: str) -> tuple[str | None, ...]:
-    """(common, rare, middle) values of a column from its statistics, fewer where there are fewer."""
-    row = connection.execute(_VALUES, [schema, table, column]).fetchone()
-    common, bounds = (row[0] or [], row[1] or []) if row else ([], [])
-    values: list[str] = [common[0], common[-1]] if common else []
-    if bounds:
-        values.append(bounds[len(bounds) // 2])
-    if not values:
-        one = connection.execute(
-            sql.SQL("SELECT {0}::text FROM {1} WHERE {0} IS NOT NULL LIMIT 1").format(
-                sql.Identifier(column), sql.Identifier(schema, table)
-            )
-        ).fetchone()
-        values = [str(one[0])] if one else []
-    if operator.startswith("~~"):
-        return tuple(f"%{_word(value)}%" for value in values)
-    return tuple(values)
-
-
-def _word(text: str) -> str:
-    """The longest word of a text, its wildcards escaped: what somebody would search for."""
-    words: list[str] = re.findall(r"\w{3,}", text) or [text]
-    return max(words, key=len).replace("\\", "\\\\").replace("%", "\\%").replace("_", "\\_")
 
 
 def _reason(error: psycopg.Error) -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import random
 import time
 from collections.abc import Callable, Sequence
@@ -12,12 +11,15 @@ from dataclasses import dataclass, field
 import numpy as np
 import psycopg
 
-from archzero_lab.errors import DatabaseError, MeasurementError
-from archzero_lab.jobs.indexes.verdict import Loss, PlanLine
+from archzero_lab.errors import DatabaseError
+from archzero_lab.jobs.indexes.findings import PlanLine
+from archzero_lab.jobs.indexes.same_rows import Answer, same_rows, takes_order_as_it_comes, without_limit
+from archzero_lab.jobs.indexes.verdict import Loss
 from archzero_lab.postgres.connection import Connection
 from archzero_lab.postgres.index_catalog import Index, hidden
 from archzero_lab.postgres.nested import changes_rows, runs_others
 from archzero_lab.postgres.plans import Plan, explain_generic, parse_plan
+from archzero_lab.postgres.sql_text import ast, nodes_of
 from archzero_lab.postgres.statement import Statement
 from archzero_lab.stats.comparison import compare
 
@@ -31,28 +33,46 @@ _PROBES, _LONGER = 4, 1.3
 
 @dataclass
 class Reads:
-    """The cases of a database of ours, on a connection whose cursors take $1 as it stands (psycopg.RawCursor)."""
+    """The cases of a database of ours, on a connection whose cursors take $1 as it stands (psycopg.RawCursor).
+
+    `there`: its indexes, by whose labels plans name theirs. `differences`: statements whose rows an index changed.
+    """
 
     connection: Connection
     admin: Connection
     cases: Sequence[Statement]
     blocks: int
     seed: int
+    there: Sequence[Index] = ()
+    differences: list[str] = field(default_factory=list)
     plans: dict[str, Plan] = field(default_factory=dict)
     _explained: dict[tuple[str, tuple[str, ...]], Plan] = field(default_factory=dict)
     _calls: dict[str, int] = field(default_factory=dict)
     _nested: dict[str, bool] = field(default_factory=dict)
     _changing: dict[str, bool] = field(default_factory=dict)
     _measured: dict[tuple[str, tuple[str, ...]], Loss] = field(default_factory=dict)
+    _answers: dict[str, tuple[Answer, Answer]] = field(default_factory=dict)
 
-    def explain_all(self) -> None:
-        """The plan of every case with every index there. Raises DatabaseError naming the case that cannot be run."""
+    def explain_all(self) -> list[str]:
+        """The plan of every case with every index there; a case that cannot be run is let go and told, a line each."""
+        let_go = []
         for case in self.cases:
-            self.plans[case.name] = self.explain(case, ())
+            try:
+                self.plans[case.name] = self.explain(case, ())
+            except DatabaseError as error:
+                let_go.append(str(error))
+        self.cases = [case for case in self.cases if case.name in self.plans]
+        return let_go
+
+    def labels(self, plan: Plan) -> tuple[str, ...]:
+        """The indexes that a plan reads, that of a partition as the partitioned table's."""
+        known = {(one.schema, one.name): one.label for one in self.there}
+        known |= {(part.schema, part.name): one.label for one in self.there for part in one.parts}
+        return tuple(dict.fromkeys(known.get(place, place[1]) for place in plan.index_places))
 
     def explain(self, case: Statement, without: Sequence[Index]) -> Plan:
         """A case's plan while some indexes are hidden; the same is explained once."""
-        key = (case.name, tuple(sorted(index.name for index in without)))
+        key = (case.name, tuple(sorted(index.label for index in without)))
         if key not in self._explained:
             self._explained[key] = self._explain(case, without)
         return self._explained[key]
@@ -61,7 +81,7 @@ class Reads:
         try:
             with hidden(self.connection, without, self.admin):
                 row = self.connection.execute(
-                    ("EXPLAIN (ANALYZE, BUFFERS, SETTINGS, TIMING OFF, FORMAT JSON) " + case.sql).encode(),
+                    ("EXPLAIN (ANALYZE, VERBOSE, BUFFERS, SETTINGS, TIMING OFF, FORMAT JSON) " + case.sql).encode(),
                     case.values,
                     prepare=False,
                 ).fetchone()
@@ -69,6 +89,18 @@ class Reads:
             raise DatabaseError(f"statement {case.name}: {error.diag.message_primary or error}") from None
         assert row is not None
         return parse_plan(row[0])
+
+    def touches(self, index: Index) -> bool:
+        """Whether some case may read or change an index's table, by its text, its plan, or what it runs besides.
+
+        A partition or child is touched by any that names its parent: of those the answer is yes.
+        """
+        if any(self._nests(case) for case in self.cases):
+            return True
+        named = {node.relname for case in self.cases for node in nodes_of(case.sql) if isinstance(node, ast.RangeVar)}
+        named |= {node.relation for plan in self.plans.values() for node in plan.root.walk() if node.relation}
+        child = "SELECT EXISTS (SELECT FROM pg_inherits WHERE inhrelid = $1::oid)"
+        return index.table in named or self.connection.execute(child, [index.table_oid]).fetchone() == (True,)
 
     def lines(self, without: Sequence[Index]) -> list[PlanLine]:
         """How each case is read with every index and without some, its statement's generic plan beside it.
@@ -95,7 +127,7 @@ class Reads:
         return [
             case
             for case in self.cases
-            if index.name in self.plans[case.name].indexes
+            if index.label in self.labels(self.plans[case.name])
             or (not index.guards and (self._turns(case, index) or self._works_more(case, index)))
         ]
 
@@ -137,14 +169,15 @@ class Reads:
     def loss(self, case: Statement, without: Sequence[Index], step: Callable[[], None] = lambda: None) -> Loss:
         """A case's time with and without some indexes, in paired blocks of random order; each set is measured once.
 
-        Raises MeasurementError where the rows differ: an index may make an answer faster, never another one.
+        An index may make an answer faster, never another one: where it does, that is one of the `differences`.
         """
-        key = (case.name, tuple(sorted(index.name for index in without)))
+        key = (case.name, tuple(sorted(index.label for index in without)))
         if key in self._measured:
             return self._measured[key]
-        before, after = self._rows(case, ()), self._rows(case, without)
-        if before != after:
-            raise MeasurementError(f"statement {case.name} has other rows without {', '.join(key[1])}: index corrupt?")
+        if not self._same_rows(case, without):
+            self.differences.append(
+                f"statement {case.name} has other rows without {', '.join(key[1])}: is that index corrupt in the copy?"
+            )
         times: dict[bool, list[float]] = {True: [], False: []}
         rng = random.Random(f"{self.seed} {key}")
         for _ in range(self.blocks):
@@ -158,7 +191,7 @@ class Reads:
         self._measured[key] = Loss(
             statement=case.name, hidden=key[1], with_ms=found.control * 1000, without_ms=found.treatment * 1000,
             ratio=found.effect_size, ci_low=found.ci_low, ci_high=found.ci_high, blocks=found.blocks,
-            instead=tuple(name for name in plan.indexes if name not in gone),
+            instead=tuple(label for label in self.labels(plan) if label not in gone),
         )  # fmt: skip
         step()
         return self._measured[key]
@@ -184,12 +217,35 @@ class Reads:
             self._changing[case.sql] = changes_rows(case.sql)
         return self._changing[case.sql]
 
-    def _fetch(self, case: Statement) -> list[tuple[object, ...]]:
+    def _fetch(self, case: Statement) -> Answer:
+        """The rows as PostgreSQL's text: Python need not hold what PostgreSQL can (infinity, a date BC)."""
         cursor = self.connection.execute(case.sql.encode(), case.values, prepare=False)
-        return cursor.fetchall() if cursor.description else []  # a statement that writes gives no rows
+        result = cursor.pgresult
+        if result is None or not result.nfields:  # a statement that writes gives no rows
+            return Answer((), ())
+        columns = range(result.nfields)
+        rows = [tuple(result.get_value(row, at) for at in columns) for row in range(result.ntuples)]
+        return Answer(tuple(result.ftype(at) for at in columns), rows)
 
-    def _rows(self, case: Statement, without: Sequence[Index]) -> str:
-        """A digest of the answer, in any order: without ORDER BY PostgreSQL promises none."""
+    def _answer(self, case: Statement, without: Sequence[Index]) -> Answer:
         with hidden(self.connection, without, self.admin):
-            rows = self._fetch(case)
-        return hashlib.blake2b("\n".join(sorted(map(repr, rows))).encode()).hexdigest()
+            return self._fetch(case)
+
+    def _same_rows(self, case: Statement, without: Sequence[Index]) -> bool:
+        if case.name not in self._answers:
+            self._answers[case.name] = self._answer(case, ()), self._answer(case, ())
+        first, again = self._answers[case.name]
+        if same_rows(first, again, self._answer(case, without)) or takes_order_as_it_comes(case.sql):
+            return True
+        whole = without_limit(case.sql)
+        if whole is None:
+            return False
+        if first.has_floats:
+            return True  # sums in another order, of rows that ties may have changed: nothing to hold them to
+        # parameters of LIMIT alone are given all the same
+        rest = "".join(f", ${number}::text" for number in range(1, len(case.values) + 1) if f"${number}" not in whole)
+        digest = Statement(
+            case.name, f"SELECT count(*), sum(hashtextextended(whole::text, 0)){rest} FROM ({whole}) AS whole",
+            case.values,
+        )  # fmt: skip
+        return self._answer(digest, ()) == self._answer(digest, without)

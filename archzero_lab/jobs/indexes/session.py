@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import psycopg
 
-from archzero_lab.jobs.indexes.verdict import SETTINGS
 from archzero_lab.postgres.connection import Connection, connect
+
+SETTINGS = {"jit": "off", "max_parallel_workers_per_gather": "0"}
+"""Fixed while it is measured, so that plans differ by their indexes alone."""
 
 
 def raw_connection(url: str) -> Connection:

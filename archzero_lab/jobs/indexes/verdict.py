@@ -3,18 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence, Set
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from enum import StrEnum
-from typing import Any
 
 from archzero_lab.stats.verdict import Change, change
 
 MARGIN = 0.1
 """A statement that loses less than a tenth without an index does not need it."""
-
-
-SETTINGS = {"jit": "off", "max_parallel_workers_per_gather": "0"}
-"""Fixed while it is measured, so that plans differ by their indexes alone."""
 
 
 READS_PER_WRITE = 99.0
@@ -58,19 +53,6 @@ class Loss:
     def change(self) -> Change:
         """Regressed: the statement is slower without it."""
         return change(self.ci_low, self.ci_high, MARGIN)
-
-
-@dataclass(frozen=True)
-class PlanLine:
-    """How a statement is read: with every index, without the migration's, and by its generic plan (with every index).
-
-    `generic` None: it has no parameters.
-    """
-
-    statement: str
-    with_indexes: str
-    without: str
-    generic: str | None
 
 
 @dataclass(frozen=True)
@@ -132,27 +114,11 @@ class WriteCost:
 
 
 @dataclass(frozen=True)
-class WriteRate:
-    """A write of a table ("" inserts whole rows, else `column` is updated) with all of a migration's indexes, none of
-    them, and those alone that are to be kept: rows a second, WAL and heap-only share a row.
-
-    `times`: rows a second over those with all, with their interval; above 1 is faster.
-    """
-
-    table: str
-    column: str
-    rows_per_s: Mapping[str, float]
-    wal_records: Mapping[str, float]
-    wal_bytes: Mapping[str, float]
-    hot: Mapping[str, float]
-    times: Mapping[str, tuple[float, float, float]]
-
-
-@dataclass(frozen=True)
 class Finding:
     """An index and what came of it.
 
     `reads_a_write`: from so many reads of `best` for each of the dearest writes (`WriteCost.dearest`) on it pays.
+    `partitions`: of a partitioned table's index how many it has, each with its part.
     """
 
     name: str
@@ -166,48 +132,7 @@ class Finding:
     cost: WriteCost | None
     reads_a_write: float | None
     best: str | None
-
-
-@dataclass(frozen=True)
-class IndexReport:
-    """What came of a migration's indexes.
-
-    `whole` is each statement with all of them and with none, paired; `without_dropped` with all of them and with those
-    alone that are to be kept: what following the verdicts would do.
-    """
-
-    findings: tuple[Finding, ...]
-    whole: tuple[Loss, ...]
-    without_dropped: tuple[Loss, ...]
-    writes: tuple[WriteRate, ...]
-    plans: tuple[PlanLine, ...]
-    rows: dict[str, int]
-    server: str
-
-    @property
-    def bytes(self) -> int:
-        """What the indexes weigh together."""
-        return sum(finding.bytes for finding in self.findings)
-
-    @property
-    def slower_without_dropped(self) -> list[str]:
-        """Statements that are slower once everything to be dropped is gone; none where the verdicts hold together."""
-        return [loss.statement for loss in self.without_dropped if loss.change is Change.REGRESSED]
-
-    @property
-    def kept_bytes(self) -> int:
-        """What those weigh that the experiment would keep (undecided ones among them)."""
-        return sum(finding.bytes for finding in self.findings if finding.verdict in KEPT)
-
-    def as_dict(self) -> dict[str, Any]:
-        """As the run's folder keeps it, with what its figures and sentences say."""
-        return asdict(self) | {
-            "settings": SETTINGS,
-            "bytes": self.bytes,
-            "kept_bytes": self.kept_bytes,
-            "kept": sum(finding.verdict in KEPT for finding in self.findings),
-            "slower_without_dropped": self.slower_without_dropped,
-        }
+    partitions: int = 0
 
 
 def keep_one_of_each(findings: Sequence[Finding], instead: Mapping[str, Set[str]]) -> list[Finding]:

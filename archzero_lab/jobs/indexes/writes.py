@@ -8,7 +8,8 @@ from collections.abc import Callable, Sequence, Set
 import numpy as np
 from psycopg import sql
 
-from archzero_lab.jobs.indexes.verdict import UpdateCost, WriteCost, WriteRate
+from archzero_lab.jobs.indexes.findings import WriteRate
+from archzero_lab.jobs.indexes.verdict import UpdateCost, WriteCost
 from archzero_lab.jobs.indexes.write_slots import Slot, WriteArm, WriteSlots
 from archzero_lab.postgres.connection import Connection
 from archzero_lab.postgres.index_catalog import Index
@@ -40,7 +41,7 @@ class Writes:
         for index in indexes:
             alone = hot_lost(index, of_table)  # first those where the index's own part shows
             others = [column for column in index.columns if column not in alone]
-            self._updated[index.name] = self._slots.changeable([*alone, *others])
+            self._updated[index.label] = self._slots.changeable([*alone, *others])
 
     def costs(self, step: Callable[[], None]) -> dict[str, WriteCost]:
         """What each index costs an insert, and an update of a column that it reads, by name; nothing of an empty table.
@@ -56,18 +57,18 @@ class Writes:
         for index in self._indexes:
             # a trigram index costs hundreds of times what a B-tree does: beside it, nothing of a B-tree's would be seen
             apart = gin if index.method != "gin" else ()
-            inserts[index.name] = (bare if apart else whole, WriteArm(index.name, (*apart, index)))
-            if column := self._updated[index.name]:
-                updates[index.name] = (WriteArm("", (), column), WriteArm(index.name, (index,), column))
+            inserts[index.label] = (bare if apart else whole, WriteArm(index.label, (*apart, index)))
+            if column := self._updated[index.label]:
+                updates[index.label] = (WriteArm("", (), column), WriteArm(index.label, (index,), column))
         arms = list(dict.fromkeys(arm for pair in (*inserts.values(), *updates.values()) for arm in pair))
         slots = self._slots.run(arms, self._blocks, step)
         found = {}
         for index in self._indexes:
-            insert = [slots[arm] for arm in inserts[index.name]]
-            update = [slots[arm] for arm in updates.get(index.name, ())]
-            found[index.name] = WriteCost(
+            insert = [slots[arm] for arm in inserts[index.label]]
+            update = [slots[arm] for arm in updates.get(index.label, ())]
+            found[index.label] = WriteCost(
                 *_added(*insert), hot_lost(index, self._of_table),
-                UpdateCost(self._updated[index.name], *_added(*update), *(_median(arm, "hot") for arm in update))
+                UpdateCost(self._updated[index.label], *_added(*update), *(_median(arm, "hot") for arm in update))
                 if update else None,
             )  # fmt: skip
         return found
@@ -79,7 +80,7 @@ class Writes:
         without = {
             "all": (),
             "none": tuple(self._indexes),
-            "kept": tuple(index for index in self._indexes if index.name not in kept),
+            "kept": tuple(index for index in self._indexes if index.label not in kept),
         }
         columns = ["", *sorted({column for column in self._updated.values() if column})]
         arms = {(name, column): WriteArm(name, gone, column) for column in columns for name, gone in without.items()}

@@ -44,7 +44,7 @@ def copies(project: Project, stack: Stack, builds: Mapping[str, Build], purpose:
         return
     with ExitStack() as dropping:
         base = stack.database_name(f"{purpose}_source")
-        made = copy_database(source, stack.postgres_url, base, stack.postgres_programs)
+        made = copy_database(source, stack.postgres_url, base, stack.postgres_programs).require_whole()
         dropping.callback(drop_database, stack.postgres_url, base)
         urls = {}
         for number, (arm, build) in enumerate(builds.items()):

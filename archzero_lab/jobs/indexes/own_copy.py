@@ -1,0 +1,165 @@
+"""A copy of somebody's database made ready for the index experiment: migrated, statements filled, doubts known."""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+from collections.abc import Collection, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import psycopg
+
+from archzero_lab.errors import DatabaseError, LabError
+from archzero_lab.jobs.indexes.doubts import Doubt
+from archzero_lab.jobs.indexes.judged import judged_of, list_of
+from archzero_lab.jobs.indexes.query_cases import busiest_statements, cases_or_reasons, read_queries, understood
+from archzero_lab.jobs.indexes.request import IndexRequest
+from archzero_lab.jobs.indexes.session import raw_connection
+from archzero_lab.postgres.connection import connect
+from archzero_lab.postgres.databases import database_url, drop_database
+from archzero_lab.postgres.foreign_copy import Copy, copy_database, statistics_of
+from archzero_lab.postgres.sampled_copy import copy_sample
+from archzero_lab.postgres.sql_text import read_file
+from archzero_lab.postgres.statement import Statement
+from archzero_lab.postgres.twin import Twin, compare_twins
+from archzero_lab.progress import Reporter
+from archzero_lab.servers.copy_server import CopyServer, copy_server
+from archzero_lab.servers.server_home import server_home
+from archzero_lab.servers.stack import Stack
+from archzero_lab.settings import STATE
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """A database that is ours to hurt: its owner's and a superuser's URL, the indexes to judge (oids), the cases.
+
+    `about` says what it is; `twin` and `doubts` how far it is its source; `let_go` which statements are not measured.
+    """
+
+    url: str
+    admin_url: str
+    indexes: Collection[int]
+    cases: Sequence[Statement]
+    about: str
+    twin: Twin | None = None
+    doubts: Sequence[Doubt] = ()
+    let_go: Sequence[str] = ()
+    notes: Sequence[str] = ()
+
+
+@contextmanager
+def own_copy(stack: Stack, request: IndexRequest, reporter: Reporter) -> Iterator[Prepared]:
+    assert request.migration is not None
+    read_file(request.migration)  # what is no SQL is told before anything is copied
+    texts, let_go, notes = asked_of(request)
+    for reason in let_go:
+        reporter.note(f"not measured: {reason}")
+    if request.strict and let_go:
+        raise DatabaseError(f"--strict: {let_go[0]}")
+    if not texts:
+        raise DatabaseError(f"no statement is left to measure with: {let_go[0]}")
+    name = stack.database_name("copy")
+    with ExitStack() as closing:
+        server = closing.enter_context(copy_server(stack, request.database_url, request.server))
+        closing.callback(drop_database, server.url, name)
+        give = closing.enter_context(statistics_of(request.database_url, server.programs)) if request.sample else None
+        copy, held = _copied(server, request, name, reporter)
+        url, admin_url = copy.url, database_url(server.url, name)
+        if give is not None:
+            give(url)
+            held += ", planned with the statistics of the whole"
+        before = list_of(url)
+        with connect(request.database_url) as source, connect(url) as made:
+            source.read_only = True
+            twin = compare_twins(source, made, copy.left_out, held if request.sample else "")
+        with raw_connection(url) as connection:
+            cases, reasons = cases_or_reasons(connection, texts)
+        if request.strict and reasons:
+            raise DatabaseError(f"--strict: {reasons[0]}")
+        with reporter.work("migrate"):
+            judged = judged_of(url, request.migration, before)
+        if give is not None:  # ANALYZE has made the sample's own; those of new expressions stay
+            give(url)
+        yield Prepared(
+            url, admin_url, judged.indexes, cases, f"{judged.about} on {held}", twin, _doubts(twin, request),
+            [*let_go, *reasons], [*notes, *judged.notes],
+        )  # fmt: skip
+
+
+def _doubts(twin: Twin, request: IndexRequest) -> list[Doubt]:
+    """What of the copy could turn a verdict against an index."""
+    found = []
+    theirs, ours = twin.version
+    if theirs != ours:
+        found.append(
+            Doubt(f"the copy runs on PostgreSQL {ours}, the source on {theirs}, which plans otherwise: install"
+                  f" PostgreSQL {theirs} here, or give --server-version {theirs} or --copy-on URL")
+        )  # fmt: skip
+    if twin.collation[0] != twin.collation[1]:
+        found.append(
+            Doubt(f"the source orders texts by {twin.collation[0]} and the copy by {twin.collation[1]}", of_texts=True)
+        )
+    if request.sample:
+        found.append(Doubt(f"a sample of {request.sample:,} rows a table is cheaper to read without an index"))
+    empty = [one for one in twin.left_out if one.holds_rows]
+    if empty:
+        found.append(Doubt(f"the copy has not all rows ({empty[0].in_words})"))
+    return found
+
+
+def _copied(server: CopyServer, request: IndexRequest, name: str, reporter: Reporter) -> tuple[Copy, str]:
+    """The copy, and what it holds in words."""
+    if request.sample:
+        with reporter.work("sample"):
+            copy = copy_sample(
+                request.database_url, server.url, name, server.programs, request.sample, request.seed or 1
+            )
+        return (
+            copy,
+            f"a sample of {request.sample:,} rows a table: its plans and times are not those of the whole database",
+        )
+    with raw_connection(request.database_url) as source:
+        row = source.execute("SELECT pg_database_size(current_database())").fetchone()
+    if server.ours:
+        require_room(int(row[0]) if row else 0, server_home(STATE))
+    with reporter.work("copy"):
+        copy = copy_database(request.database_url, server.url, name, server.programs)
+    return copy, "a copy of the whole database"
+
+
+def asked_of(request: IndexRequest) -> tuple[dict[str, str], list[str], list[str]]:
+    """The statements that were asked for and that the database takes, by name; why not of the others; what to note.
+
+    Of files, and of the given server's own statistics. Nothing of the database's own runs.
+    """
+    texts = read_queries(request.queries) if request.queries else {}
+    notes = []
+    with connect(request.database_url, autocommit=True) as asked:
+        asked.cursor_factory = psycopg.RawCursor  # type: ignore[assignment,unused-ignore]
+        asked.execute("SET default_transaction_read_only = on")
+        asked.execute("SET statement_timeout = '30s'")
+        asked.execute("SET lock_timeout = '5s'")
+        if request.from_statistics:
+            busiest = busiest_statements(asked, request.from_statistics)
+            texts |= busiest.texts
+            notes.append(
+                f"{len(busiest.texts)} statements of pg_stat_statements, {busiest.share:.0%} of the database's time"
+            )
+        found, reasons = understood(asked, texts)
+    return found, reasons, notes
+
+
+def require_room(size: int, folder: Path) -> None:
+    """Raise LabError where a copy does not fit: it needs the dump and the database beside each other, and room to work.
+
+    The dump goes where temporary files go, the database into the folder of the lab's servers.
+    """
+    for place, needed in ((Path(tempfile.gettempdir()), size), (folder, 2 * size)):
+        free = shutil.disk_usage(place).free
+        if needed > free:
+            raise LabError(
+                f"the database has {size / 1e9:.1f} GB and its copy needs {needed / 1e9:.1f} GB under {place}; "
+                f"{free / 1e9:.1f} GB are free: make room there, or copy a --sample"
+            )
