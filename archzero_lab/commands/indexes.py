@@ -68,7 +68,7 @@ def indexes(
         return
     from archzero_lab.bootstrap.system import card_service, team_database
     from archzero_lab.jobs.indexes.measure import measure_indexes
-    from archzero_lab.jobs.indexes.page import check
+    from archzero_lab.jobs.indexes.page import answer, check
     from archzero_lab.jobs.indexes.request import IndexRequest, check_request
     from archzero_lab.progress import Reporter
     from archzero_lab.servers.copy_server import WantedServer
@@ -87,6 +87,15 @@ def indexes(
         return
     with exclusive("indexes"), running_stack(load_settings(), redis=not request.database_url) as stack:
         run, found = measure_indexes(card_service(), stack, request, Reporter(console))
+    told = run.index_experiment
+    for line in told["left_out"]:
+        console.print(f"not on the copy: {line}", style="yellow", highlight=False, markup=False, soft_wrap=True)
+    for row in told["twin"]:
+        if not row["same"]:
+            console.print(f"{row['what']}: {row['copy']} on the copy, {row['source']} on the source", style="yellow",
+                          highlight=False, markup=False, soft_wrap=True)  # fmt: skip
+    for line in (*told["notes"], *found.let_go):
+        console.print(line, style="yellow", highlight=False, markup=False, soft_wrap=True)
     wide = max(len(finding.name) for finding in found.findings)
     for finding in found.findings:
         style = _STYLE.get(finding.verdict.value, "bold red")
@@ -95,11 +104,12 @@ def indexes(
         hot = f"; ends heap-only updates of {ends}" if ends else ""
         line = Text(f"{finding.name:<{wide}} {finding.bytes / 1e6:8.1f} MB {cost:>26}  ")
         console.print(line.append(finding.verdict.value, style).append(f": {finding.why}{hot}"), soft_wrap=True)
-    if sample:
-        console.print(f"measured on a sample of {sample:,} rows a table: sizes, plans and times of the whole differ",
-                      style="yellow", highlight=False)  # fmt: skip
-    console.print(f"{found.bytes / 1e6:.1f} MB, {found.kept_bytes / 1e6:.1f} MB of it to keep", highlight=False)
-    console.print(check(found.as_dict()), style="yellow" if found.slower_without_dropped else "", highlight=False,
+    for line in found.differences:
+        console.print(line, style="bold red", highlight=False, markup=False, soft_wrap=True)
+    console.print(
+        f"{answer(told)}; {found.bytes / 1e6:.1f} MB, {found.kept_bytes / 1e6:.1f} MB of it to keep", highlight=False
+    )
+    console.print(check(told), style="yellow" if found.slower_without_dropped else "", highlight=False,
                   soft_wrap=True)  # fmt: skip
     console.print(f"page: {relative(run.path / 'index.html')}", highlight=False, soft_wrap=True)
 
@@ -118,7 +128,9 @@ def _apply_in_place(database_url: str, migration: Path | None) -> None:
                   highlight=False)  # fmt: skip
     if typer.prompt("This changes it. Its name, to go on") != name:
         raise SettingsError("another name: nothing was changed")
-    apply_in_place(database_url, statements, lambda text: console.print(text, highlight=False, soft_wrap=True))
+    apply_in_place(
+        database_url, statements, lambda text: console.print(text, highlight=False, markup=False, soft_wrap=True)
+    )
     console.print(f"applied {len(statements)} statements to {name}", highlight=False)
 
 

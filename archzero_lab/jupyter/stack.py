@@ -15,6 +15,8 @@ from archzero_lab.bootstrap.keep_up import bring_everything_up
 from archzero_lab.errors import DatabaseError, mask_secrets, unknown_name
 from archzero_lab.jupyter.plans import ShownPlan
 from archzero_lab.postgres.connection import connect
+from archzero_lab.postgres.nested import changes_rows
+from archzero_lab.postgres.placeholders import numbered
 from archzero_lab.postgres.plans import explain as explain_statement
 from archzero_lab.servers.stack import kept_stack, read_state, status
 from archzero_lab.settings import load_settings
@@ -89,7 +91,7 @@ def database_of(arm: str) -> str:
 def sql(
     text: str, params: Mapping[str, Any] | Sequence[Any] | None = None, *, arm: str = "treatment", url: str = ""
 ) -> pd.DataFrame:
-    """The rows of a statement as a DataFrame, in a read-only transaction of a minute at most.
+    """The rows of one statement as a DataFrame, in a read-only transaction of a minute at most.
 
     lab.sql("SELECT type, count(*) FROM cards GROUP BY type", arm="control")
     Raises DatabaseError with PostgreSQL's reason; `url` asks another database than an arm's.
@@ -98,7 +100,8 @@ def sql(
         with connect(url or database_of(arm)) as connection, connection.cursor() as cursor:
             cursor.execute("SET TRANSACTION READ ONLY")
             cursor.execute("SET LOCAL statement_timeout = '60s'")
-            cursor.execute(text, params)
+            # prepared, a text is one statement: none that follows can end the transaction
+            cursor.execute(text, params, prepare=True)
             columns = [column.name for column in cursor.description or ()]
             return pd.DataFrame(cursor.fetchall() if columns else [], columns=columns)
     except (psycopg.Error, TypeError) as error:
@@ -115,7 +118,8 @@ def explain(
 ) -> ShownPlan:
     """The plan of a statement under EXPLAIN (ANALYZE, BUFFERS, SETTINGS, WAL), rolled back afterwards.
 
-    Explained twice, the second kept: the first pays for what was not in memory yet.
+    Explained twice, the second kept: the first pays for what was not in memory yet. On a database of your own (`url`)
+    nothing can be written: the transaction is read-only, and a statement that changes rows is planned and not run.
 
     lab.plan_diff(lab.explain(text, arm="control"), lab.explain(text, arm="treatment"))
     Raises DatabaseError with PostgreSQL's reason.
@@ -123,8 +127,12 @@ def explain(
     try:
         with connect(url or database_of(arm), autocommit=True) as connection:
             connection.execute("SET statement_timeout = '60s'")
-            for _ in range(2):
-                plan = explain_statement(connection, text, params)
+            run = not url or not changes_rows(numbered(text)[0])
+            if url:
+                connection.execute("SET default_transaction_read_only = on")
+                connection.execute("SET lock_timeout = '5s'")
+            for _ in range(2 if run else 1):
+                plan = explain_statement(connection, text, params, run=run)
             return ShownPlan(plan, name or arm)
     except TypeError as error:
         raise DatabaseError(_reason(error)) from None

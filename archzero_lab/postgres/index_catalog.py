@@ -129,7 +129,7 @@ def redundant(indexes: Sequence[Index]) -> dict[int, Index]:
     """Indexes that a longer or equal one of the same table makes superfluous by its definition: oid -> the other.
 
     B-tree prefixes with the same predicate, and equal definitions of any method; never one behind a constraint. Of two
-    equal ones the first by name is kept.
+    equal ones the older (by oid) is kept.
     """
     found: dict[int, Index] = {}
     for one in indexes:
@@ -144,8 +144,8 @@ def redundant(indexes: Sequence[Index]) -> dict[int, Index]:
             if one.method != "btree" and one.options != other.options:
                 continue  # a BRIN of other pages_per_range, a bloom of other bits: another index
             if one.keys == other.keys and set(one.included) <= set(other.included):
-                # of two equal ones the other only where it stays: a constraint's, or the earlier name
-                if one.included != other.included or other.guards or other.name < one.name:
+                # of two equal ones the other only where it stays: a constraint's, or the older
+                if one.included != other.included or other.guards or other.oid < one.oid:
                     found[one.oid] = other
                     break
             elif one.method == "btree" and not one.included and one.keys == other.keys[: len(one.keys)]:

@@ -163,6 +163,18 @@ def concurrent_index(statement: SqlStatement) -> str:
     return str(RawStream()(node))
 
 
+def index_of(statement: SqlStatement, name: str, schema: str, table: str, *, whole: bool = False) -> str:
+    """A statement's index under another name on another table, where there is none of its name.
+
+    CONCURRENTLY; `whole`: that of a partitioned table itself, without its partitions', which takes no time.
+    """
+    node = ast.IndexStmt(statement.node())
+    relation = ast.RangeVar(statement.node.relation())
+    relation.schemaname, relation.relname, relation.inh = schema, table, not whole
+    node.idxname, node.relation, node.concurrent, node.if_not_exists = name, relation, not whole, True
+    return str(RawStream()(node))
+
+
 def shape_of(text: str) -> str:
     """A statement with its literals and parameters as ?, lists of them as one, in single spaces.
 

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import html
+from collections.abc import Sequence
 from typing import Any
 
 import matplotlib.pyplot as plt
 import pandas as pd
 
-from archzero_lab.jobs.indexes.verdict import IndexVerdict
+from archzero_lab.jobs.indexes.verdict import KEPT, IndexVerdict
 from archzero_lab.reporting.figures import Picture, legend_above, log_axis, picture
 from archzero_lab.reporting.plain_page import plain_page
 
@@ -195,8 +196,41 @@ def gain_bars(told: dict[str, Any]) -> Picture:
     return picture(figure, "; ".join(f"{loss['statement']} {loss['ratio']:.2f}" for loss in losses))
 
 
+def answer(told: dict[str, Any]) -> str:
+    """What to do with the indexes and what that saves, in a sentence."""
+    groups = {"keep": 0, "drop": 0, "undecided": 0}
+    for finding in told["findings"]:
+        verdict = IndexVerdict(finding["verdict"])
+        group = "undecided" if verdict is IndexVerdict.UNDECIDED else "keep" if verdict in KEPT else "drop"
+        groups[group] += 1
+    said = ", ".join(f"{group} {number}" for group, number in groups.items() if number)
+    gone = [one for one in told["findings"] if IndexVerdict(one["verdict"]) not in KEPT]
+    if not gone:
+        return said.capitalize()
+    inserts = sum(one["cost"]["ms"] for one in gone if one["cost"]) * 1000
+    spared = f" and {inserts:.0f} µs an insert" if inserts > 0.5 else ""
+    return f"{said.capitalize()}: dropping saves {sum(one['bytes'] for one in gone) / 1e6:.1f} MB{spared}"
+
+
+def twins(told: dict[str, Any]) -> pd.DataFrame:
+    """A row a thing that decides a plan: what it is on the source and on its copy, what differs first."""
+    rows = sorted(told.get("twin", []), key=lambda row: row["same"])
+    return pd.DataFrame.from_dict(
+        {
+            row["what"]: {"source": row["source"], "copy": row["copy"], "": "same" if row["same"] else "not the same"}
+            for row in rows
+        },
+        orient="index",
+    )
+
+
+def _listed(title: str, lines: Sequence[str]) -> str:
+    items = "".join(f"<li>{html.escape(line)}</li>" for line in lines)
+    return f"<h2>{title}</h2><ul>{items}</ul>" if lines else ""
+
+
 def page(told: dict[str, Any]) -> str:
-    """The whole as one page without anything from elsewhere."""
+    """The whole as one page without anything from elsewhere: the answer first, then how far the copy is the source."""
     rows = ", ".join(f"{number:,} {name}" for name, number in told["rows"].items())
     head = (
         f"<p>{html.escape(told['about'])}: {html.escape(rows)}. {html.escape(told['server'])}, "
@@ -206,6 +240,13 @@ def page(told: dict[str, Any]) -> str:
         f"below 10 % is none; an index that pays only above {told['reads_per_write']:g} reads a write is too dear.</p>"
         f"<p>{html.escape(check(told))}.</p>"
     )
+    lead = f"<p><strong>{html.escape(answer(told))}.</strong></p>"
+    lead += "".join(f"<p>{html.escape(note)}.</p>" for note in told.get("notes", []))
+    lead += _listed("Answers that an index changed", told.get("differences", []))
+    if told.get("twin"):
+        lead += f"<h2>Source and copy</h2>{whole_html(twins(told))}"
+    lead += _listed("Not on the copy", told.get("left_out", []))
+    lead += _listed("Statements not measured", told.get("let_go", []))
     frames = (
         ("Indexes", verdicts(told)), ("What each costs an insert", costs(told)),
         ("What each costs an update", updates(told)), ("All together", writes(told)), ("Statements", statements(told)),
@@ -213,5 +254,5 @@ def page(told: dict[str, Any]) -> str:
     )  # fmt: skip
     tables = "".join(f"<h2>{title}</h2>{whole_html(frame)}" for title, frame in frames)
     return plain_page(
-        "What each index is worth", head + bars(told)._repr_html_() + gain_bars(told)._repr_html_() + tables
+        "What each index is worth", lead + head + bars(told)._repr_html_() + gain_bars(told)._repr_html_() + tables
     )

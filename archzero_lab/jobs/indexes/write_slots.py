@@ -66,17 +66,21 @@ class WriteSlots:
         self._columns = sql.SQL(", ").join(sql.Identifier(name) for (name,) in columns)
         # kept for the session: a scan of a large table need not begin at the same row twice
         self._kept = sql.Identifier(f"archzero_rows_{table.table_oid}")
-        self._execute(
-            "CREATE TEMPORARY TABLE {kept} AS SELECT ctid AS archzero_place, * FROM {table} LIMIT {rows}",
-            rows=sql.Literal(ROWS),
-        )
+        self._changeable: dict[str, bool] = {}
+        self.rows = 0
+        try:
+            self._execute(
+                "CREATE TEMPORARY TABLE {kept} AS SELECT ctid AS archzero_place, * FROM {table} LIMIT {rows}",
+                rows=sql.Literal(ROWS),
+            )
+        except psycopg.errors.TooManyColumns:
+            return  # it has as many as PostgreSQL allows: there is no room for its rows' places
         row = connection.execute(
             sql.SQL("SELECT count(*) FROM {} WHERE (SELECT relkind = 'r' FROM pg_class WHERE oid = $1::oid)").format(
                 self._kept
             ), [self._oid],
         ).fetchone()  # fmt: skip
         self.rows = int(row[0]) if row else 0  # none of a materialized view: nobody writes to it
-        self._changeable: dict[str, bool] = {}
 
     def run(self, arms: Sequence[WriteArm], blocks: int, step: Callable[[], None]) -> dict[WriteArm, list[Slot]]:
         """The slots of each arm, a block's arms in random order. Dead rows are vacuumed away after each block.
