@@ -94,7 +94,7 @@ def indexes(
         if not row["same"]:
             console.print(f"{row['what']}: {row['copy']} on the copy, {row['source']} on the source", style="yellow",
                           highlight=False, markup=False, soft_wrap=True)  # fmt: skip
-    for line in (*told["notes"], *found.let_go):
+    for line in (*told["notes"], *(f"not measured: {reason}" for reason in found.let_go)):
         console.print(line, style="yellow", highlight=False, markup=False, soft_wrap=True)
     wide = max(len(finding.name) for finding in found.findings)
     for finding in found.findings:

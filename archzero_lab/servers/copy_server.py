@@ -40,8 +40,11 @@ class WantedServer:
     url: str = ""
 
 
+_ANY = WantedServer()
+
+
 @contextmanager
-def copy_server(stack: Stack, source_url: str, wanted: WantedServer = WantedServer()) -> Iterator[CopyServer]:
+def copy_server(stack: Stack, source_url: str, wanted: WantedServer = _ANY) -> Iterator[CopyServer]:
     """A server for copies of a database, stopped when the block ends where it was started for it.
 
     The user's own; else one of the version asked for, fetched where the machine has none; else one of the source's,

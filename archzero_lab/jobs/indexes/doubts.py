@@ -23,5 +23,5 @@ def doubted(finding: Finding, doubts: Sequence[Doubt], index: Index) -> Finding:
     if finding.verdict in KEPT or not reasons:
         return finding
     return replace(
-        finding, verdict=IndexVerdict.UNDECIDED, why=f"{finding.verdict.value} on the copy, but {'; '.join(reasons)}"
+        finding, verdict=IndexVerdict.UNDECIDED, why=f"{finding.verdict.value} on the copy; {'; '.join(reasons)}"
     )

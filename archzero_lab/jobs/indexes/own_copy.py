@@ -94,18 +94,16 @@ def _doubts(twin: Twin, request: IndexRequest) -> list[Doubt]:
     theirs, ours = twin.version
     if theirs != ours:
         found.append(
-            Doubt(f"the copy runs on PostgreSQL {ours}, the source on {theirs}, which plans otherwise: install"
-                  f" PostgreSQL {theirs} here, or give --server-version {theirs} or --copy-on URL")
+            Doubt(f"its PostgreSQL {ours} plans otherwise than the source's {theirs}: give --server-version {theirs} or"
+                  " --copy-on URL")
         )  # fmt: skip
     if twin.collation[0] != twin.collation[1]:
-        found.append(
-            Doubt(f"the source orders texts by {twin.collation[0]} and the copy by {twin.collation[1]}", of_texts=True)
-        )
+        found.append(Doubt(f"it orders texts by {twin.collation[1]}, the source by {twin.collation[0]}", of_texts=True))
     if request.sample:
-        found.append(Doubt(f"a sample of {request.sample:,} rows a table is cheaper to read without an index"))
+        found.append(Doubt(f"its sample of {request.sample:,} rows a table is cheaper to read without it than all"))
     empty = [one for one in twin.left_out if one.holds_rows]
     if empty:
-        found.append(Doubt(f"the copy has not all rows ({empty[0].in_words})"))
+        found.append(Doubt(f"it has not all rows ({empty[0].in_words})"))
     return found
 
 

@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass, field
+from functools import cached_property
 
 import numpy as np
 import psycopg
@@ -52,6 +53,15 @@ class Reads:
     _changing: dict[str, bool] = field(default_factory=dict)
     _measured: dict[tuple[str, tuple[str, ...]], Loss] = field(default_factory=dict)
     _answers: dict[str, tuple[Answer, Answer]] = field(default_factory=dict)
+    _named: dict[str, set[str]] = field(default_factory=dict)
+
+    @cached_property
+    def _children(self) -> set[str]:
+        """Partitions and children: whoever names a parent may read them."""
+        rows = self.connection.execute(
+            "SELECT DISTINCT c.relname FROM pg_inherits h JOIN pg_class c ON c.oid = h.inhrelid WHERE c.relkind = 'r'"
+        ).fetchall()
+        return {str(name) for (name,) in rows}
 
     def explain_all(self) -> list[str]:
         """The plan of every case with every index there; a case that cannot be run is let go and told, a line each."""
@@ -91,16 +101,8 @@ class Reads:
         return parse_plan(row[0])
 
     def touches(self, index: Index) -> bool:
-        """Whether some case may read or change an index's table, by its text, its plan, or what it runs besides.
-
-        A partition or child is touched by any that names its parent: of those the answer is yes.
-        """
-        if any(self._nests(case) for case in self.cases):
-            return True
-        named = {node.relname for case in self.cases for node in nodes_of(case.sql) if isinstance(node, ast.RangeVar)}
-        named |= {node.relation for plan in self.plans.values() for node in plan.root.walk() if node.relation}
-        child = "SELECT EXISTS (SELECT FROM pg_inherits WHERE inhrelid = $1::oid)"
-        return index.table in named or self.connection.execute(child, [index.table_oid]).fetchone() == (True,)
+        """Whether some case may read or change an index's table, by its text, its plan, or what it runs besides."""
+        return any(self._may_touch(case, index) for case in self.cases)
 
     def lines(self, without: Sequence[Index]) -> list[PlanLine]:
         """How each case is read with every index and without some, its statement's generic plan beside it.
@@ -128,8 +130,23 @@ class Reads:
             case
             for case in self.cases
             if index.label in self.labels(self.plans[case.name])
-            or (not index.guards and (self._turns(case, index) or self._works_more(case, index)))
+            or (
+                not index.guards
+                and self._may_touch(case, index)
+                and (self._turns(case, index) or self._works_more(case, index))
+            )
         ]
+
+    def _may_touch(self, case: Statement, index: Index) -> bool:
+        """Whether a case names or reads the index's table, or runs more than its plan shows."""
+        if self._nests(case):
+            return True
+        if case.name not in self._named:
+            relations = {node.relname for node in nodes_of(case.sql) if isinstance(node, ast.RangeVar)}
+            relations |= {node.relation for node in self.plans[case.name].root.walk() if node.relation}
+            self._named[case.name] = relations
+        named = self._named[case.name]
+        return index.table in named or index.table in self._children
 
     def _turns(self, case: Statement, index: Index) -> bool:
         shapes = []
