@@ -11,7 +11,6 @@ import pytest
 from psycopg import sql
 from rich.console import Console
 
-import archzero_lab as lab
 from archzero_lab.bootstrap.system import system_here
 from archzero_lab.errors import LabError
 from archzero_lab.jobs.indexes.findings import IndexReport
@@ -289,42 +288,3 @@ def test_a_copy_runs_on_the_sources_own_version_and_elsewhere_no_index_is_droppe
         assert "its PostgreSQL 18 plans otherwise than the source's 15" in by_name["job_run_at"].why
     # no statement touches its table: no version would read it
     assert by_name["other_v"].verdict is IndexVerdict.DROP_UNUSED
-
-
-@pytest.mark.parametrize(
-    "text",
-    [
-        "COMMIT; CREATE TABLE oops (a int)",
-        "SELECT 1; COMMIT; CREATE TABLE oops (a int)",
-        "CREATE TABLE oops (a int)",
-        "DO $$ BEGIN COMMIT; CREATE TABLE oops (a int); END $$",
-        "SELECT nextval('counted')",
-        "SELECT set_config('transaction_read_only', 'off', true), grow()",
-    ],
-)
-def test_sql_and_explain_of_a_notebook_write_nothing_into_a_given_database(stack: Stack, text: str) -> None:
-    made = """
-        CREATE SEQUENCE counted; CREATE TABLE kept (v int); INSERT INTO kept VALUES (1);
-        CREATE FUNCTION grow() RETURNS void LANGUAGE sql AS 'INSERT INTO kept VALUES (2)';
-    """
-    with _database(stack, made) as url:
-        for asked in (lab.sql, lab.explain):
-            with pytest.raises(LabError):
-                asked(text, url=url)
-        with connect(url) as connection:
-            assert connection.execute("SELECT to_regclass('oops') IS NULL, is_called FROM counted").fetchone() == (
-                True, False,
-            )  # fmt: skip
-            assert connection.execute("SELECT count(*) FROM kept").fetchone() == (1,)
-
-
-def test_explain_of_a_change_to_a_given_database_plans_it_and_runs_nothing(stack: Stack) -> None:
-    with _database(stack, ROOM) as url:
-        plan = lab.explain("UPDATE room SET alias = %s WHERE id < %s", ["x", 100], url=url)
-        assert plan.plan.root.node_type == "ModifyTable"
-        assert plan.plan.root.actual_rows is None
-        with connect(url) as connection:
-            assert connection.execute("SELECT count(*) FROM room WHERE alias = 'x'").fetchone() == (0,)
-            dead = connection.execute("SELECT pg_stat_get_dead_tuples('room'::regclass)").fetchone()
-            assert dead == (0,)
-        assert lab.explain("SELECT * FROM room WHERE id = %s", [7], url=url).plan.root.actual_rows == 1.0
