@@ -9,7 +9,7 @@ from pathlib import Path
 import psycopg
 
 from archzero_lab.errors import DatabaseError
-from archzero_lab.postgres.connection import connect
+from archzero_lab.postgres.connection import Connection, connect
 from archzero_lab.postgres.programs import run_program
 
 _KINDS = (
@@ -88,6 +88,14 @@ def _failures(printed: str) -> list[_Failed]:
     return found
 
 
+def _execute(connection: Connection, one: _Failed) -> None:
+    """Run a command that failed; a foreign key whose rows are not all there as NOT VALID: it says what it is for."""
+    try:
+        connection.execute(one.command.encode())
+    except psycopg.errors.ForeignKeyViolation:
+        connection.execute(f"{one.command.strip().rstrip(';')} NOT VALID".encode())
+
+
 def _tried_again(url: str, failed: list[_Failed]) -> list[_Failed]:
     """Those that fail again, as often as one of the others succeeds."""
     if not failed:
@@ -100,7 +108,7 @@ def _tried_again(url: str, failed: list[_Failed]) -> list[_Failed]:
                 try:
                     if not one.command.strip() or one.left_out.kind == "TABLE DATA":
                         raise DatabaseError(one.left_out.reason)
-                    connection.execute(one.command.encode())
+                    _execute(connection, one)
                 except (psycopg.Error, DatabaseError):
                     left.append(one)
             if len(left) in (0, len(failed)):

@@ -10,7 +10,7 @@ from contextlib import suppress
 from psycopg import sql
 
 from archzero_lab.errors import DatabaseError
-from archzero_lab.jobs.indexes.doubts import Doubt, doubted
+from archzero_lab.jobs.indexes.doubts import Doubt, doubted, not_measured
 from archzero_lab.jobs.indexes.findings import IndexReport
 from archzero_lab.jobs.indexes.query_cases import cases_of
 from archzero_lab.jobs.indexes.reads import Reads
@@ -55,7 +55,8 @@ def run_index_experiment(
         if not chosen:
             raise DatabaseError("the migration makes no index: nothing to measure")
         needed = purposes(connection)
-        reads = Reads(connection, admin, [*cases, *_look_ups(connection, chosen)], blocks, seed, there)
+        asked = [*cases, *_look_ups(connection, chosen)]
+        reads = Reads(connection, admin, asked, blocks, seed, there)
         let_go = reads.explain_all()
         cases = reads.cases
         if not cases:
@@ -103,8 +104,12 @@ def run_index_experiment(
         }
         findings = keep_one_of_each(findings, instead)
         by_label = {index.label: index for index in chosen}
-        certain = {index.label for index in chosen if index.oid in superfluous or not reads.touches(index)}
-        findings = [one if one.name in certain else doubted(one, doubts, by_label[one.name]) for one in findings]
+        doubts = [*doubts, *not_measured({case.name: case.sql for case in asked if case not in cases})]
+        findings = [
+            one if by_label[one.name].oid in superfluous
+            else doubted(one, doubts, by_label[one.name], reads.touches(by_label[one.name]))
+            for one in findings
+        ]  # fmt: skip
         dropped = {finding.name for finding in findings if finding.verdict not in KEPT}
         gone = [index for index in free if index.label in dropped]
         without = [reads.loss(case, gone, step) for case in cases] if gone else []

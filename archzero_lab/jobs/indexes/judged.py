@@ -16,11 +16,15 @@ from archzero_lab.postgres.sql_text import dropped_index_names, read_file
 
 @dataclass(frozen=True)
 class Judged:
-    """The indexes (oids) of a copy, in words what they are, and what to note."""
+    """The indexes (oids) of a copy, in words what they are, and what to note.
+
+    `dropped`: schema and name of those that the source has and the migration drops.
+    """
 
     indexes: frozenset[int]
     about: str
     notes: tuple[str, ...] = ()
+    dropped: frozenset[tuple[str, str]] = frozenset()
 
 
 def judged_of(url: str, migration: Path, before: Sequence[Index]) -> Judged:
@@ -33,7 +37,11 @@ def judged_of(url: str, migration: Path, before: Sequence[Index]) -> Judged:
     dropped = [dropped_index_names(one.node) for one in statements if not one.begins_or_ends]
     if dropped and all(dropped):
         lost = _lost(url, [name for names in dropped for name in names])
-        return Judged(frozenset(index.oid for index in lost), f"what {migration.name} drops,")
+        places = {(index.schema, index.name) for index in lost}
+        places |= {(part.schema, part.name) for index in lost for part in index.parts}
+        return Judged(
+            frozenset(index.oid for index in lost), f"what {migration.name} drops,", dropped=frozenset(places)
+        )
     apply_file(url, migration)
     with connect(url, autocommit=True) as connection:
         connection.execute("ANALYZE")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shutil
 import tempfile
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,14 +12,15 @@ from pathlib import Path
 import psycopg
 
 from archzero_lab.errors import DatabaseError, LabError
-from archzero_lab.jobs.indexes.doubts import Doubt
-from archzero_lab.jobs.indexes.judged import judged_of, list_of
+from archzero_lab.jobs.indexes.doubts import Doubt, not_copied, not_measured
+from archzero_lab.jobs.indexes.judged import Judged, judged_of, list_of
 from archzero_lab.jobs.indexes.query_cases import busiest_statements, cases_or_reasons, read_queries, understood
 from archzero_lab.jobs.indexes.request import IndexRequest
 from archzero_lab.jobs.indexes.session import raw_connection
 from archzero_lab.postgres.connection import connect
 from archzero_lab.postgres.databases import database_url, drop_database
 from archzero_lab.postgres.foreign_copy import Copy, copy_database, statistics_of
+from archzero_lab.postgres.insights import reading, statistics_since
 from archzero_lab.postgres.sampled_copy import copy_sample
 from archzero_lab.postgres.sql_text import read_file
 from archzero_lab.postgres.statement import Statement
@@ -53,7 +54,7 @@ class Prepared:
 def own_copy(stack: Stack, request: IndexRequest, reporter: Reporter) -> Iterator[Prepared]:
     assert request.migration is not None
     read_file(request.migration)  # what is no SQL is told before anything is copied
-    texts, let_go, notes = asked_of(request)
+    asked, texts, let_go, notes = asked_of(request)
     for reason in let_go:
         reporter.note(f"not measured: {reason}")
     if request.strict and let_go:
@@ -83,7 +84,8 @@ def own_copy(stack: Stack, request: IndexRequest, reporter: Reporter) -> Iterato
         if give is not None:  # ANALYZE has made the sample's own; those of new expressions stay
             give(url)
         yield Prepared(
-            url, admin_url, judged.indexes, cases, f"{judged.about} on {held}", twin, _doubts(twin, request),
+            url, admin_url, judged.indexes, cases, f"{judged.about} on {held}", twin,
+            [*_doubts(twin, request), *not_measured(_unmeasured(asked, cases)), *_used_there(request, judged)],
             [*let_go, *reasons], [*notes, *judged.notes],
         )  # fmt: skip
 
@@ -101,10 +103,33 @@ def _doubts(twin: Twin, request: IndexRequest) -> list[Doubt]:
         found.append(Doubt(f"it orders texts by {twin.collation[1]}, the source by {twin.collation[0]}", of_texts=True))
     if request.sample:
         found.append(Doubt(f"its sample of {request.sample:,} rows a table is cheaper to read without it than all"))
-    empty = [one for one in twin.left_out if one.holds_rows]
-    if empty:
-        found.append(Doubt(f"it has not all rows ({empty[0].in_words})"))
-    return found
+    return [*found, *not_copied(twin.left_out)]
+
+
+def _unmeasured(asked: Mapping[str, str], cases: Sequence[Statement]) -> dict[str, str]:
+    """The texts that gave no case."""
+    return {
+        name: text for name, text in asked.items()
+        if not any(case.name == name or case.name.startswith(f"{name}, ") for case in cases)
+    }  # fmt: skip
+
+
+def _used_there(request: IndexRequest, judged: Judged) -> list[Doubt]:
+    """Of indexes that the source has already: how often it has read them, by its own count."""
+    if not judged.dropped:
+        return []
+    with connect(request.database_url, autocommit=True) as source, reading(source):
+        since = statistics_since(source)
+        rows = source.execute(
+            "SELECT schemaname, indexrelname, idx_scan FROM pg_stat_user_indexes WHERE idx_scan > 0"
+        ).fetchall()
+    return [
+        Doubt(
+            f"the source has read it {'once' if scans == 1 else f'{scans:,} times'} since {since}: the list lacks what did",
+            index=(schema, name),
+        )
+        for schema, name, scans in rows if (schema, name) in judged.dropped
+    ]  # fmt: skip
 
 
 def _copied(server: CopyServer, request: IndexRequest, name: str, reporter: Reporter) -> tuple[Copy, str]:
@@ -127,8 +152,8 @@ def _copied(server: CopyServer, request: IndexRequest, name: str, reporter: Repo
     return copy, "a copy of the whole database"
 
 
-def asked_of(request: IndexRequest) -> tuple[dict[str, str], list[str], list[str]]:
-    """The statements that were asked for and that the database takes, by name; why not of the others; what to note.
+def asked_of(request: IndexRequest) -> tuple[dict[str, str], dict[str, str], list[str], list[str]]:
+    """The statements that were asked for, those of them that the database takes, why not of the others, what to note.
 
     Of files, and of the given server's own statistics. Nothing of the database's own runs.
     """
@@ -146,7 +171,7 @@ def asked_of(request: IndexRequest) -> tuple[dict[str, str], list[str], list[str
                 f"{len(busiest.texts)} statements of pg_stat_statements, {busiest.share:.0%} of the database's time"
             )
         found, reasons = understood(asked, texts)
-    return found, reasons, notes
+    return texts, found, reasons, notes
 
 
 def require_room(size: int, folder: Path) -> None:

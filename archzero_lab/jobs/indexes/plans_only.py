@@ -60,7 +60,7 @@ def plan_changes(stack: Stack, request: IndexRequest, reporter: Reporter) -> lis
     assert request.migration is not None
     if not stack.ours or stack.settings.servers == "system":
         raise LabError("--plans-only wants the lab's own PostgreSQL 18: unset ARCHZERO_DATABASE_URL, ARCHZERO_SERVERS")
-    texts, let_go, _ = asked_of(request)
+    _, texts, let_go, _ = asked_of(request)
     programs = stack.postgres_programs
     name = stack.database_name("plans")
     with reporter.work("statistics"):

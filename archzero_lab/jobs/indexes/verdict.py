@@ -195,7 +195,7 @@ def _measured(
     if not used_by:
         if subsumed_by is not None:
             return IndexVerdict.DROP_SUBSUMED, f"{subsumed_by} begins with the same columns", None, None
-        return IndexVerdict.DROP_UNUSED, "no statement reads it or works more without it", None, None
+        return IndexVerdict.DROP_UNUSED, "none of these statements reads it or works more without it", None, None
     slower = [loss for loss in losses if loss.change is Change.REGRESSED]
     if not slower:
         if any(loss.change is Change.INCONCLUSIVE and loss.ratio > 1 for loss in losses):
