@@ -125,11 +125,14 @@ def _used_there(request: IndexRequest, judged: Judged) -> list[Doubt]:
         ).fetchall()
     return [
         Doubt(
-            f"the source has read it {'once' if scans == 1 else f'{scans:,} times'} since {since}: the list lacks what did",
-            index=(schema, name),
+            f"the source has read it {_often(scans)} since {since}: the list lacks what did", index=(schema, name)
         )
         for schema, name, scans in rows if (schema, name) in judged.dropped
     ]  # fmt: skip
+
+
+def _often(times: int) -> str:
+    return "once" if times == 1 else f"{times:,} times"
 
 
 def _copied(server: CopyServer, request: IndexRequest, name: str, reporter: Reporter) -> tuple[Copy, str]:
