@@ -36,6 +36,9 @@ def indexes(
     from_pg_stat_statements: Annotated[
         int, typer.Option(min=0, help="The N statements that took the most time of that database.")
     ] = 0,
+    values_from: Annotated[
+        Path | None, typer.Option(help="That server's log (csvlog or stderr): the parameters' real values.")
+    ] = None,
     sample: Annotated[
         int, typer.Option(min=0, help="Copy so many rows a table and their parents, not all; plans may differ.")
     ] = 0,
@@ -77,7 +80,7 @@ def indexes(
     request = IndexRequest(
         cards, seed, blocks, reads_per_write, own_database(database_url or team_database()), migration, queries,
         from_pg_stat_statements, files_of(inventory, relationships), sample,
-        WantedServer(server_version, own_database(copy_on)), strict,
+        WantedServer(server_version, own_database(copy_on)), strict, values_from,
     )  # fmt: skip
     check_request(request)
     if plans_only and sample:

@@ -21,6 +21,7 @@ from archzero_lab.postgres.connection import connect
 from archzero_lab.postgres.databases import database_url, drop_database
 from archzero_lab.postgres.foreign_copy import Copy, copy_database, statistics_of
 from archzero_lab.postgres.insights import reading, statistics_since
+from archzero_lab.postgres.logged_values import read_log
 from archzero_lab.postgres.sampled_copy import copy_sample
 from archzero_lab.postgres.sql_text import read_file
 from archzero_lab.postgres.statement import Statement
@@ -54,6 +55,7 @@ class Prepared:
 def own_copy(stack: Stack, request: IndexRequest, reporter: Reporter) -> Iterator[Prepared]:
     assert request.migration is not None
     read_file(request.migration)  # what is no SQL is told before anything is copied
+    logged = read_log(request.values_from) if request.values_from else None
     asked, texts, let_go, notes = asked_of(request)
     for reason in let_go:
         reporter.note(f"not measured: {reason}")
@@ -76,7 +78,7 @@ def own_copy(stack: Stack, request: IndexRequest, reporter: Reporter) -> Iterato
             source.read_only = True
             twin = compare_twins(source, made, copy.left_out, held if request.sample else "")
         with raw_connection(url) as connection:
-            cases, reasons = cases_or_reasons(connection, texts)
+            cases, reasons = cases_or_reasons(connection, texts, logged)
         if request.strict and reasons:
             raise DatabaseError(f"--strict: {reasons[0]}")
         with reporter.work("migrate"):

@@ -11,6 +11,7 @@ import psycopg
 
 from archzero_lab.errors import DatabaseError, LabError, SettingsError
 from archzero_lab.postgres.connection import Connection
+from archzero_lab.postgres.logged_values import LoggedValues
 from archzero_lab.postgres.parameter_uses import uses_of
 from archzero_lab.postgres.parameter_values import value_by_type, values_of
 from archzero_lab.postgres.placeholders import numbered
@@ -26,6 +27,7 @@ from archzero_lab.postgres.sql_text import (
 from archzero_lab.postgres.statement import Statement
 
 _GIVEN = re.compile(r"^--\s*(\$\d+|:?[A-Za-z_]\w*)\s*=\s*(.*?)\s*$", re.MULTILINE)
+_KINDS = ("common", "rare", "middle")
 _PAGE = {"LIMIT": "20", "OFFSET": "0"}
 """What LIMIT and OFFSET get where nothing else is known: the first page of twenty."""
 
@@ -90,19 +92,24 @@ def understood(connection: Connection, texts: dict[str, str]) -> tuple[dict[str,
     return found, reasons
 
 
-def cases_or_reasons(connection: Connection, texts: dict[str, str]) -> tuple[list[Statement], list[str]]:
-    """The cases of all texts, and of those that give none the reason, a line each: one bad item costs itself."""
+def cases_or_reasons(
+    connection: Connection, texts: dict[str, str], logged: LoggedValues | None = None
+) -> tuple[list[Statement], list[str]]:
+    """The cases of all texts, and of those that give none the reason, a line each: one bad item costs itself.
+
+    Values that a log has of a statement come before all that is made up.
+    """
     cases: list[Statement] = []
     reasons = []
     for name, text in texts.items():
         try:
-            cases += cases_of(connection, name, text)
+            cases += cases_of(connection, name, text, logged)
         except LabError as error:
             reasons.append(str(error))
     return cases, reasons
 
 
-def cases_of(connection: Connection, name: str, text: str) -> list[Statement]:
+def cases_of(connection: Connection, name: str, text: str, logged: LoggedValues | None = None) -> list[Statement]:
     """One statement's cases: itself, or one each for common, rare and middle values of its parameters.
 
     Parameters may be written as $1, ?, :name, %s or %(name)s; a line `-- $1 = value` or `-- name = value` gives one.
@@ -112,8 +119,12 @@ def cases_of(connection: Connection, name: str, text: str) -> list[Statement]:
     text, names = numbered(text)
     statement = _only(text, name)
     wanted = parameters_of(statement.node)
+    sent = logged.of(text) if logged is not None and wanted else []
     if not wanted:
         found = [Statement(name, text)]
+    elif sent:
+        labels = [f"{name}, {kind}" for kind in _KINDS] if len(sent) > 1 else [name]
+        found = [Statement(label, text, values) for label, values in zip(labels, sent, strict=False)]
     else:
         try:
             with connection.transaction(force_rollback=True):
@@ -164,9 +175,8 @@ def _filled(
                 f"statement {name}: nothing is known of ${number}; a line `-- ${number} = value` in a file of --queries"
                 " gives it a value"
             )
-    kinds = ("common", "rare", "middle")
     found: dict[tuple[str, ...], str] = {}
-    for at, kind in enumerate(kinds):
+    for at, kind in enumerate(_KINDS):
         values = tuple(filled[number][min(at, len(filled[number]) - 1)] for number in wanted)
         found.setdefault(values, kind)
     whole = max(wanted)

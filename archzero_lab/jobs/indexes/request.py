@@ -27,6 +27,7 @@ class IndexRequest:
     sample: int = 0
     server: WantedServer = field(default_factory=WantedServer)
     strict: bool = False
+    values_from: Path | None = None
 
 
 def check_request(request: IndexRequest) -> None:
@@ -39,7 +40,9 @@ def check_request(request: IndexRequest) -> None:
         raise SettingsError("--migration and --queries are for a database of your own: give --database-url")
     if request.sample and not request.database_url:
         raise SettingsError("--sample is of a database of your own: give --database-url, or --cards for the lab's own")
-    if not request.database_url and (request.server != WantedServer() or request.strict):
-        raise SettingsError("--server-version, --copy-on and --strict are of a database of your own: --database-url")
+    if not request.database_url and (request.server != WantedServer() or request.strict or request.values_from):
+        raise SettingsError(
+            "--server-version, --copy-on, --strict and --values-from are of a database of your own: --database-url"
+        )
     if request.migration is not None and not request.migration.is_file():
         raise SettingsError(f"--migration {request.migration}: no such file")
