@@ -59,6 +59,7 @@ def indexes(
     reads_per_write: Annotated[
         float, typer.Option(min=0, help="An index that pays only above it is too dear.")
     ] = READS_PER_WRITE,
+    budget: Annotated[str, typer.Option(help="90s, 5m, 1h: fewer blocks where they take longer, six at least.")] = "",
     blocks: Annotated[int, typer.Option(min=6, help="Paired blocks of each measurement.")] = 10,
     seed: Seed = 1,
 ) -> None:
@@ -70,6 +71,7 @@ def indexes(
         _apply_in_place(database_url, migration)
         return
     from archzero_lab.bootstrap.system import card_service, team_database
+    from archzero_lab.jobs.indexes.budget import seconds_of
     from archzero_lab.jobs.indexes.measure import measure_indexes
     from archzero_lab.jobs.indexes.page import answer, check
     from archzero_lab.jobs.indexes.request import IndexRequest, check_request
@@ -81,6 +83,7 @@ def indexes(
         cards, seed, blocks, reads_per_write, own_database(database_url or team_database()), migration, queries,
         from_pg_stat_statements, files_of(inventory, relationships), sample,
         WantedServer(server_version, own_database(copy_on)), strict, values_from,
+        seconds_of(budget) if budget else 0.0,
     )  # fmt: skip
     check_request(request)
     if plans_only and sample:

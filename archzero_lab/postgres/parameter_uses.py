@@ -44,7 +44,7 @@ class Use:
 
 
 def uses_of(connection: Connection, text: str, node: Any) -> dict[int, Use]:
-    """Parameter -> how it is used first. Raises psycopg.Error for a statement that PostgreSQL does not take."""
+    """Parameter -> its first plain use. Raises psycopg.Error for a statement that PostgreSQL does not take."""
     # the generic plan has no values yet, and without indexes it shows every condition as a filter
     plan = explain_generic(connection, text, {"enable_indexscan": "off", "enable_bitmapscan": "off"})
     entries = list(_entries(json.loads(plan.raw)[0]["Plan"]))
@@ -57,7 +57,8 @@ def uses_of(connection: Connection, text: str, node: Any) -> dict[int, Use]:
     for entry in entries:
         for condition in (str(entry[name]) for name in _CONDITIONS if name in entry):
             for number, use in uses_in(condition, tables, entry.get("Alias", "")):
-                found.setdefault(number, use)
+                if number not in found or found[number].shape == "within":  # the plainer use says more
+                    found[number] = use
     for number, use in _written(node, connection):
         found.setdefault(number, use)
     return found

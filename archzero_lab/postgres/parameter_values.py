@@ -57,7 +57,7 @@ def values_of(connection: Connection, number: int, uses: Mapping[int, Use], kind
         return _patterns([group[0] for group in groups])
     if use.operator in ("~", "~*", "!~", "!~*"):
         return tuple(re.escape(_word(group[0])) for group in groups)
-    if use.shape == "array":
+    if use.shape == "array" or (use.shape == "within" and kind.endswith("[]")):
         return tuple(_array(group) for group in groups)
     at = use.at if use.shape == "listed" else 0
     return tuple(group[at % len(group)] for group in groups)

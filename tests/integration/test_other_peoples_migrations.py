@@ -188,6 +188,7 @@ ANALYZE;
     [
         "SELECT id FROM t WHERE k = ANY ($1)",
         "SELECT id FROM t WHERE k = ANY ($1::int[])",
+        "WITH q AS (SELECT DISTINCT unnest($1::int[]) AS k) SELECT id FROM t JOIN q ON q.k = t.k WHERE t.k = ANY ($1)",
         "SELECT id FROM t WHERE j ->> 'k' = $1",
         "SELECT id FROM t WHERE j @> $1",
         "SELECT id FROM t WHERE lower(name) = $1",

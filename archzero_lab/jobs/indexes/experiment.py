@@ -10,6 +10,7 @@ from contextlib import suppress
 from psycopg import sql
 
 from archzero_lab.errors import DatabaseError
+from archzero_lab.jobs.indexes.budget import block_s, fitting_blocks, in_words
 from archzero_lab.jobs.indexes.doubts import Doubt, doubted, not_measured
 from archzero_lab.jobs.indexes.findings import IndexReport
 from archzero_lab.jobs.indexes.query_cases import cases_of
@@ -41,13 +42,16 @@ def run_index_experiment(
     reads_per_write: float = READS_PER_WRITE,
     seed: int = 1,
     doubts: Sequence[Doubt] = (),
+    budget_s: float = 0.0,
+    tell: Callable[[str], None] = lambda text: None,
     progress: Callable[[float], None] = lambda share: None,
 ) -> IndexReport:
     """Measure indexes (oids) of a database that is ours to hurt, as its owner; a superuser only hides them.
 
     Reads first, on the database as it was made; then build times, each index made once more; then writes, which are
     rolled back. A statement that cannot be run is let go and told; a verdict against an index that one of the `doubts`
-    touches is none. Raises DatabaseError where no index or no statement is there to measure.
+    touches is none. With a budget fewer blocks are measured, six at least; `tell` gets what is to come. Raises
+    DatabaseError where no index or no statement is there to measure.
     """
     with raw_connection(url) as connection, admin_connection(admin_url) as admin:
         there = list_indexes(connection)
@@ -62,6 +66,10 @@ def run_index_experiment(
         if not cases:
             raise DatabaseError(f"no statement can be run: {let_go[0]}" if let_go else "no statement to measure with")
         used = {index.label: reads.users_of(index) for index in chosen}
+        free = [index for index in chosen if not index.guards]
+        a_block = block_s(reads, used, len(free))
+        reads.blocks = blocks = fitting_blocks(blocks, a_block, budget_s)
+        tell(in_words(len(cases), len(chosen), blocks, a_block, budget_s))
         # of the writes, an insert and an update an index and block; a column may not be there to be updated
         steps = 2 * len(cases) + sum(map(len, used.values())) + (3 * blocks + 1) * len(chosen)
         done = 0
@@ -71,7 +79,6 @@ def run_index_experiment(
             done += 1
             progress(min(done / steps, 1.0))
 
-        free = [index for index in chosen if not index.guards]
         plans = reads.lines(free)
         whole = [reads.loss(case, free, step) for case in cases]
         losses = {
@@ -117,7 +124,7 @@ def run_index_experiment(
         rates = [rate for table in writes for rate in table.rates(kept, step)]
         return IndexReport(
             tuple(findings), tuple(whole), tuple(without), tuple(rates), tuple(plans), _row_counts(connection, chosen),
-            _server(connection), tuple(let_go), tuple(dict.fromkeys(reads.differences)),
+            _server(connection), tuple(let_go), tuple(dict.fromkeys(reads.differences)), blocks,
         )  # fmt: skip
 
 

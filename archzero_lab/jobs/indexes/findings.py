@@ -47,7 +47,8 @@ class IndexReport:
 
     `whole` is each statement with all of them and with none, paired; `without_dropped` with all of them and with those
     alone that are to be kept: what following the verdicts would do. `let_go`: statements that were not measured, and
-    why; `differences`: those that an index gave other rows.
+    why; `differences`: those that an index gave other rows;
+    `blocks`: as many as were measured.
     """
 
     findings: tuple[Finding, ...]
@@ -59,6 +60,7 @@ class IndexReport:
     server: str
     let_go: tuple[str, ...] = ()
     differences: tuple[str, ...] = ()
+    blocks: int = 0
 
     @property
     def bytes(self) -> int:

@@ -39,12 +39,13 @@ def measure_indexes(system: System, stack: Stack, request: IndexRequest, reporte
     with made as ready, reporter.work("measure") as tell:
         found = run_index_experiment(
             ready.url, ready.admin_url, ready.indexes, ready.cases, blocks=request.blocks,
-            reads_per_write=request.reads_per_write, seed=request.seed, doubts=ready.doubts, progress=tell,
+            reads_per_write=request.reads_per_write, seed=request.seed, doubts=ready.doubts, budget_s=request.budget_s,
+            tell=reporter.note, progress=tell,
         )  # fmt: skip
     found = replace(found, let_go=(*ready.let_go, *found.let_go))
     run = Run.new("indexes")
     told = found.as_dict() | {
-        "about": ready.about, "blocks": request.blocks, "reads_per_write": request.reads_per_write,
+        "about": ready.about, "reads_per_write": request.reads_per_write,
         "twin": [asdict(row) for row in ready.twin.rows] if ready.twin else [],
         "left_out": [one.in_words for one in ready.twin.left_out] if ready.twin else [],
         "notes": list(ready.notes),

@@ -32,6 +32,15 @@ _PROBES, _LONGER = 4, 1.3
 """A look before it is measured: of so many runs the fastest, so much slower."""
 
 
+def slot_s(once_s: float) -> float:
+    """The seconds of a slot of a statement that takes so long."""
+    return once_s if once_s > _LONG_S else once_s * (1 + _calls(once_s))
+
+
+def _calls(once_s: float) -> int:
+    return int(min(max(_SLOT_S / max(once_s, 1e-6), 3), _MOST_CALLS))
+
+
 @dataclass
 class Reads:
     """The cases of a database of ours, on a connection whose cursors take $1 as it stands (psycopg.RawCursor).
@@ -218,7 +227,7 @@ class Reads:
             first = self._once(case)
             if first > _LONG_S:
                 return first  # what a first call adds, a look into the catalog, is nothing beside it
-            calls = self._calls.setdefault(case.name, int(min(max(_SLOT_S / max(first, 1e-6), 3), _MOST_CALLS)))
+            calls = self._calls.setdefault(case.name, _calls(first))
             return float(np.median([self._once(case) for _ in range(calls)]))
 
     def _once(self, case: Statement) -> float:

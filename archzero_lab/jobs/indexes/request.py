@@ -28,6 +28,7 @@ class IndexRequest:
     server: WantedServer = field(default_factory=WantedServer)
     strict: bool = False
     values_from: Path | None = None
+    budget_s: float = 0.0
 
 
 def check_request(request: IndexRequest) -> None:

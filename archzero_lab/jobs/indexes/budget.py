@@ -1,0 +1,50 @@
+"""How long an index experiment will take, and how many blocks of it fit into the time that somebody has."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+
+from archzero_lab.errors import SettingsError
+from archzero_lab.jobs.indexes.reads import Reads, slot_s
+from archzero_lab.postgres.statement import Statement
+
+LEAST_BLOCKS = 6
+"""Below, an interval is from nothing to infinity."""
+_WRITE_S, _WRITES = 0.025, 3.5
+"""Seconds of a write slot on two shared cores, and the slots of an index and block."""
+_SWITCH_S = 0.002
+_UNITS = {"s": 1, "m": 60, "h": 3600}
+
+
+def seconds_of(text: str) -> float:
+    """90s, 5m or 1h as seconds. Raises SettingsError."""
+    found = re.fullmatch(r"(\d+(?:\.\d+)?)([smh])", text.strip())
+    if found is None:
+        raise SettingsError(f"--budget {text}: give it as 90s, 5m or 1h")
+    return float(found[1]) * _UNITS[found[2]]
+
+
+def block_s(reads: Reads, used: Mapping[str, Sequence[Statement]], indexes: int) -> float:
+    """The seconds of one block: each case twice against all indexes and against each that it uses, and the writes."""
+    pair = {
+        name: 2 * (slot_s((plan.planning_ms + plan.execution_ms) / 1000) + _SWITCH_S)
+        for name, plan in reads.plans.items()
+    }  # fmt: skip
+    whole = 2 * sum(pair.values())
+    return whole + sum(pair[case.name] for cases in used.values() for case in cases) + indexes * _WRITES * _WRITE_S
+
+
+def fitting_blocks(blocks: int, seconds_a_block: float, budget_s: float) -> int:
+    """The blocks asked for, or as many as fit; the least that say anything in any case."""
+    return max(min(blocks, int(budget_s / seconds_a_block)), LEAST_BLOCKS) if budget_s else blocks
+
+
+def in_words(cases: int, indexes: int, blocks: int, seconds_a_block: float, budget_s: float) -> str:
+    """What is to come, in a line."""
+    whole = blocks * seconds_a_block
+    took = f"{whole:.0f} s" if whole < 120 else f"{whole / 60:.0f} min"
+    said = f"{cases} cases, {indexes} indexes, {blocks} blocks: about {took}"
+    if budget_s and whole > budget_s:
+        return f"{said}; more than the budget, and fewer blocks say nothing: fewer statements would do"
+    return said
