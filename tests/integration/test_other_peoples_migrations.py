@@ -5,9 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from rich.console import Console
 
 from archzero_lab.jobs.indexes.lint import lint_schema
 from archzero_lab.jobs.indexes.lint_locks import locks_taken
+from archzero_lab.jobs.indexes.plans_only import plan_changes
 from archzero_lab.jobs.indexes.query_cases import cases_of
 from archzero_lab.jobs.indexes.session import raw_connection
 from archzero_lab.postgres.advice import advise
@@ -18,6 +20,7 @@ from archzero_lab.postgres.index_catalog import list_indexes
 from archzero_lab.postgres.index_purposes import purposes
 from archzero_lab.postgres.insights import analyze
 from archzero_lab.postgres.sampled_copy import copy_sample
+from archzero_lab.progress import Reporter
 from archzero_lab.servers.stack import Stack
 from tests.integration.index_runs import index_request, measured
 from tests.integration.shop import somebodys_database
@@ -223,3 +226,14 @@ def test_a_range_encloses_a_half_a_hundredth_and_a_tenth_and_a_list_differs(stac
         assert [round(count / 20_000, 2) for count in counted] == pytest.approx([0.5, 0.01, 0.1], abs=0.03)
         (common, *_) = cases_of(connection, "q", "SELECT id FROM t WHERE k IN ($1, $2, $3)")
         assert len(set(common.values)) == 3
+
+
+def test_plans_alone_know_the_parts_of_a_partitioned_tables_index(stack: Stack, tmp_path: Path) -> None:
+    if stack.settings.servers == "system":
+        pytest.skip("restored statistics want the lab's own PostgreSQL 18")
+    with somebodys_database(stack, "parts", PARTS + "ANALYZE;") as url:
+        queries = {"q": "SELECT note FROM log WHERE id = 17 AND day = '2026-01-18'"}
+        request = index_request(url, tmp_path, "CREATE INDEX log_id ON log (id);", queries)
+        (change,) = plan_changes(stack, request, Reporter(Console(quiet=True)))
+    assert change.before.indexes == ()
+    assert change.after.indexes == ("log_1_id_idx",)

@@ -11,6 +11,7 @@ from archzero_lab.jobs.indexes.own_copy import asked_of
 from archzero_lab.jobs.indexes.query_cases import cases_or_reasons
 from archzero_lab.jobs.indexes.request import IndexRequest, check_request
 from archzero_lab.jobs.indexes.session import admin_connection, raw_connection
+from archzero_lab.postgres.connection import connect
 from archzero_lab.postgres.databases import database_url, drop_database
 from archzero_lab.postgres.foreign_copy import apply_file, copy_database
 from archzero_lab.postgres.index_catalog import list_indexes
@@ -18,6 +19,7 @@ from archzero_lab.postgres.plan_diff import diff_plans
 from archzero_lab.postgres.plans import Plan, parse_plan
 from archzero_lab.postgres.sparse_files import make_index_sparse, make_sparse
 from archzero_lab.postgres.statement import Statement
+from archzero_lab.postgres.twin import compare_twins
 from archzero_lab.progress import Reporter
 from archzero_lab.servers.stack import Stack
 
@@ -67,6 +69,12 @@ def plan_changes(stack: Stack, request: IndexRequest, reporter: Reporter) -> lis
         copy = copy_database(request.database_url, stack.postgres_url, name, programs, "statistics")
         url = copy.url
     try:
+        with connect(request.database_url) as source, connect(url) as made:
+            source.read_only = True
+            for row in compare_twins(source, made, copy.left_out, "").differs:
+                # sizes are those of the statistics; files are made as long afterwards
+                if not row.what.endswith("on disk") and not row.what.startswith("table "):
+                    reporter.note(f"{row.what}: {row.copy} on the copy, {row.source} on the source")
         admin_url = database_url(stack.postgres_url, name)
         with admin_connection(admin_url) as connection:
             make_sparse(connection)
@@ -81,7 +89,8 @@ def plan_changes(stack: Stack, request: IndexRequest, reporter: Reporter) -> lis
         with admin_connection(admin_url) as connection:
             for index in list_indexes(connection):
                 if index.oid not in before:
-                    make_index_sparse(connection, index.oid)
+                    for part in index.parts or (index,):
+                        make_index_sparse(connection, part.oid)
         with raw_connection(url) as connection:
             return [PlanChange(case.name, first[case.name], _plan(connection, case)) for case in cases]
     finally:
