@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Mapping, Sequence
 
 from archzero_lab.errors import SettingsError
@@ -26,13 +27,31 @@ def seconds_of(text: str) -> float:
 
 
 def block_s(reads: Reads, used: Mapping[str, Sequence[Statement]], indexes: int) -> float:
-    """The seconds of one block: each case twice against all indexes and against each that it uses, and the writes."""
-    pair = {
-        name: 2 * (slot_s((plan.planning_ms + plan.execution_ms) / 1000) + _SWITCH_S)
-        for name, plan in reads.plans.items()
-    }  # fmt: skip
-    whole = 2 * sum(pair.values())
-    return whole + sum(pair[case.name] for cases in used.values() for case in cases) + indexes * _WRITES * _WRITE_S
+    """The seconds of one block: each case against all indexes, those to drop and each that it uses, and the writes."""
+    return sum(_cases_s(reads, used).values()) + indexes * _WRITES * _WRITE_S
+
+
+def too_dear(reads: Reads, used: Mapping[str, Sequence[Statement]], indexes: int, budget_s: float) -> list[str]:
+    """The cases, the dearest first, without which the least blocks fit into a budget; none without one."""
+    costs = _cases_s(reads, used)
+    left = budget_s / LEAST_BLOCKS - indexes * _WRITES * _WRITE_S
+    gone: list[str] = []
+    for name in sorted(costs, key=lambda name: -costs[name]):
+        if not budget_s or sum(costs.values()) - sum(costs[one] for one in gone) <= left or len(gone) == len(costs) - 1:
+            break
+        gone.append(name)
+    return gone
+
+
+def _cases_s(reads: Reads, used: Mapping[str, Sequence[Statement]]) -> dict[str, float]:
+    """The seconds of a block by case."""
+    times = Counter(case.name for cases in used.values() for case in cases)
+    return {case.name: (2 + times[case.name]) * 2 * (slot_s(_once_s(reads, case)) + _SWITCH_S) for case in reads.cases}
+
+
+def _once_s(reads: Reads, case: Statement) -> float:
+    plan = reads.plans[case.name]
+    return (plan.planning_ms + plan.execution_ms) / 1000
 
 
 def fitting_blocks(blocks: int, seconds_a_block: float, budget_s: float) -> int:
@@ -45,6 +64,4 @@ def in_words(cases: int, indexes: int, blocks: int, seconds_a_block: float, budg
     whole = blocks * seconds_a_block
     took = f"{whole:.0f} s" if whole < 120 else f"{whole / 60:.0f} min"
     said = f"{cases} cases, {indexes} indexes, {blocks} blocks: about {took}"
-    if budget_s and whole > budget_s:
-        return f"{said}; more than the budget, and fewer blocks say nothing: fewer statements would do"
-    return said
+    return f"{said}; more than the budget: its writes alone are" if budget_s and whole > 1.1 * budget_s else said

@@ -10,7 +10,7 @@ from contextlib import suppress
 from psycopg import sql
 
 from archzero_lab.errors import DatabaseError
-from archzero_lab.jobs.indexes.budget import block_s, fitting_blocks, in_words
+from archzero_lab.jobs.indexes.budget import block_s, fitting_blocks, in_words, too_dear
 from archzero_lab.jobs.indexes.doubts import Doubt, doubted, not_measured
 from archzero_lab.jobs.indexes.findings import IndexReport
 from archzero_lab.jobs.indexes.query_cases import cases_of
@@ -67,6 +67,12 @@ def run_index_experiment(
             raise DatabaseError(f"no statement can be run: {let_go[0]}" if let_go else "no statement to measure with")
         used = {index.label: reads.users_of(index) for index in chosen}
         free = [index for index in chosen if not index.guards]
+        dear = too_dear(reads, used, len(free), budget_s)
+        for name in dear:
+            took = reads.plans[name].execution_ms / 1000
+            let_go.append(f"statement {name}: {took:.2g} s a run, too long for the budget; the others fit without it")
+        reads.cases = cases = [case for case in cases if case.name not in dear]
+        used = {label: [case for case in mine if case.name not in dear] for label, mine in used.items()}
         a_block = block_s(reads, used, len(free))
         reads.blocks = blocks = fitting_blocks(blocks, a_block, budget_s)
         tell(in_words(len(cases), len(chosen), blocks, a_block, budget_s))
