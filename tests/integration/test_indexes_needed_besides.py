@@ -7,9 +7,13 @@ from pathlib import Path
 import pytest
 
 from archzero_lab.jobs.indexes.lint import lint_schema
+from archzero_lab.jobs.indexes.reads import Reads
+from archzero_lab.jobs.indexes.session import raw_connection
 from archzero_lab.jobs.indexes.verdict import Finding, IndexVerdict
 from archzero_lab.postgres.connection import connect
+from archzero_lab.postgres.index_catalog import list_indexes
 from archzero_lab.postgres.index_purposes import foreign_keys, purposes
+from archzero_lab.postgres.statement import Statement
 from archzero_lab.servers.stack import Stack
 from tests.integration.index_runs import index_request, measured
 from tests.integration.shop import somebodys_database
@@ -131,3 +135,21 @@ def test_lint_names_a_foreign_key_that_a_migration_leaves_without_an_index(stack
             file.write_text(text)
             faults = lint_schema(stack, url, file)
             assert [fault.where for fault in faults if fault.rule == "foreign-key-left-without-index"] == told
+
+
+def test_changes_that_are_rolled_back_leave_no_rows_for_the_next_run(stack: Stack) -> None:
+    made = "CREATE TABLE t (id int PRIMARY KEY, v int); INSERT INTO t SELECT i, 0 FROM generate_series(1, 5000) i;"
+    with (
+        somebodys_database(stack, "swept", made + "CREATE INDEX t_v ON t (v);") as url,
+        raw_connection(url) as connection,
+    ):
+        case = Statement("all", "UPDATE t SET v = v + 1")
+        there = list_indexes(connection)
+        reads = Reads(connection, connection, [case], 6, 1, there)
+        reads.explain_all()
+        before = connection.execute("SELECT pg_relation_size('t')").fetchone()
+        reads.loss(case, [index for index in there if index.name == "t_v"])
+        after = connection.execute("SELECT pg_relation_size('t')").fetchone()
+    assert before is not None
+    assert after is not None
+    assert after[0] < 12 * before[0], "some forty runs of it would have left forty times as much"
