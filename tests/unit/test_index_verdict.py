@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from archzero_lab.errors import SettingsError
+from archzero_lab.jobs.indexes.page import answer, statements_to_drop
 from archzero_lab.jobs.indexes.request import IndexRequest, check_request
 from archzero_lab.jobs.indexes.verdict import (
     Finding,
@@ -144,3 +145,19 @@ def test_only_the_last_index_of_a_column_costs_it_its_heap_only_updates() -> Non
 def test_what_cannot_be_meant_is_refused_before_anything_starts(given: dict[str, Any], told: str) -> None:
     with pytest.raises(SettingsError, match=told):
         check_request(IndexRequest(**given))
+
+
+def test_the_page_says_what_to_drop_in_sql_that_can_be_copied() -> None:
+    told = {
+        "findings": [
+            {"name": "a", "table": "t", "verdict": "drop (nothing uses it)", "bytes": 2_000_000, "cost": None},
+            {"name": "b.x", "table": "b.t", "verdict": "drop (subsumed)", "bytes": 1_000_000, "cost": {"ms": 0.002}},
+            {"name": 'Od"d', "table": "p.t", "verdict": "too dear", "bytes": 0, "cost": None, "partitions": 3},
+            {"name": "c", "table": "t", "verdict": "keep", "bytes": 5, "cost": None},
+            {"name": "d", "table": "t", "verdict": "undecided", "bytes": 5, "cost": None},
+        ]
+    }
+    assert statements_to_drop(told).splitlines() == [
+        'DROP INDEX CONCURRENTLY "a";', 'DROP INDEX CONCURRENTLY "b"."x";', 'DROP INDEX "p"."Od""d";',
+    ]  # fmt: skip
+    assert answer(told) == "Keep 1, drop 3, undecided 1: dropping saves 3.0 MB and 2 µs an insert"

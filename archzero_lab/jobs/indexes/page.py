@@ -8,6 +8,7 @@ from typing import Any
 
 import matplotlib.pyplot as plt
 import pandas as pd
+from psycopg import sql
 
 from archzero_lab.jobs.indexes.verdict import KEPT, IndexVerdict
 from archzero_lab.reporting.figures import Picture, legend_above, log_axis, picture
@@ -31,6 +32,7 @@ def verdicts(told: dict[str, Any]) -> pd.DataFrame:
                 "MB": round(finding["bytes"] / 1e6, 2),
                 "used by": len(finding["used_by"]),
             }
+            | ({"partitions": finding["partitions"]} if finding.get("partitions") else {})
             for finding in told["findings"]
         },
         orient="index",
@@ -224,6 +226,20 @@ def twins(told: dict[str, Any]) -> pd.DataFrame:
     )
 
 
+def statements_to_drop(told: dict[str, Any]) -> str:
+    """SQL that drops what is to be dropped, a line an index."""
+    lines = []
+    for finding in told["findings"]:
+        if IndexVerdict(finding["verdict"]) in KEPT:
+            continue
+        schema, _, _ = finding["table"].rpartition(".")
+        place = [schema, finding["name"].removeprefix(f"{schema}.")] if schema else [finding["name"]]
+        # the index of a partitioned table goes with its partitions', which CONCURRENTLY does not do
+        how = "" if finding.get("partitions") else "CONCURRENTLY "
+        lines.append(f"DROP INDEX {how}{sql.Identifier(*place).as_string()};")
+    return "\n".join(lines)
+
+
 def _listed(title: str, lines: Sequence[str]) -> str:
     items = "".join(f"<li>{html.escape(line)}</li>" for line in lines)
     return f"<h2>{title}</h2><ul>{items}</ul>" if lines else ""
@@ -242,6 +258,8 @@ def page(told: dict[str, Any]) -> str:
     )
     lead = f"<p><strong>{html.escape(answer(told))}.</strong></p>"
     lead += "".join(f"<p>{html.escape(note)}.</p>" for note in told.get("notes", []))
+    if drops := statements_to_drop(told):
+        lead += f"<details><summary>SQL that drops them</summary><pre>{html.escape(drops)}</pre></details>"
     lead += _listed("Answers that an index changed", told.get("differences", []))
     if told.get("twin"):
         lead += f"<h2>Source and copy</h2>{whole_html(twins(told))}"
