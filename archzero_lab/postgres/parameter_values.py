@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 
 from psycopg import sql
 
@@ -21,6 +20,7 @@ WHERE schemaname = $1 AND tablename = $2 AND attname = $3
 """
 _SPANS = ((0.25, 0.75), (0.50, 0.51), (0.45, 0.55))
 """From which to which share of the rows two values enclose: a common half, a rare hundredth, a middle tenth."""
+_RANGES = ("<", "<=", ">", ">=")
 _BEYOND = (0.5, 0.99, 0.9)
 _INTERVALS = ("30 days", "1 hour", "7 days")
 _BY_TYPE = {
@@ -44,7 +44,7 @@ def values_of(connection: Connection, number: int, uses: Mapping[int, Use], kind
     use = uses[number]
     if kind == "interval" and use.shape == "within":
         return _INTERVALS
-    if use.operator in ("<", "<=", ">", ">="):
+    if use.operator in _RANGES:
         return _bounds(connection, use, _other_end(number, uses))
     if use.operator == "@@":
         return _of(_words(connection, use))
@@ -127,7 +127,7 @@ def _other_end(number: int, uses: Mapping[int, Use]) -> Use | None:
     mine = uses[number]
     for other, use in uses.items():
         same = (use.alias, use.expression) == (mine.alias, mine.expression)
-        if other != number and same and use.operator[:1] in "<>" and use.operator[:1] != mine.operator[:1]:
+        if other != number and same and use.operator in _RANGES and use.operator[0] != mine.operator[0]:
             return use
     return None
 
@@ -144,7 +144,7 @@ def _words(connection: Connection, use: Use) -> list[str]:
 def _contained(connection: Connection, use: Use, kind: str) -> Values:
     """What a container's operator asks for: one of its parts, of the type that the parameter has."""
     (holds,) = connection.execute(
-        f"SELECT pg_typeof({use.expression})::text FROM {_some(replace(use))} LIMIT 1".encode()
+        f"SELECT pg_typeof({use.expression})::text FROM {_some(use)} LIMIT 1".encode()
     ).fetchone() or ("",)
     expression = use.expression
     if holds == "jsonb" and use.operator.startswith("?"):

@@ -32,12 +32,16 @@ class TwinRow:
 
 @dataclass(frozen=True)
 class Twin:
-    """Source and copy beside each other, a row a thing, and what the copy has not."""
+    """Source and copy beside each other, a row a thing, and what the copy has not.
+
+    `settings`: those rows that are a setting of the planner which the copy could not be given.
+    """
 
     rows: tuple[TwinRow, ...]
     left_out: tuple[LeftOut, ...]
     version: tuple[int, int]
     collation: tuple[str, str]
+    settings: tuple[TwinRow, ...] = ()
 
     @property
     def differs(self) -> list[TwinRow]:
@@ -49,15 +53,17 @@ def compare_twins(source: Connection, copy: Connection, left_out: Sequence[LeftO
     """Read both; `rows` says in words which of the source's rows the copy has ("" for all). Both only read."""
     theirs, ours = (one.info.server_version // 10_000 for one in (source, copy))
     locales = tuple(str(read_locale(one)) for one in (source, copy))
+    whole, *settings = _settings(source, copy)
     found = [
         TwinRow("PostgreSQL", _version(source), _version(copy), theirs == ours),
         TwinRow("order of texts", locales[0], locales[1], locales[0] == locales[1]),
         TwinRow("rows", "all", rows or "all", not rows),
-        *_settings(source, copy),
+        whole,
+        *settings,
         *_extensions(source, copy),
         *_sizes(source, copy),
     ]
-    return Twin(tuple(found), tuple(left_out), (theirs, ours), (locales[0], locales[1]))
+    return Twin(tuple(found), tuple(left_out), (theirs, ours), (locales[0], locales[1]), tuple(settings))
 
 
 def _version(connection: Connection) -> str:

@@ -105,6 +105,7 @@ def _doubts(twin: Twin, request: IndexRequest) -> list[Doubt]:
         found.append(Doubt(f"it orders texts by {twin.collation[1]}, the source by {twin.collation[0]}", of_texts=True))
     if request.sample:
         found.append(Doubt(f"its sample of {request.sample:,} rows a table is cheaper to read without it than all"))
+    found += [Doubt(f"its {row.what} is {row.copy}, the source's {row.source}") for row in twin.settings]
     return [*found, *not_copied(twin.left_out)]
 
 
