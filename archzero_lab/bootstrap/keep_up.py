@@ -12,7 +12,7 @@ from filelock import FileLock, Timeout
 from rich.console import Console
 
 from archzero_lab.progress import Reporter
-from archzero_lab.servers.stack import Stack, bring_up, exclusive, read_state, record_state, take_down
+from archzero_lab.servers.stack import Stack, bring_up, exclusive, kept_stack, read_state, record_state, take_down
 from archzero_lab.settings import STATE, Settings
 from archzero_lab.systems.arczero.portfolios import ARMS, choose_portfolio, keep_arms
 from archzero_lab.systems.arczero.services import Serving, start_service, url_of_service
@@ -51,12 +51,14 @@ def bring_everything_up(
 ) -> tuple[str, str]:
     """Start everything and keep it up; the service's URL and how many cards it has, in words.
 
-    What is there is used again: servers, and the cards as they were left; `fresh` makes their databases anew. Nothing
-    is left running where a step fails. Raises LabError for what a person can mend.
+    What is there is used again: servers, and the cards as they were left; `fresh` makes their databases anew. Where a
+    step fails nothing that it started is left running, and what ran before goes on. Raises LabError for what a person
+    can mend.
     """
     reporter = reporter or Reporter(Console(quiet=True))
     with exclusive("up"):
         portfolio = choose_portfolio(cards, seed, inventory, relationships)
+        before = kept_stack(settings)
         try:
             with reporter.work("servers"):
                 stack = bring_up(settings)
@@ -72,7 +74,8 @@ def bring_everything_up(
                              "up_since": time.time()}
                 )  # fmt: skip
         except BaseException:
-            take_down()
+            if before is None:
+                take_down()
             raise
     return service.url, in_words
 

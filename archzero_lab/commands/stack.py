@@ -26,16 +26,19 @@ def up(
     seed: Seed = 1,
     fresh: Fresh = False,
 ) -> None:
-    """Start servers and service, and keep them up.
+    """Start servers and service, and keep them up; start again what is gone of them.
 
     Cards that were loaded, and what was written to them, are there again.
     """
     from archzero_lab.bootstrap.keep_up import bring_everything_up
     from archzero_lab.progress import Reporter
+    from archzero_lab.servers.mending import restart_missing
     from archzero_lab.servers.stack import exclusive, kept_stack, status
 
     settings = load_settings()
     with exclusive("up"):
+        for name in restart_missing(settings):
+            console.print(f"{name} was gone: started again", highlight=False)
         if kept_stack(settings) is not None and status(settings)["service"]["url"]:
             console.print(f"already up: {status(settings)['service']['url']} (./lab down ends it)", highlight=False)
             return
@@ -68,11 +71,15 @@ def status(
 ) -> None:
     """Show URLs, pids and databases of what is up."""
     from archzero_lab.servers import stack
+    from archzero_lab.servers.mending import missing_servers
     from archzero_lab.systems.arczero.portfolios import in_words
 
     found = stack.status(load_settings())
     if as_json:
         typer.echo(json.dumps(found, indent=2))
+        return
+    if missing := missing_servers():
+        console.print(f"{' and '.join(missing)} gone; ./lab up starts it again, and what still runs goes on")
         return
     if found["postgres"]["url"] is None:
         console.print("nothing is kept up (./lab up starts it)")

@@ -69,6 +69,11 @@ def programs_of(settings: Settings) -> Path:
     return postgres_server.system_programs() if system else postgres_server.embedded_programs()
 
 
+def redis_program(settings: Settings) -> Path:
+    """The Redis program that these settings choose. Raises ServerError where there is none."""
+    return redis_server.system_program() if settings.servers == "system" else redis_server.embedded_program()
+
+
 def registry() -> ProcessRegistry:
     """The processes of this checkout."""
     keep_out_of_git(STATE)
@@ -222,7 +227,6 @@ def _start(
     settings: Settings, processes: ProcessRegistry, *, kept: bool, started: list[ProcessRecord], with_redis: bool = True
 ) -> Stack:
     home = server_home(STATE)
-    system = settings.servers == "system"
     if settings.database_url:
         postgres_url, postgres_pid = completed(require_url(settings.database_url)), None
         with connect(postgres_url) as connection:
@@ -243,8 +247,7 @@ def _start(
         _check_redis(settings.redis_url)
         redis_url, redis_pid = settings.redis_url, None
     else:
-        program = redis_server.system_program() if system else redis_server.embedded_program()
-        server = redis_server.start_redis(program, home, processes, kept=kept)
+        server = redis_server.start_redis(redis_program(settings), home, processes, kept=kept)
         started.append(server.record)
         redis_url, redis_pid = server.url, server.record.pid
     return Stack(settings, processes, postgres_url, postgres_pid, redis_url, redis_pid)

@@ -3,15 +3,26 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import signal
 import subprocess
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 from archzero_lab.settings import CHECKOUT
 from archzero_lab.systems.http import call
 from tests.end_to_end.command import lab, recorded
+
+_SERVERS = ("redis", "postgres")
+
+
+def _until(condition: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + 60
+    while not condition():
+        assert time.monotonic() < deadline, "still not so"
+        time.sleep(0.2)
 
 
 def _add(url: str, name: str) -> str:
@@ -81,3 +92,26 @@ def test_a_serve_that_ends_or_is_killed_leaves_its_cards_for_the_next_one(enviro
         assert [call(url, "GET", one)[0] for one in (path, later)] == [200, 200]
     with _serving(environment, "--cards", "500", "--fresh") as (url, _, _):
         assert call(url, "GET", path)[0] == 404
+
+
+def test_a_kept_server_that_is_gone_is_started_again_where_it_was_and_the_rest_goes_on(
+    environment: dict[str, str],
+) -> None:
+    assert lab(environment, "up", "--cards", "500", "--fresh").returncode == 0
+    url = _service(environment)
+    path = _add(url, "stays over a dead server")
+    before = json.loads(lab(environment, "status", "--json").stdout)
+    for name in _SERVERS:
+        os.kill(before[name]["pid"], signal.SIGKILL)
+        _until(lambda: "gone; ./lab up starts it again" in lab(environment, "status").stdout)
+        again = lab(environment, "up")
+        assert again.returncode == 0, again.stdout + again.stderr
+        assert f"{name} was gone: started again" in again.stdout
+        assert f"already up: {url}" in again.stdout
+        _until(lambda: call(url, "GET", "/api/v1/health")[1].get("status") == "ok")
+        assert call(url, "GET", path)[0] == 200
+    after = json.loads(lab(environment, "status", "--json").stdout)
+    assert after["service"]["pids"][0] == before["service"]["pids"][0]
+    assert [after[name]["url"] for name in _SERVERS] == [before[name]["url"] for name in _SERVERS]
+    assert lab(environment, "down").returncode == 0
+    assert recorded(environment) == []

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import pytest
 
 from archzero_lab.errors import DatabaseError
-from archzero_lab.jobs.indexes.query_cases import cases_of
+from archzero_lab.jobs.indexes.query_cases import cases_of, reads_tables
 from archzero_lab.jobs.indexes.session import raw_connection
 from archzero_lab.servers.stack import Stack
 from tests.integration.shop import QUERIES, somebodys_database
@@ -42,3 +42,22 @@ def test_parameters_become_cases_of_common_rare_and_middle_values(shop: str) -> 
             cases_of(connection, "odd", "SELECT id FROM shop.customer WHERE $1::int = 1")
         # it decides no rows: any value does
         assert cases_of(connection, "one", "SELECT $1::int AS one")[0].values == ("1",)
+
+
+@pytest.mark.parametrize(
+    ("text", "taken"),
+    [
+        ("/* traceparent */ SELECT * FROM t WHERE a = $1", True),
+        ("-- why\nWITH x AS (SELECT 1) SELECT * FROM t, x", True),
+        ("SELECT * FROM t WHERE at > now() - interval $1", True),
+        ("SELECT * FROM t WHERE a = $1 AND", True),
+        ("SELECT set_config($1, $2, $3)", False),
+        ("SELECT c.oid FROM pg_catalog.pg_class c", False),
+        ("SELECT relname FROM pg_class", False),
+        ("SELECT * FROM information_schema.tables", False),
+        ("UPDATE t SET a = $1", False),
+        ("COPY t TO stdout", False),
+    ],
+)
+def test_a_servers_statistics_give_what_reads_somebodys_tables(text: str, taken: bool) -> None:
+    assert reads_tables(text) is taken

@@ -1,0 +1,44 @@
+"""Kept servers that are gone are started again where they were, so that what still runs finds them."""
+
+from __future__ import annotations
+
+from urllib.parse import urlsplit
+
+from archzero_lab.servers import postgres_server, redis_server
+from archzero_lab.servers.process import is_alive
+from archzero_lab.servers.server_home import server_home
+from archzero_lab.servers.stack import programs_of, read_state, record_state, redis_program, registry
+from archzero_lab.settings import STATE, Settings
+
+
+def missing_servers() -> list[str]:
+    """The kept servers that are gone while something else that was kept with them still runs."""
+    state = read_state()
+    if state is None:
+        return []
+    alive = {record.pid for record in registry().records() if is_alive(record)}
+    pids = {name: state[name]["pid"] for name in ("postgres", "redis")}
+    service = (state.get("service") or {}).get("pid")
+    if not alive & {*pids.values(), service}:
+        return []  # all of it is gone: nobody waits for it, and it is started anew
+    return [name for name, pid in pids.items() if pid is not None and pid not in alive]
+
+
+def restart_missing(settings: Settings) -> list[str]:
+    """Start the kept servers that are gone again, each at its old URL, so that what still runs finds it; their names.
+
+    Raises ServerError where one does not come up; what runs goes on.
+    """
+    state, processes, home = read_state() or {}, registry(), server_home(STATE)
+    restarted = missing_servers()
+    for name in restarted:
+        parts = urlsplit(state[name]["url"])
+        server: postgres_server.PostgresServer | redis_server.RedisServer
+        if name == "postgres":
+            server = postgres_server.start_postgres(programs_of(settings), home, processes, kept=True, port=parts.port)
+        else:
+            server = redis_server.start_redis(
+                redis_program(settings), home, processes, kept=True, port=parts.port, password=parts.password
+            )
+        record_state(**{name: {"url": server.url, "pid": server.record.pid}})
+    return restarted
