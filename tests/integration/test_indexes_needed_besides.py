@@ -63,8 +63,9 @@ def test_the_only_index_of_a_foreign_key_is_kept_by_it_and_a_useless_one_beside_
     migration = "CREATE INDEX child_parent ON child (parent_id); CREATE INDEX child_token ON child (token);"
     found = _found(stack, FAMILY.format(action=action), migration, IDLE, tmp_path)
     kept = found["child_parent"]
-    assert kept.verdict is IndexVerdict.KEEP
-    assert "children of parent (child_parent_id_fkey)" in kept.why
+    # what the key's look-up loses without it may be lost in a busy machine's noise: kept it is all the same
+    assert kept.verdict in (IndexVerdict.KEEP, IndexVerdict.KEEP_NEEDED)
+    assert any(case.startswith("children of parent (child_parent_id_fkey)") for case in kept.used_by)
     assert "the only index of foreign key child_parent_id_fkey" in kept.why
     assert found["child_token"].verdict is IndexVerdict.DROP_UNUSED
 
