@@ -62,7 +62,7 @@ async def test_a_read_that_its_session_died_under_is_run_again_and_a_write_is_no
 
         def end_when_running(statements: int) -> None:
             deadline = time.monotonic() + 30
-            running = "SELECT count(*) FROM pg_stat_activity WHERE application_name = 'ended' AND query LIKE '%%0.75%%'"
+            running = "SELECT count(*) FROM pg_stat_activity WHERE application_name = 'ended' AND query LIKE '%%sleep%%'"
             while admin.execute(running + " AND state = 'active'").fetchone() != (statements,):
                 assert time.monotonic() < deadline
                 time.sleep(0.01)
@@ -72,7 +72,8 @@ async def test_a_read_that_its_session_died_under_is_run_again_and_a_write_is_no
             reads = [asyncio.create_task(database.row("SELECT 1 FROM pg_sleep(0.75)")) for _ in range(3)]
             await asyncio.to_thread(end_when_running, 3)
             assert await asyncio.gather(*reads) == [(1,)] * 3
-            write = asyncio.create_task(database.row("INSERT INTO written SELECT 1 FROM pg_sleep(0.75)"))
+            # long enough that it is still running when it is ended, on any machine
+            write = asyncio.create_task(database.row("INSERT INTO written SELECT 1 FROM pg_sleep(25)"))
             await asyncio.to_thread(end_when_running, 1)
             with pytest.raises(psycopg.OperationalError):
                 await write
