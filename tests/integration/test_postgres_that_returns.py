@@ -62,7 +62,7 @@ async def test_a_read_that_its_session_died_under_is_run_again_and_a_write_is_no
 
         def end_when_running(statements: int) -> None:
             deadline = time.monotonic() + 30
-            running = "SELECT count(*) FROM pg_stat_activity WHERE application_name = 'ended' AND query LIKE '%%sleep%%'"
+            running = "SELECT count(*) FROM pg_stat_activity WHERE application_name = 'ended' AND query LIKE '%sleep%'"
             while admin.execute(running + " AND state = 'active'").fetchone() != (statements,):
                 assert time.monotonic() < deadline
                 time.sleep(0.01)
