@@ -8,6 +8,7 @@ from contextlib import contextmanager
 
 from archzero_lab.postgres.connection import connect
 from archzero_lab.postgres.databases import create_database, drop_database
+from archzero_lab.postgres.locales import Locale
 from archzero_lab.servers.stack import Stack
 
 SHOP = """
@@ -47,10 +48,10 @@ QUERIES = {
 
 
 @contextmanager
-def somebodys_database(stack: Stack, purpose: str, made_by: str = SHOP) -> Iterator[str]:
+def somebodys_database(stack: Stack, purpose: str, made_by: str = SHOP, locale: Locale | None = None) -> Iterator[str]:
     """The URL of a database that this SQL has made, for as long as the block runs."""
     name = stack.database_name(purpose)
-    url = create_database(stack.postgres_url, name)
+    url = create_database(stack.postgres_url, name, locale=locale)
     try:
         with connect(url, autocommit=True) as connection:
             connection.execute(made_by.encode())

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
@@ -17,7 +16,7 @@ from archzero_lab.jobs.indexes.findings import IndexReport
 from archzero_lab.jobs.indexes.measure import measure_indexes
 from archzero_lab.jobs.indexes.verdict import KEPT, IndexVerdict
 from archzero_lab.postgres.connection import connect
-from archzero_lab.postgres.databases import create_database, drop_database
+from archzero_lab.postgres.databases import create_database
 from archzero_lab.postgres.locales import Locale
 from archzero_lab.progress import Reporter
 from archzero_lab.run_folders.run import Run
@@ -28,18 +27,6 @@ from archzero_lab.servers.stack import Stack
 from archzero_lab.settings import STATE
 from tests.integration.index_runs import index_request, measured, measured_run
 from tests.integration.shop import somebodys_database
-
-
-@contextmanager
-def _database(stack: Stack, made_by: str, locale: Locale | None = None) -> Iterator[str]:
-    name = stack.database_name("theirs")
-    url = create_database(stack.postgres_url, name, locale=locale)
-    try:
-        with connect(url, autocommit=True) as connection:
-            connection.execute(made_by.encode())
-        yield url
-    finally:
-        drop_database(stack.postgres_url, name)
 
 
 def _verdicts(report: IndexReport) -> dict[str, IndexVerdict]:
@@ -56,7 +43,7 @@ ANALYZE;
 def test_a_copy_orders_texts_as_its_source_does(stack: Stack, tmp_path: Path) -> None:
     queries = {"q": "SELECT id FROM room WHERE alias LIKE 'abc%'"}
     # in C a plain B-tree serves a prefix, in other collations it does not
-    with _database(stack, ROOM, Locale("UTF8", "libc", "C", "C")) as url:
+    with somebodys_database(stack, "theirs", ROOM, Locale("UTF8", "libc", "C", "C")) as url:
         run, report = measured_run(
             stack, index_request(url, tmp_path, "CREATE INDEX room_alias ON room (alias);", queries)
         )
@@ -70,7 +57,7 @@ def test_a_copy_has_its_sources_settings(stack: Stack, tmp_path: Path) -> None:
         CREATE SCHEMA shop; CREATE TABLE shop.item (id int PRIMARY KEY, sku text);
         INSERT INTO shop.item SELECT i, 's' || i FROM generate_series(1, 30000) i; ANALYZE;
     """
-    with _database(stack, made) as url:
+    with somebodys_database(stack, "theirs", made) as url:
         with connect(url, autocommit=True) as connection:
             row = connection.execute("SELECT current_database()").fetchone()
             assert row is not None
@@ -107,7 +94,7 @@ def test_answers_that_a_statement_leaves_open_are_no_corruption(stack: Stack, tm
         CREATE INDEX ev_account ON ev (account); CREATE INDEX ev_at ON ev (at);
         CREATE INDEX ev_acc_amount ON ev (account, amount);
     """
-    with _database(stack, EVENTS) as url:
+    with somebodys_database(stack, "theirs", EVENTS) as url:
         report = measured(stack, index_request(url, tmp_path, migration, queries))
     assert report.let_go == ()
     assert report.differences == ()
@@ -125,7 +112,7 @@ def test_an_index_that_changes_an_answer_is_told_and_the_run_goes_on(stack: Stac
         ANALYZE;
     """
     migration = "SELECT set_config('lab.shift', '7', false);\nCREATE INDEX t_shifted ON t (shifted(v));\n"
-    with _database(stack, made) as url:
+    with somebodys_database(stack, "theirs", made) as url:
         report = measured(
             stack, index_request(url, tmp_path, migration, {"q": "SELECT id FROM t WHERE shifted(v) = 50"})
         )
@@ -161,7 +148,7 @@ def test_what_a_server_cannot_make_is_left_out_and_named(stack: Stack, tmp_path:
     """
     queries = {"q": "SELECT n FROM a WHERE n = 'x7'", "far": "SELECT far.id FROM far JOIN near ON near.v = far.id"}
     try:
-        with _database(stack, made) as url:
+        with somebodys_database(stack, "theirs", made) as url:
             run, report = measured_run(stack, index_request(url, tmp_path, INDEXES, queries))
         told = run.index_experiment
         assert any(line.startswith("extension dblink: not made for a copy") for line in told["left_out"])
