@@ -24,6 +24,17 @@ def changes_rows(text: str) -> bool:
     return any(isinstance(node, _CHANGES) for node in nodes_of(text))
 
 
+def indirect_names(connection: Connection) -> set[str]:
+    """Names of the views and functions by which a statement may read tables that it does not name."""
+    rows = connection.execute(
+        "SELECT relname FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace WHERE c.relkind = 'v'"
+        " AND n.nspname NOT IN ('pg_catalog', 'information_schema') UNION SELECT proname FROM pg_proc p"
+        " JOIN pg_namespace n ON n.oid = p.pronamespace JOIN pg_language l ON l.oid = p.prolang"
+        " WHERE n.nspname NOT IN ('pg_catalog', 'information_schema') AND l.lanname NOT IN ('c', 'internal')"
+    ).fetchall()
+    return {str(name) for (name,) in rows}
+
+
 def runs_others(connection: Connection, text: str) -> bool:
     """Whether a statement may run more than its plan shows.
 

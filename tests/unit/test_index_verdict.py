@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from archzero_lab.errors import SettingsError
+from archzero_lab.jobs.indexes.doubts import doubted, not_measured
 from archzero_lab.jobs.indexes.page import answer, statements_to_drop
 from archzero_lab.jobs.indexes.request import IndexRequest, check_request
 from archzero_lab.jobs.indexes.verdict import (
@@ -150,14 +151,48 @@ def test_what_cannot_be_meant_is_refused_before_anything_starts(given: dict[str,
 def test_the_page_says_what_to_drop_in_sql_that_can_be_copied() -> None:
     told = {
         "findings": [
-            {"name": "a", "table": "t", "verdict": "drop (nothing uses it)", "bytes": 2_000_000, "cost": None},
-            {"name": "b.x", "table": "b.t", "verdict": "drop (subsumed)", "bytes": 1_000_000, "cost": {"ms": 0.002}},
-            {"name": 'Od"d', "table": "p.t", "verdict": "too dear", "bytes": 0, "cost": None, "partitions": 3},
+            {
+                "name": "a",
+                "table": "t",
+                "verdict": "drop (nothing uses it)",
+                "bytes": 2_000_000,
+                "cost": None,
+                "place": ["public", "a"],
+            },
+            {
+                "name": "b.x",
+                "table": "b.t",
+                "verdict": "drop (subsumed)",
+                "bytes": 1_000_000,
+                "cost": {"ms": 0.002},
+                "place": ["b", "x"],
+            },
+            {
+                "name": 'Od"d',
+                "table": "p.t",
+                "verdict": "too dear",
+                "bytes": 0,
+                "cost": None,
+                "partitions": 3,
+                "place": ["p", 'Od"d'],
+            },
             {"name": "c", "table": "t", "verdict": "keep", "bytes": 5, "cost": None},
             {"name": "d", "table": "t", "verdict": "undecided", "bytes": 5, "cost": None},
         ]
     }
     assert statements_to_drop(told).splitlines() == [
-        'DROP INDEX CONCURRENTLY "a";', 'DROP INDEX CONCURRENTLY "b"."x";', 'DROP INDEX "p"."Od""d";',
+        'DROP INDEX CONCURRENTLY "public"."a";', 'DROP INDEX CONCURRENTLY "b"."x";', 'DROP INDEX "p"."Od""d";',
     ]  # fmt: skip
     assert answer(told) == "Keep 1, drop 3, undecided 1: dropping saves 3.0 MB and 2 µs an insert"
+
+
+def test_what_was_not_measured_may_read_what_it_names_and_by_a_view_or_function_anything() -> None:
+    finding = Finding("i", "t", 1, None, IndexVerdict.DROP_UNUSED, "unused", (), (), None, None, None)
+    of_t, of_u = _index("i", "x 0"), _index("i", "x 0", table="u")
+
+    def verdict(text: str, index: Index) -> IndexVerdict:
+        return doubted(finding, not_measured({"q": text}, {"busy_view"}), index, measured=False).verdict
+
+    assert verdict("SELECT FROM T WHERE", of_t) is IndexVerdict.UNDECIDED
+    assert verdict("SELECT FROM T WHERE", of_u) is IndexVerdict.DROP_UNUSED
+    assert verdict("SELECT * FROM busy_view", of_u) is IndexVerdict.UNDECIDED

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, Sequence, Set
 from dataclasses import dataclass, replace
 
 from archzero_lab.jobs.indexes.verdict import KEPT, Finding, IndexVerdict
@@ -16,16 +16,19 @@ class Doubt:
     """A reason, and which indexes it touches.
 
     `of_texts`: only one that orders texts by the database's collation. `tables`: only one of these tables, whether a
-    measured statement touches it or not. `index`: the one of this schema and name.
+    measured statement touches it or not; `everywhere`: one of any table. `index`: the one of this schema and name.
     """
 
     reason: str
     of_texts: bool = False
     tables: frozenset[str] | None = None
     index: tuple[str, str] | None = None
+    everywhere: bool = False
 
     def touches(self, index: Index, measured: bool) -> bool:
         """Whether it speaks of an index; `measured`: some statement that was measured may touch its table."""
+        if self.everywhere:
+            return True
         if self.index is not None:
             return self.index == (index.schema, index.name)
         if self.tables is not None:
@@ -34,12 +37,18 @@ class Doubt:
         return measured and (not self.of_texts or index.orders_texts)
 
 
-def not_measured(texts: Mapping[str, str]) -> list[Doubt]:
-    """Of each statement (by name) that was asked for and could not be measured: it may read what its text names."""
-    return [
-        Doubt(f"statement {name}, which was not measured, may read it", tables=frozenset(re.findall(r"\w+", text)))
-        for name, text in texts.items()
-    ]
+def not_measured(texts: Mapping[str, str], indirect: Set[str]) -> list[Doubt]:
+    """Of each statement (by name) that was asked for and could not be measured: it may read what its text names.
+
+    One that names a view or a function of the database's own (`indirect`) may read any table.
+    """
+    found = []
+    for name, text in texts.items():
+        words = set(re.findall(r"\w+", text))
+        words |= {word.lower() for word in words}  # as PostgreSQL reads a name that is not quoted
+        reason = f"statement {name}, which was not measured, may read it"
+        found.append(Doubt(reason, tables=frozenset(words), everywhere=bool(words & indirect)))
+    return found
 
 
 def not_copied(left_out: Sequence[LeftOut]) -> list[Doubt]:

@@ -28,6 +28,7 @@ from archzero_lab.jobs.indexes.writes import Writes
 from archzero_lab.postgres.connection import Connection
 from archzero_lab.postgres.index_catalog import Index, list_indexes, redundant
 from archzero_lab.postgres.index_purposes import foreign_keys, purposes
+from archzero_lab.postgres.nested import indirect_names
 from archzero_lab.postgres.statement import Statement
 from archzero_lab.stats.verdict import Change
 
@@ -108,7 +109,7 @@ def run_index_experiment(
             findings.append(
                 Finding(index.label, index.qualified_table, index.bytes, built.get(index.label), verdict, why,
                         tuple(case.name for case in used[index.label]), tuple(mine), costs.get(index.label),
-                        reads_a_write, best, len(index.parts))
+                        reads_a_write, best, len(index.parts), (index.schema, index.name))
             )  # fmt: skip
         instead = {
             index.label: {label for loss in losses.get(index.label, []) for label in loss.instead}
@@ -117,7 +118,8 @@ def run_index_experiment(
         }
         findings = keep_one_of_each(findings, instead)
         by_label = {index.label: index for index in chosen}
-        doubts = [*doubts, *not_measured({case.name: case.sql for case in asked if case not in cases})]
+        indirect = indirect_names(connection)
+        doubts = [*doubts, *not_measured({case.name: case.sql for case in asked if case not in cases}, indirect)]
         findings = [
             one if by_label[one.name].oid in superfluous
             else doubted(one, doubts, by_label[one.name], reads.touches(by_label[one.name]))

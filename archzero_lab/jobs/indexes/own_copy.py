@@ -22,6 +22,7 @@ from archzero_lab.postgres.databases import database_url, drop_database
 from archzero_lab.postgres.foreign_copy import Copy, copy_database, statistics_of
 from archzero_lab.postgres.insights import reading, statistics_since
 from archzero_lab.postgres.logged_values import read_log
+from archzero_lab.postgres.nested import indirect_names
 from archzero_lab.postgres.sampled_copy import copy_sample
 from archzero_lab.postgres.sql_text import read_file
 from archzero_lab.postgres.statement import Statement
@@ -53,6 +54,10 @@ class Prepared:
 
 @contextmanager
 def own_copy(stack: Stack, request: IndexRequest, reporter: Reporter) -> Iterator[Prepared]:
+    """The copy, made, migrated and its statements filled; dropped when the block ends. The database is only read.
+
+    Raises LabError: a migration that is no SQL, no statement that can be measured, a server that is not to be had.
+    """
     assert request.migration is not None
     read_file(request.migration)  # what is no SQL is told before anything is copied
     logged = read_log(request.values_from) if request.values_from else None
@@ -79,15 +84,17 @@ def own_copy(stack: Stack, request: IndexRequest, reporter: Reporter) -> Iterato
             twin = compare_twins(source, made, copy.left_out, held if request.sample else "")
         with raw_connection(url) as connection:
             cases, reasons = cases_or_reasons(connection, texts, logged)
+            indirect = indirect_names(connection)
         if request.strict and reasons:
             raise DatabaseError(f"--strict: {reasons[0]}")
         with reporter.work("migrate"):
             judged = judged_of(url, request.migration, before)
         if give is not None:  # ANALYZE has made the sample's own; those of new expressions stay
             give(url)
+        unmeasured = not_measured(_unmeasured(asked, cases), indirect)
         yield Prepared(
             url, admin_url, judged.indexes, cases, f"{judged.about} on {held}", twin,
-            [*_doubts(twin, request), *not_measured(_unmeasured(asked, cases)), *_used_there(request, judged)],
+            [*_doubts(twin, request), *unmeasured, *_used_there(request, judged)],
             [*let_go, *reasons], [*notes, *judged.notes],
         )  # fmt: skip
 

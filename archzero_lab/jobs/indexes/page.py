@@ -230,13 +230,11 @@ def statements_to_drop(told: dict[str, Any]) -> str:
     """SQL that drops what is to be dropped, a line an index."""
     lines = []
     for finding in told["findings"]:
-        if IndexVerdict(finding["verdict"]) in KEPT:
+        if IndexVerdict(finding["verdict"]) in KEPT or not finding.get("place"):  # runs of before have none
             continue
-        schema, _, _ = finding["table"].rpartition(".")
-        place = [schema, finding["name"].removeprefix(f"{schema}.")] if schema else [finding["name"]]
         # the index of a partitioned table goes with its partitions', which CONCURRENTLY does not do
         how = "" if finding.get("partitions") else "CONCURRENTLY "
-        lines.append(f"DROP INDEX {how}{sql.Identifier(*place).as_string()};")
+        lines.append(f"DROP INDEX {how}{sql.Identifier(*finding['place']).as_string()};")
     return "\n".join(lines)
 
 

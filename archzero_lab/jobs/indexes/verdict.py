@@ -119,6 +119,7 @@ class Finding:
 
     `reads_a_write`: from so many reads of `best` for each of the dearest writes (`WriteCost.dearest`) on it pays.
     `partitions`: of a partitioned table's index how many it has, each with its part.
+    `place`: schema and name, which `name` has only where another index has that name too.
     """
 
     name: str
@@ -133,6 +134,7 @@ class Finding:
     reads_a_write: float | None
     best: str | None
     partitions: int = 0
+    place: tuple[str, str] = ("", "")
 
 
 def keep_one_of_each(findings: Sequence[Finding], instead: Mapping[str, Set[str]]) -> list[Finding]:
