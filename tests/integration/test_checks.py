@@ -19,6 +19,7 @@ from archzero_lab.errors import ServerError
 from archzero_lab.postgres.connection import connect
 from archzero_lab.servers.stack import Stack
 from archzero_lab.systems.arczero.cache.contents import read_contents
+from archzero_lab.systems.arczero.cards.model import CardFilter
 from archzero_lab.systems.arczero.checks import database as database_checks
 from archzero_lab.systems.arczero.checks.bench import Bench
 from archzero_lab.systems.arczero.checks.freshness import immediate_invalidation, pattern_invalidation, ttl_policies
@@ -56,19 +57,27 @@ def test_what_the_cache_holds_is_told_by_kind_with_what_is_asked_for_most(
     stack: Stack, database_url: str, ids: list[str]
 ) -> None:
     service = start_service(stack, Serving("told", database_url, cached=True))
+    search = CardFilter(q="service")
+    held, rounds = {"card": 2, "search": 1}, 0
+    asked: dict[object, int] = {}
     try:
-        for path in [f"/api/v1/cards/{ids[0]}"] * 3 + [f"/api/v1/cards/{ids[1]}", "/api/v1/search?q=service"]:
-            assert call(service.url, "GET", path)[0] == 200
-        deadline = time.monotonic() + 30
-        while not (found := read_contents(stack.redis_url, service.namespace)).hottest:
-            assert time.monotonic() < deadline
-            time.sleep(0.1)  # the process adds its counts up every few seconds
+        deadline = time.monotonic() + 60
+        while True:
+            found = read_contents(stack.redis_url, service.namespace)
+            kept = {kind: of_kind.keys for kind, of_kind in found.kinds.items()}
+            if kept != held:  # on a machine that is busy the service may answer without its cache for a moment
+                rounds += 1
+                for path in [f"/api/v1/cards/{ids[0]}"] * 3 + [f"/api/v1/cards/{ids[1]}", "/api/v1/search?q=service"]:
+                    assert call(service.url, "GET", path)[0] == 200
+                asked = {uuid.UUID(ids[0]): 3 * rounds, uuid.UUID(ids[1]): rounds, search: rounds}
+            elif dict(found.hottest) == asked:  # each process adds its counts up every few seconds
+                break
+            assert time.monotonic() < deadline, (kept, found.hottest, asked)
+            time.sleep(0.1)
     finally:
         stack.registry.stop(service.record)
-    assert {kind: held.keys for kind, held in found.kinds.items()} == {"card": 2, "search": 1}
-    assert all(held.bytes > 300 and held.ttl_s for held in found.kinds.values())
-    assert found.hottest[0] == (uuid.UUID(ids[0]), 3)
-    assert {count for _, count in found.hottest[1:]} == {1}
+    assert all(of_kind.bytes > 300 and of_kind.ttl_s for of_kind in found.kinds.values())
+    assert found.hottest[0][0] == uuid.UUID(ids[0])
     assert found.whole
     with pytest.raises(ServerError, match="does not answer"):
         read_contents("redis://me:s3cret@127.0.0.1:1", "nothing")
