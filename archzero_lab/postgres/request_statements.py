@@ -47,3 +47,21 @@ async def fetch_row(
     STATEMENTS.inc()
     STATEMENT_TIME.observe(time.perf_counter() - began)
     return found
+
+
+async def fetch_row_and_rows(
+    connection: psycopg.AsyncConnection[TupleRow], sql: LiteralString, params: dict[str, Any], then: LiteralString
+) -> tuple[tuple[Any, ...] | None, list[TupleRow]]:
+    """Begin a transaction, run a statement of a request, ask another: its first row and the other's, in one round trip.
+
+    For a connection in pipeline mode.
+    """
+    began = time.perf_counter()
+    async with connection.cursor(binary=True) as cursor, connection.cursor() as asked:
+        await connection.execute("BEGIN")
+        await cursor.execute(_tagged(sql).encode(), params)
+        await asked.execute(then)
+        row, rows = await cursor.fetchone(), await asked.fetchall()
+    STATEMENTS.inc()
+    STATEMENT_TIME.observe(time.perf_counter() - began)
+    return row, rows

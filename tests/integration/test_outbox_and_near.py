@@ -171,8 +171,10 @@ async def test_a_refresh_does_not_overwrite_a_newer_value(cached: Cached) -> Non
     key = cached.keys.card(card_id)
     seen = await cached.store.read(key)
     assert isinstance(seen, Hit)
+    sequence = await cached.store.claim_refresh(key)
+    assert sequence is not None
     await cached.cards.update_card(card_id, CardPatch(quality_score=5))
-    assert await cached.store.refill(key, seen, seen.document, 0.1) is False
+    assert await cached.store.refill(key, seen, seen.document, 0.1, sequence) is False
     assert await _score(cached, card_id) == 5
 
 

@@ -74,6 +74,20 @@ def test_a_value_comes_back_as_it_was_stored(body: bytes, etag: str, version: in
     assert (found.document, found.soft_expiry_ms, found.load_ms) == (document, soft_ms, 12)
 
 
+@given(st.lists(st.text("0123456789abcdef", min_size=12, max_size=12), max_size=30), st.integers(0, 10**12 - 1))
+def test_a_value_holds_while_all_it_depends_on_is_there_of_its_era_and_not_younger(
+    names: list[str], number: int
+) -> None:
+    stored = encode_value(GENERATION, Document(b"{}", "1"), 0, 0, f"0123abcd{number:012d}", names)
+    found = decode(stored, GENERATION.encode())
+    assert isinstance(found, Hit)
+    assert found.names.decode() == "".join(names)
+    good = [f"S0123abcd{number:012d}".encode(), b"S0123abcd" + b"0" * 12]
+    assert found.holds(good * len(names))
+    for bad in (None, f"S0123abcd{number + 1:012d}".encode(), b"Sffffffff" + b"0" * 12, b"P" + b"t" * 16):
+        assert not found.holds([*good, bad])
+
+
 def test_large_documents_are_stored_smaller_and_small_ones_as_they_are() -> None:
     large = Document(b'{"name":"card"}' * 5_000, "1", 1)
     assert len(encode_value(GENERATION, large, 0, 0)) < len(large.body) / 4
@@ -83,7 +97,7 @@ def test_large_documents_are_stored_smaller_and_small_ones_as_they_are() -> None
 
 def test_a_value_of_an_older_generation_or_of_none_or_of_one_being_changed_is_a_miss() -> None:
     stored = encode_value("0" * 16, Document(b"{}", "1", 1), 0, 0)
-    assert decode(stored, b"1" * 16) == Miss("1" * 16)
+    assert decode(stored, b"1" * 16) == Miss("1" * 16, was="1")
     assert decode(stored, None) == Miss("")
     assert decode(stored, b"F" + b"0" * 15) == Miss("", fenced=True)
 

@@ -8,15 +8,18 @@ import secrets
 import time
 import uuid
 from collections.abc import Awaitable, Callable, Sequence
+from functools import partial
 from typing import Protocol, TypeVar
 
 from archzero_lab.settings import CacheSettings
+from archzero_lab.systems.arczero.cache import dependencies
 from archzero_lab.systems.arczero.cache.counters import count
 from archzero_lab.systems.arczero.cache.entries import NOT_FOUND, Hit
 from archzero_lab.systems.arczero.cache.keys import Key, Kind
 from archzero_lab.systems.arczero.cache.single_flight import Flight, SingleFlight
 from archzero_lab.systems.arczero.cache.store import CacheStore
 from archzero_lab.systems.arczero.cache.usage import Usage
+from archzero_lab.systems.arczero.cards.changes import ANNOUNCE, Changed
 from archzero_lab.systems.arczero.cards.model import (
     CardDraft,
     CardFilter,
@@ -37,11 +40,8 @@ from archzero_lab.systems.arczero.cards.request_context import ORIGIN, STRICT
 
 T = TypeVar("T")
 
-# what a write of a card can be seen in: lists and searches by its fields, graphs by its name and type
-_CARD_GROUPS = (Kind.LIST, Kind.SEARCH, Kind.GRAPH)
-_RELATIONSHIP_GROUPS = (Kind.RELATIONSHIPS, Kind.GRAPH)
+Depends = Callable[[Document], Sequence[str]]
 _POLL_S = 0.01
-_MOST_NAMED_IDS = 1_000
 
 
 class TellsOutbox(Protocol):
@@ -85,22 +85,26 @@ class CachedCardService:
 
     async def cards(self, question: CardFilter) -> Document:
         """A page of cards, newest first, with the total."""
-        document = await self._read(self._keys.cards(question), lambda: self._cards.cards(question))
+        key = self._keys.cards(question)
+        found = await self._read(key, lambda: self._cards.cards(question), partial(dependencies.of_cards, question))
         self._usage.cards(question)
-        return document
+        return found
 
     async def relationships(self, question: RelationshipFilter) -> Document:
         """A page of relationships."""
         key = self._keys.relationships(question)
-        return await self._read(key, lambda: self._cards.relationships(question))
+        names = dependencies.of_relationships(question)
+        return await self._read(key, lambda: self._cards.relationships(question), lambda _: names)
 
     async def graph(self, query: GraphQuery) -> Document:
         """The neighbourhood of a card. Raises NotFound."""
-        return await self._read(self._keys.graph(query), lambda: self._cards.graph(query))
+        key = self._keys.graph(query)
+        return await self._read(key, lambda: self._cards.graph(query), partial(dependencies.of_graph, query))
 
     async def graph_stats(self) -> Document:
         """Counts over the whole graph."""
-        return await self._read(self._keys.graph_stats(), self._cards.graph_stats)
+        key = self._keys.graph_stats()
+        return await self._read(key, self._cards.graph_stats, lambda _: dependencies.of_graph_stats())
 
     async def relationship(self, relationship_id: uuid.UUID) -> Document:
         """One relationship, never cached: nobody reads them one by one. Raises NotFound."""
@@ -111,97 +115,84 @@ class CachedCardService:
     async def create_card(self, draft: CardDraft) -> tuple[uuid.UUID, Document]:
         """Create a card. Raises Conflict."""
         return await self._write(
-            None, _CARD_GROUPS, lambda: self._cards.create_card(draft), also=lambda made: [self._keys.card(made[0])]
+            None, lambda: self._cards.create_card(draft), also=lambda made: [self._keys.card(made[0])]
         )
 
     async def update_card(self, card_id: uuid.UUID, patch: CardPatch, if_match: IfMatch = None) -> Document:
         """Change a card. Raises NotFound, Conflict, VersionMismatch."""
-        return await self._write(
-            self._keys.card(card_id), _CARD_GROUPS, lambda: self._cards.update_card(card_id, patch, if_match)
-        )
+        return await self._write(self._keys.card(card_id), lambda: self._cards.update_card(card_id, patch, if_match))
 
     async def delete_card(self, card_id: uuid.UUID, if_match: IfMatch = None) -> None:
         """Delete a card and its relationships. Raises NotFound, VersionMismatch."""
-        await self._write(
-            self._keys.card(card_id),
-            (*_CARD_GROUPS, Kind.RELATIONSHIPS),
-            lambda: self._cards.delete_card(card_id, if_match),
-        )
+        await self._write(self._keys.card(card_id), lambda: self._cards.delete_card(card_id, if_match))
 
     async def import_cards(self, rows: list[CardRow]) -> int:
         """Create all the cards or none."""
-        ids = [row.id for row in rows if row.id is not None]
-        named = [self._keys.card(card_id) for card_id in ids] if len(ids) <= _MOST_NAMED_IDS else []
-        kinds = _CARD_GROUPS if len(ids) <= _MOST_NAMED_IDS else (*_CARD_GROUPS, Kind.CARD)
-        return await self._write(None, kinds, lambda: self._cards.import_cards(rows), also=lambda _: named)
+        named = [self._keys.card(row.id) for row in rows if row.id is not None]
+        return await self._write(None, lambda: self._cards.import_cards(rows), also=lambda _: named)
 
     async def create_relationship(self, draft: RelationshipDraft) -> tuple[uuid.UUID, Document]:
         """Create a relationship. Raises InvalidReference."""
-        return await self._write(None, _RELATIONSHIP_GROUPS, lambda: self._cards.create_relationship(draft))
+        return await self._write(None, lambda: self._cards.create_relationship(draft))
 
     async def update_relationship(
         self, relationship_id: uuid.UUID, patch: RelationshipPatch, if_match: IfMatch = None
     ) -> Document:
         """Change a relationship. Raises NotFound, VersionMismatch."""
-        return await self._write(
-            None,
-            _RELATIONSHIP_GROUPS,
-            lambda: self._cards.update_relationship(relationship_id, patch, if_match),
-        )
+        return await self._write(None, lambda: self._cards.update_relationship(relationship_id, patch, if_match))
 
     async def delete_relationship(self, relationship_id: uuid.UUID, if_match: IfMatch = None) -> None:
         """Delete a relationship. Raises NotFound, VersionMismatch."""
-        await self._write(
-            None, _RELATIONSHIP_GROUPS, lambda: self._cards.delete_relationship(relationship_id, if_match)
-        )
+        await self._write(None, lambda: self._cards.delete_relationship(relationship_id, if_match))
 
     async def import_relationships(self, rows: list[RelationshipDraft]) -> int:
         """Create all the relationships or none."""
-        return await self._write(None, _RELATIONSHIP_GROUPS, lambda: self._cards.import_relationships(rows))
+        return await self._write(None, lambda: self._cards.import_relationships(rows))
 
     async def _write(
         self,
         key: Key | None,
-        kinds: Sequence[Kind],
         write: Callable[[], Awaitable[T]],
         also: Callable[[T], Sequence[Key]] = lambda made: (),
     ) -> T:
-        """Fence, write, tell Redis, acknowledge. As a task of its own: a caller that goes away stops none of it."""
-        task = asyncio.ensure_future(self._write_whole(key, kinds, write, also))
+        """Write, announce before the commit, tell Redis, acknowledge. As a task of its own: a caller that goes away
+        stops none of it."""
+        task = asyncio.ensure_future(self._write_whole(key, write, also))
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
         return await asyncio.shield(task)
 
     async def _write_whole(
-        self,
-        key: Key | None,
-        kinds: Sequence[Kind],
-        write: Callable[[], Awaitable[T]],
-        also: Callable[[T], Sequence[Key]],
+        self, key: Key | None, write: Callable[[], Awaitable[T]], also: Callable[[T], Sequence[Key]]
     ) -> T:
         token = secrets.token_hex(8)
-        await self._store.fence(key, kinds, token)
+        announced: list[Changed] = []
+
+        async def announce(changes: Sequence[Changed]) -> None:
+            announced.extend(changes)
+            await self._store.fence(key, self._store.change_of(announced), token)
+
         ORIGIN.set(token)
+        ANNOUNCE.set(announce)
         try:
             result = await write()
-        except CardsError as error:
-            if isinstance(error, Unavailable):
-                # it may have been committed before the connection was lost
-                await self._store.written(key, token, None, kinds)
-            else:
-                await self._store.unfence(key, kinds, token)
+        except BaseException as error:
+            if announced:
+                change = self._store.change_of(announced)
+                if isinstance(error, CardsError) and not isinstance(error, Unavailable):
+                    await self._store.unfence(key, change, token)
+                else:  # it may have been committed before the connection was lost
+                    await self._store.written(key, token, None, change)
             raise
-        except BaseException:
-            await self._store.written(key, token, None, kinds)
-            raise
+        change = self._store.change_of(announced)
         document = result if isinstance(result, Document) and key is not None else None
-        if await self._store.written(key, token, document, kinds, also(result)):
+        if await self._store.written(key, token, document, change, also(result)):
             self._outbox.done(token)
             return result
 
         # what it holds is not told a second time, only that it is void: another write may have come meanwhile
         def tell() -> Awaitable[bool]:
-            return self._store.written(key, token, None, kinds, also(result))
+            return self._store.written(key, token, None, change, also(result))
 
         if not await self._outbox.settle(token, tell):
             raise Unavailable("it was written, but who reads from the cache may not see it yet; ask again in a moment")
@@ -209,7 +200,9 @@ class CachedCardService:
 
     # -- the read path -------------------------------------------------------------------------------------
 
-    async def _read(self, key: Key, load: Callable[[], Awaitable[Document]]) -> Document:
+    async def _read(
+        self, key: Key, load: Callable[[], Awaitable[Document]], depends: Depends = lambda _: ()
+    ) -> Document:
         near = self._store.near
         if near is not None and not STRICT.get() and self._store.link.licensed:
             document = near.get(key)
@@ -221,12 +214,20 @@ class CachedCardService:
             return await load()  # Redis is away: nothing to share with anybody, and no time to lose
         if isinstance(found, Hit):
             if found.document.etag != NOT_FOUND.etag and found.wants_refresh():
-                self._refresh(key, found, load)
+                self._refresh(key, found, load, depends)
             return found.document
-        return await self._flights.run(key.slot, found.lease, lambda flight: self._load(key, flight, load))
+        was = found.was
+        return await self._flights.run(
+            key.slot, found.lease, lambda flight: self._load(key, flight, load, depends, was)
+        )
 
-    async def _load(self, key: Key, flight: Flight, load: Callable[[], Awaitable[Document]]) -> Document:
-        """Load under a lease and fill; while another process holds the lease, wait for its value."""
+    async def _load(
+        self, key: Key, flight: Flight, load: Callable[[], Awaitable[Document]], depends: Depends, was: str | None
+    ) -> Document:
+        """Load under a lease and fill; while another process holds the lease, wait for its value.
+
+        `was` is the ETag of a value that has become invalid: where the load brings the same, it need not have.
+        """
         deadline = time.monotonic() + self._lease_s
         wait_s = _POLL_S
         while True:
@@ -237,7 +238,7 @@ class CachedCardService:
             if lease.value is not None:
                 return lease.value.document
             if lease.state == "granted":
-                flight.right = lease.token + lease.generation
+                flight.right = lease.token + lease.generation + (lease.sequence if self._keys.depends(key) else "")
                 flight.loading = True
                 began = time.perf_counter()
                 try:
@@ -251,7 +252,12 @@ class CachedCardService:
                 except BaseException:
                     await asyncio.shield(self._store.release(key, lease))
                     raise
-                await self._store.fill(key, lease, document, time.perf_counter() - began)
+                load_s = time.perf_counter() - began
+                if was is not None:
+                    count(key.kind, "reload")
+                    if document.etag == was:
+                        count(key.kind, "needless")
+                await self._store.fill(key, lease, document, load_s, depends(document))
                 return document
             if time.monotonic() >= deadline:
                 flight.loading = True
@@ -259,18 +265,22 @@ class CachedCardService:
             await asyncio.sleep(wait_s * (0.5 + random.random()))
             wait_s = min(wait_s * 1.5, 0.1)
 
-    def _refresh(self, key: Key, seen: Hit, load: Callable[[], Awaitable[Document]]) -> None:
+    def _refresh(self, key: Key, seen: Hit, load: Callable[[], Awaitable[Document]], depends: Depends) -> None:
         """Load a value anew in the background, once over all processes, while it is still served."""
-        task = asyncio.ensure_future(self._refresh_once(key, seen, load))
+        task = asyncio.ensure_future(self._refresh_once(key, seen, load, depends))
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 
-    async def _refresh_once(self, key: Key, seen: Hit, load: Callable[[], Awaitable[Document]]) -> None:
-        if not await self._store.claim_refresh(key):
+    async def _refresh_once(
+        self, key: Key, seen: Hit, load: Callable[[], Awaitable[Document]], depends: Depends
+    ) -> None:
+        sequence = await self._store.claim_refresh(key)
+        if sequence is None:
             return
         began = time.perf_counter()
         try:
             document = await load()
         except CardsError:
             return  # the value in the cache expires by itself; the next miss tells the reader
-        await self._store.refill(key, seen, document, time.perf_counter() - began)
+        load_s = time.perf_counter() - began
+        await self._store.refill(key, seen, document, load_s, sequence, depends(document))

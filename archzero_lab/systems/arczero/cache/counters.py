@@ -13,7 +13,8 @@ from prometheus_client.multiprocess import MultiProcessCollector
 
 from archzero_lab.systems.arczero.cache.keys import Kind
 
-OUTCOMES = ("hit", "near_hit", "miss", "set", "delete", "error")
+OUTCOMES = ("hit", "near_hit", "miss", "set", "delete", "error", "reload", "needless")
+"""A reload is a load in place of a value that a change made invalid; a needless one brought the very bytes back."""
 
 _OPERATIONS = Counter("archzero_cache_operations_total", "Cache operations", ["kind", "outcome"])
 CALL_TIME = Histogram(
@@ -82,6 +83,8 @@ def _told(counts: dict[str, int]) -> dict[str, Any]:
         "deletes": counts["delete"],
         "errors": counts["error"],
         "hit_rate": hit_rate(hits, counts["miss"]),
+        "reloads": counts["reload"],
+        "needless_reloads": counts["needless"],
     }
 
 

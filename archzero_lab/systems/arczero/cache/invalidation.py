@@ -9,7 +9,6 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-import uuid
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from typing import Any, Protocol
@@ -17,10 +16,10 @@ from typing import Any, Protocol
 import psycopg
 from psycopg.rows import TupleRow
 
-from archzero_lab.systems.arczero.cache.keys import Kind
 from archzero_lab.systems.arczero.cache.link import Link
 from archzero_lab.systems.arczero.cache.outbox_size import MAKE_ONE
 from archzero_lab.systems.arczero.cache.tasks import end_task
+from archzero_lab.systems.arczero.cards.changes import Changed
 
 log = logging.getLogger(__name__)
 _GRACE_S = 2.0
@@ -32,8 +31,8 @@ _BATCH = 500
 class Invalidates(Protocol):
     """What the outbox needs of the store."""
 
-    async def invalidate(self, card_ids: list[uuid.UUID] | None, kinds: list[Kind]) -> bool:
-        """Forget the cards (None: all) and the kinds; False where Redis is away."""
+    async def invalidate(self, changes: list[Changed]) -> bool:
+        """Forget what has changed; False where Redis is away."""
 
 
 class Outbox:
@@ -103,7 +102,7 @@ class Outbox:
         Rows of living writers are left to them, except those of `origins`, who have asked. `everything` takes all rows,
         and waits for another process that is draining: what is asked for before Redis is believed again.
         """
-        query = "SELECT id, card_ids, kinds FROM cache_outbox WHERE "
+        query = "SELECT id, card_ids, kinds, names FROM cache_outbox WHERE "
         where = (
             "true"
             if everything
@@ -120,10 +119,7 @@ class Outbox:
                     ).fetchall()
                     if not rows:
                         return True
-                    every = any(row[1] is None for row in rows)
-                    card_ids = None if every else list({card_id for row in rows for card_id in row[1]})
-                    kinds = [kind for kind in Kind if any(kind.value in row[2] for row in rows)]
-                    if not await self._store.invalidate(card_ids, kinds):
+                    if not await self._store.invalidate([Changed(*row[1:]) for row in rows]):
                         # leaves the block without deleting: the rows wait for Redis
                         return False
                     await connection.execute("DELETE FROM cache_outbox WHERE id = ANY(%s)", [[row[0] for row in rows]])

@@ -1,4 +1,4 @@
-"""Cache keys: made of validated values alone, hashed where a user's text is in them, a generation a kind."""
+"""Cache keys: of validated values alone, hashed where a user's text is in them; generations, dependencies, sequence."""
 
 from __future__ import annotations
 
@@ -27,11 +27,12 @@ class Kind(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Key:
-    """Where an entry lives (`slot`) and the key of the generation that it must carry to be valid."""
+    """Where an entry lives (`slot`) and the keys of what it must carry to be valid: a generation, a sequence number."""
 
     kind: Kind
     slot: str
     generation: str
+    sequence: str
 
 
 class Keyspace:
@@ -50,6 +51,12 @@ class Keyspace:
         else:
             self._tags = {kind: [f"{{{namespace}:{kind.value}:{i}}}" for i in range(shards)] for kind in Kind}
         self._generations = {kind: [tag + ":generation" for tag in tags] for kind, tags in self._tags.items()}
+        self.dependencies = f"{namespace}:d:"
+        """What the key of a dependency begins with; its name follows."""
+        self.sequence = f"{namespace}:sequence"
+        self.writers = self.sequence + ":writers"
+        self.exact = shards == 1
+        """Whether entries have dependencies; in a Cluster those would be in other slots, and each kind is one whole."""
         self._kind_of = {name: kind for kind, names in self._generations.items() for name in names}
         self.heartbeats = [tag + ":heartbeat" for tags in self._tags.values() for tag in tags]
         """Keys of heartbeats, one beside each generation: of the very names that an invalidation writes."""
@@ -58,6 +65,10 @@ class Keyspace:
     def card(self, card_id: uuid.UUID) -> Key:
         """The key of one card."""
         return self._key(Kind.CARD, card_id.hex)
+
+    def depends(self, key: Key) -> bool:
+        """Whether an entry has dependencies. A card has none: every write of it goes through its slot."""
+        return self.exact and key.kind is not Kind.CARD
 
     def cards(self, question: CardFilter) -> Key:
         """The key of a list, or of a search where the question has text in it. Every field counts."""
@@ -92,4 +103,6 @@ class Keyspace:
 
     def _key(self, kind: Kind, name: str) -> Key:
         shard = int(name[-2:], 16) % self._shards if self._shards > 1 else 0
-        return Key(kind, f"{self._tags[kind][shard]}:{name}", self._generations[kind][shard])
+        generation = self._generations[kind][shard]
+        sequence = self.sequence if self.exact else generation + ":sequence"
+        return Key(kind, f"{self._tags[kind][shard]}:{name}", generation, sequence)

@@ -20,6 +20,7 @@ class Scripts:
         self._allow_oom = False
         self.lease = client.register_script(scripts.LEASE)
         self.fill = client.register_script(scripts.FILL)
+        self.take_turn = client.register_script(scripts.TAKE_TURN)
         self.refill = client.register_script(scripts.REFILL)
         self.release = client.register_script(scripts.RELEASE)
         self.unfence = client.register_script(scripts.UNFENCE)
@@ -30,6 +31,8 @@ class Scripts:
         self.bump = self._client.register_script(head + scripts.BUMP)
         self.fence = self._client.register_script(head + scripts.FENCE)
         self.claim = self._client.register_script(head + scripts.CLAIM)
+        self.announce = self._client.register_script(head + scripts.ANNOUNCE)
+        self.tell = self._client.register_script(head + scripts.TELL)
         self.remove = self._client.register_script(head + scripts.REMOVE)
 
     def choose(self, servers: Iterable[dict[str, Any]]) -> None:
@@ -48,6 +51,11 @@ def script_call(script: Any, keys: list[str], args: list[Any]) -> Call:
 def new_generation() -> str:
     """A generation that none had before."""
     return secrets.token_hex(8)
+
+
+def new_era() -> str:
+    """An era of sequence numbers that none had before."""
+    return secrets.token_hex(4)
 
 
 def fence_of(token: str) -> str:

@@ -11,8 +11,8 @@ from archzero_lab.systems.arczero.cards.model import Document
 class Flight:
     """One load in progress.
 
-    `loading` is set just before the database is asked; `right` is the lease that it holds in Redis (token and
-    generation), if any.
+    `loading` is set just before the database is asked; `right` is the lease that it holds in Redis (token, generation
+    and, of what has dependencies, the sequence number that it was granted at), if any.
     """
 
     __slots__ = ("loading", "right", "task")

@@ -11,6 +11,7 @@ from msgspec import UNSET
 
 from archzero_lab.postgres.pool import Database
 from archzero_lab.postgres.request_statements import fetch_row
+from archzero_lab.systems.arczero.cards.changes import announce_changes, write_row
 from archzero_lab.systems.arczero.cards.faults import translated
 from archzero_lab.systems.arczero.cards.model import (
     Document,
@@ -86,7 +87,8 @@ class RelationshipService:
     async def create_relationship(self, draft: RelationshipDraft) -> tuple[uuid.UUID, Document]:
         """Create a relationship. Raises InvalidReference where an end does not exist."""
         with translated():
-            row = await self._database.row(
+            row = await write_row(
+                self._database,
                 WITH_ORIGIN + "INSERT INTO relationships AS r (id, source_card_id, target_card_id, relationship_type,"
                 " valid_from, valid_to, attributes, confidence, created_at) SELECT %(id)s, %(source)s::uuid,"
                 " %(target)s::uuid, %(type)s, %(valid_from)s::date, %(valid_to)s::date, %(attributes)s::jsonb,"
@@ -130,7 +132,8 @@ class RelationshipService:
             assignments += "confidence = %(confidence)s, "
             values["confidence"] = patch.confidence
         with translated():
-            row = await self._database.row(
+            row = await write_row(
+                self._database,
                 WITH_ORIGIN
                 + "UPDATE relationships AS r SET "
                 + assignments
@@ -147,7 +150,8 @@ class RelationshipService:
     async def delete_relationship(self, relationship_id: uuid.UUID, if_match: IfMatch = None) -> None:
         """Delete a relationship. Raises NotFound, VersionMismatch."""
         with translated():
-            row = await self._database.row(
+            row = await write_row(
+                self._database,
                 WITH_ORIGIN
                 + "DELETE FROM relationships r USING o WHERE r.id = %(id)s"
                 + _MATCHES
@@ -187,6 +191,7 @@ class RelationshipService:
                                 row.created_at or now,
                             )
                         )
+                await announce_changes(connection)
         return len(rows)
 
     async def _missing_relationship(self, relationship_id: uuid.UUID, if_match: IfMatch) -> NotFound | VersionMismatch:

@@ -12,6 +12,7 @@ from msgspec import UNSET
 
 from archzero_lab.postgres.pool import Database
 from archzero_lab.postgres.request_statements import fetch_row
+from archzero_lab.systems.arczero.cards.changes import announce_changes, write_row
 from archzero_lab.systems.arczero.cards.faults import translated
 from archzero_lab.systems.arczero.cards.graph import GraphService
 from archzero_lab.systems.arczero.cards.model import (
@@ -80,7 +81,8 @@ class CardService(RelationshipService, GraphService):
     async def create_card(self, draft: CardDraft) -> tuple[uuid.UUID, Document]:
         """Create a card. Raises Conflict where one of its type and name exists."""
         with translated():
-            row = await self._database.row(
+            row = await write_row(
+                self._database,
                 WITH_ORIGIN
                 + "INSERT INTO cards AS c (name, type, lifecycle_phase, quality_score, description, owner_id,"
                 " tags, attributes, status) SELECT %(name)s, %(type)s, %(lifecycle_phase)s, %(quality_score)s::int,"
@@ -99,7 +101,8 @@ class CardService(RelationshipService, GraphService):
             cast: LiteralString = "::jsonb" if name in ("tags", "attributes") else ""
             assignments += _COLUMN[name] + " = %(" + _COLUMN[name] + ")s" + cast + ", "
         with translated():
-            row = await self._database.row(
+            row = await write_row(
+                self._database,
                 WITH_ORIGIN + "UPDATE cards AS c SET " + assignments + "version = c.version + 1, updated_at = now()"
                 " FROM o WHERE c.id = %(id)s" + _MATCHES + " RETURNING " + _DOCUMENT,
                 {**values, "id": card_id, "if_match": listed(if_match), "origin": ORIGIN.get()},
@@ -111,7 +114,8 @@ class CardService(RelationshipService, GraphService):
     async def delete_card(self, card_id: uuid.UUID, if_match: IfMatch = None) -> None:
         """Delete a card and, by its foreign keys, its relationships. Raises NotFound, VersionMismatch."""
         with translated():
-            row = await self._database.row(
+            row = await write_row(
+                self._database,
                 WITH_ORIGIN + "DELETE FROM cards c USING o WHERE c.id = %(id)s" + _MATCHES + " RETURNING c.version",
                 {"id": card_id, "if_match": listed(if_match), "origin": ORIGIN.get()},
             )
@@ -152,6 +156,7 @@ class CardService(RelationshipService, GraphService):
                                 card.status.value,
                             )
                         )
+                await announce_changes(connection)
         return len(rows)
 
     async def _missing(self, card_id: uuid.UUID, if_match: IfMatch) -> NotFound | VersionMismatch:

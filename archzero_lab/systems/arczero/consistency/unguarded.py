@@ -3,20 +3,24 @@
 from __future__ import annotations
 
 import secrets
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from typing import Any
 
 from archzero_lab.settings import CacheSettings
-from archzero_lab.systems.arczero.cache.entries import Hit, Miss
+from archzero_lab.systems.arczero.cache.announcements import Change
+from archzero_lab.systems.arczero.cache.entries import NO_SEQUENCE, Hit, Miss
 from archzero_lab.systems.arczero.cache.invalidation import Outbox
-from archzero_lab.systems.arczero.cache.keys import Key, Keyspace, Kind
+from archzero_lab.systems.arczero.cache.keys import Key, Keyspace
 from archzero_lab.systems.arczero.cache.link import Link
 from archzero_lab.systems.arczero.cache.near import NearCache
 from archzero_lab.systems.arczero.cache.store import CacheStore, Lease
 from archzero_lab.systems.arczero.cards.model import Document
 from archzero_lab.systems.arczero.service import CacheParts
 
-GUARDS = ("lease", "fence", "outbox", "generation", "breaker-drain", "obeyed")
+GUARDS = (
+    "lease", "fence", "claim", "dependencies", "sequence", "outbox", "generation", "breaker-drain", "obeyed",
+)  # fmt: skip
 
 # PUT without asking what stands there
 _OVERWRITE = """
@@ -55,7 +59,12 @@ class UnguardedParts(CacheParts):
 
 
 class UnguardedStore(CacheStore):
-    """A store without the guards named: lease, fence, generation; "obeyed" believes a Redis that refused."""
+    """A store without the guards named.
+
+    lease: whoever loads may store. fence: a write is not announced to its card's slot, claim: not to what depends on
+    it. dependencies: a value is believed whatever it depends on has become, generation: whatever its kind has.
+    sequence: a load is stored whatever has changed since it began. obeyed: a Redis that refused is believed.
+    """
 
     def __init__(
         self, link: Link, keys: Keyspace, settings: CacheSettings, near: NearCache | None, without: frozenset[str]
@@ -73,27 +82,38 @@ class UnguardedStore(CacheStore):
             generation = slot[1:17]
         return super()._decode(slot, generation)
 
+    def _judge(self, value: Hit, dependencies: Sequence[bytes | None]) -> Hit | Miss:
+        return value if "dependencies" in self._without else super()._judge(value, dependencies)
+
     async def lease(self, key: Key) -> Lease | None:
         """As CacheStore, or the right to fill for everybody."""
         if "lease" not in self._without:
             return await super().lease(key)
-        generation = await self.link.read(key.kind, lambda: self._client.get(key.generation))
-        return Lease("granted", generation.decode(), secrets.token_hex(8)) if generation is not None else None
+        found = await self.link.read(key.kind, lambda: self._client.mget(key.generation, key.sequence))
+        if found is None or found[0] is None:
+            return None
+        sequence = NO_SEQUENCE if found[1] is None else found[1].decode()
+        return Lease("granted", found[0].decode(), secrets.token_hex(8), sequence=sequence)
 
-    async def _store_filled(self, key: Key, lease: Lease, value: bytes, ttl_ms: int) -> Any:
-        if "lease" not in self._without:
-            return await super()._store_filled(key, lease, value, ttl_ms)
-        return await self._client.set(key.slot, value, px=ttl_ms)
+    async def _store_filled(self, key: Key, lease: Lease, value: bytes, ttl_ms: int, names: Sequence[str]) -> Any:
+        if "lease" in self._without:
+            return await self._client.set(key.slot, value, px=ttl_ms)
+        if "sequence" in self._without:
+            names = ()
+        return await super()._store_filled(key, lease, value, ttl_ms, names)
 
-    async def fence(self, key: Key | None, kinds: Iterable[Kind], token: str) -> bool:
-        """As CacheStore, or nothing."""
-        return True if "fence" in self._without else await super().fence(key, kinds, token)
+    async def fence(self, key: Key | None, change: Change, token: str) -> bool:
+        """As CacheStore, or less of it."""
+        key = None if "fence" in self._without else key
+        return await super().fence(key, Change() if "claim" in self._without else change, token)
 
     async def written(
-        self, key: Key | None, token: str, document: Document | None, kinds: Iterable[Kind], also: Iterable[Key] = ()
+        self, key: Key | None, token: str, document: Document | None, change: Change, also: Iterable[Key] = ()
     ) -> bool:
         """As CacheStore, or without new generations."""
-        return await super().written(key, token, document, [] if "generation" in self._without else kinds, also)
+        if "generation" in self._without:
+            change = replace(change, kinds=[])
+        return await super().written(key, token, document, change, also)
 
 
 async def _no() -> bool:

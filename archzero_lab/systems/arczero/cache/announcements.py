@@ -1,0 +1,199 @@
+"""The writing half of the cache protocol: a write is announced before its commit, told before its answer."""
+
+from __future__ import annotations
+
+import asyncio
+import secrets
+import time
+import uuid
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from redis.exceptions import ResponseError
+
+from archzero_lab.settings import CacheSettings
+from archzero_lab.systems.arczero.cache.batched_reads import BatchedReads
+from archzero_lab.systems.arczero.cache.counters import count
+from archzero_lab.systems.arczero.cache.entries import NOT_FOUND, encode_rest
+from archzero_lab.systems.arczero.cache.keys import Key, Keyspace, Kind
+from archzero_lab.systems.arczero.cache.link import Link
+from archzero_lab.systems.arczero.cache.near import NearCache
+from archzero_lab.systems.arczero.cache.script_calls import (
+    Call,
+    Scripts,
+    fence_of,
+    new_era,
+    new_generation,
+    script_call,
+)
+from archzero_lab.systems.arczero.cards.changes import Changed
+from archzero_lab.systems.arczero.cards.model import Document
+
+_AT_A_TIME = 1_000
+"""Names in one script: Redis does nothing else meanwhile, for about a millisecond."""
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """What is no longer as it was: dependencies by name, and kinds of which every entry goes."""
+
+    names: Sequence[str] = ()
+    kinds: Sequence[Kind] = ()
+    told_of: Sequence[Kind] = ()
+    """The kinds of which some entry may have gone: what is counted."""
+
+
+class Announcements(BatchedReads):
+    """What a writer does: fence() before its commit, then written() or unfence()."""
+
+    def __init__(self, link: Link, keys: Keyspace, settings: CacheSettings, near: NearCache | None) -> None:
+        super().__init__(link, keys, near)
+        self._settings = settings
+        self._scripts = Scripts(self._client)
+
+    def change_of(self, changes: Iterable[Changed]) -> Change:
+        """What rows of the outbox say together. In a Cluster, and where too much changed to name it, whole kinds go."""
+        changes = list(changes)
+        named = [change for change in changes if change.names is not None and self.keys.exact]
+        whole = [change for change in changes if change.names is None or not self.keys.exact]
+        return Change(
+            list(dict.fromkeys(name for change in named for name in change.names or ())),
+            [kind for kind in Kind if any(kind.value in change.kinds for change in whole)],
+            [kind for kind in Kind if any(kind.value in change.kinds for change in changes)],
+        )
+
+    async def fence(self, key: Key | None, change: Change, token: str) -> bool:
+        """Before a commit: nobody fills the slot, or what depends on the change, until written() or fence_s from now.
+
+        Where memory is full they are deleted instead: what is there before the commit is gone, and written() removes
+        what comes meanwhile.
+        """
+        px = int(self._settings.fence_s * 1000)
+        names = [name for kind in change.kinds for name in self.keys.generations(kind)]
+        calls = [script_call(self._scripts.claim, [name], [fence_of(token), px]) for name in names]
+        if key is not None:
+            names.append(key.slot)
+            calls.append(script_call(self._scripts.fence, [key.slot], [token, px]))
+        calls += self._by_name(self._scripts.announce, change, [token, px, self.keys.dependencies])
+        done = await self._all(key.kind if key else Kind.LIST, calls, instead=[*names, *self._lost(change)])
+        self._forget_near(key, change)
+        return done
+
+    async def unfence(self, key: Key | None, change: Change, token: str) -> None:
+        """After a write that was rolled back: remove our own fences only. Dependencies are told as if it had been."""
+        calls = [*self._bumps(change, token), *self._tellings(change, token)]
+        if key is not None:
+            calls.append(script_call(self._scripts.unfence, [key.slot], [token]))
+        await self._all(key.kind if key else Kind.LIST, calls, instead=[])
+
+    async def written(
+        self, key: Key | None, token: str, document: Document | None, change: Change, also: Iterable[Key] = ()
+    ) -> bool:
+        """After a commit, before its acknowledgement: the new document (None: deleted) and what changed.
+
+        `also` are slots to be emptied. False where Redis could not be told; the outbox holds the change then.
+        """
+        calls = [*self._bumps(change, token), *self._tellings(change, token)]
+        slots = [other.slot for other in also]
+        if key is not None and document is not None:
+            soft_ms, ttl_ms = self._expiries(key.kind, document)
+            args = [token, f"{document.version:010d}", encode_rest(document, soft_ms, 1), ttl_ms]
+            calls.append(script_call(self._scripts.put, [key.slot, key.generation], args))
+        elif key is not None:
+            slots.append(key.slot)
+        calls += [script_call(self._scripts.remove, [name], [token]) for name in slots]
+        instead = [*(name for kind in change.kinds for name in self.keys.generations(kind)), *slots]
+        if key is not None:
+            instead.append(key.slot)
+        self._forget_near(key, change)
+        done = await self._all(key.kind if key else Kind.LIST, calls, instead=[*instead, *self._lost(change)])
+        if done:
+            for kind in change.told_of:
+                count(kind, "delete")
+            if key is not None:
+                count(key.kind, "set" if document is not None else "delete")
+        return done
+
+    async def invalidate(self, changes: Sequence[Changed]) -> bool:
+        """What somebody else changed, as rows of the outbox. False where Redis is away."""
+        change = self.change_of(changes)
+        if any(row.card_ids is None for row in changes):
+            change = Change(change.names, [*change.kinds, Kind.CARD], [*change.told_of, Kind.CARD])
+            ids: set[uuid.UUID] = set()
+        else:
+            ids = {card_id for row in changes for card_id in row.card_ids or ()}
+        keys = [self.keys.card(card_id) for card_id in ids]
+        for key in keys:
+            self._forget_near(key, Change())
+        return await self.written(None, "", None, change, also=keys)
+
+    def _by_name(self, script: Any, change: Change, args: list[Any]) -> list[Call]:
+        return [
+            script_call(script, [self.keys.sequence], [*args, *change.names[at : at + _AT_A_TIME]])
+            for at in range(0, len(change.names), _AT_A_TIME)
+        ]
+
+    def _tellings(self, change: Change, token: str) -> list[Call]:
+        told = [token, new_era(), self.keys.dependencies, self._life_ms]
+        calls = self._by_name(self._scripts.tell, change, told)
+        if calls and token:
+            calls.append(lambda client: client.zrem(self.keys.writers, token))
+        return calls
+
+    def _lost(self, change: Change) -> list[str]:
+        """What a change that Redis does not write down takes away instead; with the sequence number, every fill."""
+        return [self.keys.sequence, *(self.keys.dependencies + name for name in change.names)] if change.names else []
+
+    def _bumps(self, change: Change, token: str) -> list[Call]:
+        names = [name for kind in change.kinds for name in self.keys.generations(kind)]
+        return [script_call(self._scripts.bump, [name], [fence_of(token), new_generation()]) for name in names]
+
+    async def _all(self, kind: Kind, calls: list[Call], *, instead: list[str]) -> bool:
+        """Send an invalidation's calls; False where Redis could not be told or refuses even to delete `instead`."""
+        if not calls:
+            return True
+        return await self.link.tell(kind, lambda: self._send(calls, instead, self._client)) is not None
+
+    async def _send(self, calls: list[Call], instead: list[str], client: Any) -> list[Any]:
+        """All calls in one round trip, their answers; where Redis refuses one (memory full), delete `instead`."""
+        try:
+            if self._one_server:
+                async with client.pipeline(transaction=False) as pipe:
+                    for call in calls:
+                        await call(pipe)
+                    return list(await pipe.execute())
+            return list(await asyncio.gather(*(call(client) for call in calls)))
+        except ResponseError:
+            for at in range(0, len(instead), _AT_A_TIME):  # DEL is never refused for want of memory
+                if self._one_server:
+                    await client.delete(*instead[at : at + _AT_A_TIME])
+                else:
+                    for name in instead[at : at + _AT_A_TIME]:
+                        await client.delete(name)
+            return []
+
+    def _forget_near(self, key: Key | None, change: Change) -> None:
+        if self.near is not None:
+            names = [self.keys.dependencies + name for name in change.names]
+            self.near.forget([*([key.slot] if key is not None else []), *names], change.kinds)
+
+    @property
+    def _life_ms(self) -> int:
+        """How long a dependency lives that nobody touches: twice as long as any entry, so that a fill seldom asks."""
+        longest = max(getattr(self._settings, f"ttl_{kind.value}_s") for kind in Kind)
+        return int((longest + self._settings.stale_s) * 2_000)
+
+    def _expiries(self, kind: Kind, document: Document) -> tuple[int, int]:
+        """(soft expiry, epoch ms; TTL of the key, ms), less a random part: what was stored together expires apart.
+
+        Lists and searches outlive their soft expiry by stale_s: served while one reader loads them anew. A write's
+        invalidation does not wait for that: what depends on it is void.
+        """
+        if document is NOT_FOUND:
+            ttl_ms = self._settings.ttl_not_found_s * 1000
+        else:
+            ttl_s: float = getattr(self._settings, f"ttl_{kind.value}_s")
+            ttl_ms = ttl_s * 1000 * (1 - self._settings.ttl_jitter * secrets.randbelow(1000) / 1000)
+        stale_ms = self._settings.stale_s * 1000 if kind in (Kind.LIST, Kind.SEARCH) else 0
+        return int(time.time() * 1000 + ttl_ms), max(1, int(ttl_ms + stale_ms))
