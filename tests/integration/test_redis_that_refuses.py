@@ -21,6 +21,7 @@ import redis
 
 from archzero_lab.servers.hurt import HurtRedis
 from archzero_lab.servers.stack import Stack
+from archzero_lab.systems.arczero.cache.announcements import Change
 from archzero_lab.systems.arczero.cards.model import CardDraft, CardPatch, CardType
 from archzero_lab.systems.arczero.services import Serving, start_service
 from tests.integration.conftest import PATIENT, Cached, open_cached
@@ -111,7 +112,7 @@ async def test_an_invalidation_that_is_refused_while_heartbeats_are_not_is_told_
         try:
             key = service.keys.card(card_id)
             assert await service.store.link.obeys()
-            assert not await service.store.written(key, "", None, [])
+            assert not await service.store.written(key, "", None, Change())
             assert not service.store.link.licensed
         finally:
             _acl("allkeys")(operator)

@@ -10,6 +10,7 @@ from collections.abc import Callable
 import redis
 
 from archzero_lab.postgres.connection import connect
+from archzero_lab.systems.arczero.cache.dependencies import NAME_BYTES
 from archzero_lab.systems.arczero.cache.keys import Kind
 from archzero_lab.systems.arczero.checks.bench import Bench
 from archzero_lab.systems.checks import Tried
@@ -128,10 +129,12 @@ def _key_names(bench: Bench) -> list[str]:
 
 
 def _is_known(name: str) -> bool:
-    if name in ("usage", "epoch"):
+    if name in ("usage", "epoch", "sequence", "sequence:writers"):
         return True
     kind, _, rest = name.partition(":")
     entry = rest.partition(":")[0]
+    if kind == "d":
+        return len(entry) == NAME_BYTES and entry.isalnum() and entry == rest
     return kind in {known.value for known in Kind} and (entry == "generation" or (len(entry) == 32 and entry.isalnum()))
 
 
