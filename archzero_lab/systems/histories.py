@@ -58,7 +58,11 @@ class Recorded(Protocol):
 
     @property
     def change(self) -> str:
-        """Plain SQL that writes the item %s and returns its new version."""
+        """Plain SQL that writes the item %(item)s and returns its new version."""
+
+    @property
+    def change_many(self) -> str:
+        """The same, with so many others at once that nobody names them one by one."""
 
     def command(self, job: Path) -> list[str]:
         """The program that does a job's file, and writes its part of the history by `save`."""

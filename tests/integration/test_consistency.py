@@ -24,11 +24,10 @@ def test_no_read_is_older_than_what_was_acknowledged_whatever_happens_to_redis(s
 SHOWN_BY = {
     "lease": ("pause short",),
     "fence": ("pause short",),
-    "claim": ("pause short", "clients killed"),
     "dependencies": ("pause short",),
     "sequence": ("pause short",),
     "outbox": ("sql",),
-    "generation": ("clients killed", "pause"),
+    "generation": ("sql of many",),
     "breaker-drain": ("pause", "clients killed", "kill old data"),
     "obeyed": ("too few replicas", "rights taken"),
 }

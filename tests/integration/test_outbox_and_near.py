@@ -281,6 +281,29 @@ async def test_a_document_invalidated_since_its_ticket_is_not_kept() -> None:
     assert len(cache) == 0
 
 
+async def test_a_document_goes_with_anything_that_it_depends_on_and_is_not_kept_when_that_changed_meanwhile() -> None:
+    keys = Keyspace("n")
+    cache = NearCache("redis://127.0.0.1:1/0", keys, CacheSettings(near_bytes=3_000))
+    cache.listening = True
+    pages = [keys.cards(CardFilter(page=page)) for page in (1, 2)]
+    names = [(keys.dependencies + name).encode() for name in ("c00000000001", "c00000000002", "c00000000003")]
+    for page, depends in zip(pages, (names[:2], names[1:]), strict=True):
+        cache.put(page, Document(b"x", "1"), cache.ticket(), depends)
+    await cache._pushed(["invalidate", [names[0]]])
+    assert [cache.get(page) is None for page in pages] == [True, False]
+    ticket = cache.ticket()
+    await cache._pushed(["invalidate", [names[2]]])
+    cache.put(pages[1], Document(b"old", "1"), ticket, names[1:])
+    assert cache.get(pages[1]) is None
+    for number in range(20):  # more than there is room for
+        cache.put(keys.cards(CardFilter(page=number + 9)), Document(b"x", "1"), cache.ticket(), names[1:])
+    assert 0 < len(cache) < 9
+    assert {len(slots) for slots in cache._entries.depending.values()} == {len(cache)}
+    cache.clear()
+    assert not cache._entries.depending
+    await cache._pushed(["invalidate", names])
+
+
 async def test_a_flush_is_seen_in_the_process_too(near: Cached) -> None:
     card_id = await _new(near)
     await _until(lambda: _kept(near, card_id))

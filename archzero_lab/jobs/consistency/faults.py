@@ -42,6 +42,7 @@ FAULTS = (
     "busy",
     "sql",
     "sql",
+    "sql of many",
 )
 _REFUSED_S = (0.8, 1.6)
 """How long writes are refused: longer than a writer waits for licences to end, so that who believes on is seen."""
@@ -59,7 +60,8 @@ def choose_faults(names: Sequence[str]) -> Sequence[str]:
 class Faults:
     """Faults on a Redis of our own, those of `kinds`. `restart(keep_data)` kills it (SIGKILL) and starts it again.
 
-    `change` is plain SQL that writes one of `items` (%s) and returns its version. Each entry of `done` is (seconds
+    `change` is plain SQL that writes one of `items` (%(item)s) and returns its version, `change_many` writes many
+    others too. Each entry of `done` is (seconds
     since the start, what). `writes` are changes by plain SQL: nobody acknowledges them to a reader, so they count as
     acknowledged SQL_SEEN_S after their commit.
     """
@@ -70,6 +72,7 @@ class Faults:
     database_url: str
     items: list[str]
     change: str
+    change_many: str
     rng: random.Random
     kinds: Sequence[str] = FAULTS
     done: list[tuple[float, str]] = field(default_factory=list)
@@ -90,10 +93,11 @@ class Faults:
 
     def last(self) -> None:
         """Change a row by plain SQL in a cache that is filled and left alone until the change must have been seen."""
-        if "sql" not in self.kinds:
+        by_sql = [kind for kind in self.kinds if kind.startswith("sql")]
+        if not by_sql:
             return
         time.sleep(_FILLED_S)
-        self._commit("sql")
+        self._commit(self.rng.choice(by_sql))
         time.sleep(SQL_SEEN_S * 1.25)  # undisturbed: whatever still holds the older version is read
 
     def _commit(self, name: str) -> None:
@@ -113,6 +117,7 @@ class Faults:
             "snapshot refused": self._refuse_snapshot,
             "busy": self._keep_busy,
             "sql": self._sql,
+            "sql of many": self._sql_of_many,
         }[name]()
 
     def _pause(self, seconds: float) -> None:
@@ -199,10 +204,16 @@ class Faults:
         script.join()
 
     def _sql(self) -> None:
+        self._change_by_sql(self.change)
+
+    def _sql_of_many(self) -> None:
+        self._change_by_sql(self.change_many)
+
+    def _change_by_sql(self, change: str) -> None:
         item = self.rng.choice(self.items)
         with psycopg.connect(self.database_url, autocommit=True) as connection:
             began = time.monotonic_ns()
-            row = connection.execute(self.change.encode(), [item]).fetchone()
+            row = connection.execute(change.encode(), {"item": item}).fetchone()
         assert row is not None
         self.writes.append(Write(item, row[0], began, time.monotonic_ns() + int(SQL_SEEN_S * 1e9), external=True))
 

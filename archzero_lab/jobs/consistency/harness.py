@@ -68,6 +68,7 @@ def verify_consistency(
                 database_url=recorded.database_url,
                 items=list(recorded.by_sql),
                 change=recorded.change,
+                change_many=recorded.change_many,
                 rng=random.Random(f"faults {seed}"),
                 kinds=kinds,
             )

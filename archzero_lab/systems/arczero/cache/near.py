@@ -55,6 +55,10 @@ class _Entries(LRUCache[str, Entry]):
                 del self.depending[name]
         super().__delitem__(slot, *more)
 
+    def clear(self) -> None:
+        super().clear()
+        self.depending.clear()
+
 
 class NearCache:
     """Documents by slot, for at most `near_ttl_s`. Off (None for every get) while nobody listens for invalidations."""

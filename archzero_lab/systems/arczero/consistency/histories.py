@@ -29,7 +29,12 @@ _PURPOSE = "consistency"
 class HotSet:
     """Implements systems.histories.Recorded: a few cards of one owner, which lists and searches find together."""
 
-    change = "UPDATE cards SET version = version + 1 WHERE id = %s RETURNING version"
+    change = "UPDATE cards SET version = version + 1 WHERE id = %(item)s RETURNING version"
+    change_many = (
+        "WITH changed AS (UPDATE cards SET version = version + 1 WHERE id = %(item)s OR id IN"
+        " (SELECT id FROM cards WHERE description <> 'hot set' ORDER BY id LIMIT 1100) RETURNING id, version)"
+        " SELECT version FROM changed WHERE id = %(item)s"
+    )
 
     def __init__(self, config: ServiceConfig, seed: int) -> None:
         self.database_url = config.database_url

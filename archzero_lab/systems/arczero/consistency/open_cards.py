@@ -6,9 +6,11 @@ import asyncio
 import random
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from typing import Any, LiteralString
+from typing import Any
 
 import msgspec
+import psycopg
+from psycopg.rows import TupleRow
 
 from archzero_lab.postgres.pool import Database
 from archzero_lab.systems.arczero.cards.service import CardService
@@ -25,14 +27,13 @@ class StallingDatabase(Database):
     """A database whose answers now and then reach the process late, as on a machine that stops a process at a bad
     moment: between a load and its fill, between a commit and its invalidation. Races are met often, not once a day."""
 
-    async def row(
-        self, sql: LiteralString, params: dict[str, Any] | None = None, *, prepare: bool | None = None
-    ) -> tuple[Any, ...] | None:
-        """As Database.row."""
-        found = await super().row(sql, params, prepare=prepare)
+    @asynccontextmanager
+    async def connection(self) -> AsyncIterator[psycopg.AsyncConnection[TupleRow]]:
+        """As Database.connection."""
+        async with super().connection() as connection:
+            yield connection
         if random.random() < _STALLED:
             await asyncio.sleep(random.random() * _STALL_S)
-        return found
 
 
 @asynccontextmanager

@@ -19,7 +19,7 @@ from archzero_lab.systems.arczero.cards.model import Document
 from archzero_lab.systems.arczero.service import CacheParts
 
 GUARDS = (
-    "lease", "fence", "claim", "dependencies", "sequence", "outbox", "generation", "breaker-drain", "obeyed",
+    "lease", "fence", "dependencies", "sequence", "outbox", "generation", "breaker-drain", "obeyed",
 )  # fmt: skip
 
 # PUT without asking what stands there
@@ -61,9 +61,9 @@ class UnguardedParts(CacheParts):
 class UnguardedStore(CacheStore):
     """A store without the guards named.
 
-    lease: whoever loads may store. fence: a write is not announced to its card's slot, claim: not to what depends on
-    it. dependencies: a value is believed whatever it depends on has become, generation: whatever its kind has.
-    sequence: a load is stored whatever has changed since it began. obeyed: a Redis that refused is believed.
+    lease: whoever loads may store. fence: a write is not announced. dependencies: a value is believed whatever it
+    depends on has become, generation: whatever its kind has. sequence: a load counts from its end, not from its
+    beginning. obeyed: a Redis that refused is believed.
     """
 
     def __init__(
@@ -98,14 +98,18 @@ class UnguardedStore(CacheStore):
     async def _store_filled(self, key: Key, lease: Lease, value: bytes, ttl_ms: int, names: Sequence[str]) -> Any:
         if "lease" in self._without:
             return await self._client.set(key.slot, value, px=ttl_ms)
-        if "sequence" in self._without:
-            names = ()
         return await super()._store_filled(key, lease, value, ttl_ms, names)
 
+    async def fill(self, key: Key, lease: Lease, document: Document, load_s: float, names: Sequence[str] = ()) -> bool:
+        """As CacheStore, or with the sequence number of now."""
+        if "sequence" in self._without:
+            found = await self.link.read(key.kind, lambda: self._client.get(key.sequence))
+            lease = replace(lease, sequence=found.decode() if found else lease.sequence)
+        return await super().fill(key, lease, document, load_s, names)
+
     async def fence(self, key: Key | None, change: Change, token: str) -> bool:
-        """As CacheStore, or less of it."""
-        key = None if "fence" in self._without else key
-        return await super().fence(key, Change() if "claim" in self._without else change, token)
+        """As CacheStore, or nothing."""
+        return True if "fence" in self._without else await super().fence(key, change, token)
 
     async def written(
         self, key: Key | None, token: str, document: Document | None, change: Change, also: Iterable[Key] = ()
