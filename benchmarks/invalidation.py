@@ -25,7 +25,8 @@ from archzero_lab.run_folders.environment import describe
 from archzero_lab.servers.stack import Stack, exclusive, running_stack
 from archzero_lab.settings import ROOT, PoolSettings, load_settings
 from archzero_lab.stats.comparison import compare
-from archzero_lab.systems.arczero.cache.entries import Hit, encode_value
+from archzero_lab.systems.arczero.cache import dependencies
+from archzero_lab.systems.arczero.cache.entries import Hit, Miss, encode_value
 from archzero_lab.systems.arczero.cache.keys import Kind
 from archzero_lab.systems.arczero.cards.model import CardFilter, CardPatch, Document
 from archzero_lab.systems.arczero.cards.service import CardService
@@ -38,21 +39,22 @@ BLOCKS, WRITES, FLUSHES = 12, 60, 8
 
 
 async def fill_lists(handle: CacheHandle, client: redis.Redis, count: int) -> None:
-    """`count` cached list pages of 300 bytes, valid under the current generation; the first is then a hit."""
+    """`count` cached list pages of 300 bytes, valid under what they depend on now; the last is then a hit."""
     keys = handle.store.keys
+    first_page = CardFilter(page_size=1)
     document = Document(b'{"data":[' + b"0," * 140 + b'0],"total":1}', "e" * 16)
     soft_ms = int(time.time() * 1000) + 900_000
-    generation = None
-    while generation is None:
-        # a miss makes the generation, a moment after the namespace is first seen
-        await handle.cards.cards(CardFilter(page_size=1))
-        found = await client.get(keys.cards(CardFilter(page_size=1)).generation)
-        generation = found if found is not None and not found.startswith(b"F") else None
+    known: Hit | Miss | None = None
+    while not isinstance(known, Hit):  # it makes the generation and what all these pages depend on
+        await handle.cards.cards(first_page)
+        known = await handle.store.read(keys.cards(first_page))
+    generation, sequence = known.identity[1:17].decode(), known.holds_to[1:].decode()
+    names = dependencies.of_cards(first_page, Document(b'{"data":[]}', ""))
     for first in range(0, count, 500):
         async with client.pipeline(transaction=False) as pipe:
             for page in range(first, min(first + 500, count)):
                 key = keys.cards(CardFilter(page=page + 1, page_size=50))
-                pipe.set(key.slot, encode_value(generation.decode(), document, soft_ms, 1), px=900_000)
+                pipe.set(key.slot, encode_value(generation, document, soft_ms, 1, sequence, names), px=900_000)
             await pipe.execute()
     last = None
     while last is None:  # None: no licence just now
@@ -125,7 +127,7 @@ async def measure(stack: Stack, database_url: str) -> dict[str, object]:
             await writes(handle, rows[0], rng)
         for _ in range(BLOCKS):
             for count in rng.sample((FEW, MANY), 2):
-                # the write before made all lists invalid: it is their number that must not matter, so they are new
+                # a write of before may have made them invalid: it is their number that must not matter, so they are new
                 await fill_lists(handles[count], client, count)
                 found[count].append(await writes(handles[count], rows[0], rng))
         flushes, stalls = await flush_times(handles[MANY], stack.redis_url, client)

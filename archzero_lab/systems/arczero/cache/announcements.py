@@ -76,7 +76,7 @@ class Announcements(BatchedReads):
             names.append(key.slot)
             calls.append(script_call(self._scripts.fence, [key.slot], [token, px]))
         calls += self._by_name(self._scripts.announce, change, [token, px, self.keys.dependencies])
-        done = await self._all(key.kind if key else Kind.LIST, calls, instead=[*names, *self._lost(change)])
+        done = await self._all(key.kind if key else Kind.LIST, calls, instead=names, lost=change)
         self._forget_near(key, change)
         return done
 
@@ -107,7 +107,7 @@ class Announcements(BatchedReads):
         if key is not None:
             instead.append(key.slot)
         self._forget_near(key, change)
-        done = await self._all(key.kind if key else Kind.LIST, calls, instead=[*instead, *self._lost(change)])
+        done = await self._all(key.kind if key else Kind.LIST, calls, instead=instead, lost=change)
         if done:
             for kind in change.told_of:
                 count(kind, "delete")
@@ -130,7 +130,7 @@ class Announcements(BatchedReads):
 
     def _by_name(self, script: Any, change: Change, args: list[Any]) -> list[Call]:
         return [
-            script_call(script, [self.keys.sequence], [*args, *change.names[at : at + _AT_A_TIME]])
+            script_call(script, [self.keys.sequence], [*args, "".join(change.names[at : at + _AT_A_TIME])])
             for at in range(0, len(change.names), _AT_A_TIME)
         ]
 
@@ -149,13 +149,13 @@ class Announcements(BatchedReads):
         names = [name for kind in change.kinds for name in self.keys.generations(kind)]
         return [script_call(self._scripts.bump, [name], [fence_of(token), new_generation()]) for name in names]
 
-    async def _all(self, kind: Kind, calls: list[Call], *, instead: list[str]) -> bool:
+    async def _all(self, kind: Kind, calls: list[Call], *, instead: list[str], lost: Change | None = None) -> bool:
         """Send an invalidation's calls; False where Redis could not be told or refuses even to delete `instead`."""
         if not calls:
             return True
-        return await self.link.tell(kind, lambda: self._send(calls, instead, self._client)) is not None
+        return await self.link.tell(kind, lambda: self._send(calls, instead, self._client, lost)) is not None
 
-    async def _send(self, calls: list[Call], instead: list[str], client: Any) -> list[Any]:
+    async def _send(self, calls: list[Call], instead: list[str], client: Any, lost: Change | None = None) -> list[Any]:
         """All calls in one round trip, their answers; where Redis refuses one (memory full), delete `instead`."""
         try:
             if self._one_server:
@@ -165,6 +165,7 @@ class Announcements(BatchedReads):
                     return list(await pipe.execute())
             return list(await asyncio.gather(*(call(client) for call in calls)))
         except ResponseError:
+            instead = [*instead, *(self._lost(lost) if lost is not None else [])]
             for at in range(0, len(instead), _AT_A_TIME):  # DEL is never refused for want of memory
                 if self._one_server:
                     await client.delete(*instead[at : at + _AT_A_TIME])

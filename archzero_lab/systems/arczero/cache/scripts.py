@@ -129,28 +129,42 @@ return 1
 # without them a write could not be announced. Redis 7 and Valkey know it; before, such a write falls back to DEL.
 ALLOW_OOM = "#!lua flags=allow-oom\n"
 
+# Those of the dependencies named (one name after the other) that are there; of a text's hundreds few are.
+_EACH = """
+local function each(prefix, names, act)
+  for first = 1, #names, 3000 do
+    local keys = {}
+    for at = first, math.min(first + 2999, #names), 12 do keys[#keys + 1] = prefix .. string.sub(names, at, at + 11) end
+    for at, held in ipairs(redis.call('MGET', unpack(keys))) do
+      if held then act(keys[at], held) end
+    end
+  end
+end
+"""
+
 # Announce a change of dependencies: whatever depends on one of them is not valid until all who announced one have told,
 # or ARGV[2] ms have passed. One that is not there has nothing depending on it. KEYS: sequence number. ARGV: token, ms,
 # what keys of dependencies begin with, names.
-ANNOUNCE = """
+ANNOUNCE = (
+    _EACH
+    + """
 local time = redis.call('TIME')
 local until_ms = time[1] * 1000 + math.floor(time[2] / 1000) + ARGV[2]
 redis.call('ZADD', KEYS[1] .. ':writers', until_ms, ARGV[1])
-for at = 4, #ARGV do
-  local key = ARGV[3] .. ARGV[at]
-  local held = redis.call('GET', key)
-  if held then
-    if string.sub(held, 1, 1) ~= 'P' or #held > 1000 then held = 'P' end
-    redis.call('SET', key, held .. ARGV[1], 'PX', ARGV[2])
-  end
-end
+each(ARGV[3], ARGV[4], function(key, held)
+  if string.sub(held, 1, 1) ~= 'P' or #held > 1000 then held = 'P' end
+  redis.call('SET', key, held .. ARGV[1], 'PX', ARGV[2])
+end)
 return 1
 """
+)
 
 # Tell a change of dependencies, after the commit: they get a new sequence number, all but those that others are still
 # changing. KEYS: sequence number. ARGV: token, an era for when there is none, what keys of dependencies begin with,
 # their life in ms, names.
-TELL = """
+TELL = (
+    _EACH
+    + """
 local sequence = redis.call('GET', KEYS[1])
 if sequence then
   sequence = string.sub(sequence, 1, 8) .. string.format('%012d', tonumber(string.sub(sequence, 9)) + 1)
@@ -158,25 +172,22 @@ else
   sequence = ARGV[2] .. '000000000001'
 end
 redis.call('SET', KEYS[1], sequence)
-for at = 5, #ARGV do
-  local key = ARGV[3] .. ARGV[at]
-  local held = redis.call('GET', key)
-  if held then
-    local others = ''
-    if string.sub(held, 1, 1) == 'P' then
-      others = string.sub(held, 2)
-      local mine = #ARGV[1] > 0 and string.find(others, ARGV[1], 1, true)
-      if mine then others = string.sub(others, 1, mine - 1) .. string.sub(others, mine + #ARGV[1]) end
-    end
-    if #others > 0 then
-      redis.call('SET', key, 'P' .. others, 'KEEPTTL')
-    else
-      redis.call('SET', key, 'S' .. sequence, 'PX', ARGV[4])
-    end
+each(ARGV[3], ARGV[5], function(key, held)
+  local others = ''
+  if string.sub(held, 1, 1) == 'P' then
+    others = string.sub(held, 2)
+    local mine = #ARGV[1] > 0 and string.find(others, ARGV[1], 1, true)
+    if mine then others = string.sub(others, 1, mine - 1) .. string.sub(others, mine + #ARGV[1]) end
   end
-end
+  if #others > 0 then
+    redis.call('SET', key, 'P' .. others, 'KEEPTTL')
+  else
+    redis.call('SET', key, 'S' .. sequence, 'PX', ARGV[4])
+  end
+end)
 return 1
 """
+)
 
 # Announce a write to a slot: nobody fills it until all who announced one have told, or ARGV[2] ms have passed.
 # KEYS: slot. ARGV: token, ms. Writers of one card are at it together: each adds its token, or the first to tell would
