@@ -9,16 +9,18 @@ from typing import Any
 import pytest
 
 from archzero_lab.servers.stack import Stack
+from archzero_lab.systems.arczero.cache.entries import Hit
 from archzero_lab.systems.arczero.cards.model import (
     CardDraft,
     CardFilter,
     CardPatch,
     CardType,
+    Document,
     GraphQuery,
     RelationshipDraft,
     RelationshipType,
 )
-from tests.integration.conftest import Cached
+from tests.integration.conftest import Cached, open_cached
 
 
 async def _is_hit(cached: Cached, question: CardFilter) -> bool:
@@ -110,3 +112,24 @@ async def test_a_reload_that_brings_back_the_same_bytes_is_counted_as_needless(c
     await cached.cards.cards(question)
     after = counters.totals()["list"]
     assert (after["reload"] - before["reload"], after["needless"] - before["needless"]) == (2, 1)
+
+
+async def test_between_a_commit_and_its_telling_no_page_shows_what_was_before(
+    cached: Cached, stack: Stack, database_url: str
+) -> None:
+    name = f"Card {uuid.uuid4()}"
+    card_id, _ = await cached.cards.create_card(CardDraft(name, CardType.Risk, quality_score=1))
+    question, seen = CardFilter(q=name), []
+    async with open_cached(database_url, stack.redis_url, namespace=cached.keys.namespace) as other:
+        while not isinstance(await other.store.read(other.keys.cards(question)), Hit):
+            await other.cards.cards(question)
+        inner = cached.plain.update_card
+
+        async def update_card(*arguments: Any) -> Document:
+            document = await inner(*arguments)
+            seen.append(json.loads((await other.cards.cards(question)).body)["data"][0]["qualityScore"])
+            return document
+
+        cached.plain.update_card = update_card  # type: ignore[method-assign]
+        await cached.cards.update_card(card_id, CardPatch(quality_score=2))
+    assert seen == [2], "who has met the new in the database must not meet the old in Redis"

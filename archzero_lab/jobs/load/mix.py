@@ -126,6 +126,8 @@ def _read(path: Path, mix: str) -> LoadResult:
                 "seconds": slot["ended"] - slot["began"],
                 "hits": after["hits"] - before["hits"],
                 "misses": after["misses"] - before["misses"],
+                "reloads": after.get("reloads", 0) - before.get("reloads", 0),
+                "needless_reloads": after.get("needless_reloads", 0) - before.get("needless_reloads", 0),
                 "statements": after["statements"] - before["statements"],
                 "database_s": after["database_s"] - before["database_s"],
                 "used_memory_mb": slot["health"].get("used_memory_bytes", 0) / MB,

@@ -16,7 +16,7 @@ from archzero_lab.postgres.migrations import Migrations
 from archzero_lab.servers.stack import Stack
 from archzero_lab.systems.arczero.cards.generator import GeneratedPortfolio
 from archzero_lab.systems.arczero.cards.inventory import read_inventory
-from archzero_lab.systems.arczero.cards.loading import Portfolio, load_portfolio
+from archzero_lab.systems.arczero.cards.loading import Portfolio, load_portfolio, renew_outbox
 from archzero_lab.systems.arczero.cards.model import CardRow, RelationshipDraft
 from archzero_lab.systems.arczero.cards.replica import ReplicatedInventory
 from archzero_lab.systems.system import Loading
@@ -55,6 +55,8 @@ def ensure_base(stack: Stack, portfolio: Portfolio, progress: Callable[[float], 
     name = stack.database_name("base")
     found = _read_label(stack.databases().get("base", ""))
     if found is not None and found[0] == portfolio.label:
+        with connect(database_url(stack.postgres_url, name)) as connection:
+            renew_outbox(connection)
         return Loaded(name, *found, reused=True)
     url = create_database(stack.postgres_url, name)
     try:
@@ -135,6 +137,9 @@ def keep_arms(
         return urls, portfolio.in_words
     found = arm_urls(stack, purpose)
     with reporter.work("migrate"):
+        for url in found.values():
+            with connect(url) as connection:
+                renew_outbox(connection)
         for arm in (name for name in ARMS if name in arms and name != "control"):
             Migrations(found[arm]).up(lambda name, done, total: None, index_set="v2" if arm == "v2" else "phase5")
     with connect(found["treatment"]) as connection:

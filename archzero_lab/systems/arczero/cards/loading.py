@@ -83,5 +83,23 @@ def load_portfolio(
     return cards, relationships
 
 
+def renew_outbox(connection: psycopg.Connection[tuple[object, ...]]) -> None:
+    """Give a database that an older version made this version's outbox; whoever drains it forgets everything once."""
+    connection.autocommit = True
+    named = "SELECT FROM information_schema.columns WHERE table_name = 'cache_outbox' AND column_name = 'names'"
+    if connection.execute(named.encode()).fetchone() is not None:
+        return
+    with connection.transaction():
+        connection.execute("DROP TABLE IF EXISTS cache_outbox")
+        connection.execute(
+            "DROP FUNCTION IF EXISTS cache_outbox_add(uuid[], text[]), cards_changed(), relationships_changed(),"
+            " everything_changed() CASCADE"
+        )
+        connection.execute(_script(RESOURCES / "sql" / "outbox.sql"))
+        connection.execute(
+            "INSERT INTO cache_outbox (card_ids, kinds) VALUES (NULL, '{list,search,graph,relationships}')"
+        )
+
+
 def _script(path: Path) -> bytes:
     return path.read_bytes()

@@ -1,4 +1,4 @@
-"""What others change is heard of: the outbox drained into Redis, the near cache emptied by push."""
+"""The near cache: documents in the process, emptied by push the moment Redis says they changed."""
 
 from __future__ import annotations
 
@@ -9,24 +9,21 @@ import uuid
 from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import replace
 
-import psycopg
 import pytest
 
 from archzero_lab.servers.stack import Stack
 from archzero_lab.settings import CacheSettings
-from archzero_lab.systems.arczero.cache.entries import Hit, Miss
+from archzero_lab.systems.arczero.cache.entries import Miss
 from archzero_lab.systems.arczero.cache.keys import Keyspace
 from archzero_lab.systems.arczero.cache.near import NearCache
 from archzero_lab.systems.arczero.cards.model import (
     CardDraft,
     CardFilter,
     CardPatch,
-    CardRow,
     CardType,
     Document,
-    NotFound,
 )
-from archzero_lab.systems.arczero.cards.request_context import ORIGIN, STRICT
+from archzero_lab.systems.arczero.cards.request_context import STRICT
 from tests.integration.conftest import PATIENT, Cached, open_cached
 
 NEAR = replace(PATIENT, near_bytes=4 * 1024 * 1024)
@@ -48,134 +45,8 @@ async def _score(cached: Cached, card_id: uuid.UUID) -> int:
     return int(json.loads((await cached.cards.card(card_id)).body)["qualityScore"])
 
 
-def _waiting(connection: psycopg.Connection) -> int:
-    row = connection.execute("SELECT count(*) FROM cache_outbox").fetchone()
-    assert row is not None
-    return int(row[0])
-
-
-async def test_a_change_by_plain_sql_is_seen_and_its_row_is_gone(
-    cached: Cached, connection: psycopg.Connection
-) -> None:
-    card_id = await _new(cached)
-    assert await _score(cached, card_id) == 1
-    listed = CardFilter(q=json.loads((await cached.cards.card(card_id)).body)["name"])
-    await cached.cards.cards(listed)
-    connection.execute("UPDATE cards SET quality_score = 2 WHERE id = %s", [card_id])
-
-    async def seen() -> bool:
-        page = json.loads((await cached.cards.cards(listed)).body)["data"]
-        return await _score(cached, card_id) == 2 and page[0]["qualityScore"] == 2
-
-    await _until(seen)
-    await _until(lambda: _is(lambda: _waiting(connection) == 0))
-
-
 async def _is(condition: Callable[[], bool]) -> bool:
     return condition()
-
-
-async def test_a_write_whose_process_died_after_its_commit_is_seen(
-    cached: Cached, connection: psycopg.Connection
-) -> None:
-    card_id = await _new(cached)
-    assert await _score(cached, card_id) == 1
-    # what is left of such a process: a committed row that names it, and nobody who tells Redis
-    ORIGIN.set(uuid.uuid4().hex[:16])
-    await cached.plain.update_card(card_id, CardPatch(quality_score=2))
-    assert _waiting(connection) >= 1
-
-    async def seen() -> bool:
-        return await _score(cached, card_id) == 2
-
-    await _until(seen)
-    await _until(lambda: _is(lambda: _waiting(connection) == 0))
-
-
-async def test_truncate_and_changes_of_many_rows_make_every_card_anew(
-    cached: Cached, connection: psycopg.Connection
-) -> None:
-    card_id = await _new(cached)
-    assert await _score(cached, card_id) == 1
-    for statement in ("UPDATE cards SET quality_score = 3", "TRUNCATE relationships"):
-        with connection.transaction(force_rollback=True):
-            connection.execute(statement)
-            newest = "SELECT card_ids FROM cache_outbox ORDER BY id DESC LIMIT 1"
-            assert connection.execute(newest).fetchone() == (None,), "too many to name"
-    connection.execute("UPDATE cards SET quality_score = 3")
-
-    async def seen() -> bool:
-        return await _score(cached, card_id) == 3
-
-    await _until(seen)
-
-
-async def test_writes_of_the_service_clear_their_own_rows_and_wake_nobody(
-    cached: Cached, connection: psycopg.Connection
-) -> None:
-    with psycopg.connect(connection.info.dsn, password=connection.info.password, autocommit=True) as listener:
-        listener.execute("LISTEN cache_outbox")
-        card_id = await _new(cached)
-        await cached.cards.update_card(card_id, CardPatch(quality_score=9))
-        await cached.cards.delete_card(card_id)
-        await _until(lambda: _is(lambda: _waiting(connection) == 0))
-        assert list(listener.notifies(timeout=0.1)) == []
-
-
-async def test_a_statement_that_changes_nothing_adds_no_row(cached: Cached, connection: psycopg.Connection) -> None:
-    await _until(lambda: _is(lambda: _waiting(connection) == 0))
-    connection.execute("BEGIN")
-    connection.execute("UPDATE cards SET quality_score = 1 WHERE id = %s", [uuid.uuid4()])
-    await _until(lambda: _is(lambda: _waiting(connection) == 0))
-    connection.execute("ROLLBACK")
-
-
-async def test_an_unknown_id_is_remembered_for_a_short_time_until_it_is_created(cached: Cached) -> None:
-    card_id = uuid.uuid4()
-    for _ in range(2):
-        with pytest.raises(NotFound):
-            await cached.cards.card(card_id)
-    found = await cached.store.read(cached.keys.card(card_id))
-    assert isinstance(found, Hit)
-    assert 0 < await cached.store._client.pttl(cached.keys.card(card_id).slot) <= 5_000
-    await cached.cards.import_cards([CardRow(f"Card {card_id}", CardType.Risk, id=card_id)])
-    assert (await cached.cards.card(card_id)).version == 1
-
-
-async def test_a_list_past_its_expiry_is_served_while_it_is_loaded_anew_but_never_after_a_write(
-    stack: Stack, database_url: str
-) -> None:
-    short = replace(PATIENT, ttl_list_s=0.05, ttl_jitter=0.0, stale_s=30.0)
-    async with open_cached(database_url, stack.redis_url, short) as cached:
-        question = CardFilter(page_size=3)
-        first = await cached.cards.cards(question)
-        await asyncio.sleep(0.06)  # the expiry itself is what is tested
-        key = cached.keys.cards(question)
-        before = await cached.store.read(key)
-        assert isinstance(before, Hit), "past its soft expiry and still there"
-        assert await cached.cards.cards(question) == first
-
-        async def refreshed() -> bool:
-            now = await cached.store.read(key)
-            return isinstance(now, Hit) and now.soft_expiry_ms > before.soft_expiry_ms
-
-        await _until(refreshed)
-        await asyncio.sleep(0.06)
-        await _new(cached)
-        assert json.loads((await cached.cards.cards(question)).body)["total"] == json.loads(first.body)["total"] + 1
-
-
-async def test_a_refresh_does_not_overwrite_a_newer_value(cached: Cached) -> None:
-    card_id = await _new(cached)
-    await cached.cards.card(card_id)
-    key = cached.keys.card(card_id)
-    seen = await cached.store.read(key)
-    assert isinstance(seen, Hit)
-    sequence = await cached.store.claim_refresh(key)
-    assert sequence is not None
-    await cached.cards.update_card(card_id, CardPatch(quality_score=5))
-    assert await cached.store.refill(key, seen, seen.document, 0.1, sequence) is False
-    assert await _score(cached, card_id) == 5
 
 
 @pytest.fixture
