@@ -99,6 +99,15 @@ async def test_what_redis_evicts_of_the_protocol_costs_hits_and_nothing_else(cac
     assert await _is_hit(cached, question)
 
 
+async def test_what_depends_on_more_than_an_entry_can_name_is_not_stored(cached: Cached) -> None:
+    key = cached.keys.cards(CardFilter(q="everything"))
+    for count, stored in ((1_000, False), (999, True)):
+        lease = await cached.store.lease(key)
+        assert lease is not None
+        names = [f"x{number:011d}" for number in range(count)]
+        assert await cached.store.fill(key, lease, Document(b'{"data":[]}', "1"), 0.0, names) is stored
+
+
 async def test_a_reload_that_brings_back_the_same_bytes_is_counted_as_needless(cached: Cached, stack: Stack) -> None:
     from archzero_lab.systems.arczero.cache import counters
 

@@ -15,7 +15,7 @@ from redis.exceptions import ReadOnlyError
 from archzero_lab.settings import CacheSettings
 from archzero_lab.systems.arczero.cache.announcements import Announcements, Change
 from archzero_lab.systems.arczero.cache.counters import count
-from archzero_lab.systems.arczero.cache.entries import Hit, decode, encode_value
+from archzero_lab.systems.arczero.cache.entries import MOST_NAMES, Hit, decode, encode_value
 from archzero_lab.systems.arczero.cache.heartbeat import beat_in_one, heartbeat_keys
 from archzero_lab.systems.arczero.cache.keys import Key, Keyspace, Kind
 from archzero_lab.systems.arczero.cache.link import Link
@@ -83,9 +83,13 @@ class CacheStore(Announcements):
     async def fill(self, key: Key, lease: Lease, document: Document, load_s: float, names: Sequence[str] = ()) -> bool:
         """Store a load under its lease, with the names of what it depends on.
 
-        False where a write or a flush has voided it, or what it depends on has changed since the lease was granted.
+        False where a write or a flush has voided it, what it depends on has changed since the lease was granted, or there
+        is more of that than a value has room for.
         """
         names = self._kept_names(names)
+        if len(names) > MOST_NAMES:
+            await self.release(key, lease)
+            return False
         soft_ms, ttl_ms = self._expiries(key.kind, document)
         value = encode_value(lease.generation, document, soft_ms, int(load_s * 1000), lease.sequence, names)
         stored = await self.link.read(key.kind, lambda: self._store_filled(key, lease, value, ttl_ms, names))
@@ -126,6 +130,8 @@ class CacheStore(Announcements):
     ) -> bool:
         """Store a value loaded anew, where the slot still holds the very one that was seen; ends the turn."""
         names = self._kept_names(names)
+        if len(names) > MOST_NAMES:
+            return False
         soft_ms, ttl_ms = self._expiries(key.kind, document)
         generation = seen.identity[1:17].decode()
         value = encode_value(generation, document, soft_ms, int(load_s * 1000), sequence, names)
