@@ -10,6 +10,7 @@ import pytest
 
 from archzero_lab.servers.stack import Stack
 from archzero_lab.systems.arczero.cache.entries import Hit
+from archzero_lab.systems.arczero.cards.changes import Changed
 from archzero_lab.systems.arczero.cards.model import (
     CardDraft,
     CardFilter,
@@ -115,7 +116,9 @@ async def test_a_reload_that_brings_back_the_same_bytes_is_counted_as_needless(c
     for _ in range(2):
         await cached.cards.cards(question)
     before = counters.totals()["list"]
-    await cached.store.flush()
+    await cached.store.flush()  # nothing has changed, and nobody says it had
+    await cached.cards.cards(question)
+    await cached.store.invalidate([Changed([], ["list"], None)])
     await cached.cards.cards(question)
     await cached.cards.create_card(CardDraft(f"Submission {uuid.uuid4()}", CardType.ARBSubmission))
     await cached.cards.cards(question)

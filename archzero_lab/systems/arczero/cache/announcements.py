@@ -23,6 +23,7 @@ from archzero_lab.systems.arczero.cache.script_calls import (
     Call,
     Scripts,
     fence_of,
+    flushed_generation,
     new_era,
     new_generation,
     script_call,
@@ -42,6 +43,8 @@ class Change:
     kinds: Sequence[Kind] = ()
     told_of: Sequence[Kind] = ()
     """The kinds of which some entry may have gone: what is counted."""
+    flush: bool = False
+    """Whether nothing has changed, and all goes because somebody wants it to."""
 
 
 class Announcements(BatchedReads):
@@ -147,7 +150,8 @@ class Announcements(BatchedReads):
 
     def _bumps(self, change: Change, token: str) -> list[Call]:
         names = [name for kind in change.kinds for name in self.keys.generations(kind)]
-        return [script_call(self._scripts.bump, [name], [fence_of(token), new_generation()]) for name in names]
+        new = flushed_generation if change.flush else new_generation
+        return [script_call(self._scripts.bump, [name], [fence_of(token), new()]) for name in names]
 
     async def _all(self, kind: Kind, calls: list[Call], *, instead: list[str], lost: Change | None = None) -> bool:
         """Send an invalidation's calls; False where Redis could not be told or refuses even to delete `instead`."""

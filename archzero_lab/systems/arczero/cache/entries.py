@@ -21,6 +21,8 @@ IDENTITY = 1 + 16 + 10 + 13 + 6
 ERA_BYTES = 8
 NO_SEQUENCE = "0" * 20
 """Of a value that depends on nothing but its generation: a card, or anything in a Cluster."""
+FLUSHED = "x"
+"""What a generation begins with that no write made: values under an older one have not been thrown away by a change."""
 MOST_NAMES = 999
 """Of an entry's dependencies; no question that the API takes has so many."""
 
@@ -38,7 +40,7 @@ class Miss:
     """No valid value. `generation` is what was read beside the slot ("" where there is none yet).
 
     `lease` is the token and the generation of whoever loads it now, with dependencies the sequence number too; `fenced`
-    says that a write is under way; `was` is the ETag of a value that is there and no longer valid.
+    says that a write is under way; `was` is the ETag of a value that is there and that a change made invalid.
     """
 
     generation: str
@@ -122,7 +124,7 @@ def decode(slot: bytes | None, generation: bytes | None) -> Hit | Miss:
         end = names_end + int(slot[47:49])
         etag = slot[names_end:end].decode()
         if slot[1:17] != generation:
-            return Miss(generation.decode(), was=etag)
+            return Miss(generation.decode(), was=None if generation.startswith(FLUSHED.encode()) else etag)
         body = slot[end:]
         if slot[46:47] == b"1":
             body = zlib.decompress(body)

@@ -7,6 +7,7 @@ from collections.abc import Awaitable, Callable, Iterable
 from typing import Any
 
 from archzero_lab.systems.arczero.cache import scripts
+from archzero_lab.systems.arczero.cache.entries import FLUSHED
 
 Call = Callable[[Any], Awaitable[Any]]
 """A command, to be sent by the client or put into the pipeline that it is given."""
@@ -51,6 +52,11 @@ def script_call(script: Any, keys: list[str], args: list[Any]) -> Call:
 def new_generation() -> str:
     """A generation that none had before."""
     return secrets.token_hex(8)
+
+
+def flushed_generation() -> str:
+    """One that nothing made necessary but a flush or another Redis: what was there may be what will be loaded again."""
+    return FLUSHED + secrets.token_hex(8)[1:]
 
 
 def new_era() -> str:

@@ -21,7 +21,14 @@ from archzero_lab.systems.arczero.cache.keys import Key, Keyspace, Kind
 from archzero_lab.systems.arczero.cache.link import Link
 from archzero_lab.systems.arczero.cache.near import NearCache
 from archzero_lab.systems.arczero.cache.redis_facts import server_facts
-from archzero_lab.systems.arczero.cache.script_calls import Call, fence_of, new_era, new_generation, script_call
+from archzero_lab.systems.arczero.cache.script_calls import (
+    Call,
+    fence_of,
+    flushed_generation,
+    new_era,
+    new_generation,
+    script_call,
+)
 from archzero_lab.systems.arczero.cards.model import Document
 
 _SETTLING_MS = 500
@@ -83,8 +90,8 @@ class CacheStore(Announcements):
     async def fill(self, key: Key, lease: Lease, document: Document, load_s: float, names: Sequence[str] = ()) -> bool:
         """Store a load under its lease, with the names of what it depends on.
 
-        False where a write or a flush has voided it, what it depends on has changed since the lease was granted, or there
-        is more of that than a value has room for.
+        False where a write or a flush has voided it, what it depends on has changed since the lease was granted, or
+        there is more of that than a value has room for.
         """
         names = self._kept_names(names)
         if len(names) > MOST_NAMES:
@@ -150,7 +157,7 @@ class CacheStore(Announcements):
 
     async def flush(self) -> bool:
         """Make every entry of the namespace invalid, in constant time; False where Redis is away."""
-        return await self.written(None, "", None, Change(kinds=list(Kind), told_of=list(Kind)))
+        return await self.written(None, "", None, Change(kinds=list(Kind), told_of=list(Kind), flush=True))
 
     async def check_epoch(self, probe: Any) -> bool:
         """Void every generation where this Redis is not the one that they were made in.
@@ -171,7 +178,7 @@ class CacheStore(Announcements):
                     # the fences of writes under way went with the old one: nothing is filled until those have ended
                     await probe.set(name, fence_of(secrets.token_hex(8)), px=_SETTLING_MS)
                 else:
-                    await probe.set(name, new_generation())
+                    await probe.set(name, flushed_generation())
         if self.keys.exact:
             await probe.delete(self.keys.sequence)  # an older copy's may go back: what is made from now on is of an era
         await probe.set(self.keys.epoch, epoch)
