@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
+import json
+import time
 import uuid
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
@@ -17,6 +20,7 @@ from archzero_lab.settings import CacheSettings, PoolSettings
 from archzero_lab.systems.arczero.cache.cached_service import CachedCardService
 from archzero_lab.systems.arczero.cache.keys import Keyspace
 from archzero_lab.systems.arczero.cache.store import CacheStore
+from archzero_lab.systems.arczero.cards.model import CardDraft, CardType
 from archzero_lab.systems.arczero.cards.protocol import Cards
 from archzero_lab.systems.arczero.cards.search import list_statement
 from archzero_lab.systems.arczero.cards.search_v2 import list_statement_v2
@@ -67,6 +71,25 @@ async def open_plain(database_url: str, lists: ListStatement = list_statement) -
         yield CardService(database, lists)
     finally:
         await database.close()
+
+
+async def until(condition: Callable[[], Awaitable[bool]], seconds: float = 5.0) -> None:
+    """Wait for something that comes by itself."""
+    deadline = time.monotonic() + seconds
+    while not await condition():
+        assert time.monotonic() < deadline, "did not come true in time"
+        await asyncio.sleep(0.005)
+
+
+async def new_card(cached: Cached, score: int = 1) -> uuid.UUID:
+    """A card that nobody has read yet."""
+    card_id, _ = await cached.cards.create_card(CardDraft(f"Card {uuid.uuid4()}", CardType.Risk, quality_score=score))
+    return card_id
+
+
+async def score_of(cached: Cached, card_id: uuid.UUID) -> int:
+    """What the service says of its quality."""
+    return int(json.loads((await cached.cards.card(card_id)).body)["qualityScore"])
 
 
 @pytest.fixture(scope="module")

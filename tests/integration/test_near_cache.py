@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
-import time
 import uuid
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Callable
 from dataclasses import replace
 
 import pytest
@@ -17,32 +15,14 @@ from archzero_lab.systems.arczero.cache.entries import Miss
 from archzero_lab.systems.arczero.cache.keys import Keyspace
 from archzero_lab.systems.arczero.cache.near import NearCache
 from archzero_lab.systems.arczero.cards.model import (
-    CardDraft,
     CardFilter,
     CardPatch,
-    CardType,
     Document,
 )
 from archzero_lab.systems.arczero.cards.request_context import STRICT
-from tests.integration.conftest import PATIENT, Cached, open_cached
+from tests.integration.conftest import PATIENT, Cached, new_card, open_cached, score_of, until
 
 NEAR = replace(PATIENT, near_bytes=4 * 1024 * 1024)
-
-
-async def _until(condition: Callable[[], Awaitable[bool]], seconds: float = 5.0) -> None:
-    deadline = time.monotonic() + seconds
-    while not await condition():
-        assert time.monotonic() < deadline, "did not come true in time"
-        await asyncio.sleep(0.005)
-
-
-async def _new(cached: Cached, score: int = 1) -> uuid.UUID:
-    card_id, _ = await cached.cards.create_card(CardDraft(f"Card {uuid.uuid4()}", CardType.Risk, quality_score=score))
-    return card_id
-
-
-async def _score(cached: Cached, card_id: uuid.UUID) -> int:
-    return int(json.loads((await cached.cards.card(card_id)).body)["qualityScore"])
 
 
 async def _is(condition: Callable[[], bool]) -> bool:
@@ -52,7 +32,7 @@ async def _is(condition: Callable[[], bool]) -> bool:
 @pytest.fixture
 async def near(stack: Stack, database_url: str) -> AsyncIterator[Cached]:
     async with open_cached(database_url, stack.redis_url, NEAR) as made:
-        await _until(lambda: _is(lambda: made.store.near is not None and made.store.near.listening))
+        await until(lambda: _is(lambda: made.store.near is not None and made.store.near.listening))
         yield made
 
 
@@ -63,8 +43,8 @@ async def _kept(cached: Cached, card_id: uuid.UUID) -> bool:
 
 
 async def test_a_card_read_again_comes_from_the_process(near: Cached) -> None:
-    card_id = await _new(near)
-    await _until(lambda: _kept(near, card_id))
+    card_id = await new_card(near)
+    await until(lambda: _kept(near, card_id))
     stats = await near.store._client.info("commandstats")
     before = stats["cmdstat_mget"]["calls"]
     await near.cards.card(card_id)
@@ -75,43 +55,43 @@ async def test_a_card_read_again_comes_from_the_process(near: Cached) -> None:
 
 
 async def test_a_write_of_another_process_empties_it_by_push(near: Cached, stack: Stack, database_url: str) -> None:
-    card_id = await _new(near)
+    card_id = await new_card(near)
     question = CardFilter(q=json.loads((await near.cards.card(card_id)).body)["name"])
-    await _until(lambda: _kept(near, card_id))
+    await until(lambda: _kept(near, card_id))
 
     async def list_kept() -> bool:
         await near.cards.cards(question)
         assert near.store.near is not None
         return near.store.near.get(near.keys.cards(question)) is not None
 
-    await _until(list_kept)
+    await until(list_kept)
     async with open_cached(database_url, stack.redis_url, PATIENT, namespace=near.keys.namespace) as other:
         await other.cards.update_card(card_id, CardPatch(quality_score=7))
 
     async def both_new() -> bool:
         page = json.loads((await near.cards.cards(question)).body)["data"]
-        return await _score(near, card_id) == 7 and page[0]["qualityScore"] == 7
+        return await score_of(near, card_id) == 7 and page[0]["qualityScore"] == 7
 
-    await _until(both_new, 1.0)
+    await until(both_new, 1.0)
 
 
 async def test_own_writes_are_seen_at_once(near: Cached) -> None:
-    card_id = await _new(near)
+    card_id = await new_card(near)
     for score in range(20):
         await near.cards.update_card(card_id, CardPatch(quality_score=score))
-        assert await _score(near, card_id) == score
-        assert await _score(near, card_id) == score
+        assert await score_of(near, card_id) == score
+        assert await score_of(near, card_id) == score
 
 
 async def test_a_lost_connection_empties_it_and_turns_it_off_until_it_is_back(near: Cached) -> None:
-    card_id = await _new(near)
-    await _until(lambda: _kept(near, card_id))
+    card_id = await new_card(near)
+    await until(lambda: _kept(near, card_id))
     cache = near.store.near
     assert cache is not None
     await near.store._client.client_kill_filter(_type="normal", skipme=True)
-    await _until(lambda: _is(lambda: len(cache) == 0))
-    await _until(lambda: _is(lambda: cache.listening))
-    await _until(lambda: _kept(near, card_id))
+    await until(lambda: _is(lambda: len(cache) == 0))
+    await until(lambda: _is(lambda: cache.listening))
+    await until(lambda: _kept(near, card_id))
 
 
 async def test_it_is_bounded_in_bytes() -> None:
@@ -176,8 +156,8 @@ async def test_a_document_goes_with_anything_that_it_depends_on_and_is_not_kept_
 
 
 async def test_a_flush_is_seen_in_the_process_too(near: Cached) -> None:
-    card_id = await _new(near)
-    await _until(lambda: _kept(near, card_id))
+    card_id = await new_card(near)
+    await until(lambda: _kept(near, card_id))
     await near.store.flush()
     found = await near.store.read(near.keys.card(card_id))
     assert isinstance(found, Miss)

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import json
-import time
 import uuid
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from dataclasses import replace
 
 import psycopg
@@ -17,7 +16,6 @@ from archzero_lab.servers.stack import Stack
 from archzero_lab.systems.arczero.cache.entries import Hit
 from archzero_lab.systems.arczero.cards.loading import renew_outbox
 from archzero_lab.systems.arczero.cards.model import (
-    CardDraft,
     CardFilter,
     CardPatch,
     CardRow,
@@ -25,23 +23,7 @@ from archzero_lab.systems.arczero.cards.model import (
     NotFound,
 )
 from archzero_lab.systems.arczero.cards.request_context import ORIGIN
-from tests.integration.conftest import PATIENT, Cached, open_cached
-
-
-async def _until(condition: Callable[[], Awaitable[bool]], seconds: float = 5.0) -> None:
-    deadline = time.monotonic() + seconds
-    while not await condition():
-        assert time.monotonic() < deadline, "did not come true in time"
-        await asyncio.sleep(0.005)
-
-
-async def _new(cached: Cached, score: int = 1) -> uuid.UUID:
-    card_id, _ = await cached.cards.create_card(CardDraft(f"Card {uuid.uuid4()}", CardType.Risk, quality_score=score))
-    return card_id
-
-
-async def _score(cached: Cached, card_id: uuid.UUID) -> int:
-    return int(json.loads((await cached.cards.card(card_id)).body)["qualityScore"])
+from tests.integration.conftest import PATIENT, Cached, new_card, open_cached, score_of, until
 
 
 def _waiting(connection: psycopg.Connection) -> int:
@@ -53,18 +35,18 @@ def _waiting(connection: psycopg.Connection) -> int:
 async def test_a_change_by_plain_sql_is_seen_and_its_row_is_gone(
     cached: Cached, connection: psycopg.Connection
 ) -> None:
-    card_id = await _new(cached)
-    assert await _score(cached, card_id) == 1
+    card_id = await new_card(cached)
+    assert await score_of(cached, card_id) == 1
     listed = CardFilter(q=json.loads((await cached.cards.card(card_id)).body)["name"])
     await cached.cards.cards(listed)
     connection.execute("UPDATE cards SET quality_score = 2 WHERE id = %s", [card_id])
 
     async def seen() -> bool:
         page = json.loads((await cached.cards.cards(listed)).body)["data"]
-        return await _score(cached, card_id) == 2 and page[0]["qualityScore"] == 2
+        return await score_of(cached, card_id) == 2 and page[0]["qualityScore"] == 2
 
-    await _until(seen)
-    await _until(lambda: _is(lambda: _waiting(connection) == 0))
+    await until(seen)
+    await until(lambda: _is(lambda: _waiting(connection) == 0))
 
 
 async def _is(condition: Callable[[], bool]) -> bool:
@@ -74,25 +56,25 @@ async def _is(condition: Callable[[], bool]) -> bool:
 async def test_a_write_whose_process_died_after_its_commit_is_seen(
     cached: Cached, connection: psycopg.Connection
 ) -> None:
-    card_id = await _new(cached)
-    assert await _score(cached, card_id) == 1
+    card_id = await new_card(cached)
+    assert await score_of(cached, card_id) == 1
     # what is left of such a process: a committed row that names it, and nobody who tells Redis
     ORIGIN.set(uuid.uuid4().hex[:16])
     await cached.plain.update_card(card_id, CardPatch(quality_score=2))
     assert _waiting(connection) >= 1
 
     async def seen() -> bool:
-        return await _score(cached, card_id) == 2
+        return await score_of(cached, card_id) == 2
 
-    await _until(seen)
-    await _until(lambda: _is(lambda: _waiting(connection) == 0))
+    await until(seen)
+    await until(lambda: _is(lambda: _waiting(connection) == 0))
 
 
 async def test_truncate_and_changes_of_many_rows_make_every_card_anew(
     cached: Cached, connection: psycopg.Connection
 ) -> None:
-    card_id = await _new(cached)
-    assert await _score(cached, card_id) == 1
+    card_id = await new_card(cached)
+    assert await score_of(cached, card_id) == 1
     for statement in ("UPDATE cards SET quality_score = 3", "TRUNCATE relationships"):
         with connection.transaction(force_rollback=True):
             connection.execute(statement)
@@ -101,9 +83,9 @@ async def test_truncate_and_changes_of_many_rows_make_every_card_anew(
     connection.execute("UPDATE cards SET quality_score = 3")
 
     async def seen() -> bool:
-        return await _score(cached, card_id) == 3
+        return await score_of(cached, card_id) == 3
 
-    await _until(seen)
+    await until(seen)
 
 
 async def test_writes_of_the_service_clear_their_own_rows_and_wake_nobody(
@@ -111,18 +93,18 @@ async def test_writes_of_the_service_clear_their_own_rows_and_wake_nobody(
 ) -> None:
     with psycopg.connect(connection.info.dsn, password=connection.info.password, autocommit=True) as listener:
         listener.execute("LISTEN cache_outbox")
-        card_id = await _new(cached)
+        card_id = await new_card(cached)
         await cached.cards.update_card(card_id, CardPatch(quality_score=9))
         await cached.cards.delete_card(card_id)
-        await _until(lambda: _is(lambda: _waiting(connection) == 0))
+        await until(lambda: _is(lambda: _waiting(connection) == 0))
         assert list(listener.notifies(timeout=0.1)) == []
 
 
 async def test_a_statement_that_changes_nothing_adds_no_row(cached: Cached, connection: psycopg.Connection) -> None:
-    await _until(lambda: _is(lambda: _waiting(connection) == 0))
+    await until(lambda: _is(lambda: _waiting(connection) == 0))
     connection.execute("BEGIN")
     connection.execute("UPDATE cards SET quality_score = 1 WHERE id = %s", [uuid.uuid4()])
-    await _until(lambda: _is(lambda: _waiting(connection) == 0))
+    await until(lambda: _is(lambda: _waiting(connection) == 0))
     connection.execute("ROLLBACK")
 
 
@@ -155,14 +137,14 @@ async def test_a_list_past_its_expiry_is_served_while_it_is_loaded_anew_but_neve
             now = await cached.store.read(key)
             return isinstance(now, Hit) and now.soft_expiry_ms > before.soft_expiry_ms
 
-        await _until(refreshed)
+        await until(refreshed)
         await asyncio.sleep(0.06)
-        await _new(cached)
+        await new_card(cached)
         assert json.loads((await cached.cards.cards(question)).body)["total"] == json.loads(first.body)["total"] + 1
 
 
 async def test_a_refresh_does_not_overwrite_a_newer_value(cached: Cached) -> None:
-    card_id = await _new(cached)
+    card_id = await new_card(cached)
     await cached.cards.card(card_id)
     key = cached.keys.card(card_id)
     seen = await cached.store.read(key)
@@ -171,7 +153,7 @@ async def test_a_refresh_does_not_overwrite_a_newer_value(cached: Cached) -> Non
     assert sequence is not None
     await cached.cards.update_card(card_id, CardPatch(quality_score=5))
     assert await cached.store.refill(key, seen, seen.document, 0.1, sequence) is False
-    assert await _score(cached, card_id) == 5
+    assert await score_of(cached, card_id) == 5
 
 
 OLDER = """
