@@ -18,7 +18,7 @@ WEIGHTS = {
 }
 
 IMPORTED_CARDS = 5
-"""Cards of a batch: an import is a seldom thing, but each makes every cached list out of date."""
+"""Cards of a batch: an import is a seldom thing, but each makes the lists of its types and phases out of date."""
 
 ZIPF_EXPONENT = 1.0
 """Popularity of the r-th card is 1 / r ** ZIPF_EXPONENT, as of pages in most web workloads (Breslau et al. 1999)."""

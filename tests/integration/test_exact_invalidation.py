@@ -15,9 +15,11 @@ from archzero_lab.systems.arczero.cards.model import (
     CardDraft,
     CardFilter,
     CardPatch,
+    CardRow,
     CardType,
     Document,
     GraphQuery,
+    NotFound,
     RelationshipDraft,
     RelationshipType,
 )
@@ -98,6 +100,20 @@ async def test_what_redis_evicts_of_the_protocol_costs_hits_and_nothing_else(cac
     assert total == json.loads((await cached.plain.cards(question)).body)["total"]
     await cached.cards.cards(question)
     assert await _is_hit(cached, question)
+
+
+async def test_an_import_of_many_ids_forgets_cards_as_a_whole(cached: Cached) -> None:
+    rows = [CardRow(f"Many {uuid.uuid4()}", CardType.Risk, id=uuid.uuid4()) for _ in range(1_500)]
+    asked = rows[0].id
+    assert asked is not None
+    while not isinstance(await cached.store.read(cached.keys.card(asked)), Hit):
+        with pytest.raises(NotFound):
+            await cached.cards.card(asked)
+    client: Any = cached.store._client
+    before = (await client.info("commandstats"))["cmdstat_evalsha"]["calls"]
+    await cached.cards.import_cards(rows)
+    assert (await client.info("commandstats"))["cmdstat_evalsha"]["calls"] - before < len(rows) / 2
+    assert json.loads((await cached.cards.card(asked)).body)["name"] == rows[0].name
 
 
 async def test_what_depends_on_more_than_an_entry_can_name_is_not_stored(cached: Cached) -> None:

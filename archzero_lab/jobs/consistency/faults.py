@@ -61,9 +61,8 @@ class Faults:
     """Faults on a Redis of our own, those of `kinds`. `restart(keep_data)` kills it (SIGKILL) and starts it again.
 
     `change` is plain SQL that writes one of `items` (%(item)s) and returns its version, `change_many` writes many
-    others too. Each entry of `done` is (seconds
-    since the start, what). `writes` are changes by plain SQL: nobody acknowledges them to a reader, so they count as
-    acknowledged SQL_SEEN_S after their commit.
+    others too. Each entry of `done` is (seconds since the start, what). `writes` are changes by plain SQL: nobody
+    acknowledges them to a reader, so they count as acknowledged SQL_SEEN_S after their commit.
     """
 
     redis_url: str

@@ -32,7 +32,7 @@ from archzero_lab.systems.arczero.cards.changes import Changed
 from archzero_lab.systems.arczero.cards.model import Document
 
 _AT_A_TIME = 1_000
-"""Names in one script: Redis does nothing else meanwhile, for about a millisecond."""
+"""Names in one script, during which Redis does nothing else."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,15 +55,18 @@ class Announcements(BatchedReads):
         self._settings = settings
         self._scripts = Scripts(self._client)
 
-    def change_of(self, changes: Iterable[Changed]) -> Change:
-        """What rows of the outbox say together. In a Cluster, and where too much changed to name it, whole kinds go."""
+    def change_of(self, changes: Iterable[Changed], besides: Sequence[Kind] = ()) -> Change:
+        """What rows of the outbox say together. In a Cluster, and where too much changed to name it, whole kinds go.
+
+        `besides` are kinds that go whatever the rows say.
+        """
         changes = list(changes)
         named = [change for change in changes if change.names is not None and self.keys.exact]
         whole = [change for change in changes if change.names is None or not self.keys.exact]
         return Change(
             list(dict.fromkeys(name for change in named for name in change.names or ())),
-            [kind for kind in Kind if any(kind.value in change.kinds for change in whole)],
-            [kind for kind in Kind if any(kind.value in change.kinds for change in changes)],
+            [kind for kind in Kind if kind in besides or any(kind.value in change.kinds for change in whole)],
+            [kind for kind in Kind if kind in besides or any(kind.value in change.kinds for change in changes)],
         )
 
     async def fence(self, key: Key | None, change: Change, token: str) -> bool:
@@ -120,12 +123,9 @@ class Announcements(BatchedReads):
 
     async def invalidate(self, changes: Sequence[Changed]) -> bool:
         """What somebody else changed, as rows of the outbox. False where Redis is away."""
-        change = self.change_of(changes)
-        if any(row.card_ids is None for row in changes):
-            change = Change(change.names, [*change.kinds, Kind.CARD], [*change.told_of, Kind.CARD])
-            ids: set[uuid.UUID] = set()
-        else:
-            ids = {card_id for row in changes for card_id in row.card_ids or ()}
+        every = any(row.card_ids is None for row in changes)
+        change = self.change_of(changes, (Kind.CARD,) if every else ())
+        ids: set[uuid.UUID] = set() if every else {card_id for row in changes for card_id in row.card_ids or ()}
         keys = [self.keys.card(card_id) for card_id in ids]
         for key in keys:
             self._forget_near(key, Change())

@@ -42,6 +42,8 @@ T = TypeVar("T")
 
 Depends = Callable[[Document], Sequence[str]]
 _POLL_S = 0.01
+_MOST_NAMED_IDS = 1_000
+"""Of an import that brings its ids: whose cards were asked for in vain are forgotten one by one, or all cards are."""
 
 
 class TellsOutbox(Protocol):
@@ -128,8 +130,10 @@ class CachedCardService:
 
     async def import_cards(self, rows: list[CardRow]) -> int:
         """Create all the cards or none."""
-        named = [self._keys.card(row.id) for row in rows if row.id is not None]
-        return await self._write(None, lambda: self._cards.import_cards(rows), also=lambda _: named)
+        ids = [row.id for row in rows if row.id is not None]
+        named = [self._keys.card(card_id) for card_id in ids] if len(ids) <= _MOST_NAMED_IDS else []
+        whole = () if len(ids) <= _MOST_NAMED_IDS else (Kind.CARD,)
+        return await self._write(None, lambda: self._cards.import_cards(rows), also=lambda _: named, whole=whole)
 
     async def create_relationship(self, draft: RelationshipDraft) -> tuple[uuid.UUID, Document]:
         """Create a relationship. Raises InvalidReference."""
@@ -154,23 +158,28 @@ class CachedCardService:
         key: Key | None,
         write: Callable[[], Awaitable[T]],
         also: Callable[[T], Sequence[Key]] = lambda made: (),
+        whole: Sequence[Kind] = (),
     ) -> T:
         """Write, announce before the commit, tell Redis, acknowledge. As a task of its own: a caller that goes away
-        stops none of it."""
-        task = asyncio.ensure_future(self._write_whole(key, write, also))
+        stops none of it. `whole` are kinds that go besides what the write says of itself."""
+        task = asyncio.ensure_future(self._write_whole(key, write, also, whole))
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
         return await asyncio.shield(task)
 
     async def _write_whole(
-        self, key: Key | None, write: Callable[[], Awaitable[T]], also: Callable[[T], Sequence[Key]]
+        self,
+        key: Key | None,
+        write: Callable[[], Awaitable[T]],
+        also: Callable[[T], Sequence[Key]],
+        whole: Sequence[Kind],
     ) -> T:
         token = secrets.token_hex(8)
         announced: list[Changed] = []
 
         async def announce(changes: Sequence[Changed]) -> None:
             announced.extend(changes)
-            await self._store.fence(key, self._store.change_of(announced), token)
+            await self._store.fence(key, self._store.change_of(announced, whole), token)
 
         ORIGIN.set(token)
         ANNOUNCE.set(announce)
@@ -178,13 +187,13 @@ class CachedCardService:
             result = await write()
         except BaseException as error:
             if announced:
-                change = self._store.change_of(announced)
+                change = self._store.change_of(announced, whole)
                 if isinstance(error, CardsError) and not isinstance(error, Unavailable):
                     await self._store.unfence(key, change, token)
                 else:  # it may have been committed before the connection was lost
                     await self._store.written(key, token, None, change)
             raise
-        change = self._store.change_of(announced)
+        change = self._store.change_of(announced, whole)
         document = result if isinstance(result, Document) and key is not None else None
         if await self._store.written(key, token, document, change, also(result)):
             self._outbox.done(token)
