@@ -1,40 +1,49 @@
-"""Reads that wait at the same moment, joined into one MGET: entries, and what they are remembered to depend on."""
+"""Reads of one turn of the event loop, joined into one MGET: entries, and what they are remembered to depend on."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
-
-from cachetools import LRUCache
+from typing import Any, Protocol
 
 from archzero_lab.systems.arczero.cache.counters import count
 from archzero_lab.systems.arczero.cache.dependencies import NAME_BYTES
 from archzero_lab.systems.arczero.cache.entries import Hit, Miss, decode
-from archzero_lab.systems.arczero.cache.keys import Key, Keyspace, Kind
+from archzero_lab.systems.arczero.cache.keys import Key, Keyspace, packed
 from archzero_lab.systems.arczero.cache.link import Link
 from archzero_lab.systems.arczero.cache.near import NearCache
 
-_MAX_BATCH = 64
-_MAX_BATCHES = 4
-"""Reads beyond this many MGETs under way wait for the next one, and so travel together."""
-
-
+_MOST_TOGETHER = 64
+"""So many entries one MGET asks for; Redis does nothing else meanwhile."""
 _REMEMBERED = 4_096
 """Entries whose dependencies this process remembers: their hit is one round trip. Of others it is two."""
+
+Found = Hit | Miss | None
+"""A valid value; none; or that Redis is away."""
+
+
+class Reader(Protocol):
+    """Who waits for a read: a Future, or what answers a request as soon as it is there."""
+
+    def done(self) -> bool:
+        """Whether nobody waits any more."""
+
+    def set_result(self, result: Found, /) -> None:
+        """What was found."""
 
 
 @dataclass(frozen=True, slots=True)
 class _Dependencies:
-    """The names that an entry carried when it was read last, and their keys."""
+    """The names that an entry carried when it was read last, and their keys; those packed as MGET takes them."""
 
     names: bytes
     keys: list[bytes]
+    packed: bytes
 
 
-_NONE = _Dependencies(b"", [])
-Reading = tuple[Key, asyncio.Future[Hit | Miss | None]]
+_NONE = _Dependencies(b"", [], b"")
+Reading = tuple[Key, Reader]
 
 
 class BatchedReads:
@@ -45,96 +54,121 @@ class BatchedReads:
         self.keys = keys
         self.near = near
         self._client: Any = link.client
-        self._one_server = not hasattr(self._client, "mget_nonatomic")
+        self._one_server = link.pipe is not None
         self._waiting: list[Reading] = []
-        self._scheduled = False
-        self._batches: set[asyncio.Task[None]] = set()
-        self._remembered: LRUCache[str, _Dependencies] = LRUCache(_REMEMBERED)
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._remembered: dict[str, _Dependencies] = {}
 
-    def read(self, key: Key) -> asyncio.Future[Hit | Miss | None]:
-        """The value, or a Miss, or None where Redis is away. Joins the reads of this turn of the event loop."""
-        loop = asyncio.get_running_loop()
-        future: asyncio.Future[Hit | Miss | None] = loop.create_future()
-        if not self.link.licensed:
-            future.set_result(None)
-            return future
-        self._waiting.append((key, future))
-        if not self._scheduled and len(self._batches) < _MAX_BATCHES:
-            self._scheduled = True
-            loop.call_soon(self._send_waiting)
+    def read(self, key: Key) -> asyncio.Future[Found]:
+        """The value, or a Miss, or None where Redis is away."""
+        future: asyncio.Future[Found] = asyncio.get_running_loop().create_future()
+        self.read_for(key, future)
         return future
 
-    def _send_waiting(self) -> None:
-        self._scheduled = False
-        while self._waiting and len(self._batches) < _MAX_BATCHES:
-            batch, self._waiting = self._waiting[:_MAX_BATCH], self._waiting[_MAX_BATCH:]
-            task = asyncio.ensure_future(self._read_batch(batch))
-            self._batches.add(task)
-            task.add_done_callback(self._batch_done)
-
-    def _batch_done(self, task: asyncio.Task[None]) -> None:
-        self._batches.discard(task)
-        self._send_waiting()
-
-    async def _read_batch(self, batch: list[Reading]) -> None:
-        kind = batch[0][0].kind
-        ticket = self.near.ticket() if self.near is not None else 0
-        believed = [self._remembered.get(key.slot, _NONE) for key, _ in batch]
-        wanted: list[str | bytes] = [name for key, _ in batch for name in (key.generation, key.slot)]
-        wanted += [key.sequence for key, _ in batch if self.keys.depends(key)]
-        wanted += [name for dependencies in believed for name in dependencies.keys]
-        found = await self._get(kind, wanted)
-        if found is None:
-            for _, future in batch:
-                _set(future, None)
+    def read_for(self, key: Key, reader: Reader) -> None:
+        """Tell a reader the value, or a Miss, or None where Redis is away. Joins the reads of this turn of the loop."""
+        if not self.link.licensed:
+            reader.set_result(None)
             return
-        unknown: list[tuple[Reading, Hit]] = []
-        for (key, future), dependencies in zip(batch, believed, strict=True):
-            value = self._decode(found[key.slot], found[key.generation])
-            if isinstance(value, Hit) and value.names:
-                if value.names != dependencies.names:
-                    unknown.append(((key, future), value))
-                    continue
-                value = self._judge(value, [found[name] for name in dependencies.keys])
-            if isinstance(value, Miss) and value.lease is not None and self.keys.depends(key):
-                # a write tells dependencies, it does not void the lease: whose load is under way may be older than it
-                value = replace(value, lease=value.lease + (found[key.sequence] or b"").decode())
-            self._answer(key, future, value, dependencies, ticket)
-        if unknown:
-            await self._read_unknown(unknown, ticket)
+        if not self._waiting:
+            asyncio.get_running_loop().call_soon(self._send_waiting)
+        self._waiting.append((key, reader))
 
-    async def _read_unknown(self, unknown: list[tuple[Reading, Hit]], ticket: int) -> None:
+    def _send_waiting(self) -> None:
+        waiting, self._waiting = self._waiting, []
+        for at in range(0, len(waiting), _MOST_TOGETHER):
+            self._read_batch(waiting[at : at + _MOST_TOGETHER])
+
+    def _read_batch(self, batch: list[Reading]) -> None:
+        ticket = self.near.ticket() if self.near is not None else 0
+        believed = [self._remembered.get(key.slot, _NONE) if self.keys.depends(key) else _NONE for key, _ in batch]
+
+        def answered(found: Sequence[bytes | None] | None) -> None:
+            if found is None:
+                _tell_nothing(batch)
+            else:
+                self._take(batch, believed, found, ticket)
+
+        if not self._one_server:
+            self._in_a_cluster(batch, answered)
+            return
+        names: list[bytes] = []
+        number = 0
+        for (key, _), dependencies in zip(batch, believed, strict=True):
+            names.append(key.packed)
+            names.append(dependencies.packed)
+            number += (3 if self.keys.depends(key) else 2) + len(dependencies.keys)
+        self.link.send_read(batch[0][0].kind, _mget(number, names), answered)
+
+    def _take(
+        self, batch: list[Reading], believed: list[_Dependencies], found: Sequence[bytes | None], ticket: int
+    ) -> None:
+        """Judge what was read, and tell it; ask again for what depends on more than was known."""
+        unknown: list[tuple[Reading, Hit]] = []
+        at = 0
+        for (key, reader), dependencies in zip(batch, believed, strict=True):
+            generation, slot = found[at], found[at + 1]
+            depends = self.keys.depends(key)
+            from_, at = at + (3 if depends else 2), at + (3 if depends else 2) + len(dependencies.keys)
+            value = self._decode(slot, generation)
+            if isinstance(value, Hit):
+                if value.names:
+                    if value.names != dependencies.names:
+                        unknown.append(((key, reader), value))
+                        continue
+                    value = self._judge(value, found[from_:at])
+            elif value.lease is not None and depends:
+                # a write tells dependencies, it does not void the lease: whose load is under way may be older than it
+                value = replace(value, lease=value.lease + (found[from_ - 1] or b"").decode())
+            self._tell(key, reader, value, dependencies, ticket)
+        if unknown:
+            self._read_unknown(unknown, ticket)
+
+    def _read_unknown(self, unknown: list[tuple[Reading, Hit]], ticket: int) -> None:
         """Ask for the dependencies that entries turned out to have; remembered, for the next time."""
         known = [self._remember(key, value) for (key, _), value in unknown]
-        found = await self._get(unknown[0][0][0].kind, [name for dependencies in known for name in dependencies.keys])
-        for ((key, future), value), dependencies in zip(unknown, known, strict=True):
-            if found is None:
-                _set(future, None)
-                continue
-            judged = self._judge(value, [found[name] for name in dependencies.keys])
-            self._answer(key, future, judged, dependencies, ticket)
 
-    async def _get(self, kind: Kind, names: list[str | bytes]) -> dict[str | bytes, bytes | None] | None:
-        mget = self._client.mget if self._one_server else self._client.mget_nonatomic
-        names = list(dict.fromkeys(names))
-        answers: Sequence[bytes | None] | None = await self.link.read(kind, lambda: mget(names))
-        return dict(zip(names, answers, strict=True)) if answers is not None else None
+        def answered(found: Sequence[bytes | None] | None) -> None:
+            if found is None:
+                _tell_nothing([reading for reading, _ in unknown])
+                return
+            at = 0
+            for ((key, reader), value), dependencies in zip(unknown, known, strict=True):
+                from_, at = at, at + len(dependencies.keys)
+                self._tell(key, reader, self._judge(value, found[from_:at]), dependencies, ticket)
+
+        number = sum(len(dependencies.keys) for dependencies in known)
+        command = _mget(number, [dependencies.packed for dependencies in known])
+        self.link.send_read(unknown[0][0][0].kind, command, answered)
+
+    def _in_a_cluster(self, batch: list[Reading], answered: Callable[[Sequence[bytes | None] | None], None]) -> None:
+        """There each slot's names are a command of their own, and nothing has dependencies."""
+        names = [name for key, _ in batch for name in (key.generation, key.slot)]
+
+        async def ask() -> None:
+            once = list(dict.fromkeys(names))
+            found: Sequence[bytes | None] | None = await self.link.read(
+                batch[0][0].kind, lambda: self._client.mget_nonatomic(once)
+            )
+            by_name = dict(zip(once, found, strict=True)) if found is not None else None
+            answered([by_name[name] for name in names] if by_name is not None else None)
+
+        task = asyncio.ensure_future(ask())
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
 
     def _remember(self, key: Key, value: Hit) -> _Dependencies:
         prefix, names = self.keys.dependencies.encode(), value.names
         keys = [prefix + names[at : at + NAME_BYTES] for at in range(0, len(names), NAME_BYTES)]
-        self._remembered[key.slot] = known = _Dependencies(names, keys)
+        known = _Dependencies(names, keys, b"".join(map(packed, keys)))
+        self._remembered.pop(key.slot, None)
+        if len(self._remembered) >= _REMEMBERED:
+            del self._remembered[next(iter(self._remembered))]  # the one that was learnt first
+        self._remembered[key.slot] = known
         return known
 
-    def _answer(
-        self,
-        key: Key,
-        future: asyncio.Future[Hit | Miss | None],
-        value: Hit | Miss,
-        dependencies: _Dependencies,
-        ticket: int,
-    ) -> None:
-        if future.done():  # its reader was cancelled
+    def _tell(self, key: Key, reader: Reader, value: Hit | Miss, dependencies: _Dependencies, ticket: int) -> None:
+        if reader.done():  # it was cancelled, or its client has gone
             return
         if isinstance(value, Hit):
             count(key.kind, "hit")
@@ -142,7 +176,7 @@ class BatchedReads:
                 self.near.put(key, value.document, ticket, dependencies.keys)
         else:
             count(key.kind, "miss")
-        future.set_result(value)
+        reader.set_result(value)
 
     def _decode(self, slot: bytes | None, generation: bytes | None) -> Hit | Miss:
         """What a slot holds, valid only under the generation that stands now."""
@@ -155,6 +189,12 @@ class BatchedReads:
         return Miss(value.identity[1:17].decode(), was=value.document.etag)
 
 
-def _set(future: asyncio.Future[Hit | Miss | None], value: Hit | Miss | None) -> None:
-    if not future.done():  # else its reader was cancelled
-        future.set_result(value)
+def _mget(number: int, names: list[bytes]) -> bytes:
+    """MGET of `number` packed names."""
+    return b"*%d\r\n$4\r\nMGET\r\n%b" % (number + 1, b"".join(names))
+
+
+def _tell_nothing(batch: list[Reading]) -> None:
+    for _, reader in batch:
+        if not reader.done():  # else it was cancelled, or its client has gone
+            reader.set_result(None)

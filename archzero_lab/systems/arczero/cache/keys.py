@@ -33,6 +33,9 @@ class Key:
     slot: str
     generation: str
     sequence: str
+    packed: bytes
+    """The names that a read asks for, as MGET takes them: generation and slot, and the sequence number of what has
+    dependencies."""
 
 
 class Keyspace:
@@ -105,4 +108,14 @@ class Keyspace:
         shard = int(name[-2:], 16) % self._shards if self._shards > 1 else 0
         generation = self._generations[kind][shard]
         sequence = self.sequence if self.exact else generation + ":sequence"
-        return Key(kind, f"{self._tags[kind][shard]}:{name}", generation, sequence)
+        slot = f"{self._tags[kind][shard]}:{name}"
+        asked = packed(generation) + packed(slot)
+        if self.exact and kind is not Kind.CARD:
+            asked += packed(sequence)
+        return Key(kind, slot, generation, sequence, asked)
+
+
+def packed(name: str | bytes) -> bytes:
+    """An argument of a Redis command as it goes out."""
+    name = name.encode() if isinstance(name, str) else name
+    return b"$%d\r\n%b\r\n" % (len(name), name)

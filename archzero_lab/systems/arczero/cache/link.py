@@ -27,6 +27,7 @@ from archzero_lab.systems.arczero.cache.breaker import CircuitBreaker
 from archzero_lab.systems.arczero.cache.clients import REDIS_FAILED, close_client, is_cluster, open_client
 from archzero_lab.systems.arczero.cache.counters import CALL_TIME, count
 from archzero_lab.systems.arczero.cache.keys import Kind
+from archzero_lab.systems.arczero.cache.pipe import Abandoned, Pipe
 from archzero_lab.systems.arczero.cache.tasks import end_task
 
 log = logging.getLogger(__name__)
@@ -46,6 +47,9 @@ class Link:
         self.client: Any = open_client(url, settings, settings.pool_size, self._connected)
         self._probe: Any = open_client(url, settings, 1, self._connected)
         self._clustered = is_cluster(url)
+        self._for_pipe: Any = None if self._clustered else open_client(url, settings, 1, self._connected)
+        self.pipe = None if self._clustered else Pipe(self._open_for_pipe, settings.timeout_s)
+        """What reads travel by; in a Cluster they go by the client, which knows whose each slot is."""
         self._slots = asyncio.Semaphore(settings.pool_size)
         self.breaker = CircuitBreaker(settings.breaker_failures, self._told)
         self.beat: Callable[[Any], Awaitable[str]] = _unbound
@@ -73,6 +77,9 @@ class Link:
     async def close(self) -> None:
         """End the heartbeat and close every connection."""
         await end_task(self._heart)
+        if self.pipe is not None:
+            await self.pipe.close()
+            await close_client(self._for_pipe)
         await close_client(self.client)
         await close_client(self._probe)
 
@@ -108,6 +115,26 @@ class Link:
         answer = await self._call(kind, call)
         return answer if revocations == self._revocations and self.licensed else None
 
+    def send_read(self, kind: Kind, command: bytes, answered: Callable[[Any], None]) -> None:
+        """As read(), of a packed command by the pipe; `answered` is called once, at once where there is no licence."""
+        if not self.licensed or self.breaker.is_open:
+            answered(None)
+            return
+        assert self.pipe is not None
+        revocations, began = self._revocations, time.perf_counter()
+
+        def ended(answer: Any) -> None:
+            if isinstance(answer, Exception):
+                if not isinstance(answer, Abandoned):
+                    self._note(kind, answer)
+                answered(None)
+                return
+            CALL_TIME.observe(time.perf_counter() - began)
+            self.breaker.success()
+            answered(answer if revocations == self._revocations and self.licensed else None)
+
+        self.pipe.send(command, ended)
+
     async def write(self, kind: Kind, call: Callable[[], Awaitable[T]]) -> T | None:
         """A call whose failing harms nobody: tried without a licence too; None where it failed."""
         return await self._call(kind, call)
@@ -132,21 +159,24 @@ class Link:
             try:
                 async with asyncio.timeout(self._settings.timeout_s):
                     result = await call()
-            except ResponseError as error:  # it answers, but does not do it: memory full, read-only replica
-                count(kind, "error")
-                self._last_error = mask_secrets(str(error))
-                if refusal_revokes:
-                    self.revoke()
-                return None
             except REDIS_FAILED as error:
-                count(kind, "error")
-                self._failed(error)
-                if self._clustered and not isinstance(error, _LATE):
-                    self.revoke()  # its new connections do not say whom they lead to
+                self._note(kind, error, refusal_revokes=refusal_revokes)
                 return None
             CALL_TIME.observe(time.perf_counter() - began)
             self.breaker.success()
             return result
+
+    def _note(self, kind: Kind, error: Exception, *, refusal_revokes: bool = False) -> None:
+        """What a call that failed means for the licence and the breaker."""
+        count(kind, "error")
+        if isinstance(error, ResponseError):  # it answers, but does not do it: memory full, read-only replica
+            self._last_error = mask_secrets(str(error))
+            if refusal_revokes:
+                self.revoke()
+            return
+        self._failed(error)
+        if self._clustered and not isinstance(error, _LATE):
+            self.revoke()  # its new connections do not say whom they lead to
 
     def _failed(self, error: BaseException) -> None:
         # redis-py has taken the first word from errors that it has a class for
@@ -202,8 +232,10 @@ class Link:
             self._validating = True
             try:
                 # every connection of the pool is used once, so that dead ones are made anew now and not by a reader
-                pings = (self.client.ping() for _ in range(self._settings.pool_size))
-                await asyncio.gather(*pings, return_exceptions=True)
+                made: list[Awaitable[Any]] = [self.client.ping() for _ in range(self._settings.pool_size)]
+                if self.pipe is not None:
+                    made.append(self.pipe.renew())  # it may lead to who is a replica by now
+                await asyncio.gather(*made, return_exceptions=True)
                 # what follows comes after answered pings: whatever was sent to Redis before has been done by it
                 revocations, sent = self._revocations, time.monotonic()
                 run_ids = await self._told_run_ids()
@@ -224,6 +256,11 @@ class Link:
         except REDIS_FAILED:
             return set()
         return {str(server["run_id"]) for server in ([info] if "run_id" in info else info.values())}
+
+    async def _open_for_pipe(self) -> Any:
+        connection = self._for_pipe.connection_pool.make_connection()
+        await connection.connect()
+        return connection
 
     async def _connected(self, connection: Any) -> None:
         await connection.on_connect()
