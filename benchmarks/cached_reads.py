@@ -2,7 +2,7 @@
 
     PYTHONPATH=. .venv/bin/python benchmarks/cached_reads.py        (needs wrk: apt-get install wrk)
 
-Same documents, server (Granian, one worker) and client; one core for the server and one for wrk; rounds interleaved in
+Same documents, server (uvicorn, one worker) and client; one core for the server and one for wrk; rounds interleaved in
 random order; ratios with the signed-rank interval over the rounds, Redis commands a request beside them, and how many
 reads of each cache were stale in the consistency harness. Writes benchmarks/results/cached_reads.json.
 """
@@ -91,10 +91,21 @@ class Run:
 
 
 def start_bare(stack: Stack, folder: Path, name: str, app: str, **variables: str) -> str:
-    """An application on Granian as our service runs on it; its URL."""
+    """An application on uvicorn, as our service runs on it; its URL."""
     port = free_port()
-    argv = [sys.executable, "-m", "granian", "--interface", "asgi", "--host", "127.0.0.1"]
-    argv += ["--port", str(port), "--loop", "uvloop", "--no-ws", "--log-level", "warning", app]
+    argv = [sys.executable, "-m", "uvicorn", "--interface", "asgi3", "--host", "127.0.0.1", "--port", str(port)]
+    argv += [
+        "--loop",
+        "uvloop",
+        "--http",
+        "httptools",
+        "--ws",
+        "none",
+        "--no-access-log",
+        "--log-level",
+        "warning",
+        app,
+    ]
     env = {**os.environ, **variables, "BARE_REDIS_URL": stack.redis_url, "PYTHONPATH": str(ROOT)}
     stack.registry.spawn(f"bare-{name}", argv, log=folder / name, cwd=ROOT, env=env)
     return f"http://127.0.0.1:{port}"

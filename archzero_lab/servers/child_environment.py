@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping
 
-STEERING = ("LOCUST_", "GRANIAN_", "UVICORN_")
+STEERING = ("LOCUST_", "UVICORN_")
 """Beginnings of names by which these take their options; ours are on the command line."""
 
 

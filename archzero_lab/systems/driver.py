@@ -133,7 +133,7 @@ class Driver:
         return elapsed_s, found.status, found.body
 
     def _connected(self) -> socket.socket:
-        # servers end a connection that is idle (Granian after 30 s, uvicorn after 5): a new one, made before the clock
+        # servers end a connection that is idle (uvicorn after 5 s, many after 30): a new one, made before the clock
         # starts
         if time.monotonic() - self._last_used > _IDLE_S or (self._socket is not None and _is_readable(self._socket)):
             self.close()

@@ -10,7 +10,7 @@ from archzero_lab.settings import ROOT
 
 
 def test_options_of_other_runs_of_the_same_programs_reach_no_child() -> None:
-    given = {"LOCUST_RUN_TIME": "5", "GRANIAN_WORKERS": "9", "PATH": "/bin", "MY_LOCUST_X": "1"}
+    given = {"LOCUST_RUN_TIME": "5", "UVICORN_WORKERS": "9", "PATH": "/bin", "MY_LOCUST_X": "1"}
     assert child_environment(given) == {"PATH": "/bin", "MY_LOCUST_X": "1"}
 
 

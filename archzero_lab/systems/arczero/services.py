@@ -21,9 +21,7 @@ from archzero_lab.systems.arczero.service import VARIABLE, IndexSet, ServiceConf
 from archzero_lab.systems.http import call
 
 _READY_S = 30.0
-_FACTORY = "archzero_lab.systems.arczero.service:create"
-_FACTORY_BEFORE_0_2 = "archzero_lab.bootstrap.service:create"
-"""Of a build that `lab gate --build` holds this one against."""
+_SERVE = "archzero_lab.systems.arczero.serve"
 
 
 @dataclass(frozen=True)
@@ -117,23 +115,26 @@ def _spawn(stack: Stack, serving: Serving) -> RunningService:
         pool=stack.settings.pool,
     )
     env = {**os.environ, VARIABLE: config.encode(), "PROMETHEUS_MULTIPROC_DIR": str(counters)}
-    factory = _FACTORY
+    argv = [sys.executable, "-P", "-m", *_server(serving.code), "--host", host, "--port", str(port)]
+    argv += ["--workers", str(serving.workers)]
     if serving.code is not None:
         env["PYTHONPATH"] = str(serving.code)
-        if not (serving.code / "archzero_lab" / "systems").exists():
-            factory = _FACTORY_BEFORE_0_2
-    argv = [
-        sys.executable, "-P", "-m", "granian", "--interface", "asgi", "--factory", "--host", host, "--port", str(port),
-        "--workers", str(serving.workers), "--loop", "uvloop", "--no-ws", "--log-level", "warning",
-        # one worker's death is not the others'; who dies again at once ends all, as at a start that cannot be
-        "--respawn-failed-workers", "--backlog", "1024", factory,
-    ]  # fmt: skip
     process = stack.registry.spawn(
         f"service-{serving.arm}", argv, log=log, env=env, kept=serving.kept, cwd=serving.code
     )
     reachable = "127.0.0.1" if host in ("0.0.0.0", "::") else host  # noqa: S104  # compared, not bound
     shown = f"[{reachable}]" if ":" in reachable else reachable
     return RunningService(serving.arm, f"http://{shown}:{port}", process, config.namespace)
+
+
+def _server(code: Path | None) -> list[str]:
+    """What runs a service: this build's own server; for one of before that, uvicorn around its application."""
+    if code is None or (code / "archzero_lab" / "systems" / "arczero" / "serve.py").exists():
+        return [_SERVE]
+    systems = (code / "archzero_lab" / "systems").exists()
+    factory = "archzero_lab.systems.arczero.service:create" if systems else "archzero_lab.bootstrap.service:create"
+    options = ["--loop", "uvloop", "--ws", "none", "--no-access-log", "--no-proxy-headers", "--log-level", "warning"]
+    return ["uvicorn", "--factory", factory, *options, "--timeout-keep-alive", "75", "--backlog", "1024"]
 
 
 def _is_loopback(host: str) -> bool:

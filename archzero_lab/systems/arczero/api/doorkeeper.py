@@ -29,6 +29,8 @@ class Doorkeeper:
         self._app = app
         self._hosts = {"localhost", socket.gethostname().lower(), *(host.lower() for host in hosts)}
         self._known: set[bytes] = set()
+        self.hot_reads: Any = None
+        """What connections answer themselves (hot_reads.HotReads), None for nothing."""
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
         """Hand on what may come in; answer 400, 403, 415 or 421 to the rest."""
@@ -48,12 +50,18 @@ class Doorkeeper:
         hosts = [value for name, value in scope["headers"] if name == b"host"]
         if len(hosts) != 1:
             return of_error(400, "bad_request", "send one Host header", "Host")
-        if hosts[0] not in self._known:
-            if not self._is_ours(hosts[0].decode("latin-1")):
-                return of_error(421, "misdirected", "this service has another name; see docs/security.md", "Host")
-            if len(self._known) < _REMEMBERED:
-                self._known.add(hosts[0])
+        if not self.lets_in(hosts[0]):
+            return of_error(421, "misdirected", "this service has another name; see docs/security.md", "Host")
         return None if scope["method"] in _SAFE else _refused_write(scope, hosts[0].decode("latin-1"))
+
+    def lets_in(self, host: bytes) -> bool:
+        """Whether a Host header names this service."""
+        if host in self._known:
+            return True
+        ours = self._is_ours(host.decode("latin-1"))
+        if ours and len(self._known) < _REMEMBERED:
+            self._known.add(host)
+        return ours
 
     def _is_ours(self, host: str) -> bool:
         name = _hostname(host)

@@ -35,20 +35,21 @@ class FastPath:
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
         """Answer a hot read, or hand on."""
-        question = self._question(scope) if scope["type"] == "http" and scope["method"] == "GET" else None
+        hot = scope["type"] == "http" and scope["method"] == "GET"
+        question = self.asks(scope["path"], scope["query_string"]) if hot else None
         if question is None:
             await self._app(scope, receive, send)
             return
         await send_answer(await self._answer(question, scope), send)
 
-    def _question(self, scope: Any) -> uuid.UUID | CardFilter | None:
-        path: str = scope["path"]
-        if len(path) == _CARD_LENGTH and path.startswith(_CARD) and not scope["query_string"]:
+    def asks(self, path: str, query: bytes) -> uuid.UUID | CardFilter | None:
+        """What a path and query string ask for, where that can be told without the framework."""
+        if len(path) == _CARD_LENGTH and path.startswith(_CARD) and not query:
             try:
                 return uuid.UUID(path[len(_CARD) :])
             except ValueError:
                 return None
-        return self._questions.get((path, scope["query_string"]))
+        return self._questions.get((path, query))
 
     async def _answer(self, question: uuid.UUID | CardFilter, scope: Any) -> Answer:
         STRICT.set(is_strict(_header(scope, b"cache-control")))

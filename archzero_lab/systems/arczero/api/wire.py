@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
@@ -37,11 +38,16 @@ _JSON = (b"content-type", b"application/json")
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """What is sent; Content-Length is left to who sends it."""
+    """What is sent."""
 
     status: int
     headers: tuple[tuple[bytes, bytes], ...]
     body: bytes
+
+    def sent_headers(self) -> list[tuple[bytes, bytes]]:
+        """The headers with Content-Length, which a 304 has none of."""
+        length = () if self.status == 304 else ((b"content-length", b"%d" % len(self.body)),)
+        return [*self.headers, *length]
 
 
 def of_document(document: Document, if_none_match: str | None = None, status: int = 200) -> Answer:
@@ -50,6 +56,19 @@ def of_document(document: Document, if_none_match: str | None = None, status: in
     if if_none_match is not None and matches(if_none_match, document.etag):
         return Answer(304, (etag,), b"")
     return Answer(status, (_JSON, etag), document.body)
+
+
+def ok_lines(document: Document) -> bytes:
+    """The header lines of a whole document, as of_document() and sent_headers() have them, with the empty one."""
+    return b'content-type: application/json\r\netag: "%b"\r\ncontent-length: %d\r\n\r\n' % (
+        document.etag.encode(),
+        len(document.body),
+    )
+
+
+def header_lines(headers: Iterable[tuple[bytes, bytes]]) -> bytes:
+    """Headers as they go out."""
+    return b"".join(b"%b: %b\r\n" % header for header in headers)
 
 
 def of_error(status: int, code: str, message: str, field: str | None = None, details: Any = None) -> Answer:
@@ -74,9 +93,7 @@ def of_exception(error: Exception) -> Answer:
 
 async def send_answer(answer: Answer, send: Any) -> None:
     """Send an answer by ASGI."""
-    length = () if answer.status == 304 else ((b"content-length", str(len(answer.body)).encode()),)
-    headers = [*answer.headers, *length]
-    await send({"type": "http.response.start", "status": answer.status, "headers": headers})
+    await send({"type": "http.response.start", "status": answer.status, "headers": answer.sent_headers()})
     await send({"type": "http.response.body", "body": answer.body})
 
 

@@ -31,6 +31,9 @@ COMPRESS_FROM_BYTES = 16_384
 (benchmarks/compression.py). So the pages that are read most, 20 cards in 15 kB, stay as they are; what is larger and
 rarer does not crowd them out."""
 
+_MOST_EARLY = 53 * math.log(2)
+"""The greatest -log(1 - random()): of the greatest number below 1 that random() gives."""
+
 NOT_FOUND = Document(b"", "-", 0)
 """Stored for a short time where there is no such card."""
 
@@ -70,8 +73,10 @@ class Hit:
         Vattani, Chierichetti & Lowenstein, Optimal Probabilistic Cache Stampede Prevention, VLDB 2015: the dearer the
         load and the nearer the expiry, the likelier; so one of many readers does it early, not all of them late.
         """
-        early_ms = self.load_ms * beta * -math.log(1 - random.random())
-        return time.time() * 1000 + early_ms >= self.soft_expiry_ms
+        now_ms = time.time() * 1000
+        if now_ms + self.load_ms * beta * _MOST_EARLY < self.soft_expiry_ms:
+            return False  # whatever was drawn: the usual case, without drawing
+        return now_ms - self.load_ms * beta * math.log(1 - random.random()) >= self.soft_expiry_ms
 
     def holds(self, dependencies: Sequence[bytes | None]) -> bool:
         """Whether no dependency has changed since the load: each is there, of nobody's write, and not younger."""

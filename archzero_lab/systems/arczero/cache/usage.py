@@ -24,22 +24,17 @@ class Usage:
     """Counts of questions since the last flush to Redis. Counting costs one dict update a read."""
 
     def __init__(self) -> None:
-        self._counts: Counter[uuid.UUID | CardFilter] = Counter()
+        self._counts: dict[uuid.UUID | CardFilter, int] = {}
 
-    def card(self, card_id: uuid.UUID) -> None:
-        """A card's detail was asked for."""
-        self._counts[card_id] += 1
-
-    def cards(self, question: CardFilter) -> None:
-        """A list or search was asked for. Deep pages and cursors belong to one reader and are not counted."""
-        if question.cursor is None and question.page <= 3:
-            self._counts[question] += 1
+    def count(self, asked: uuid.UUID | CardFilter) -> None:
+        """A card's detail, or a list or search, was asked for."""
+        self._counts[asked] = self._counts.get(asked, 0) + 1
 
     async def share(self, store: CacheStore) -> None:
         """Add the counts to the shared table and begin anew."""
         if not self._counts:
             return
-        counts, self._counts = self._counts, Counter()
+        counts, self._counts = Counter(self._counts), {}
         await store.add_usage({_member(what): amount for what, amount in counts.most_common(KEPT)}, KEPT)
 
     async def share_every(self, store: CacheStore, period_s: float) -> None:

@@ -1,0 +1,222 @@
+"""The reading half of the cached service: cache_aside over any Cards, one load of many that ask at once."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import time
+import uuid
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
+from functools import partial
+
+from archzero_lab.settings import CacheSettings
+from archzero_lab.systems.arczero.cache import dependencies
+from archzero_lab.systems.arczero.cache.batched_reads import Found, Reader
+from archzero_lab.systems.arczero.cache.counters import count
+from archzero_lab.systems.arczero.cache.entries import NOT_FOUND, Hit
+from archzero_lab.systems.arczero.cache.keys import Key, Kind
+from archzero_lab.systems.arczero.cache.single_flight import Flight, SingleFlight
+from archzero_lab.systems.arczero.cache.store import CacheStore
+from archzero_lab.systems.arczero.cache.usage import Usage
+from archzero_lab.systems.arczero.cards.model import (
+    CardFilter,
+    CardsError,
+    Document,
+    GraphQuery,
+    NotFound,
+    RelationshipFilter,
+)
+from archzero_lab.systems.arczero.cards.protocol import Cards
+from archzero_lab.systems.arczero.cards.request_context import STRICT
+
+Depends = Callable[[Document], Sequence[str]]
+_POLL_S = 0.01
+_COUNTED_PAGES = 3
+"""Deeper pages, and those behind a cursor, belong to one reader: a warm need not load them."""
+
+
+@dataclass(frozen=True, slots=True)
+class Question:
+    """What a read asks for: where its answer is cached, how it is loaded, and what that depends on.
+
+    `counted` is what the table of the most used calls it, None where it is not counted.
+    """
+
+    key: Key
+    load: Callable[[], Awaitable[Document]]
+    depends: Depends
+    counted: uuid.UUID | CardFilter | None = None
+
+
+class CachedReads:
+    """Documents from Redis where it has them, else from `cards`, then stored; without Redis as `cards` gives them."""
+
+    def __init__(self, cards: Cards, store: CacheStore, settings: CacheSettings, usage: Usage) -> None:
+        self._cards = cards
+        self._store = store
+        self._keys = store.keys
+        self._lease_s = settings.lease_s
+        self._usage = usage
+        self._flights = SingleFlight()
+        self._tasks: set[asyncio.Task[object]] = set()
+
+    async def card(self, card_id: uuid.UUID) -> Document:
+        """One card. Raises NotFound."""
+        return await self._answer(self.question(card_id))
+
+    async def cards(self, question: CardFilter) -> Document:
+        """A page of cards, newest first, with the total."""
+        return await self._answer(self.question(question))
+
+    async def relationships(self, question: RelationshipFilter) -> Document:
+        """A page of relationships."""
+        names = dependencies.of_relationships(question)
+        key = self._keys.relationships(question)
+        return await self._answer(Question(key, lambda: self._cards.relationships(question), lambda _: names))
+
+    async def graph(self, query: GraphQuery) -> Document:
+        """The neighbourhood of a card. Raises NotFound."""
+        depends = partial(dependencies.of_graph, query)
+        return await self._answer(Question(self._keys.graph(query), lambda: self._cards.graph(query), depends))
+
+    async def graph_stats(self) -> Document:
+        """Counts over the whole graph."""
+        names = dependencies.of_graph_stats()
+        return await self._answer(Question(self._keys.graph_stats(), self._cards.graph_stats, lambda _: names))
+
+    async def relationship(self, relationship_id: uuid.UUID) -> Document:
+        """One relationship, never cached: nobody reads them one by one. Raises NotFound."""
+        return await self._cards.relationship(relationship_id)
+
+    # -- the read path -------------------------------------------------------------------------------------
+
+    def question(self, asked: uuid.UUID | CardFilter) -> Question:
+        """What reading a card or a page of cards takes; it can be kept and asked again."""
+        if isinstance(asked, uuid.UUID):
+            return Question(self._keys.card(asked), partial(self._cards.card, asked), _nothing, asked)
+        counted = asked if asked.cursor is None and asked.page <= _COUNTED_PAGES else None
+        depends = partial(dependencies.of_cards, asked)
+        return Question(self._keys.cards(asked), partial(self._cards.cards, asked), depends, counted)
+
+    def near(self, question: Question) -> Document | None:
+        """The answer, where this process has it and may believe it."""
+        near = self._store.near
+        if near is None or not self._store.link.licensed:
+            return None
+        document = near.get(question.key)
+        if document is not None:
+            count(question.key.kind, "near_hit")
+            self._count(question)
+        return document
+
+    def read_for(self, question: Question, reader: Reader) -> None:
+        """Look in Redis. The reader is told what is there; that goes to hit() and, where it has none, to finish()."""
+        self._store.read_for(question.key, reader)
+
+    def hit(self, question: Question, found: Found) -> Document | None:
+        """What was found, where it may go out as it is and nothing is left to do."""
+        if not isinstance(found, Hit) or found.document.etag == NOT_FOUND.etag or found.wants_refresh():
+            return None
+        self._count(question)
+        return found.document
+
+    async def finish(self, question: Question, found: Found) -> Document:
+        """The answer, loaded where it was not found. Raises NotFound."""
+        document = await self._finish(question, found)
+        if document.etag == NOT_FOUND.etag:
+            raise NotFound(f"no card with id {question.counted}")
+        self._count(question)  # only what was found: a warm must not ask for what is not there
+        return document
+
+    async def _answer(self, question: Question) -> Document:
+        document = None if STRICT.get() else self.near(question)
+        if document is not None:
+            return document
+        return await self.finish(question, await self._store.read(question.key))
+
+    async def _finish(self, question: Question, found: Found) -> Document:
+        key, load = question.key, question.load
+        if found is None:
+            return await load()  # Redis is away: nothing to share with anybody, and no time to lose
+        if isinstance(found, Hit):
+            if found.document.etag != NOT_FOUND.etag and found.wants_refresh():
+                self._refresh(key, found, load, question.depends)
+            return found.document
+        was = found.was
+        return await self._flights.run(
+            key.slot, found.lease, lambda flight: self._load(key, flight, load, question.depends, was)
+        )
+
+    def _count(self, question: Question) -> None:
+        if question.counted is not None:
+            self._usage.count(question.counted)
+
+    async def _load(
+        self, key: Key, flight: Flight, load: Callable[[], Awaitable[Document]], depends: Depends, was: str | None
+    ) -> Document:
+        """Load under a lease and fill; while another process holds the lease, wait for its value.
+
+        `was` is the ETag of a value that has become invalid: where the load brings the same, it need not have.
+        """
+        deadline = time.monotonic() + self._lease_s
+        wait_s = _POLL_S
+        while True:
+            lease = await self._store.lease(key)
+            if lease is None or lease.state == "fenced":
+                flight.loading = True
+                return await load()
+            if lease.value is not None:
+                return lease.value.document
+            if lease.state == "granted":
+                flight.right = lease.token + lease.generation + (lease.sequence if self._keys.depends(key) else "")
+                flight.loading = True
+                began = time.perf_counter()
+                try:
+                    document = await load()
+                except NotFound:
+                    if key.kind is Kind.CARD:
+                        await self._store.fill(key, lease, NOT_FOUND, 0.0)
+                    else:
+                        await self._store.release(key, lease)
+                    raise
+                except BaseException:
+                    await asyncio.shield(self._store.release(key, lease))
+                    raise
+                load_s = time.perf_counter() - began
+                if was is not None:
+                    count(key.kind, "reload")
+                    if document.etag == was:
+                        count(key.kind, "needless")
+                await self._store.fill(key, lease, document, load_s, depends(document))
+                return document
+            if time.monotonic() >= deadline:
+                flight.loading = True
+                return await load()
+            await asyncio.sleep(wait_s * (0.5 + random.random()))
+            wait_s = min(wait_s * 1.5, 0.1)
+
+    def _refresh(self, key: Key, seen: Hit, load: Callable[[], Awaitable[Document]], depends: Depends) -> None:
+        """Load a value anew in the background, once over all processes, while it is still served."""
+        task = asyncio.ensure_future(self._refresh_once(key, seen, load, depends))
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    async def _refresh_once(
+        self, key: Key, seen: Hit, load: Callable[[], Awaitable[Document]], depends: Depends
+    ) -> None:
+        sequence = await self._store.claim_refresh(key)
+        if sequence is None:
+            return
+        began = time.perf_counter()
+        try:
+            document = await load()
+        except CardsError:
+            return  # the value in the cache expires by itself; the next miss tells the reader
+        load_s = time.perf_counter() - began
+        await self._store.refill(key, seen, document, load_s, sequence, depends(document))
+
+
+def _nothing(_: Document) -> Sequence[str]:
+    """Of a card: every write of it goes through its slot."""
+    return ()
