@@ -107,7 +107,7 @@ def start_bare(stack: Stack, folder: Path, name: str, app: str, **variables: str
         app,
     ]
     env = {**os.environ, **variables, "BARE_REDIS_URL": stack.redis_url, "PYTHONPATH": str(ROOT)}
-    stack.registry.spawn(f"bare-{name}", argv, log=folder / name, cwd=ROOT, env=env)
+    stack.registry.spawn(f"bare-{name}", [*argv, app], log=folder / name, cwd=ROOT, env=env)
     return f"http://127.0.0.1:{port}"
 
 

@@ -94,12 +94,71 @@ async def test_what_redis_evicts_of_the_protocol_costs_hits_and_nothing_else(cac
         await client.delete(cached.keys.sequence)
     else:
         await client.delete(*[name async for name in client.scan_iter(cached.keys.dependencies + "*")])
+        assert await _is_hit(cached, question), "nothing has been announced or told since it was found to hold"
+        await client.delete(cached.keys.moved)
         assert not await _is_hit(cached, question)
     await cached.cards.create_card(CardDraft(f"Meeting {uuid.uuid4()}", CardType.ARBMeeting))
     total = json.loads((await cached.cards.cards(question)).body)["total"]
     assert total == json.loads((await cached.plain.cards(question)).body)["total"]
     await cached.cards.cards(question)
     assert await _is_hit(cached, question)
+
+
+def _asked_names(cached: Cached) -> list[int]:
+    """From now on, how many names each read asks Redis for."""
+    pipe, asked = cached.store.link.pipe, []
+    assert pipe is not None
+    inner = pipe.send
+
+    def send(command: bytes, answered: Any) -> None:
+        asked.append(int(command[1 : command.index(b"\r")]) - 1)
+        inner(command, answered)
+
+    pipe.send = send  # type: ignore[method-assign]
+    return asked
+
+
+async def test_while_nothing_changes_a_hit_asks_for_no_dependency(cached: Cached) -> None:
+    questions = [CardFilter(type=kind) for kind in (CardType.ArchitecturePrinciple, CardType.TechnologyStandard)]
+    for question in questions * 3:
+        await cached.cards.cards(question)
+    asked = _asked_names(cached)
+    for question in questions:
+        assert await _is_hit(cached, question)
+    assert set(asked) == {4}
+    await cached.cards.create_card(CardDraft(f"Risk {uuid.uuid4()}", CardType.Risk))
+    del asked[:]
+    for question in questions * 2:
+        await cached.cards.cards(question)
+    # the first learns that something has changed and asks again; the next one knows; then both are known to hold
+    first, again, second, *later = asked
+    assert (first, later) == (4, [4, 4])
+    assert again > 4
+    assert second > 4
+
+
+@pytest.mark.parametrize("lost", ["with a change", "before a change"])
+async def test_a_number_of_moves_that_was_lost_makes_nothing_old_valid(cached: Cached, lost: str) -> None:
+    name = f"Card {uuid.uuid4()}"
+    card_id, _ = await cached.cards.create_card(CardDraft(name, CardType.Risk, quality_score=1))
+    question, client = CardFilter(q=name), cached.store._client
+    for _ in range(3):
+        await cached.cards.cards(question)
+    value = await cached.store.read(cached.keys.cards(question))
+    assert isinstance(value, Hit)
+    moves = int(await client.get(cached.keys.moved))
+    await client.delete(cached.keys.moved)
+    if lost == "with a change":
+        await client.delete(*[cached.keys.dependencies + text for text in _names(value)])
+    else:
+        await cached.cards.update_card(card_id, CardPatch(quality_score=2))
+    assert not await _is_hit(cached, question)
+    now = await client.get(cached.keys.moved)
+    assert now is None or abs(int(now) - moves) > 1_000
+
+
+def _names(value: Hit) -> list[str]:
+    return [value.names[at : at + 12].decode() for at in range(0, len(value.names), 12)]
 
 
 async def test_an_import_of_many_ids_forgets_cards_as_a_whole(cached: Cached) -> None:

@@ -15,7 +15,7 @@ from typing import Any, Literal
 
 import msgspec
 import psycopg
-from prometheus_client import REGISTRY, generate_latest
+from prometheus_client import generate_latest
 
 from archzero_lab.errors import mask_secrets
 from archzero_lab.postgres.pool import Database
@@ -177,7 +177,7 @@ async def open_service(config: ServiceConfig) -> AsyncIterator[Service]:
             database_answers=database_answers,
             cache_counters=counters.summary,
             reset_cache_counters=counters.reset,
-            metrics=lambda: generate_latest(counters.registry() or REGISTRY),
+            metrics=lambda: generate_latest(counters.registry()),
         )
     finally:
         await end_task(beside)

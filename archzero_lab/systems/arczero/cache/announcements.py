@@ -26,6 +26,7 @@ from archzero_lab.systems.arczero.cache.script_calls import (
     flushed_generation,
     new_era,
     new_generation,
+    new_seed,
     script_call,
 )
 from archzero_lab.systems.arczero.cards.changes import Changed
@@ -133,7 +134,11 @@ class Announcements(BatchedReads):
 
     def _by_name(self, script: Any, change: Change, args: list[Any]) -> list[Call]:
         return [
-            script_call(script, [self.keys.sequence], [*args, "".join(change.names[at : at + _AT_A_TIME])])
+            script_call(
+                script,
+                [self.keys.sequence],
+                [*args, "".join(change.names[at : at + _AT_A_TIME]), new_seed()],
+            )
             for at in range(0, len(change.names), _AT_A_TIME)
         ]
 
@@ -146,7 +151,11 @@ class Announcements(BatchedReads):
 
     def _lost(self, change: Change) -> list[str]:
         """What a change that Redis does not write down takes away instead; with the sequence number, every fill."""
-        return [self.keys.sequence, *(self.keys.dependencies + name for name in change.names)] if change.names else []
+        return (
+            [self.keys.moved, self.keys.sequence, *(self.keys.dependencies + name for name in change.names)]
+            if change.names
+            else []
+        )
 
     def _bumps(self, change: Change, token: str) -> list[Call]:
         names = [name for kind in change.kinds for name in self.keys.generations(kind)]

@@ -1,4 +1,9 @@
-"""Reads of one turn of the event loop, joined into one MGET: entries, and what they are remembered to depend on."""
+"""Reads of one turn of the event loop, joined into one MGET: entries, and what they are remembered to depend on.
+
+Whether something that an entry depends on has changed needs not be asked while nothing has changed at all: `moved` is
+read along, and where it is what it was when the entry was found to hold, that stands. Where it is another, this process
+learns so from the first read after a change, which asks again; the others ask for their dependencies at once.
+"""
 
 from __future__ import annotations
 
@@ -33,13 +38,22 @@ class Reader(Protocol):
         """What was found."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class _Dependencies:
-    """The names that an entry carried when it was read last, and their keys; those packed as MGET takes them."""
+    """The names that an entry carried when it was read last, and their keys; those packed as MGET takes them.
+
+    Its value of that `identity` held while `moved` was what it is here; while it is, they need not be asked for.
+    """
 
     names: bytes
     keys: list[bytes]
     packed: bytes
+    identity: bytes = b""
+    moved: bytes | None = None
+
+    def held(self, value: Hit, moved: bytes | None) -> None:
+        """Note that the value holds, as of this `moved`."""
+        self.identity, self.moved = value.identity, moved
 
 
 _NONE = _Dependencies(b"", [], b"")
@@ -58,6 +72,8 @@ class BatchedReads:
         self._waiting: list[Reading] = []
         self._tasks: set[asyncio.Task[None]] = set()
         self._remembered: dict[str, _Dependencies] = {}
+        self._moved: bytes | None = None
+        """As it was read last."""
 
     def read(self, key: Key) -> asyncio.Future[Found]:
         """The value, or a Miss, or None where Redis is away."""
@@ -81,64 +97,86 @@ class BatchedReads:
 
     def _read_batch(self, batch: list[Reading]) -> None:
         ticket = self.near.ticket() if self.near is not None else 0
-        believed = [self._remembered.get(key.slot, _NONE) if self.keys.depends(key) else _NONE for key, _ in batch]
+        believed: list[_Dependencies] = []
+        names: list[bytes] = []
+        counts: list[int] = []
+        for key, _ in batch:
+            names.append(key.packed)
+            if not self.keys.depends(key):
+                believed.append(_NONE)
+                counts.append(2)
+                continue
+            dependencies = self._remembered.get(key.slot, _NONE)
+            believed.append(dependencies)
+            if dependencies.moved is not None and dependencies.moved == self._moved:
+                counts.append(4)
+            else:
+                names.append(dependencies.packed)
+                counts.append(4 + len(dependencies.keys))
 
         def answered(found: Sequence[bytes | None] | None) -> None:
             if found is None:
                 _tell_nothing(batch)
             else:
-                self._take(batch, believed, found, ticket)
+                self._take(batch, believed, counts, found, ticket)
 
         if not self._one_server:
             self._in_a_cluster(batch, answered)
             return
-        names: list[bytes] = []
-        number = 0
-        for (key, _), dependencies in zip(batch, believed, strict=True):
-            names.append(key.packed)
-            names.append(dependencies.packed)
-            number += (3 if self.keys.depends(key) else 2) + len(dependencies.keys)
-        self.link.send_read(batch[0][0].kind, _mget(number, names), answered)
+        self.link.send_read(batch[0][0].kind, _mget(sum(counts), names), answered)
 
     def _take(
-        self, batch: list[Reading], believed: list[_Dependencies], found: Sequence[bytes | None], ticket: int
+        self,
+        batch: list[Reading],
+        believed: list[_Dependencies],
+        counts: list[int],
+        found: Sequence[bytes | None],
+        ticket: int,
     ) -> None:
-        """Judge what was read, and tell it; ask again for what depends on more than was known."""
+        """Judge what was read, and tell it; ask again for what depends on more than was asked for."""
         unknown: list[tuple[Reading, Hit]] = []
-        at = 0
-        for (key, reader), dependencies in zip(batch, believed, strict=True):
-            generation, slot = found[at], found[at + 1]
-            depends = self.keys.depends(key)
-            from_, at = at + (3 if depends else 2), at + (3 if depends else 2) + len(dependencies.keys)
-            value = self._decode(slot, generation)
-            if isinstance(value, Hit):
-                if value.names:
-                    if value.names != dependencies.names:
-                        unknown.append(((key, reader), value))
-                        continue
-                    value = self._judge(value, found[from_:at])
-            elif value.lease is not None and depends:
-                # a write tells dependencies, it does not void the lease: whose load is under way may be older than it
-                value = replace(value, lease=value.lease + (found[from_ - 1] or b"").decode())
+        end = 0
+        for (key, reader), dependencies, number in zip(batch, believed, counts, strict=True):
+            at, end = end, end + number
+            value = self._decode(found[at + 1], found[at])
+            if number > 2:
+                sequence, self._moved = found[at + 2], found[at + 3]
+                if isinstance(value, Miss):
+                    if value.lease is not None:
+                        # a write tells dependencies, it does not void the lease: this load may be older than it
+                        value = replace(value, lease=value.lease + (sequence or b"").decode())
+                elif value.names != dependencies.names:
+                    unknown.append(((key, reader), value))
+                    continue
+                elif number > 4:
+                    value = self._judge(value, found[at + 4 : end])
+                    if isinstance(value, Hit):
+                        dependencies.held(value, self._moved)
+                elif value.names and (value.identity != dependencies.identity or self._moved != dependencies.moved):
+                    unknown.append(((key, reader), value))
+                    continue
             self._tell(key, reader, value, dependencies, ticket)
         if unknown:
             self._read_unknown(unknown, ticket)
 
     def _read_unknown(self, unknown: list[tuple[Reading, Hit]], ticket: int) -> None:
-        """Ask for the dependencies that entries turned out to have; remembered, for the next time."""
+        """Ask for the dependencies that entries turned out to have, or that may have changed; remembered."""
         known = [self._remember(key, value) for (key, _), value in unknown]
 
         def answered(found: Sequence[bytes | None] | None) -> None:
             if found is None:
                 _tell_nothing([reading for reading, _ in unknown])
                 return
-            at = 0
+            self._moved, end = found[0], 1
             for ((key, reader), value), dependencies in zip(unknown, known, strict=True):
-                from_, at = at, at + len(dependencies.keys)
-                self._tell(key, reader, self._judge(value, found[from_:at]), dependencies, ticket)
+                at, end = end, end + len(dependencies.keys)
+                judged = self._judge(value, found[at:end])
+                if isinstance(judged, Hit):
+                    dependencies.held(judged, self._moved)
+                self._tell(key, reader, judged, dependencies, ticket)
 
-        number = sum(len(dependencies.keys) for dependencies in known)
-        command = _mget(number, [dependencies.packed for dependencies in known])
+        number = 1 + sum(len(dependencies.keys) for dependencies in known)
+        command = _mget(number, [packed(self.keys.moved), *(dependencies.packed for dependencies in known)])
         self.link.send_read(unknown[0][0][0].kind, command, answered)
 
     def _in_a_cluster(self, batch: list[Reading], answered: Callable[[Sequence[bytes | None] | None], None]) -> None:

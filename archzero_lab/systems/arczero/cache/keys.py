@@ -34,8 +34,8 @@ class Key:
     generation: str
     sequence: str
     packed: bytes
-    """The names that a read asks for, as MGET takes them: generation and slot, and the sequence number of what has
-    dependencies."""
+    """The names that a read asks for, as MGET takes them: generation and slot; of what has dependencies also the
+    sequence number and `moved`."""
 
 
 class Keyspace:
@@ -58,6 +58,8 @@ class Keyspace:
         """What the key of a dependency begins with; its name follows."""
         self.sequence = f"{namespace}:sequence"
         self.writers = self.sequence + ":writers"
+        self.moved = self.sequence + ":moved"
+        """Another number after each announcement and each telling: while it stands, every dependency does."""
         self.exact = shards == 1
         """Whether entries have dependencies; in a Cluster those would be in other slots, and each kind is one whole."""
         self._kind_of = {name: kind for kind, names in self._generations.items() for name in names}
@@ -111,7 +113,7 @@ class Keyspace:
         slot = f"{self._tags[kind][shard]}:{name}"
         asked = packed(generation) + packed(slot)
         if self.exact and kind is not Kind.CARD:
-            asked += packed(sequence)
+            asked += packed(sequence) + packed(self.moved)
         return Key(kind, slot, generation, sequence, asked)
 
 

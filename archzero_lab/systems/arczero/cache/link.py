@@ -25,7 +25,7 @@ from archzero_lab.errors import mask_secrets
 from archzero_lab.settings import CacheSettings
 from archzero_lab.systems.arczero.cache.breaker import CircuitBreaker
 from archzero_lab.systems.arczero.cache.clients import REDIS_FAILED, close_client, is_cluster, open_client
-from archzero_lab.systems.arczero.cache.counters import CALL_TIME, count
+from archzero_lab.systems.arczero.cache.counters import count, count_call
 from archzero_lab.systems.arczero.cache.keys import Kind
 from archzero_lab.systems.arczero.cache.pipe import Abandoned, Pipe
 from archzero_lab.systems.arczero.cache.tasks import end_task
@@ -129,7 +129,7 @@ class Link:
                     self._note(kind, answer)
                 answered(None)
                 return
-            CALL_TIME.observe(time.perf_counter() - began)
+            count_call(time.perf_counter() - began)
             self.breaker.success()
             answered(answer if revocations == self._revocations and self.licensed else None)
 
@@ -162,7 +162,7 @@ class Link:
             except REDIS_FAILED as error:
                 self._note(kind, error, refusal_revokes=refusal_revokes)
                 return None
-            CALL_TIME.observe(time.perf_counter() - began)
+            count_call(time.perf_counter() - began)
             self.breaker.success()
             return result
 

@@ -64,6 +64,11 @@ def new_era() -> str:
     return secrets.token_hex(4)
 
 
+def new_seed() -> int:
+    """A number to count from that none will have come to before."""
+    return secrets.randbelow(10**15)
+
+
 def fence_of(token: str) -> str:
     """A writer's claim on a generation: F and as many of its token's digits as there is room for."""
     return ("F" + token)[:16].ljust(16, "0")

@@ -12,7 +12,7 @@ the writers under way, each until the time at which it is taken for dead.
 # Take the right to fill a slot. KEYS: slot, generation, when it was missed first, sequence number. ARGV: token, lease
 # in ms, generation for when there is none, how many ms nothing is filled then: whatever took the generation away
 # (FLUSHALL) took the fences of writes under way too, and those must have ended first; an era for when there is none;
-# what keys of dependencies begin with.
+# what keys of dependencies begin with; a number to count moves from.
 # Answers {state, generation, value or token, sequence number}: L granted, B busy (another's token), F fenced, V a valid
 # value.
 LEASE = """
@@ -41,6 +41,7 @@ local sequence = redis.call('GET', KEYS[4])
 if not sequence then
   sequence = ARGV[5] .. '000000000000'
   redis.call('SET', KEYS[4], sequence)
+  redis.call('SET', KEYS[4] .. ':moved', ARGV[7], 'NX')
 end
 local held = redis.call('GET', KEYS[1])
 if held then
@@ -142,12 +143,22 @@ local function each(prefix, names, act)
 end
 """
 
+# Say that a dependency may be another one now. A lost number begins anew at one that nobody can have seen before.
+_MOVE = """
+local function move(sequence, seed)
+  local moved = sequence .. ':moved'
+  if redis.call('INCR', moved) == 1 then redis.call('SET', moved, seed) end
+end
+"""
+
 # Announce a change of dependencies: whatever depends on one of them is not valid until all who announced one have told,
 # or ARGV[2] ms have passed. One that is not there has nothing depending on it. KEYS: sequence number. ARGV: token, ms,
-# what keys of dependencies begin with, names.
+# what keys of dependencies begin with, names, a number to count moves from.
 ANNOUNCE = (
     _EACH
+    + _MOVE
     + """
+move(KEYS[1], ARGV[5])
 local time = redis.call('TIME')
 local until_ms = time[1] * 1000 + math.floor(time[2] / 1000) + ARGV[2]
 redis.call('ZADD', KEYS[1] .. ':writers', until_ms, ARGV[1])
@@ -161,10 +172,12 @@ return 1
 
 # Tell a change of dependencies, after the commit: they get a new sequence number, all but those that others are still
 # changing. KEYS: sequence number. ARGV: token, an era for when there is none, what keys of dependencies begin with,
-# their life in ms, names.
+# their life in ms, names, a number to count moves from.
 TELL = (
     _EACH
+    + _MOVE
     + """
+move(KEYS[1], ARGV[6])
 local sequence = redis.call('GET', KEYS[1])
 if sequence then
   sequence = string.sub(sequence, 1, 8) .. string.format('%012d', tonumber(string.sub(sequence, 9)) + 1)

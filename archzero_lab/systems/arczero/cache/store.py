@@ -27,6 +27,7 @@ from archzero_lab.systems.arczero.cache.script_calls import (
     flushed_generation,
     new_era,
     new_generation,
+    new_seed,
     script_call,
 )
 from archzero_lab.systems.arczero.cards.model import Document
@@ -71,6 +72,7 @@ class CacheStore(Announcements):
                     _SETTLING_MS,
                     new_era(),
                     self.keys.dependencies,
+                    new_seed(),
                 ],
             ),
         )
@@ -180,7 +182,8 @@ class CacheStore(Announcements):
                 else:
                     await probe.set(name, flushed_generation())
         if self.keys.exact:
-            await probe.delete(self.keys.sequence)  # an older copy's may go back: what is made from now on is of an era
+            # an older copy's may go back: what is made from now on is of a new era, and counted from another number
+            await probe.delete(self.keys.moved, self.keys.sequence)
         await probe.set(self.keys.epoch, epoch)
         self._seen_epoch = True
         return True
