@@ -9,6 +9,8 @@ import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+import msgspec
+
 from archzero_lab.systems.arczero.cache.dependencies import NAME_BYTES
 from archzero_lab.systems.arczero.cards.model import Document
 
@@ -52,11 +54,11 @@ class Miss:
     was: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Hit:
+class Hit(msgspec.Struct, frozen=True):
     """A valid value. Past `soft_expiry_ms` (epoch) it may still be served while it is loaded anew.
 
-    It is valid only if each of its dependencies (`names`, one after the other) stands in `holds_from` to `holds_to`.
+    It is valid only if nothing that it depends on (`names`, one after the other) has changed since the sequence number
+    `sequence`, an era and a number.
     """
 
     document: Document
@@ -64,8 +66,7 @@ class Hit:
     load_ms: int
     identity: bytes
     names: bytes = b""
-    holds_from: bytes = b""
-    holds_to: bytes = b""
+    sequence: bytes = b""
 
     def wants_refresh(self, beta: float = 1.0) -> bool:
         """Whether this reader should load it anew, now or a little before the expiry (XFetch).
@@ -80,7 +81,8 @@ class Hit:
 
     def holds(self, dependencies: Sequence[bytes | None]) -> bool:
         """Whether no dependency has changed since the load: each is there, of nobody's write, and not younger."""
-        lowest, highest = self.holds_from, self.holds_to
+        era, number = self.sequence[:ERA_BYTES], self.sequence[ERA_BYTES:]
+        lowest, highest = b"S" + era + b"0" * len(number), b"S" + self.sequence
         return all(found is not None and lowest <= found <= highest for found in dependencies)
 
 
@@ -134,11 +136,8 @@ def decode(slot: bytes | None, generation: bytes | None) -> Hit | Miss:
         if slot[46:47] == b"1":
             body = zlib.decompress(body)
         document = Document(body, etag, int(slot[17:27]))
-        era, number = slot[49:57], slot[57:69]
-        return Hit(
-            document, int(slot[27:40]), int(slot[40:46]), slot[:IDENTITY], slot[_HEADER:names_end],
-            b"S" + era + b"0" * len(number), b"S" + era + number,
-        )  # fmt: skip
+        names = slot[_HEADER:names_end]
+        return Hit(document, int(slot[27:40]), int(slot[40:46]), slot[:IDENTITY], names, slot[49:69])
     if kind == b"L":
         # a new generation voids a group's leases without touching their slots
         return Miss(generation.decode(), lease=slot[1:].decode() if slot[17:] == generation else None)

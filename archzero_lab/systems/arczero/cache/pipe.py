@@ -99,6 +99,7 @@ class Pipe(asyncio.Protocol):
         self._reader = hiredis.Reader(
             protocolError=InvalidResponse, replyError=connection._parser.parse_error, notEnoughData=_INCOMPLETE
         )
+        self._reader.setmaxbuf(_KEPT_BYTES)
         self._transport = writer.transport
         self._transport.set_protocol(self)
         while self._unsent:
@@ -159,3 +160,5 @@ class _Nobody(asyncio.Protocol):
 
 
 _INCOMPLETE = object()
+_KEPT_BYTES = 4 * 1024 * 1024
+"""What the parser keeps of its buffer: below a batch of lists it would be given back and taken anew with each."""

@@ -192,8 +192,7 @@ class RelationshipPatch(msgspec.Struct, rename="camel", forbid_unknown_fields=Tr
             require_order(self.valid_from, self.valid_to)
 
 
-@dataclass(frozen=True, slots=True)
-class Document:
+class Document(msgspec.Struct, frozen=True):
     """What a read gives: the JSON bytes that go to the socket as they are, and their ETag (without quotes).
 
     A card's `version` is its row's, its ETag that and the transaction that wrote it: one that no other row of that id
