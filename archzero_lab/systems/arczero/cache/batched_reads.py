@@ -14,7 +14,7 @@ from typing import Any, Protocol
 
 from archzero_lab.systems.arczero.cache.counters import count
 from archzero_lab.systems.arczero.cache.dependencies import NAME_BYTES
-from archzero_lab.systems.arczero.cache.entries import Hit, Miss, decode
+from archzero_lab.systems.arczero.cache.entries import NOT_FOUND, Hit, Miss, decode
 from archzero_lab.systems.arczero.cache.keys import Key, Keyspace, packed
 from archzero_lab.systems.arczero.cache.link import Link
 from archzero_lab.systems.arczero.cache.near import NearCache
@@ -210,7 +210,7 @@ class BatchedReads:
             return
         if isinstance(value, Hit):
             count(key.kind, "hit")
-            if self.near is not None:
+            if self.near is not None and value.document is not NOT_FOUND:
                 self.near.put(key, value.document, ticket, dependencies.keys)
         else:
             count(key.kind, "miss")

@@ -116,7 +116,7 @@ class CachedReads:
 
     def hit(self, question: Question, found: Found) -> Document | None:
         """What was found, where it may go out as it is and nothing is left to do."""
-        if not isinstance(found, Hit) or found.document.etag == NOT_FOUND.etag or found.wants_refresh():
+        if not isinstance(found, Hit) or found.document is NOT_FOUND or found.wants_refresh():
             return None
         self._count(question)
         return found.document
@@ -124,7 +124,7 @@ class CachedReads:
     async def finish(self, question: Question, found: Found) -> Document:
         """The answer, loaded where it was not found. Raises NotFound."""
         document = await self._finish(question, found)
-        if document.etag == NOT_FOUND.etag:
+        if document is NOT_FOUND:
             raise NotFound(f"no card with id {question.counted}")
         self._count(question)  # only what was found: a warm must not ask for what is not there
         return document
@@ -140,7 +140,7 @@ class CachedReads:
         if found is None:
             return await load()  # Redis is away: nothing to share with anybody, and no time to lose
         if isinstance(found, Hit):
-            if found.document.etag != NOT_FOUND.etag and found.wants_refresh():
+            if found.document is not NOT_FOUND and found.wants_refresh():
                 self._refresh(key, found, load, question.depends)
             return found.document
         was = found.was

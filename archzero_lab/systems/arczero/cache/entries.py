@@ -55,8 +55,9 @@ class Miss:
 
 
 class Hit(msgspec.Struct, frozen=True):
-    """A valid value. Past `soft_expiry_ms` (epoch) it may still be served while it is loaded anew.
+    """A valid value; `document` is NOT_FOUND itself where that was stored.
 
+    Past `soft_expiry_ms` (epoch) it may still be served while it is loaded anew.
     It is valid only if nothing that it depends on (`names`, one after the other) has changed since the sequence number
     `sequence`, an era and a number.
     """
@@ -135,7 +136,7 @@ def decode(slot: bytes | None, generation: bytes | None) -> Hit | Miss:
         body = slot[end:]
         if slot[46:47] == b"1":
             body = zlib.decompress(body)
-        document = Document(body, etag, int(slot[17:27]))
+        document = NOT_FOUND if etag == NOT_FOUND.etag else Document(body, etag, int(slot[17:27]))
         names = slot[_HEADER:names_end]
         return Hit(document, int(slot[27:40]), int(slot[40:46]), slot[:IDENTITY], names, slot[49:69])
     if kind == b"L":

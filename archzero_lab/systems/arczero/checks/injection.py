@@ -129,7 +129,7 @@ def _key_names(bench: Bench) -> list[str]:
 
 
 def _is_known(name: str) -> bool:
-    if name in ("usage", "epoch", "sequence", "sequence:writers"):
+    if name in ("usage", "epoch", "sequence", "sequence:writers", "sequence:moved"):
         return True
     kind, _, rest = name.partition(":")
     entry = rest.partition(":")[0]

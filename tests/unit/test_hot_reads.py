@@ -1,0 +1,273 @@
+"""What a connection answers itself is a request that the parser would have read in the same way, to the last header."""
+
+from __future__ import annotations
+
+import asyncio
+import uuid
+from typing import Any
+
+import httptools
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from uvicorn.config import Config
+from uvicorn.server import ServerState
+
+from archzero_lab.systems.arczero.api.doorkeeper import Doorkeeper
+from archzero_lab.systems.arczero.api.hot_reads import HotConnection, HotReads
+from archzero_lab.systems.arczero.api.wire import is_strict
+from archzero_lab.systems.arczero.cards.model import Document, NotFound
+
+CARD = uuid.UUID(int=7)
+DOCUMENT = Document(b'{"id":7}', "7.1", 7)
+HOST = b"Host: localhost:3000"
+ASKED = b"GET /api/v1/cards/%s HTTP/1.1\r\n" % str(CARD).encode()
+
+
+def _lets_in(host: bytes) -> bool:
+    return Doorkeeper(None).lets_in(host)
+
+
+class _Read:
+    """A request as httptools reads it."""
+
+    def __init__(self, request: bytes) -> None:
+        self.headers: list[tuple[bytes, bytes]] = []
+        self.complete = 0
+        parser = httptools.HttpRequestParser(self)
+        parser.feed_data(request)
+        self.keep_alive = parser.should_keep_alive()
+        self.upgrade = parser.should_upgrade()
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        self.headers.append((name.lower(), value))
+
+    def on_message_complete(self) -> None:
+        self.complete += 1
+
+    def all(self, name: bytes) -> list[bytes]:
+        return [value for other, value in self.headers if other == name]
+
+
+NAMES = st.sampled_from(
+    [
+        "Host", "Accept", "Cache-Control", "cache-control", "If-None-Match", "Connection", "Content-Length", "Upgrade",
+        "Transfer-Encoding", "Expect", "X-Request-Id", "TE", "Cookie", "X Bad", "", ":",
+    ]
+)  # fmt: skip
+VALUES = st.one_of(
+    st.sampled_from(
+        [
+            "localhost", "evil.example", "no-cache", "max-age=0", '"7.1"', "W/\"1\", *", "keep-alive", "close", "0",
+            "chunked", "100-continue", "h2c", "upgrade, keep-alive", "a\tb", " spaces ", "",
+        ]
+    ),
+    st.text(st.characters(max_codepoint=255), max_size=12),
+)  # fmt: skip
+LINES = st.lists(
+    st.one_of(st.builds("{}: {}".format, NAMES, VALUES), st.builds("{}:{}".format, NAMES, VALUES), VALUES), max_size=6
+)
+
+
+@given(LINES)
+def test_header_lines_that_are_taken_mean_what_the_parser_reads(lines: list[str]) -> None:
+    block = b"\r\n".join([HOST, *(line.encode("latin-1") for line in lines)])
+    hot = HotReads(lambda: None, lambda path, query: None, _lets_in)
+    wishes = hot.wishes(block)
+    assert hot.wishes(block) is wishes
+    if wishes is None:
+        return
+    read = _Read(ASKED + block + b"\r\n\r\n")
+    assert read.complete == 1
+    assert read.keep_alive
+    assert not read.upgrade
+    assert len(read.all(b"host")) == 1
+    assert _lets_in(read.all(b"host")[0])
+    control = read.all(b"cache-control")
+    assert wishes.strict == is_strict(control[0].decode("latin-1") if control else None)
+    assert [wishes.if_none_match] == ([value.decode("latin-1") for value in read.all(b"if-none-match")] or [None])
+    for name in (b"content-length", b"transfer-encoding", b"expect"):
+        assert not read.all(name)
+
+
+def test_what_clients_usually_send_is_taken() -> None:
+    hot = HotReads(lambda: None, lambda path, query: None, _lets_in)
+    curl = b"Host: 127.0.0.1:3000\r\nUser-Agent: curl/8.0\r\nAccept: */*"
+    browser = HOST + b'\r\nConnection: keep-alive\r\nIf-None-Match: "7.1"\r\nCache-Control: no-cache\r\nAccept: a;q=0.9'
+    assert hot.wishes(curl) is not None
+    assert (found := hot.wishes(browser)) is not None
+    assert (found.strict, found.if_none_match) == (True, '"7.1"')
+
+
+class _Transport(asyncio.Transport):
+    """Takes what is written."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.sent = b""
+        self.reading = True
+        self.closed = False
+
+    def write(self, data: Any) -> None:
+        self.sent += data
+
+    def writelines(self, list_of_data: Any) -> None:
+        self.sent += b"".join(list_of_data)
+
+    def pause_reading(self) -> None:
+        self.reading = False
+
+    def resume_reading(self) -> None:
+        self.reading = True
+
+    def is_closing(self) -> bool:
+        return self.closed
+
+    def close(self) -> None:
+        self.closed = True
+
+
+class _Cards:
+    """A cached service whose near cache is empty and whose Redis answers when it is told to."""
+
+    def __init__(self) -> None:
+        self.readers: list[Any] = []
+
+    def question(self, asked: object) -> object:
+        return asked
+
+    def near(self, question: object) -> None:
+        return None
+
+    def read_for(self, question: object, reader: Any) -> None:
+        self.readers.append(reader)
+
+    def hit(self, question: object, found: Any) -> Document | None:
+        return found if isinstance(found, Document) else None
+
+    async def finish(self, question: object, found: Any) -> Document:
+        raise NotFound(f"no card with id {question}")
+
+
+class _App:
+    """The application behind: it says that it was asked."""
+
+    def __init__(self, cards: _Cards) -> None:
+        def asks(path: str, query: bytes) -> str | None:
+            return path if path.startswith("/api/v1/cards/") and not query else None
+
+        self.hot_reads = HotReads(lambda: cards, asks, _lets_in)  # type: ignore[arg-type,return-value]
+
+    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+        await send({"type": "http.response.start", "status": 200, "headers": [(b"content-length", b"6")]})
+        await send({"type": "http.response.body", "body": b"behind"})
+
+
+def _opened() -> tuple[_Cards, HotConnection, _Transport]:
+    cards = _Cards()
+    config = Config(_App(cards), interface="asgi3", proxy_headers=False, log_config=None)
+    config.load()
+    connection, transport = HotConnection(config, ServerState(), {}, asyncio.get_running_loop()), _Transport()
+    connection.connection_made(transport)
+    return cards, connection, transport
+
+
+REQUEST = ASKED + HOST + b"\r\n\r\n"
+
+
+async def test_an_answer_goes_out_as_soon_as_it_is_read() -> None:
+    cards, connection, transport = _opened()
+    connection.data_received(REQUEST)
+    assert transport.sent == b""
+    cards.readers.pop().set_result(DOCUMENT)
+    head, _, body = transport.sent.partition(b"\r\n\r\n")
+    assert head.splitlines() == [
+        b"HTTP/1.1 200 OK", b"content-type: application/json", b'etag: "7.1"', b"content-length: 8",
+    ]  # fmt: skip
+    assert body == DOCUMENT.body
+
+
+async def test_what_comes_before_the_answer_waits_and_is_answered_after_it() -> None:
+    cards, connection, transport = _opened()
+    connection.data_received(REQUEST)
+    connection.data_received(b"GET /other HTTP/1.1\r\n")
+    connection.data_received(HOST + b"\r\n\r\n" + REQUEST)
+    assert not transport.reading
+    assert len(cards.readers) == 1
+    cards.readers.pop().set_result(DOCUMENT)
+    await asyncio.sleep(0)
+    await asyncio.sleep(0)
+    assert transport.reading
+    assert transport.sent.count(b"HTTP/1.1 200 OK") == 3
+    assert transport.sent.index(DOCUMENT.body) < transport.sent.index(b"behind")
+    assert cards.readers == [], "what came with another request in one piece is the parser's"
+
+
+@pytest.mark.parametrize(
+    "request_",
+    [
+        REQUEST[:-2],
+        REQUEST.replace(b"GET", b"HEAD"),
+        REQUEST.replace(b"HTTP/1.1", b"HTTP/1.0"),
+        REQUEST.replace(str(CARD).encode(), b"%41"),
+        REQUEST[:-2] + b"Content-Length: 0\r\n\r\n",
+        REQUEST[:-2] + b"Connection: close\r\n\r\n",
+        REQUEST.replace(b"localhost", b"evil.example"),
+        REQUEST + REQUEST,
+        b"\r\n" + REQUEST,
+    ],
+)
+async def test_what_is_not_known_through_and_through_goes_to_the_application(request_: bytes) -> None:
+    cards, connection, transport = _opened()
+    connection.data_received(request_)
+    await asyncio.sleep(0)
+    await asyncio.sleep(0)
+    assert cards.readers == []
+    assert (b"content-length: 6" in transport.sent) is (request_ != REQUEST[:-2])
+
+
+async def test_a_request_in_pieces_is_read_by_the_parser_and_the_next_one_is_hot_again() -> None:
+    cards, connection, transport = _opened()
+    for piece in (REQUEST[:30], REQUEST[30:]):
+        connection.data_received(piece)
+    await asyncio.sleep(0)
+    await asyncio.sleep(0)
+    assert b"behind" in transport.sent
+    connection.data_received(REQUEST)
+    assert len(cards.readers) == 1
+
+
+async def test_who_has_gone_is_answered_no_more_and_a_server_that_ends_answers_first() -> None:
+    cards, connection, transport = _opened()
+    connection.data_received(REQUEST)
+    reader = cards.readers.pop()
+    connection.connection_lost(None)
+    assert reader.done()
+    cards, connection, transport = _opened()
+    connection.data_received(REQUEST)
+    connection.shutdown()
+    assert not transport.closed
+    cards.readers.pop().set_result(DOCUMENT)
+    assert transport.closed
+    assert DOCUMENT.body in transport.sent
+
+
+async def test_what_is_not_there_is_told_in_the_contracts_form() -> None:
+    cards, connection, transport = _opened()
+    connection.data_received(REQUEST)
+    cards.readers.pop().set_result(None)
+    await asyncio.sleep(0)
+    assert transport.sent.startswith(b"HTTP/1.1 404 Not Found\r\n")
+    assert b'"code":"not_found"' in transport.sent
+
+
+async def test_a_silent_connection_is_closed_and_one_that_waits_is_not() -> None:
+    cards, connection, transport = _opened()
+    connection._heard -= 1_000
+    connection.data_received(REQUEST)
+    connection._heard -= 1_000
+    connection._look()
+    assert not transport.closed
+    cards.readers.pop().set_result(DOCUMENT)
+    connection._look()
+    assert transport.closed
