@@ -1,10 +1,11 @@
-"""Cached reads a second: this service over Redis and from its near cache, the least that any service does, and peers.
+"""Cached reads a second: this service over Redis and from its near cache, the least that any service does, peers, Go.
 
-    PYTHONPATH=. .venv/bin/python benchmarks/cached_reads.py        (needs wrk: apt-get install wrk)
+    PYTHONPATH=. .venv/bin/python benchmarks/cached_reads.py        (needs wrk: apt-get install wrk; and go, for Go)
 
-Same documents, server (uvicorn, one worker) and client; one core for the server and one for wrk; rounds interleaved in
-random order; ratios with the signed-rank interval over the rounds, Redis commands a request beside them, and how many
-reads of each cache were stale in the consistency harness. Writes benchmarks/results/cached_reads.json.
+Same documents, client and, of those in Python, server (uvicorn, one worker); one core for the server and one for wrk,
+but for four workers and for Go on two cores, which share both with wrk. Rounds interleaved in random order; ratios with
+the signed-rank interval over the rounds, Redis commands a request beside them, and how many reads of each cache were
+stale in the consistency harness. Writes benchmarks/results/cached_reads.json.
 """
 
 from __future__ import annotations
@@ -12,16 +13,12 @@ from __future__ import annotations
 import argparse
 import datetime as dt
 import json
-import os
 import random
 import re
 import shutil
 import subprocess
-import sys
 import tempfile
-import time
-import urllib.request
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -30,21 +27,21 @@ import redis
 from archzero_lab.jobs.consistency.harness import verify_consistency
 from archzero_lab.postgres.connection import connect
 from archzero_lab.run_folders.environment import describe
-from archzero_lab.servers.process import free_port
-from archzero_lab.servers.stack import Stack, exclusive, running_stack
+from archzero_lab.servers.stack import exclusive, running_stack
 from archzero_lab.settings import ROOT, load_settings
 from archzero_lab.stats.comparison import compare
 from archzero_lab.systems.arczero.consistency.histories import CardHistories
 from archzero_lab.systems.arczero.peers import PEERS
 from archzero_lab.systems.arczero.portfolios import choose_portfolio, drop_arms, ensure_base, make_arms
-from archzero_lab.systems.arczero.services import Serving, start_service
+from benchmarks.cached_targets import FASTAPI, PAGES, WHOLE_MACHINE, start_targets
 
 KEYS = 1_000
-PAGES = 50
 RESULT = ROOT / "benchmarks" / "results" / "cached_reads.json"
 STALE_READS = 30_000
-FASTAPI = {peer: f"FastAPI, {peer}" for peer in PEERS}
 TARGETS = {
+    "detail over Redis / Go": ("ours over Redis, detail", "Go, detail", 0.5),
+    "detail near / Go near": ("ours, near cache, detail", "Go near, detail", 0.25),
+    "four workers / Go on two cores": ("ours, four workers, detail", "Go, two cores, detail", 0.5),
     "detail over Redis / bare ASGI with one GET": ("ours over Redis, detail", "bare ASGI, redis, detail", 1.0),
     "detail over Redis / FastAPI, fastapi-cache2": ("ours over Redis, detail", "FastAPI, fastapi-cache2, detail", 4.0),
     "detail over Redis / FastAPI, cashews": ("ours over Redis, detail", "FastAPI, cashews, detail", None),
@@ -53,7 +50,12 @@ TARGETS = {
     "list over Redis / FastAPI, fastapi-cache2": ("ours over Redis, list", "FastAPI, fastapi-cache2, list", None),
     "detail near / bare ASGI from memory": ("ours, near cache, detail", "bare ASGI, memory, detail", 0.5),
 }
-P99 = ("ours over Redis, detail", "bare ASGI, redis, detail")
+P99 = {
+    "p99 over Redis / Go": ("ours over Redis, detail", "Go, detail", 2.0),
+    "p99 near / Go near": ("ours, near cache, detail", "Go near, detail", 2.0),
+    "p99 of four workers / Go on two cores": ("ours, four workers, detail", "Go, two cores, detail", 2.0),
+    "p99 over Redis / bare ASGI with one GET": ("ours over Redis, detail", "bare ASGI, redis, detail", 1.0),
+}
 WRK = """
 local paths = {}
 for line in io.lines("%s") do paths[#paths + 1] = line end
@@ -61,12 +63,10 @@ request = function() return wrk.format("GET", paths[math.random(#paths)]) end
 """
 
 
-def rate(url: str, script: Path, seconds: int, connections: int) -> tuple[float, float]:
-    """(requests a second, p99 ms) of wrk on the second core."""
-    done = subprocess.run(
-        ["taskset", "-c", "1", "wrk", "-t1", f"-c{connections}", f"-d{seconds}s", "--latency", "-s", str(script), url],
-        capture_output=True, text=True, check=True,
-    )  # fmt: skip
+def rate(url: str, script: Path, seconds: int, connections: int, cores: str) -> tuple[float, float]:
+    """(requests a second, p99 ms) of wrk on these cores."""
+    load = ["wrk", "-t1", f"-c{connections}", f"-d{seconds}s", "--latency", "-s", str(script), url]
+    done = subprocess.run(["taskset", "-c", cores, *load], capture_output=True, text=True, check=True)
     if "Non-2xx" in done.stdout or "Socket errors" in done.stdout:
         raise SystemExit(f"wrong answers from {url}:\n{done.stdout}")
     requests = re.search(r"Requests/sec:\s+([\d.]+)", done.stdout)
@@ -89,68 +89,10 @@ class Run:
     def name(self) -> str:
         return f"{self.target}, {self.kind}"
 
-
-def start_bare(stack: Stack, folder: Path, name: str, app: str, **variables: str) -> str:
-    """An application on uvicorn, as our service runs on it; its URL."""
-    port = free_port()
-    argv = [sys.executable, "-m", "uvicorn", "--interface", "asgi3", "--host", "127.0.0.1", "--port", str(port)]
-    argv += [
-        "--loop",
-        "uvloop",
-        "--http",
-        "httptools",
-        "--ws",
-        "none",
-        "--no-access-log",
-        "--log-level",
-        "warning",
-        app,
-    ]
-    env = {**os.environ, **variables, "BARE_REDIS_URL": stack.redis_url, "PYTHONPATH": str(ROOT)}
-    stack.registry.spawn(f"bare-{name}", [*argv, app], log=folder / name, cwd=ROOT, env=env)
-    return f"http://127.0.0.1:{port}"
-
-
-def wait_for(url: str) -> bytes:
-    """The body of a URL, asked for until it is there."""
-    deadline = time.monotonic() + 30
-    while True:
-        try:
-            return bytes(urllib.request.urlopen(url).read())
-        except OSError:
-            if time.monotonic() > deadline:
-                raise
-            time.sleep(0.05)  # polling: the application is starting
-
-
-def start_targets(stack: Stack, folder: Path, database_url: str, ids: list[str]) -> dict[str, str]:
-    """All services, each with every document in its cache; URLs by name."""
-    far = replace(stack, settings=replace(stack.settings, cache=replace(stack.settings.cache, near_bytes=0)))
-    targets = {
-        "ours over Redis": start_service(far, Serving("treatment", database_url, cached=True)).url,
-        "ours, near cache": start_service(stack, Serving("cache", database_url, cached=True)).url,
-    }
-    client = redis.Redis.from_url(stack.redis_url)
-    for card_id in ids:
-        client.set(f"bare:{card_id}", wait_for(f"{targets['ours over Redis']}/api/v1/cards/{card_id}"))
-    app = "benchmarks.bare_asgi:app"
-    targets["bare ASGI, redis"] = start_bare(stack, folder, "redis", app, BARE_MODE="redis")
-    targets["bare ASGI, memory"] = start_bare(stack, folder, "memory", app, BARE_MODE="memory")
-    for peer, name in FASTAPI.items():
-        app = "benchmarks.peer_app:app"
-        targets[name] = start_bare(stack, folder, peer, app, PEER=peer, PEER_DATABASE_URL=database_url)
-    for target, url in targets.items():
-        wait_for(f"{url}/api/v1/cards/{ids[0]}")
-        for card_id in ids:
-            urllib.request.urlopen(f"{url}/api/v1/cards/{card_id}").read()
-        for page in range(1, PAGES + 1) if not target.startswith("bare") else ():
-            urllib.request.urlopen(f"{url}/api/v1/cards?page={page}&pageSize=20").read()
-    for record in stack.registry.records():
-        if record.name.startswith(("service", "bare")):
-            children = Path(f"/proc/{record.pid}/task/{record.pid}/children").read_text().split()
-            for pid in (str(record.pid), *children):
-                subprocess.run(["taskset", "-apc", "0", pid], check=True, capture_output=True)
-    return targets
+    @property
+    def cores(self) -> str:
+        """Where wrk runs."""
+        return "0,1" if self.target in WHOLE_MACHINE else "1"
 
 
 def commands(client: Any) -> int:
@@ -164,12 +106,12 @@ def measure(runs: list[Run], redis_url: str, options: argparse.Namespace) -> dic
     client = redis.Redis.from_url(redis_url)
     found: dict[str, list[dict[str, float]]] = {run.name: [] for run in runs}
     for run in runs:
-        rate(run.url, run.script, 1, options.connections)
+        rate(run.url, run.script, 1, options.connections, run.cores)
     rng = random.Random(1)
     for _ in range(options.rounds):
         for run in rng.sample(runs, len(runs)):
             before = commands(client)
-            requests, p99_ms = rate(run.url, run.script, options.seconds, options.connections)
+            requests, p99_ms = rate(run.url, run.script, options.seconds, options.connections, run.cores)
             sent = (commands(client) - before) / (requests * options.seconds)
             found[run.name].append({"requests_per_s": requests, "p99_ms": p99_ms, "commands": sent})
     return found
@@ -197,7 +139,7 @@ def median(values: list[float], digits: int) -> float:
 def main() -> None:
     """Run the rounds, then the harness."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--rounds", type=int, default=8)
+    parser.add_argument("--rounds", type=int, default=10)
     parser.add_argument("--seconds", type=int, default=2)
     parser.add_argument("--connections", type=int, default=32)
     options = parser.parse_args()
@@ -243,9 +185,13 @@ def main() -> None:
     ratios = [
         ratio_of(what, series(theirs, "requests_per_s"), series(ours, "requests_per_s"), target, at_most=False)
         for what, (ours, theirs, target) in TARGETS.items()
+        if theirs in found
     ]
-    ratios.append(ratio_of("p99 over Redis / bare ASGI with one GET", series(P99[1], "p99_ms"),
-                           series(P99[0], "p99_ms"), 1.0, at_most=True))  # fmt: skip
+    ratios += [
+        ratio_of(what, series(theirs, "p99_ms"), series(ours, "p99_ms"), target, at_most=True)
+        for what, (ours, theirs, target) in P99.items()
+        if theirs in found
+    ]
     result = {
         "date": dt.date.today().isoformat(),
         "environment": environment,

@@ -4,17 +4,20 @@ from __future__ import annotations
 
 import asyncio
 import uuid
+from collections import Counter
 from typing import Any
 
 import httptools
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 from uvicorn.config import Config
 from uvicorn.server import ServerState
 
+from archzero_lab.systems.arczero.api import connections
+from archzero_lab.systems.arczero.api.connections import Connection
 from archzero_lab.systems.arczero.api.doorkeeper import Doorkeeper
-from archzero_lab.systems.arczero.api.hot_reads import HotConnection, HotReads
+from archzero_lab.systems.arczero.api.hot_reads import HotReads
 from archzero_lab.systems.arczero.api.wire import is_strict
 from archzero_lab.systems.arczero.cards.model import Document, NotFound
 
@@ -70,6 +73,8 @@ LINES = st.lists(
 
 
 @given(LINES)
+@example(["Connection: close", "Connection: keep-alive"])
+@example(["Cache-Control: no-cache", "Cache-Control: max-age=0"])
 def test_header_lines_that_are_taken_mean_what_the_parser_reads(lines: list[str]) -> None:
     block = b"\r\n".join([HOST, *(line.encode("latin-1") for line in lines)])
     hot = HotReads(lambda: None, lambda path, query: None, _lets_in)
@@ -126,6 +131,9 @@ class _Transport(asyncio.Transport):
     def close(self) -> None:
         self.closed = True
 
+    def abort(self) -> None:
+        self.closed = True
+
 
 class _Cards:
     """A cached service whose near cache is empty and whose Redis answers when it is told to."""
@@ -152,22 +160,26 @@ class _Cards:
 class _App:
     """The application behind: it says that it was asked."""
 
-    def __init__(self, cards: _Cards) -> None:
+    def __init__(self, cards: _Cards, *, reads_body: bool) -> None:
+        self._reads_body = reads_body
+
         def asks(path: str, query: bytes) -> str | None:
             return path if path.startswith("/api/v1/cards/") and not query else None
 
         self.hot_reads = HotReads(lambda: cards, asks, _lets_in)  # type: ignore[arg-type,return-value]
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+        while self._reads_body and (await receive()).get("more_body"):
+            pass
         await send({"type": "http.response.start", "status": 200, "headers": [(b"content-length", b"6")]})
         await send({"type": "http.response.body", "body": b"behind"})
 
 
-def _opened() -> tuple[_Cards, HotConnection, _Transport]:
+def _opened(*, reads_body: bool = False) -> tuple[_Cards, Connection, _Transport]:
     cards = _Cards()
-    config = Config(_App(cards), interface="asgi3", proxy_headers=False, log_config=None)
+    config = Config(_App(cards, reads_body=reads_body), interface="asgi3", proxy_headers=False, log_config=None)
     config.load()
-    connection, transport = HotConnection(config, ServerState(), {}, asyncio.get_running_loop()), _Transport()
+    connection, transport = Connection(config, ServerState(), {}, asyncio.get_running_loop()), _Transport()
     connection.connection_made(transport)
     return cards, connection, transport
 
@@ -263,11 +275,71 @@ async def test_what_is_not_there_is_told_in_the_contracts_form() -> None:
 
 async def test_a_silent_connection_is_closed_and_one_that_waits_is_not() -> None:
     cards, connection, transport = _opened()
-    connection._heard -= 1_000
+    connection._since -= 1_000
     connection.data_received(REQUEST)
-    connection._heard -= 1_000
+    connection._since -= 1_000
     connection._look()
     assert not transport.closed
     cards.readers.pop().set_result(DOCUMENT)
     connection._look()
+    assert not transport.closed
+    connection._since -= 1_000
+    connection._look()
     assert transport.closed
+
+
+POST = b"POST /api/v1/cards HTTP/1.1\r\n" + HOST + b"\r\nContent-Length: 9\r\n\r\n"
+
+
+@pytest.mark.parametrize(
+    ("pieces", "status"),
+    [
+        ([ASKED, b"X-Slow: a"], b"408"),
+        ([POST, b"1234"], b"408"),
+        ([ASKED + b"X-Long: " + b"a" * 40_000, b"a" * 40_000], b"431"),
+    ],
+)
+async def test_who_does_not_come_to_the_end_of_a_request_is_told_so_and_let_go(
+    pieces: list[bytes], status: bytes
+) -> None:
+    _, connection, transport = _opened(reads_body=True)
+    for piece in pieces:
+        connection.data_received(piece)
+        await asyncio.sleep(0)
+    connection._since -= 20
+    connection._look()
+    connection._since -= 60
+    connection._look()
+    assert transport.sent.startswith(b"HTTP/1.1 " + status)
+    assert transport.sent.count(b"HTTP/1.1") == 1
+    assert transport.closed
+
+
+async def test_headers_that_trickle_have_no_more_time_than_those_that_stop() -> None:
+    _, connection, transport = _opened()
+    connection.data_received(ASKED)
+    connection._since -= 20
+    connection.data_received(b"X-Slow: a")
+    connection._look()
+    assert transport.sent.startswith(b"HTTP/1.1 408")
+
+
+async def test_who_does_not_take_its_answer_is_let_go() -> None:
+    _, connection, transport = _opened()
+    connection.pause_writing()
+    connection._look()
+    assert not transport.closed
+    connection._since -= 60
+    connection._look()
+    assert transport.closed
+
+
+async def test_one_address_takes_no_more_than_its_share(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(connections, "most_of_a_client", lambda: 2)
+    monkeypatch.setattr(Connection, "_by_client", Counter())
+    opened = [_opened() for _ in range(3)]
+    assert [transport.closed for _, _, transport in opened] == [False, False, True]
+    assert opened[2][2].sent.startswith(b"HTTP/1.1 503")
+    for _, connection, _ in opened:
+        connection.connection_lost(None)
+    assert not _opened()[2].closed

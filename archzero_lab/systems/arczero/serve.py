@@ -1,4 +1,4 @@
-"""Runs the card service as a server: uvicorn, with connections that answer hot reads themselves.
+"""Runs the card service as a server: uvicorn, with connections of ours.
 
 python -m archzero_lab.systems.arczero.serve --host HOST --port PORT --workers N
 """
@@ -6,13 +6,14 @@ python -m archzero_lab.systems.arczero.serve --host HOST --port PORT --workers N
 from __future__ import annotations
 
 import argparse
+import resource
 
 import uvicorn
 
-from archzero_lab.systems.arczero.api.hot_reads import HotConnection
+from archzero_lab.systems.arczero.api.connections import IDLE_S, Connection
 
-_IDLE_S = 75
-"""A connection on which nothing was asked for so long is closed; longer than most clients keep theirs."""
+_MOST_FILES = 16_384
+"""Of connections and all else that a worker holds open; a login's usual 1,024 are soon taken."""
 
 
 def main() -> None:
@@ -22,19 +23,23 @@ def main() -> None:
     parser.add_argument("--port", type=int, required=True)
     parser.add_argument("--workers", type=int, default=1)
     given = parser.parse_args()
+    limit, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = _MOST_FILES if most == resource.RLIM_INFINITY else min(_MOST_FILES, most)
+    if limit != resource.RLIM_INFINITY and limit < wanted:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, most))
     uvicorn.run(
         "archzero_lab.systems.arczero.service:create",
         factory=True,
         host=given.host,
         port=given.port,
         workers=given.workers,
-        http=HotConnection,
+        http=Connection,
         loop="uvloop",
         ws="none",
         interface="asgi3",
         lifespan="on",
         backlog=1024,
-        timeout_keep_alive=_IDLE_S,
+        timeout_keep_alive=IDLE_S,
         # a worker that is stopped for a while, or has a busy machine under it, is not a dead one
         timeout_worker_healthcheck=60,
         timeout_graceful_shutdown=10,

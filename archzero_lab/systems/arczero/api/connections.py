@@ -1,0 +1,234 @@
+"""A client's connection: uvicorn's, with a way around its parser for hot reads, and an end for who keeps it waiting."""
+
+from __future__ import annotations
+
+import asyncio
+import resource
+from collections import Counter
+from typing import Any, ClassVar
+
+from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
+
+from archzero_lab.systems.arczero.api.hot_reads import Asked, HotReads, Wishes
+from archzero_lab.systems.arczero.api.wire import (
+    Answer,
+    header_lines,
+    matches,
+    of_document,
+    of_error,
+    of_exception,
+    ok_lines,
+)
+from archzero_lab.systems.arczero.cache.batched_reads import Found
+from archzero_lab.systems.arczero.cache.cached_reads import Question
+from archzero_lab.systems.arczero.cache.cached_service import CachedCardService
+from archzero_lab.systems.arczero.cards.model import Document
+from archzero_lab.systems.arczero.cards.request_context import STRICT
+
+IDLE_S = 75
+"""A connection on which nothing was asked for so long is closed; longer than most clients keep theirs."""
+HEAD_S = 15
+"""From the first byte of a request to the end of its headers, however they trickle in."""
+BODY_S = 60
+"""From there to the end of its body, and for a client to take a piece of an answer that the socket has no room for."""
+MOST_HEAD_BYTES = 65_536
+_LOOK_S = 5.0
+_MOST = 8_192
+
+
+def most_of_a_client() -> int:
+    """Connections that one address may have open here: half of what the process may, so that others can still come."""
+    limit = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
+    return _MOST if limit == resource.RLIM_INFINITY else min(_MOST, limit // 2)
+
+
+class Connection(HttpToolsProtocol):
+    """One connection. It is the reader of its own hot read: one at a time, what comes meanwhile waits."""
+
+    _by_client: ClassVar[Counter[str]] = Counter()
+
+    def __init__(self, config: Any, server_state: Any, app_state: dict[str, Any], _loop: Any = None) -> None:
+        super().__init__(config, server_state, app_state, _loop)
+        self._hot: HotReads | None = getattr(config.loaded_app, "hot_reads", None)
+        self._asked: Asked | None = None
+        self._in_message = False
+        self._head_bytes = 0
+        self._held = b""
+        self._ending = False
+        self._since = 0.0
+        """When it became what it is now: idle, in the midst of headers or of a body, or stuck in an answer."""
+        self._watch: asyncio.TimerHandle | None = None
+
+    # -- what comes ----------------------------------------------------------------------------------------
+
+    def connection_made(self, transport: Any) -> None:
+        """As uvicorn does, unless this client has too many, and begin to watch."""
+        super().connection_made(transport)
+        self._since = self.loop.time()
+        self._watch = self.loop.call_later(_LOOK_S, self._look)
+        self._by_client[self._address] += 1
+        if self._by_client[self._address] > most_of_a_client():
+            self._send(of_error(503, "unavailable", "too many connections from this address; close some"))
+            self.transport.close()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """As uvicorn does; nobody waits any more."""
+        self._asked = None
+        self._held = b""
+        if self._watch is not None:
+            self._watch.cancel()
+        self._by_client[self._address] -= 1
+        if self._by_client[self._address] <= 0:
+            del self._by_client[self._address]
+        super().connection_lost(exc)
+
+    def data_received(self, data: bytes) -> None:
+        """Answer a hot read, or hand on."""
+        if self._asked is not None:  # the answer before comes first
+            self._held += data
+            self.transport.pause_reading()
+            return
+        hot = self._hot
+        asked = hot.asked(data) if hot is not None and not self._in_message and self._is_between() else None
+        if asked is None or hot is None:
+            self._parse(data)
+            return
+        self._since = self.loop.time()
+        self._unset_keepalive_if_required()
+        cards: Any = hot.cards
+        question, wishes = asked
+        document = None if wishes.strict else cards.near(question)
+        if document is not None:
+            self._send_document(document, wishes)
+            return
+        self._asked = asked
+        cards.read_for(question, self)
+
+    def on_message_begin(self) -> None:
+        """The parser is in the midst of a request."""
+        self._in_message, self._head_bytes, self._since = True, 0, self.loop.time()
+        super().on_message_begin()
+
+    def on_headers_complete(self) -> None:
+        """The headers are there; a body may follow."""
+        self._head_bytes, self._since = -1, self.loop.time()
+        super().on_headers_complete()
+
+    def on_message_complete(self) -> None:
+        """The parser is between two requests."""
+        self._in_message, self._since = False, self.loop.time()
+        super().on_message_complete()
+
+    def on_response_complete(self) -> None:
+        """As uvicorn does; it is idle from now on."""
+        self._since = self.loop.time()
+        super().on_response_complete()
+
+    def _parse(self, data: bytes) -> None:
+        super().data_received(data)
+        if self._in_message and self._head_bytes >= 0:
+            self._head_bytes += len(data)
+            if self._head_bytes > MOST_HEAD_BYTES:
+                self._refuse(431, "too_large", f"the request's headers are longer than {MOST_HEAD_BYTES} bytes")
+
+    def _is_between(self) -> bool:
+        return (self.cycle is None or self.cycle.response_complete) and not self.flow.write_paused
+
+    # -- the reader of a read ------------------------------------------------------------------------------
+
+    def done(self) -> bool:
+        """Whether the client has gone."""
+        return self._asked is None
+
+    def set_result(self, found: Found) -> None:
+        """Answer with what was found, or see to it that it is loaded."""
+        assert self._asked is not None
+        assert self._hot is not None
+        question, wishes = self._asked
+        cards: Any = self._hot.cards
+        document = cards.hit(question, found)
+        if document is not None:
+            self._asked = None
+            self._send_document(document, wishes)
+            self._go_on()
+            return
+        task = self.loop.create_task(self._finish(cards, question, wishes, found))
+        self.tasks.add(task)
+        task.add_done_callback(self.tasks.discard)
+
+    async def _finish(self, cards: CachedCardService, question: Question, wishes: Wishes, found: Found) -> None:
+        STRICT.set(wishes.strict)
+        try:
+            answer = of_document(await cards.finish(question, found), wishes.if_none_match)
+        except Exception as error:  # asked once: whatever it is, the application would only meet it again
+            answer = of_exception(error)
+        if self._asked is not None:
+            self._asked = None
+            self._send(answer)
+            self._go_on()
+
+    def _go_on(self) -> None:
+        self._since = self.loop.time()
+        self.server_state.total_requests += 1
+        if self._ending:
+            self.transport.close()
+        elif self._held:
+            held, self._held = self._held, b""
+            self.transport.resume_reading()
+            self.data_received(held)
+
+    # -- what goes -----------------------------------------------------------------------------------------
+
+    def _send_document(self, document: Document, wishes: Wishes) -> None:
+        if wishes.if_none_match is not None and matches(wishes.if_none_match, document.etag):
+            self._send(of_document(document, wishes.if_none_match))
+            return
+        assert self._hot is not None
+        self.transport.writelines((self._hot.ok(self.server_state.default_headers), ok_lines(document), document.body))
+
+    def _send(self, answer: Answer) -> None:
+        headers = header_lines([*self.server_state.default_headers, *answer.sent_headers()])
+        self.transport.write(b"".join((STATUS_LINE[answer.status], headers, b"\r\n", answer.body)))
+
+    # -- the end -------------------------------------------------------------------------------------------
+
+    def shutdown(self) -> None:
+        """As uvicorn does; an answer that is on its way goes out first."""
+        if self._asked is not None:
+            self._ending = True
+        else:
+            super().shutdown()
+
+    @property
+    def _address(self) -> str:
+        return self.client[0] if self.client is not None else ""
+
+    def _look(self) -> None:
+        """End a connection that keeps us waiting; one that waits for us is none."""
+        if self.transport.is_closing():
+            return
+        self._watch = self.loop.call_later(_LOOK_S, self._look)
+        waited_s = self.loop.time() - self._since
+        if self.flow.write_paused:
+            if waited_s >= BODY_S:
+                self.transport.abort()  # what it has not taken it will not take
+        elif self._in_message and self._head_bytes >= 0:
+            if waited_s >= HEAD_S:
+                self._refuse(408, "timeout", f"the request's headers did not come within {HEAD_S} s")
+        elif self._in_message:
+            if waited_s >= BODY_S:
+                self._refuse(408, "timeout", f"the request's body did not come within {BODY_S} s")
+        elif self._asked is None and self._is_between() and waited_s >= IDLE_S:
+            self.transport.close()
+
+    def pause_writing(self) -> None:
+        """The client does not take its answer."""
+        self._since = self.loop.time()
+        super().pause_writing()
+
+    def _refuse(self, status: int, code: str, message: str) -> None:
+        """Answer what is not a whole request, where nothing has been answered to it yet, and end the connection."""
+        in_head = self._head_bytes >= 0
+        if self._is_between() if in_head else not self.cycle.response_started:
+            self._send(of_error(status, code, message))
+        self.transport.close()

@@ -1,0 +1,64 @@
+"""Connections that send nothing, or never come to an end, stop nobody else."""
+
+from __future__ import annotations
+
+import resource
+import socket
+from collections.abc import Iterator
+from urllib.parse import urlsplit
+
+import httpx
+import pytest
+
+from archzero_lab.servers.stack import Stack
+from archzero_lab.systems.arczero.services import Serving, start_service
+
+FIRST = {
+    "silent": b"",
+    "in the midst of headers": b"GET /api/v1/health HTTP/1.1\r\nHost: localhost\r\nX-A: ",
+    "between requests": b"GET /api/v1/health HTTP/1.1\r\nHost: localhost\r\n\r\n",
+    "in the midst of a body": b"POST /api/v1/cards HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
+    b"Content-Length: 500\r\n\r\n{",
+}
+
+
+@pytest.fixture(scope="module")
+def service(stack: Stack, database_url: str) -> Iterator[httpx.Client]:
+    """Of one worker, which nobody helps."""
+    service = start_service(stack, Serving("held", database_url, cached=True))
+    with httpx.Client(base_url=service.url, timeout=30) as client:
+        yield client
+    stack.registry.stop(service.record)
+
+
+@pytest.fixture
+def many_files() -> Iterator[None]:
+    """Room for connections on this side of them."""
+    limit, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = 4_096 if most == resource.RLIM_INFINITY else min(4_096, most)
+    if wanted < 2_500:
+        pytest.skip(f"this machine lets a process open {wanted} files")
+    resource.setrlimit(resource.RLIMIT_NOFILE, (max(limit, wanted), most))
+    yield
+    resource.setrlimit(resource.RLIMIT_NOFILE, (limit, most))
+
+
+@pytest.mark.usefixtures("many_files")
+@pytest.mark.parametrize("first", FIRST.values(), ids=FIRST)
+def test_a_thousand_connections_that_are_held_stop_nobody_else(service: httpx.Client, first: bytes) -> None:
+    place = urlsplit(str(service.base_url))
+    held = []
+    try:
+        for _ in range(1_100):
+            one = socket.create_connection((place.hostname, place.port), timeout=30)
+            one.sendall(first)
+            held.append(one)
+        for _ in range(5):
+            # a new connection each
+            assert (
+                httpx.get(f"{str(service.base_url).rstrip(chr(47))}/api/v1/cards?pageSize=1", timeout=30).status_code
+                == 200
+            )
+    finally:
+        for one in held:
+            one.close()
