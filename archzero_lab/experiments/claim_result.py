@@ -69,6 +69,8 @@ class ClaimResult:
             "sentence": self.claim.sentence,
             "section": self.claim.section,
             "arms": {"control": self.claim.control, "treatment": self.claim.treatment},
+            "operations": self.claim.operations,
+            "counter": self.claim.mechanism,
             "metric": self.claim.metric,
             "unit": self.claim.unit,
             "over_ms": self.claim.over_ms,

@@ -109,7 +109,12 @@ def index_page(
         measured_on=rows_in_words(summary),
         lab=COMMAND,
         rows=[
-            row | {"figures": [p._repr_html_() for p in pictures.get(row["id"], ())], "claim": claim}
+            row
+            | {
+                "figures": [p._repr_html_() for p in pictures.get(row["id"], ())],
+                "claim": claim,
+                "layers": _layers(summary, claim),
+            }
             for row, claim in zip(rows(summary), summary["claims"], strict=True)
         ],
         third=any(claim.get("beside") for claim in summary["claims"]),
@@ -120,6 +125,14 @@ def index_page(
         environment={key: value for key, value in summary["environment"].items() if not isinstance(value, dict | list)},
         settings=summary["environment"].get("postgres_settings", {}),
     )
+
+
+def _layers(summary: dict[str, Any], claim: dict[str, Any]) -> dict[str, float]:
+    """What a hit of this claim costs by layer, where it is one of a cache."""
+    if claim.get("counter") != "hits":
+        return {}
+    found: dict[str, float] = summary.get("hit_costs", {}).get(claim["operations"], {})
+    return found
 
 
 def _claimed(claim: dict[str, Any]) -> str:

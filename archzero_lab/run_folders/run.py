@@ -31,6 +31,7 @@ LATEST, LATEST_LOAD, LATEST_INDEXES = "latest", "latest-load", "latest-indexes"
 
 _PROGRESS = "progress.json"
 """There while a run is not whole: what it was asked for and what of it is done."""
+HIT_COSTS = "hit_costs.json"
 _FACTS, _CLAIMS, _TRIED, _UNLIKE = "facts.json", "claims.json", "tried.json", "unlike.json"
 _SAMPLES, _SLOTS = "samples.parquet", "slots.parquet"
 _LOAD, _LOAD_SLOTS, _LOAD_TOLD = "load.parquet", "load_slots.parquet", "load.json"
@@ -196,6 +197,9 @@ class Run:
 
     indexes = _JsonFile(_INDEXES)
     """Every index by database: table, name, bytes, scans, constraint."""
+
+    hit_costs = _JsonFile(HIT_COSTS)
+    """By kind of operation and layer: microseconds of CPU of a cache's hit."""
 
     sizes = _JsonFile(_SIZES)
     """"partial": partial indexes beside whole ones; "tables": bytes of tables for reading alone, by database."""

@@ -73,6 +73,9 @@ class Prepared(Protocol):
     def check(self, name: str, arm: Arm) -> Tried:
         """Try one of the system's checks on an arm."""
 
+    def hit_costs(self, arms: Mapping[str, Arm]) -> Mapping[str, Mapping[str, float]]:
+        """By kind of operation: microseconds of CPU of the cache's hit, by layer; nothing where that is unknown."""
+
     def use_everything(self, arms: Mapping[str, Arm]) -> None:
         """Ask arms in every way there is, after all that is measured: an index unread then serves nothing."""
 

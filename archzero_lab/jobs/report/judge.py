@@ -10,7 +10,7 @@ from archzero_lab.experiments.claim_result import adjust
 from archzero_lab.experiments.claims import Claim
 from archzero_lab.experiments.kinds import judge_claim
 from archzero_lab.jobs.report.evidence import RunEvidence, read_claims_of
-from archzero_lab.run_folders.run import Run
+from archzero_lab.run_folders.run import HIT_COSTS, Run
 
 
 def judge(
@@ -40,6 +40,7 @@ def judge(
         "parameters": facts["parameters"],
         "environment": facts["environment"],
         "client": facts["client"],
+        "hit_costs": run.hit_costs if run.holds(HIT_COSTS) else {},
         "claims": [result.as_dict() for result in results],
         "stages": run.stages or (run.summary["stages"] if run.holds("summary.json") else []),
     }

@@ -62,6 +62,7 @@ def measure(
                 if request.until_decided_min:
                     bench.until_decided(alike, request.until_decided_min)
                 run.unlike = {kind: list(told) for kind, told in prepared.unlike(arms, ()).items()}
+                run.hit_costs = {kind: dict(layers) for kind, layers in prepared.hit_costs(arms).items()}
                 _end_where_asked(run, reporter)
                 try_checks(run, claims, prepared, arms[system.compared[1]])
             with run.stage("locust"), reporter.work("locust") as tell:

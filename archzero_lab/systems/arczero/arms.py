@@ -55,6 +55,10 @@ class ServiceArm:
         """Send one request and wait: (service_time_s, bytes)."""
         return self._driver.ask(operation)
 
+    def body(self, operation: Operation) -> bytes:
+        """The body that answers a read."""
+        return self._driver.get(operation.path)[2]
+
     def cache_counts(self) -> tuple[int, int]:
         """(hits, misses) over all workers."""
         if not self._cached:

@@ -17,6 +17,7 @@ from archzero_lab.systems.arczero.arms import ARMS, ServiceArm
 from archzero_lab.systems.arczero.cards.catalog import Catalog, read_catalog
 from archzero_lab.systems.arczero.checks.bench import Bench
 from archzero_lab.systems.arczero.checks.registry import CHECKS
+from archzero_lab.systems.arczero.hit_costs import LAYERS, hit_costs
 from archzero_lab.systems.arczero.portfolios import Loaded
 from archzero_lab.systems.arczero.services import Serving, index_set_of, start_services, url_of_service
 from archzero_lab.systems.arczero.statements import list_statements
@@ -30,6 +31,8 @@ from archzero_lab.systems.system import Rows
 _READING_TABLES = ["card_vocabulary", "card_counts", "card_changes"]
 """Tables of index set v2 that are there for reading alone."""
 _CARDS, _DISTINCT = 5, 12
+_COSTED = 4_000
+"""Reads whose cost is looked at: a quarter of a second of CPU, which is told in hundredths."""
 _IMPORTED = 1_200  # more than the thousand changes after which the vocabulary is brought up to date
 
 
@@ -110,6 +113,18 @@ class PreparedCards:
         """One of phase 5's claims that are no latency, tried."""
         mine = cast("ServiceArm", arm)
         return CHECKS[name](Bench(self._stack, mine.service, mine.database_url, self.catalog.ids))
+
+    def hit_costs(self, arms: Mapping[str, Arm]) -> dict[str, dict[str, float]]:
+        """Of a card and of a page of cards, over Redis; of servers that are not ours nothing is known."""
+        if "treatment" not in arms or self._stack.redis_pid is None:
+            return {}
+        found = {}
+        for kind, distinct in (("detail", 50), ("list", 20)):
+            asked = self.operations(kind, distinct=distinct, requests=1, seed=self._seed, block=0).warm_up
+            costs = hit_costs(cast("ServiceArm", arms["treatment"]), self._stack.redis_pid, asked, _COSTED)
+            if costs:
+                found[kind] = {told: costs[layer] for layer, told in LAYERS.items()}
+        return found
 
     def use_everything(self, arms: Mapping[str, Arm]) -> None:
         """Ask v2's service for everything that it answers, and import some cards, which stay.

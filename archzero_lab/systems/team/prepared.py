@@ -191,6 +191,10 @@ class PreparedTeam:
         """There are no checks of a team's own."""
         raise SettingsError(f"{self._project.name} has no check '{name}'")
 
+    def hit_costs(self, arms: Mapping[str, Arm]) -> dict[str, dict[str, float]]:
+        """Nothing: what a hit is, only the team knows."""
+        return {}
+
     def use_everything(self, arms: Mapping[str, Arm]) -> None:
         """Nothing besides what was measured."""
 
