@@ -30,6 +30,7 @@ SHOWN_BY = {
     "generation": ("sql of many",),
     "breaker-drain": ("pause", "clients killed", "kill old data"),
     "obeyed": ("too few replicas", "rights taken"),
+    "moved": ("pause short",),
 }
 """The faults that a guard is there for; `./lab verify-consistency --without` commits all."""
 

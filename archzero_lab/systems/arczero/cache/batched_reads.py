@@ -108,7 +108,7 @@ class BatchedReads:
                 continue
             dependencies = self._remembered.get(key.slot, _NONE)
             believed.append(dependencies)
-            if dependencies.moved is not None and dependencies.moved == self._moved:
+            if dependencies.moved is not None and self._stands(dependencies):
                 counts.append(4)
             else:
                 names.append(dependencies.packed)
@@ -152,7 +152,7 @@ class BatchedReads:
                     value = self._judge(value, found[at + 4 : end])
                     if isinstance(value, Hit):
                         dependencies.held(value, self._moved)
-                elif value.names and (value.identity != dependencies.identity or self._moved != dependencies.moved):
+                elif value.names and (value.identity != dependencies.identity or not self._stands(dependencies)):
                     unknown.append(((key, reader), value))
                     continue
             self._tell(key, reader, value, dependencies, ticket)
@@ -219,6 +219,10 @@ class BatchedReads:
     def _decode(self, slot: bytes | None, generation: bytes | None) -> Hit | Miss:
         """What a slot holds, valid only under the generation that stands now."""
         return decode(slot, generation)
+
+    def _stands(self, dependencies: _Dependencies) -> bool:
+        """Whether nothing has been announced or told since a value was found to hold."""
+        return dependencies.moved == self._moved
 
     def _judge(self, value: Hit, dependencies: Sequence[bytes | None]) -> Hit | Miss:
         """A value, valid only where nothing that it depends on has changed."""

@@ -19,7 +19,7 @@ from archzero_lab.systems.arczero.cards.model import Document
 from archzero_lab.systems.arczero.service import CacheParts
 
 GUARDS = (
-    "lease", "fence", "dependencies", "sequence", "outbox", "generation", "breaker-drain", "obeyed",
+    "lease", "fence", "dependencies", "sequence", "outbox", "generation", "breaker-drain", "obeyed", "moved",
 )  # fmt: skip
 
 # PUT without asking what stands there
@@ -63,7 +63,7 @@ class UnguardedStore(CacheStore):
 
     lease: whoever loads may store. fence: a write is not announced. dependencies: a value is believed whatever it
     depends on has become, generation: whatever its kind has. sequence: a load counts from its end, not from its
-    beginning. obeyed: a Redis that refused is believed.
+    beginning. obeyed: a Redis that refused is believed. moved: what once held holds, whatever has moved since.
     """
 
     def __init__(
@@ -84,6 +84,9 @@ class UnguardedStore(CacheStore):
 
     def _judge(self, value: Hit, dependencies: Sequence[bytes | None]) -> Hit | Miss:
         return value if "dependencies" in self._without else super()._judge(value, dependencies)
+
+    def _stands(self, dependencies: Any) -> bool:
+        return "moved" in self._without or super()._stands(dependencies)
 
     async def lease(self, key: Key) -> Lease | None:
         """As CacheStore, or the right to fill for everybody."""
