@@ -14,6 +14,7 @@ import pytest
 
 from archzero_lab.servers.stack import Stack
 from archzero_lab.systems.arczero.cache.entries import Hit
+from archzero_lab.systems.arczero.cache.keys import Kind
 from archzero_lab.systems.arczero.cards.model import CardDraft, CardType
 from tests.integration.conftest import PATIENT, Cached, open_cached, until
 
@@ -132,6 +133,38 @@ async def test_nobody_waits_longer_than_the_timeout_however_many_wait(stack: Sta
             return isinstance(await cached.store.read(cached.keys.card(ids[0])), Hit)
 
         await until(is_hit)
+
+
+async def test_what_somebody_else_put_into_a_slot_keeps_nobody_waiting(stack: Stack, database_url: str) -> None:
+    async with open_cached(database_url, stack.redis_url) as cached:
+        ids = await _cards(cached, 3)
+        generation = await cached.store._client.get(cached.keys.generations(Kind.CARD)[0])
+        await cached.store._client.set(cached.keys.card(ids[1]).slot, b"V" + generation + b"nonsense")
+        documents = await asyncio.gather(*map(cached.cards.card, ids))
+        assert [document.etag for document in documents] == [(await cached.plain.card(i)).etag for i in ids]
+
+
+async def test_a_connection_that_is_made_anew_beside_reads_mixes_up_no_answers(stack: Stack, database_url: str) -> None:
+    async with open_cached(database_url, stack.redis_url) as cached:
+        ids = await _cards(cached, 20)
+        pipe = cached.store.link.pipe
+        assert pipe is not None
+        ending = False
+
+        async def read_on(card_id: uuid.UUID) -> int:
+            hits = 0
+            while not ending:
+                found = await cached.store.read(cached.keys.card(card_id))
+                if isinstance(found, Hit):
+                    assert str(card_id).encode() in found.document.body
+                    hits += 1
+            return hits
+
+        readers = [asyncio.ensure_future(read_on(card_id)) for card_id in ids]
+        for _ in range(20):
+            await asyncio.gather(*(pipe.renew() for _ in range(3)), return_exceptions=True)
+        ending = True
+        assert sum(await asyncio.gather(*readers)) > 0
 
 
 async def test_a_reader_that_goes_away_takes_nobody_with_it(stack: Stack, database_url: str) -> None:

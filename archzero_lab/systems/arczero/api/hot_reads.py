@@ -23,6 +23,8 @@ from archzero_lab.systems.arczero.cache.cached_reads import Question
 from archzero_lab.systems.arczero.cache.cached_service import CachedCardService
 
 _REMEMBERED = 8_192
+_MOST_REMEMBERED_BYTES = 1_024
+"""Longer header lines are read each time: nobody may fill the table with more than a few megabytes."""
 _MOST_HEADER_BYTES = 8_192
 _GET, _VERSION, _END = b"GET ", b" HTTP/1.1", b"\r\n\r\n"
 _LINE = re.compile(rb"([!#$%&'*+.^_`|~0-9A-Za-z-]+):[ \t]*([\x21-\x7e](?:[\x20-\x7e\t]*[\x21-\x7e])?)?[ \t]*")
@@ -109,9 +111,10 @@ class HotReads:
         except KeyError:
             pass
         found = self._read(lines)
-        if len(self._wishes) >= _REMEMBERED:
-            self._wishes.clear()
-        self._wishes[lines] = found
+        if len(lines) <= _MOST_REMEMBERED_BYTES:
+            if len(self._wishes) >= _REMEMBERED:
+                self._wishes.clear()
+            self._wishes[lines] = found
         return found
 
     def _read(self, lines: bytes) -> Wishes | None:

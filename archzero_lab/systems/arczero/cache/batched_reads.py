@@ -8,6 +8,7 @@ learns so from the first read after a change, which asks again; the others ask f
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Protocol
@@ -19,6 +20,7 @@ from archzero_lab.systems.arczero.cache.keys import Key, Keyspace, packed
 from archzero_lab.systems.arczero.cache.link import Link
 from archzero_lab.systems.arczero.cache.near import NearCache
 
+log = logging.getLogger(__name__)
 _MOST_TOGETHER = 64
 """So many entries one MGET asks for; Redis does nothing else meanwhile."""
 _REMEMBERED = 4_096
@@ -138,7 +140,12 @@ class BatchedReads:
         end = 0
         for (key, reader), dependencies, number in zip(batch, believed, counts, strict=True):
             at, end = end, end + number
-            value = self._decode(found[at + 1], found[at])
+            try:
+                value = self._decode(found[at + 1], found[at])
+            except Exception:  # what somebody else has put into the slot; the others have nothing to do with it
+                log.exception("the entry at %s", key.slot)
+                _tell_nothing([(key, reader)])
+                continue
             if number > 2:
                 sequence, self._moved = found[at + 2], found[at + 3]
                 if isinstance(value, Miss):
@@ -168,12 +175,12 @@ class BatchedReads:
                 _tell_nothing([reading for reading, _ in unknown])
                 return
             self._moved, end = found[0], 1
-            for ((key, reader), value), dependencies in zip(unknown, known, strict=True):
+            for (reading, value), dependencies in zip(unknown, known, strict=True):
                 at, end = end, end + len(dependencies.keys)
                 judged = self._judge(value, found[at:end])
                 if isinstance(judged, Hit):
                     dependencies.held(judged, self._moved)
-                self._tell(key, reader, judged, dependencies, ticket)
+                self._tell(*reading, judged, dependencies, ticket)
 
         number = 1 + sum(len(dependencies.keys) for dependencies in known)
         command = _mget(number, [packed(self.keys.moved), *(dependencies.packed for dependencies in known)])
