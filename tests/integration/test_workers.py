@@ -39,3 +39,14 @@ def test_a_worker_that_is_killed_comes_back_and_the_others_never_stop(stack: Sta
         assert is_alive(service.record)
     finally:
         stack.registry.stop(service.record)
+
+
+def test_workers_end_with_the_process_that_started_them(stack: Stack, database_url: str) -> None:
+    service = start_service(stack, Serving("orphans", database_url, cached=False, workers=2))
+    master = psutil.Process(service.record.pid)
+    deadline = time.monotonic() + 60
+    while len(workers := [worker for worker in master.children() if _listens(worker)]) < 2:
+        assert time.monotonic() < deadline, "two workers did not begin to listen"
+    master.kill()
+    _, alive = psutil.wait_procs(workers, timeout=60)
+    assert alive == []

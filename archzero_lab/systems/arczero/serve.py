@@ -6,14 +6,33 @@ python -m archzero_lab.systems.arczero.serve --host HOST --port PORT --workers N
 from __future__ import annotations
 
 import argparse
+import multiprocessing
+import os
 import resource
+import signal
+import threading
+from typing import Any
 
 import uvicorn
 
+from archzero_lab.systems.arczero import service
 from archzero_lab.systems.arczero.api.connections import IDLE_S, Connection
 
 _MOST_FILES = 16_384
 """Of connections and all else that a worker holds open; a login's usual 1,024 are soon taken."""
+
+
+def create() -> Any:
+    """The application factory that worker processes call. A worker ends with the process that started it."""
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        threading.Thread(target=_end_after, args=(parent,), name="end after parent", daemon=True).start()
+    return service.create()
+
+
+def _end_after(parent: Any) -> None:
+    parent.join()
+    os.kill(os.getpid(), signal.SIGTERM)
 
 
 def main() -> None:
@@ -28,7 +47,7 @@ def main() -> None:
     if limit != resource.RLIM_INFINITY and limit < wanted:
         resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, most))
     uvicorn.run(
-        "archzero_lab.systems.arczero.service:create",
+        "archzero_lab.systems.arczero.serve:create",
         factory=True,
         host=given.host,
         port=given.port,
