@@ -71,6 +71,7 @@ class ClaimResult:
             "arms": {"control": self.claim.control, "treatment": self.claim.treatment},
             "operations": self.claim.operations,
             "counter": self.claim.mechanism,
+            "rule": self.claim.rule,
             "metric": self.claim.metric,
             "unit": self.claim.unit,
             "over_ms": self.claim.over_ms,

@@ -158,7 +158,7 @@ def paired_blocks(
 def improvements(claims: list[dict[str, Any]]) -> Picture:
     """Every claim of a gain: the claimed gain as a mark, the measured one with its interval."""
     shown = [c for c in claims if c["claimed"]["improvement"] is not None and c["measured"]["ci_low"] is not None]
-    figure, axes = plt.subplots(figsize=(8, 0.7 * len(shown) + 1.2))
+    figure, axes = plt.subplots(figsize=(8, 0.5 * len(shown) + 1.0))
     said = []
     for row, claim in enumerate(reversed(shown)):
         measured = claim["measured"]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import datetime as dt
 from collections.abc import Mapping
 from typing import Any
 
@@ -23,8 +25,17 @@ _PAGES = jinja2.Environment(
 )
 
 
+_FIRST = ("refuted", "inconclusive", "confirmed")
+"""What did not hold comes before what did."""
+
+
+def in_order(summary: dict[str, Any]) -> list[dict[str, Any]]:
+    """The claims, those first that were not confirmed."""
+    return sorted(summary["claims"], key=lambda claim: _FIRST.index(claim["verdict"]))
+
+
 def rows(summary: dict[str, Any]) -> list[dict[str, str]]:
-    """The scorecard as text, a row a claim."""
+    """The scorecard as text, a row a claim, those first that were not confirmed."""
     return [
         {
             "id": claim["id"],
@@ -38,7 +49,7 @@ def rows(summary: dict[str, Any]) -> list[dict[str, str]]:
             "note": claim["note"],
             "warnings": "; ".join(claim["warnings"]),
         }
-        for claim in summary["claims"]
+        for claim in in_order(summary)
     ]
 
 
@@ -60,19 +71,75 @@ def headline(summary: dict[str, Any]) -> str:
     return said + (f", {counts['inconclusive']} inconclusive" if counts["inconclusive"] else "")
 
 
+def answer(summary: dict[str, Any]) -> str:
+    """What did not hold and what is undecided, by name, in a sentence or two."""
+    titles: dict[str, list[str]] = {verdict: [] for verdict in _FIRST}
+    for claim in summary["claims"]:
+        titles[claim["verdict"]].append(claim["title"])
+    said = []
+    if titles["refuted"]:
+        said.append(f"Refuted: {_listed(titles['refuted'])}.")
+    if titles["inconclusive"]:
+        said.append(f"Undecided: {_listed(titles['inconclusive'])}.")
+    return " ".join(said) or "Every claim held."
+
+
 def trust(summary: dict[str, Any]) -> str:
-    """Whether the run can be trusted, in a sentence."""
+    """How far the run can be trusted, in a sentence or two."""
     claims = summary["claims"]
-    warned = [claim["title"] for claim in claims if claim["warnings"]]
+    warned = sum(bool(claim["warnings"]) for claim in claims)
     finest = [
         claim["measured"]["detectable"]
         for claim in claims
         if claim["claimed"]["improvement"] is not None and claim["measured"]["detectable"] is not None
     ]
-    said = f"Differences of {max(finest):.0%} or more could be seen in every latency claim. " if finest else ""
+    said = f"A change of {max(finest):.0%} in any of the times would have been seen. " if finest else ""
     if not warned:
-        return said + "Nothing disturbed the measurement that the lab looks for."
-    return said + f"With a reservation, told beside it: {', '.join(warned)}."
+        return said + "Nothing that the lab looks for disturbed the measurement."
+    verb = "comes" if warned == 1 else "come"
+    return said + f"{warned} of {len(claims)} results {verb} with a reservation, told beside it."
+
+
+def measured_when(summary: dict[str, Any]) -> str:
+    """The day and hour, how long it took and the machine, in a phrase."""
+    environment = summary["environment"]
+    said = []
+    with contextlib.suppress(ValueError):  # a run that somebody has renamed
+        began = dt.datetime.strptime(summary["run_id"][:15], "%Y%m%d-%H%M%S")
+        said.append(f"{began:%Y-%m-%d %H:%M}")
+    minutes, seconds = divmod(round(sum(stage["seconds"] for stage in summary["stages"])), 60)
+    said.append(f"{minutes} min {seconds} s" if minutes else f"{seconds} s")
+    said.append(f"{environment['cpu']}, {environment['cores']} cores, {environment['memory_gb']:.0f} GB")
+    return "; ".join(said)
+
+
+def next_steps(summary: dict[str, Any]) -> list[tuple[str, str]]:
+    """What to do now: a sentence and its command."""
+    undecided = [claim["id"] for claim in summary["claims"] if claim["verdict"] == "inconclusive"]
+    steps = []
+    if undecided:
+        only = " ".join(f"--only {claim}" for claim in undecided)
+        steps.append(
+            ("Decide the undecided, in at most five minutes more:", f"{COMMAND} report --until-decided 5 {only}")
+        )
+    steps.append(("The same again, on another day or machine:", repeat_command(summary)))
+    steps.append(("Against another run:", f"{COMMAND} compare OTHER_RUN {summary['run_id']}"))
+    return steps
+
+
+def repeat_command(summary: dict[str, Any]) -> str:
+    """The command that measures all of it again: its profile, rows, seed and files."""
+    given = [f"{COMMAND} report --profile {summary['profile']}"]
+    if "cards" in summary:
+        given.append(f"--cards {summary['cards']}")
+    given.append(f"--seed {summary['seed']}")
+    if summary.get("inventory"):
+        given.append(f"--inventory {summary['inventory']}")
+    return " ".join(given)
+
+
+def _listed(titles: list[str]) -> str:
+    return "; ".join(titles)  # some have commas of their own
 
 
 def print_scorecard(console: Console, summary: dict[str, Any]) -> None:
@@ -115,12 +182,16 @@ def index_page(
                 "claim": claim,
                 "layers": _layers(summary, claim),
             }
-            for row, claim in zip(rows(summary), summary["claims"], strict=True)
+            for row, claim in zip(rows(summary), in_order(summary), strict=True)
         ],
         third=any(claim.get("beside") for claim in summary["claims"]),
+        answer=answer(summary),
         trust=trust(summary),
+        when=measured_when(summary),
+        steps=next_steps(summary),
+        again=repeat_command(summary),
         capacity=capacity,
-        figure=improvements(summary["claims"])._repr_html_(),
+        figure=improvements(in_order(summary))._repr_html_(),
         pages=[{"href": page.html.name, "title": page.title} for page in pages],
         environment={key: value for key, value in summary["environment"].items() if not isinstance(value, dict | list)},
         settings=summary["environment"].get("postgres_settings", {}),
@@ -146,6 +217,8 @@ def _claimed(claim: dict[str, Any]) -> str:
     if claim["unit"] == "failures":
         return "never fails"
     low, high = claimed["after"]
+    if claim.get("rule") == "at_most":
+        return f"at most {high:.0%}" if claim["unit"] == "share" else f"at most {high:g} {claim['unit']}"
     return f"{low:.0%} to {high:.0%}" if claim["unit"] == "share" else f"{low:g} to {high:g} {claim['unit']}"
 
 

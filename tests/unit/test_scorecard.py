@@ -1,0 +1,103 @@
+"""A report's first screen: what did not hold, how far it can be trusted, and the command that measures it again."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from archzero_lab.reporting.scorecard import answer, index_page, measured_when, next_steps, repeat_command, rows, trust
+
+
+def _claim(name: str, verdict: str, **besides: Any) -> dict[str, Any]:
+    claim: dict[str, Any] = {
+        "id": name.replace(" ", "_"),
+        "title": name,
+        "sentence": "",
+        "section": "",
+        "arms": {"control": "control", "treatment": "treatment"},
+        "metric": "p50",
+        "unit": "ms",
+        "operations": "detail",
+        "counter": "hits",
+        "rule": "improvement",
+        "claimed": {"before": 200, "after": 5, "improvement": 0.975, "unit": ""},
+        "measured": {
+            "before": 20.0, "after": 1.0, "after_ci_low": 0.9, "after_ci_high": 1.1, "improvement": 0.95,
+            "ci_low": 0.94, "ci_high": 0.96, "blocks": 12, "samples": 360, "detectable": 0.1, "p": 0.01,
+            "p_adjusted": 0.01, "counted": False,
+        },
+        "verdict": verdict,
+        "note": "a note",
+        "warnings": [],
+    }  # fmt: skip
+    return claim | besides
+
+
+def _summary(*claims: dict[str, Any], **besides: Any) -> dict[str, Any]:
+    environment = {"cpu": "AMD EPYC", "cores": 2, "memory_gb": 23.5, "postgres_settings": {}}
+    return {
+        "run_id": "20261129-030018-smoke-ef2f",
+        "profile": "smoke",
+        "seed": 3,
+        "cards": 20_000,
+        "relationships": 40_000,
+        "parameters": {"blocks": 12},
+        "environment": environment,
+        "client": {"p50_ms": 0.1, "p95_ms": 0.2},
+        "stages": [{"name": "load", "seconds": 61.0}, {"name": "measure", "seconds": 14.0}],
+        "claims": list(claims),
+    } | besides
+
+
+MIXED = _summary(_claim("first", "confirmed"), _claim("second", "inconclusive"), _claim("third", "refuted"))
+
+
+def test_claims_that_were_not_confirmed_come_first_and_are_named() -> None:
+    assert [row["title"] for row in rows(MIXED)] == ["third", "second", "first"]
+    assert answer(MIXED) == "Refuted: third. Undecided: second."
+    assert answer(_summary(_claim("first", "confirmed"))) == "Every claim held."
+    page = index_page(MIXED, [], {})
+    assert page.index("Refuted: third.") < page.index("<svg") < page.index('id="scorecard"')
+
+
+def test_a_page_of_claims_in_another_order_has_each_claims_own_numbers() -> None:
+    third = _claim("third", "refuted", sentence="the third sentence")
+    page = index_page(_summary(_claim("first", "confirmed", sentence="the first sentence"), third), [], {})
+    section = page[page.index('id="about-third"') :]
+    assert "the third sentence" in section[: section.index("</section>")]
+
+
+def test_how_far_a_run_can_be_trusted_is_counted_not_listed() -> None:
+    assert trust(MIXED).endswith("Nothing that the lab looks for disturbed the measurement.")
+    warned = _summary(_claim("first", "confirmed", warnings=["slow"]), _claim("second", "refuted"))
+    assert trust(warned) == (
+        "A change of 10% in any of the times would have been seen. "
+        "1 of 2 results comes with a reservation, told beside it."
+    )
+
+
+def test_a_claim_that_is_a_limit_says_so() -> None:
+    claimed = {"before": 0, "after": [100, 500], "improvement": None, "unit": ""}
+    limit = _claim("memory", "confirmed", claimed=claimed, unit="MB", rule="at_most")
+    least = _claim("hits", "confirmed", claimed=claimed | {"after": [0.8, 0.9]}, unit="share", rule="at_least")
+    assert [row["claimed"] for row in rows(_summary(limit, least))] == ["at most 500 MB", "80% to 90%"]
+
+
+def test_the_command_to_repeat_has_this_runs_profile_rows_seed_and_files() -> None:
+    assert repeat_command(MIXED).endswith("report --profile smoke --cards 20000 --seed 3")
+    assert repeat_command(MIXED | {"inventory": "cards.csv"}).endswith("--seed 3 --inventory cards.csv")
+    commands = [command for _, command in next_steps(MIXED)]
+    assert commands[0].endswith("report --until-decided 5 --only second")
+    assert repeat_command(MIXED) in commands
+
+
+def test_when_and_on_what_it_was_measured() -> None:
+    assert measured_when(MIXED) == "2026-11-29 03:00; 1 min 15 s; AMD EPYC, 2 cores, 24 GB"
+    assert measured_when(MIXED | {"run_id": "renamed"}).startswith("1 min 15 s")
+
+
+def test_a_claim_of_the_cache_shows_what_a_hit_costs_and_others_do_not() -> None:
+    other = _claim("other", "confirmed", counter="blocks")
+    page = index_page(
+        _summary(_claim("cached", "confirmed"), other, hit_costs={"detail": {"Redis itself": 25.1}}), [], {}
+    )
+    assert page.count("What a hit costs in CPU: 25 µs") == 1
