@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import importlib.metadata
 import os
 import signal
 import sys
@@ -29,9 +30,18 @@ app = typer.Typer(
 _debug = False
 
 
+def _tell_version(asked: bool) -> None:
+    if asked:
+        typer.echo(f"archzero-lab {importlib.metadata.version('archzero-lab')}")
+        raise typer.Exit
+
+
 @app.callback()
 def options(
     debug: Annotated[bool, typer.Option("--debug", help="Show tracebacks.")] = False,
+    version: Annotated[
+        bool, typer.Option("--version", help="Show the version and exit.", callback=_tell_version, is_eager=True)
+    ] = False,
 ) -> None:
     """Options of every command."""
     global _debug

@@ -5,17 +5,23 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from dataclasses import replace
 from pathlib import Path
 
 from filelock import FileLock, Timeout
 from rich.console import Console
 
+from archzero_lab.errors import ServerError
 from archzero_lab.progress import Reporter
+from archzero_lab.servers.process import is_free
 from archzero_lab.servers.stack import Stack, bring_up, exclusive, kept_stack, read_state, record_state, take_down
 from archzero_lab.settings import STATE, Settings
 from archzero_lab.systems.arczero.portfolios import ARMS, choose_portfolio, keep_arms
-from archzero_lab.systems.arczero.services import Serving, start_service, url_of_service
+from archzero_lab.systems.arczero.services import RunningService, Serving, start_service, url_of_service
+
+_PORT = 3000
+"""As phase 5's own service has it, so that its curl lines work as they stand."""
 
 
 @contextmanager
@@ -47,10 +53,12 @@ def bring_everything_up(
     inventory: Path | None = None,
     relationships: Path | None = None,
     fresh: bool = False,
+    port: int | None = None,
     reporter: Reporter | None = None,
 ) -> tuple[str, str]:
     """Start everything and keep it up; the service's URL and how many cards it has, in words.
 
+    Without a `port` the service takes 3000, as phase 5's own does, or where that is taken any free one.
     What is there is used again: servers, and the cards as they were left; `fresh` makes their databases anew. Where a
     step fails nothing that it started is left running, and what ran before goes on. Raises LabError for what a person
     can mend.
@@ -66,18 +74,27 @@ def bring_everything_up(
             asked = cards is not None or inventory is not None
             urls, in_words = keep_arms(stack, portfolio, "up", ARMS, fresh=fresh, asked=asked, reporter=reporter)
             with reporter.work("service"):
-                service = start_service(
-                    stack, Serving("treatment", url_of_service(stack, urls["treatment"]), cached=True, kept=True)
-                )
+                service = _start_on(stack, url_of_service(stack, urls["treatment"]), port)
                 record_state(
                     service={"url": service.url, "pid": service.record.pid, "namespace": service.namespace,
-                             "up_since": time.time()}
+                             "up_since": time.time(), "database_url": urls["treatment"]}
                 )  # fmt: skip
         except BaseException:
             if before is None:
                 take_down()
             raise
     return service.url, in_words
+
+
+def _start_on(stack: Stack, database_url: str, port: int | None) -> RunningService:
+    """The service on a port; without one on 3000, or where that is not to be had on any."""
+    serving = Serving("treatment", database_url, cached=True, kept=True, port=_PORT if port is None else port or None)
+    if port is not None:
+        return start_service(stack, serving)
+    if is_free(_PORT):
+        with suppress(ServerError):  # somebody else has taken it meanwhile
+            return start_service(stack, serving)
+    return start_service(stack, replace(serving, port=None))
 
 
 def _end_service(stack: Stack) -> None:

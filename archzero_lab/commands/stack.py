@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 import time
 from pathlib import Path
 from typing import Annotated, Literal
@@ -25,6 +26,9 @@ def up(
     relationships: RelationshipsFile = None,
     seed: Seed = 1,
     fresh: Fresh = False,
+    port: Annotated[
+        int | None, typer.Option(min=0, max=65535, help="3000 where that is free, else any free one. 0: any.")
+    ] = None,
 ) -> None:
     """Start servers and service, and keep them up; start again what is gone of them.
 
@@ -49,6 +53,7 @@ def up(
             inventory=inventory,
             relationships=relationships,
             fresh=fresh,
+            port=port,
             reporter=Reporter(console),
         )
     console.print(f"up: {url} on {cards_in_words}; ./lab status, ./lab down", highlight=False)
@@ -68,6 +73,9 @@ def down() -> None:
 
 def status(
     as_json: Annotated[bool, typer.Option("--json", help="As JSON, with URLs that connect.")] = False,
+    as_environment: Annotated[
+        bool, typer.Option("--env", help='As a shell\'s variables: eval "$(./lab status --env)".')
+    ] = False,
 ) -> None:
     """Show URLs, pids and databases of what is up."""
     from archzero_lab.servers import stack
@@ -75,6 +83,14 @@ def status(
     from archzero_lab.systems.arczero.portfolios import in_words
 
     found = stack.status(load_settings())
+    if as_environment:
+        told = (stack.read_state() or {}).get("service") or {}
+        if not found["service"]["url"] or "database_url" not in told:
+            raise LabError("no service is kept up; ./lab up starts it")
+        values = {"SERVICE_URL": told["url"], "DATABASE_URL": told["database_url"], "REDIS_URL": found["redis"]["url"]}
+        for name, value in values.items():
+            typer.echo(f"export {name}={shlex.quote(value)}")
+        return
     if as_json:
         typer.echo(json.dumps(found, indent=2))
         return

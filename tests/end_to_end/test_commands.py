@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.metadata
 import json
 import os
 import re
@@ -15,8 +16,11 @@ from pathlib import Path
 from typing import Any
 
 import psutil
+import psycopg
 import pytest
+import redis
 
+from archzero_lab.servers.process import free_port
 from archzero_lab.settings import ROOT
 from tests.end_to_end.command import lab, recorded
 
@@ -124,16 +128,34 @@ STEERED = {
 """A shell that is set up for a server of its own."""
 
 
+def test_the_version_is_told_without_setting_anything_up(tmp_path: Path) -> None:
+    for name in ("lab", "pyproject.toml"):
+        shutil.copy(ROOT / name, tmp_path / name)
+    told = subprocess.run([str(tmp_path / "lab"), "--version"], capture_output=True, text=True, check=True).stdout
+    assert told.strip() == f"archzero-lab {importlib.metadata.version('archzero-lab')}"
+    assert not (tmp_path / ".venv").exists()
+
+
 def test_up_status_down(environment: dict[str, str]) -> None:
     environment = {**environment, **STEERED}
-    done = lab(environment, "up", "--cards", "500")
+    port = free_port()
+    done = lab(environment, "up", "--cards", "500", "--port", str(port))
     assert done.returncode == 0, done.stderr
     status = json.loads(lab(environment, "status", "--json").stdout)
     assert set(status) == {"postgres", "redis", "service", "databases"}
     assert all(psutil.pid_exists(pid) for pid in (status["postgres"]["pid"], status["redis"]["pid"]))
     assert all(psutil.pid_exists(pid) for pid in status["service"]["pids"])
     assert {"base", "up_control", "up_treatment"} <= set(status["databases"])
+    assert status["service"]["url"].endswith(f":{port}")
     assert _get(status["service"]["url"] + "/api/v1/cards")["data"]
+    script = 'eval "$("$1" status --env)"; echo "$SERVICE_URL"; echo "$DATABASE_URL"; echo "$REDIS_URL"'
+    told = subprocess.run(
+        ["bash", "-c", script, "bash", str(ROOT / "lab")], capture_output=True, text=True, env=environment, check=True
+    ).stdout.splitlines()
+    assert told[0] == status["service"]["url"]
+    with psycopg.connect(told[1]) as connection:
+        assert connection.execute("SELECT count(*) > 0 FROM cards").fetchone() == (True,)
+    assert redis.Redis.from_url(told[2]).ping()
     assert "s3cret" not in lab(environment, "status").stdout
     assert "***" in lab(environment, "status").stdout
     again = lab(environment, "up", "--cards", "500")
