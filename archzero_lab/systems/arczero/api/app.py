@@ -11,7 +11,7 @@ from litestar.di import Provide
 from litestar.openapi.config import OpenAPIConfig
 from litestar.openapi.plugins import JsonRenderPlugin
 
-from archzero_lab.systems.arczero.api import cache, cards, graph, health, imports, relationships
+from archzero_lab.systems.arczero.api import cache, cards, graph, health, imports, pages, relationships
 from archzero_lab.systems.arczero.api.allowed_methods import tell_allowed
 from archzero_lab.systems.arczero.api.errors import HANDLERS
 from archzero_lab.systems.arczero.api.service import Service
@@ -52,6 +52,7 @@ def create_app(open_service: Callable[[], AbstractAsyncContextManager[Service]])
             cache.router,
             health.health,
             health.metrics,
+            pages.page,
         ],
         dependencies={
             "service": Provide(provide_service, sync_to_thread=False),
