@@ -11,6 +11,7 @@ import httpx
 import pytest
 
 from archzero_lab.servers.stack import Stack
+from archzero_lab.settings import STATE
 from archzero_lab.systems.arczero.services import Serving, start_service
 
 FIRST = {
@@ -62,3 +63,19 @@ def test_a_thousand_connections_that_are_held_stop_nobody_else(service: httpx.Cl
     finally:
         for one in held:
             one.close()
+
+
+def test_what_is_cut_off_or_broken_leaves_no_line_in_the_log(stack: Stack, database_url: str) -> None:
+    service = start_service(stack, Serving("cutoff", database_url, cached=False))
+    place = urlsplit(service.url)
+    try:
+        for first in (FIRST["in the midst of a body"], FIRST["in the midst of headers"], b"nonsense\r\n\r\n"):
+            with socket.create_connection((place.hostname, place.port), timeout=30) as one:
+                one.sendall(first)
+                one.shutdown(socket.SHUT_WR)
+                while one.recv(4_096):
+                    pass
+        assert httpx.get(f"{service.url}/api/v1/health", timeout=30).status_code == 200
+    finally:
+        stack.registry.stop(service.record)
+    assert (STATE / "logs" / "service-cutoff.log").read_text() == ""

@@ -234,6 +234,15 @@ async def test_who_does_not_come_to_the_end_of_a_request_is_told_so_and_let_go(
     assert transport.closed
 
 
+async def test_what_is_no_http_is_told_so_in_the_contracts_form() -> None:
+    _, connection, transport = _opened()
+    connection.data_received(b"nonsense\r\n\r\n")
+    assert transport.sent.startswith(b"HTTP/1.1 400 Bad Request\r\n")
+    assert b"connection: close\r\n" in transport.sent
+    assert b'"code":"bad_request"' in transport.sent
+    assert transport.closed
+
+
 async def test_headers_that_trickle_have_no_more_time_than_those_that_stop() -> None:
     _, connection, transport = _opened()
     connection.data_received(ASKED)

@@ -65,7 +65,7 @@ def main() -> None:
         proxy_headers=False,
         server_header=False,
         access_log=False,
-        log_level="warning",
+        log_level="error",  # a warning is a line for each request that somebody sends broken
     )
 
 

@@ -68,7 +68,8 @@ class Connection(HttpToolsProtocol):
         self._watch = self.loop.call_later(_LOOK_S, self._look)
         self._by_client[self._address] += 1
         if self._by_client[self._address] > most_of_a_client():
-            self._send(of_error(503, "unavailable", "too many connections from this address; close some"))
+            full = of_error(503, "unavailable", "too many connections from this address; close some")
+            self._send(full, last=True)
             self.transport.close()
 
     def connection_lost(self, exc: Exception | None) -> None:
@@ -186,8 +187,9 @@ class Connection(HttpToolsProtocol):
         assert self._hot is not None
         self.transport.writelines((self._hot.ok(self.server_state.default_headers), ok_lines(document), document.body))
 
-    def _send(self, answer: Answer) -> None:
-        headers = header_lines([*self.server_state.default_headers, *answer.sent_headers()])
+    def _send(self, answer: Answer, *, last: bool = False) -> None:
+        end = ((b"connection", b"close"),) if last else ()
+        headers = header_lines([*self.server_state.default_headers, *answer.sent_headers(), *end])
         self.transport.write(b"".join((STATUS_LINE[answer.status], headers, b"\r\n", answer.body)))
 
     # -- the end -------------------------------------------------------------------------------------------
@@ -230,5 +232,10 @@ class Connection(HttpToolsProtocol):
         """Answer what is not a whole request, where nothing has been answered to it yet, and end the connection."""
         in_head = self._head_bytes >= 0
         if self._is_between() if in_head else not self.cycle.response_started:
-            self._send(of_error(status, code, message))
+            self._send(of_error(status, code, message), last=True)
+        self.transport.close()
+
+    def send_400_response(self, msg: str) -> None:
+        """What the parser cannot read, in the contract's form."""
+        self._send(of_error(400, "bad_request", "this is no HTTP request that could be read"), last=True)
         self.transport.close()

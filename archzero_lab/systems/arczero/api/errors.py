@@ -36,6 +36,8 @@ _SENT_AS = {
     "phase": "lifecyclePhase",
     "owner": "ownerId",
 }
+_GONE = "client disconnected prematurely"
+"""What Litestar calls a body that was cut off."""
 _MISSING = re.compile(r"Missing required \w+ parameter '(\w+)'")
 
 
@@ -88,7 +90,9 @@ def on_http_error(_: Request[Any, Any, Any], error: HTTPException) -> Response[b
     """Litestar's own errors: no such path, wrong method, body too large, JSON that cannot be read."""
     status = error.status_code
     message = error.detail.split(" - at `$")[0].split(" for path")[0]
-    if status == 500:
+    if error.detail == _GONE:
+        log.debug("a body that was cut off")  # nobody is there to be answered
+    elif status == 500:
         log.error("unexpected", exc_info=error)
         message = "an unexpected error; it has been logged"
     return error_response(status, _CODES.get(status, "error"), message)
