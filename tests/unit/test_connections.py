@@ -234,6 +234,20 @@ async def test_who_does_not_come_to_the_end_of_a_request_is_told_so_and_let_go(
     assert transport.closed
 
 
+async def test_a_large_body_that_comes_steadily_has_its_time() -> None:
+    _, connection, transport = _opened(reads_body=True)
+    connection.data_received(POST.replace(b"Content-Length: 9", b"Content-Length: 9000000"))
+    for _ in range(20):
+        connection.data_received(b"x" * 100_000)
+        await asyncio.sleep(0)
+    connection._since -= 100
+    connection._look()
+    assert not transport.closed
+    connection._since -= 100
+    connection._look()
+    assert transport.sent.startswith(b"HTTP/1.1 408")
+
+
 async def test_what_is_no_http_is_told_so_in_the_contracts_form() -> None:
     _, connection, transport = _opened()
     connection.data_received(b"nonsense\r\n\r\n")

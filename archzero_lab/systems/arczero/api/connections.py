@@ -31,6 +31,8 @@ HEAD_S = 15
 """From the first byte of a request to the end of its headers, however they trickle in."""
 BODY_S = 60
 """From there to the end of its body, and for a client to take a piece of an answer that the socket has no room for."""
+LEAST_BYTES_S = 16_384
+"""A body that comes at this pace has more time, for as long as it does."""
 MOST_HEAD_BYTES = 65_536
 _LOOK_S = 5.0
 _MOST = 8_192
@@ -53,6 +55,7 @@ class Connection(HttpToolsProtocol):
         self._asked: Asked | None = None
         self._in_message = False
         self._head_bytes = 0
+        self._body_bytes = 0
         self._held = b""
         self._ending = False
         self._since = 0.0
@@ -112,8 +115,13 @@ class Connection(HttpToolsProtocol):
 
     def on_headers_complete(self) -> None:
         """The headers are there; a body may follow."""
-        self._head_bytes, self._since = -1, self.loop.time()
+        self._head_bytes, self._body_bytes, self._since = -1, 0, self.loop.time()
         super().on_headers_complete()
+
+    def on_body(self, body: bytes) -> None:
+        """A piece of the body has come."""
+        self._body_bytes += len(body)
+        super().on_body(body)
 
     def on_message_complete(self) -> None:
         """The parser is between two requests."""
@@ -218,7 +226,7 @@ class Connection(HttpToolsProtocol):
             if waited_s >= HEAD_S:
                 self._refuse(408, "timeout", f"the request's headers did not come within {HEAD_S} s")
         elif self._in_message:
-            if waited_s >= BODY_S:
+            if waited_s >= BODY_S + self._body_bytes / LEAST_BYTES_S:
                 self._refuse(408, "timeout", f"the request's body did not come within {BODY_S} s")
         elif self._asked is None and self._is_between() and waited_s >= IDLE_S:
             self.transport.close()

@@ -115,14 +115,19 @@ class CachedReads:
         self._store.read_for(question.key, reader)
 
     def hit(self, question: Question, found: Found) -> Document | None:
-        """What was found, where it may go out as it is and nothing is left to do."""
-        if not isinstance(found, Hit) or found.document is NOT_FOUND or found.wants_refresh():
+        """What was found, where it may go out as it is; loaded anew in the background where it is time for that."""
+        if not isinstance(found, Hit) or found.document is NOT_FOUND:
             return None
+        if found.wants_refresh():
+            self._refresh(question.key, found, question.load, question.depends)
         self._count(question)
         return found.document
 
     async def finish(self, question: Question, found: Found) -> Document:
         """The answer, loaded where it was not found. Raises NotFound."""
+        document = self.hit(question, found)
+        if document is not None:
+            return document
         document = await self._finish(question, found)
         if document is NOT_FOUND:
             raise NotFound(f"no card with id {question.counted}")
@@ -140,8 +145,6 @@ class CachedReads:
         if found is None:
             return await load()  # Redis is away: nothing to share with anybody, and no time to lose
         if isinstance(found, Hit):
-            if found.document is not NOT_FOUND and found.wants_refresh():
-                self._refresh(key, found, load, question.depends)
             return found.document
         was = found.was
         return await self._flights.run(
