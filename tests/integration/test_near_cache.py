@@ -75,6 +75,32 @@ async def test_a_write_of_another_process_empties_it_by_push(near: Cached, stack
     await until(both_new, 1.0)
 
 
+async def test_a_page_whose_dependencies_redis_evicted_is_not_kept_where_no_push_can_empty_it(
+    near: Cached, stack: Stack, database_url: str
+) -> None:
+    card_id = await new_card(near)
+    question = CardFilter(q=json.loads((await near.cards.card(card_id)).body)["name"])
+    key, client = near.keys.cards(question), near.store._client
+    cache = near.store.near
+    assert cache is not None
+
+    async def kept() -> bool:
+        await near.cards.cards(question)
+        return cache.get(key) is not None
+
+    await until(kept)
+    await client.delete(*[name async for name in client.scan_iter(near.keys.dependencies + "*")])
+    await until(lambda: _is(lambda: cache.get(key) is None))
+    await near.cards.cards(question)
+    async with open_cached(database_url, stack.redis_url, PATIENT, namespace=near.keys.namespace) as other:
+        await other.cards.update_card(card_id, CardPatch(quality_score=7))
+
+    async def new() -> bool:
+        return bool(json.loads((await near.cards.cards(question)).body)["data"][0]["qualityScore"] == 7)
+
+    await until(new, 1.0)
+
+
 async def test_own_writes_are_seen_at_once(near: Cached) -> None:
     card_id = await new_card(near)
     for score in range(20):

@@ -61,6 +61,9 @@ class Connection(HttpToolsProtocol):
         self._since = 0.0
         """When it became what it is now: idle, in the midst of headers or of a body, or stuck in an answer."""
         self._watch: asyncio.TimerHandle | None = None
+        self._messages = 0
+        self._unsent = 0
+        """Bytes of an answer that the client had not taken when it was looked at last."""
 
     # -- what comes ----------------------------------------------------------------------------------------
 
@@ -111,6 +114,7 @@ class Connection(HttpToolsProtocol):
     def on_message_begin(self) -> None:
         """The parser is in the midst of a request."""
         self._in_message, self._head_bytes, self._since = True, 0, self.loop.time()
+        self._messages += 1
         super().on_message_begin()
 
     def on_headers_complete(self) -> None:
@@ -134,11 +138,16 @@ class Connection(HttpToolsProtocol):
         super().on_response_complete()
 
     def _parse(self, data: bytes) -> None:
+        before = self._messages if self._in_message else 0
         super().data_received(data)
-        if self._in_message and self._head_bytes >= 0:
+        if self._in_message and self._head_bytes >= 0 and before == self._messages:  # else it may be another's
             self._head_bytes += len(data)
-            if self._head_bytes > MOST_HEAD_BYTES:
+            if self._head_bytes <= MOST_HEAD_BYTES:
+                return
+            if self._is_between():
                 self._refuse(431, "too_large", f"the request's headers are longer than {MOST_HEAD_BYTES} bytes")
+            else:
+                self.flow.pause_reading()  # until the answer before is out
 
     def _is_between(self) -> bool:
         return (self.cycle is None or self.cycle.response_complete) and not self.flow.write_paused
@@ -171,6 +180,10 @@ class Connection(HttpToolsProtocol):
             answer = of_document(await cards.finish(question, found), wishes.if_none_match)
         except Exception as error:  # asked once: whatever it is, the application would only meet it again
             answer = of_exception(error)
+        except BaseException:  # it was cancelled: nobody will answer
+            self._asked = None
+            self.transport.close()
+            raise
         if self._asked is not None:
             self._asked = None
             self._send(answer)
@@ -220,20 +233,26 @@ class Connection(HttpToolsProtocol):
         self._watch = self.loop.call_later(_LOOK_S, self._look)
         waited_s = self.loop.time() - self._since
         if self.flow.write_paused:
-            if waited_s >= BODY_S:
+            unsent = self.transport.get_write_buffer_size()
+            if unsent < self._unsent:
+                self._since = self.loop.time()  # it takes its answer, if slowly
+            elif waited_s >= BODY_S:
                 self.transport.abort()  # what it has not taken it will not take
+            self._unsent = unsent
+        elif self.flow.read_paused:
+            self._since = self.loop.time()  # it is we who do not read
         elif self._in_message and self._head_bytes >= 0:
-            if waited_s >= HEAD_S:
+            if waited_s >= HEAD_S and self._is_between():
                 self._refuse(408, "timeout", f"the request's headers did not come within {HEAD_S} s")
         elif self._in_message:
-            if waited_s >= BODY_S + self._body_bytes / LEAST_BYTES_S:
+            if not self.pipeline and waited_s >= BODY_S + self._body_bytes / LEAST_BYTES_S:
                 self._refuse(408, "timeout", f"the request's body did not come within {BODY_S} s")
         elif self._asked is None and self._is_between() and waited_s >= IDLE_S:
             self.transport.close()
 
     def pause_writing(self) -> None:
         """The client does not take its answer."""
-        self._since = self.loop.time()
+        self._since, self._unsent = self.loop.time(), self.transport.get_write_buffer_size()
         super().pause_writing()
 
     def _refuse(self, status: int, code: str, message: str) -> None:
@@ -244,6 +263,10 @@ class Connection(HttpToolsProtocol):
         self.transport.close()
 
     def send_400_response(self, msg: str) -> None:
-        """What the parser cannot read, in the contract's form."""
+        """What the parser cannot read, in the contract's form; where an answer is on its way, that is the last one."""
+        if not self._is_between():
+            self.cycle.keep_alive = False
+            self.flow.pause_reading()
+            return
         self._send(of_error(400, "bad_request", "this is no HTTP request that could be read"), last=True)
         self.transport.close()

@@ -30,7 +30,16 @@ _GET, _VERSION, _END = b"GET ", b" HTTP/1.1", b"\r\n\r\n"
 _LINE = re.compile(rb"([!#$%&'*+.^_`|~0-9A-Za-z-]+):[ \t]*([\x21-\x7e](?:[\x20-\x7e\t]*[\x21-\x7e])?)?[ \t]*")
 _TARGET = re.compile(rb"/[!$&'()*+,\-./0-9:;=?@A-Z_a-z~%]*")
 _CHANGES_READING = frozenset(
-    [b"content-length", b"transfer-encoding", b"expect", b"upgrade", b"te", b"trailer", b"http2-settings"]
+    [
+        b"content-length",
+        b"transfer-encoding",
+        b"expect",
+        b"upgrade",
+        b"te",
+        b"trailer",
+        b"http2-settings",
+        b"proxy-connection",
+    ]
 )
 _ONCE = frozenset([b"host", b"cache-control", b"if-none-match", b"connection"])
 

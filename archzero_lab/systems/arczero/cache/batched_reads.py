@@ -99,6 +99,8 @@ class BatchedReads:
 
     def _read_batch(self, batch: list[Reading]) -> None:
         ticket = self.near.ticket() if self.near is not None else 0
+        # what stays in the process is emptied by what Redis says of its dependencies, so those must have been there
+        asks_all = self.near is not None and self.near.listening
         believed: list[_Dependencies] = []
         names: list[bytes] = []
         counts: list[int] = []
@@ -110,7 +112,7 @@ class BatchedReads:
                 continue
             dependencies = self._remembered.get(key.slot, _NONE)
             believed.append(dependencies)
-            if dependencies.moved is not None and self._stands(dependencies):
+            if not asks_all and self._stands(dependencies):
                 counts.append(4)
             else:
                 names.append(dependencies.packed)
@@ -221,7 +223,7 @@ class BatchedReads:
                 self.near.put(key, value.document, ticket, dependencies.keys)
         else:
             count(key.kind, "miss")
-        reader.set_result(value)
+        _give(reader, value)
 
     def _decode(self, slot: bytes | None, generation: bytes | None) -> Hit | Miss:
         """What a slot holds, valid only under the generation that stands now."""
@@ -229,7 +231,7 @@ class BatchedReads:
 
     def _stands(self, dependencies: _Dependencies) -> bool:
         """Whether nothing has been announced or told since a value was found to hold."""
-        return dependencies.moved == self._moved
+        return dependencies.moved is not None and dependencies.moved == self._moved
 
     def _judge(self, value: Hit, dependencies: Sequence[bytes | None]) -> Hit | Miss:
         """A value, valid only where nothing that it depends on has changed."""
@@ -246,4 +248,11 @@ def _mget(number: int, names: list[bytes]) -> bytes:
 def _tell_nothing(batch: list[Reading]) -> None:
     for _, reader in batch:
         if not reader.done():  # else it was cancelled, or its client has gone
-            reader.set_result(None)
+            _give(reader, None)
+
+
+def _give(reader: Reader, found: Found) -> None:
+    try:
+        reader.set_result(found)
+    except Exception:  # the others of the batch must hear of theirs
+        log.exception("a reader of the cache")

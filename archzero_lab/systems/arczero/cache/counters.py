@@ -49,6 +49,9 @@ def _open_numbers() -> memoryview[float]:
 
 
 _NUMBERS = _open_numbers()
+_BASELINE = "baseline.json"
+_alone: dict[str, dict[str, int]] = {}
+"""The baseline of a process that has no folder to share."""
 
 
 def count(kind: Kind, outcome: str, amount: int = 1) -> None:
@@ -115,10 +118,14 @@ def totals() -> dict[str, dict[str, int]]:
 
 def reset() -> None:
     """Begin counting anew, for all worker processes: what was counted becomes the baseline."""
-    path = _baseline_path()
-    partial = path.with_suffix(f".{os.getpid()}")
+    folder = _folder()
+    if folder is None:
+        _alone.clear()
+        _alone.update(_raw_totals())
+        return
+    partial = folder / f"baseline.{os.getpid()}"
     partial.write_text(json.dumps(_raw_totals()))
-    partial.rename(path)
+    partial.rename(folder / _BASELINE)
 
 
 def hit_rate(hits: int, misses: int) -> float | None:
@@ -153,13 +160,11 @@ def _raw_totals() -> dict[str, dict[str, int]]:
     return {kind.value: {outcome: int(numbers[_PLACES[kind, outcome]]) for outcome in OUTCOMES} for kind in Kind}
 
 
-def _baseline_path() -> Path:
-    folder = _folder()
-    return folder / "baseline.json" if folder is not None else Path(os.devnull)
-
-
 def _read_baseline() -> dict[str, dict[str, int]]:
+    folder = _folder()
+    if folder is None:
+        return _alone
     with contextlib.suppress(OSError, ValueError):
-        read: dict[str, dict[str, int]] = json.loads(_baseline_path().read_text())
+        read: dict[str, dict[str, int]] = json.loads((folder / _BASELINE).read_text())
         return read
     return {}

@@ -26,7 +26,7 @@ _KEPT_BYTES = 4 * 1024 * 1024
 
 
 class Abandoned(RedisConnectionError):
-    """The connection was left by us; that says nothing about Redis."""
+    """The connection is no more, for a reason that is ours or that another command has been told."""
 
 
 class _Call:
@@ -91,7 +91,9 @@ class _Wire(asyncio.Protocol):
         self._transport.abort()
         self._connection._reader = self._connection._writer = None  # redis-py must not take it for open
         ended, self.sent = self.sent, deque()
-        _end(ended, error)
+        if ended:  # one connection that failed is one failure, however much was under way on it
+            ended.popleft().end(error)
+        _end(ended, Abandoned("the connection was lost"))
 
 
 class Pipe:
@@ -157,7 +159,7 @@ class Pipe:
         if self._wire is not None and call in self._wire.sent:
             self._wire.sent.remove(call)
             call.end(TimeoutError("no answer in time"))
-            self._wire.end(RedisConnectionError("an answer before it was late"))
+            self._wire.end(Abandoned("an answer before it was late"))
         elif call in self._unsent:
             self._unsent.remove(call)
             call.end(TimeoutError("no connection in time"))

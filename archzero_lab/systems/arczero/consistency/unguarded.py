@@ -86,7 +86,7 @@ class UnguardedStore(CacheStore):
         return value if "dependencies" in self._without else super()._judge(value, dependencies)
 
     def _stands(self, dependencies: Any) -> bool:
-        return "moved" in self._without or super()._stands(dependencies)
+        return ("moved" in self._without and dependencies.moved is not None) or super()._stands(dependencies)
 
     async def lease(self, key: Key) -> Lease | None:
         """As CacheStore, or the right to fill for everybody."""
