@@ -121,7 +121,7 @@ class Settings:
 
 _SECTIONS = (CacheSettings, PoolSettings)
 OF_A_PROJECT = (
-    "service", "database", "redis", "arms", "requests", "values", "claims", "counters", "gate", "load",
+    "service", "database", "redis", "arms", "requests", "values", "claims", "counters", "gate", "load", "work",
 )  # fmt: skip
 """Tables of archzero.toml that are no settings of the lab's: a team's own service."""
 

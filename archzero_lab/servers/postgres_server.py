@@ -12,6 +12,7 @@ import shutil
 import signal
 import subprocess
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -34,6 +35,7 @@ class PostgresServer:
 
     url: str
     record: ProcessRecord
+    log: Path
 
 
 def embedded_programs() -> Path:
@@ -92,10 +94,11 @@ def start_postgres(
     kept: bool = False,
     port: int | None = None,
     timeout_s: float = 60.0,
+    pinned: Mapping[str, str] | None = None,
 ) -> PostgresServer:
     """Start PostgreSQL on a loopback port (a free one unless given) with its cluster under `home`, made on first use.
 
-    `name` is that of its process and, with the major version, of its cluster.
+    `name` is that of its process and, with the major version, of its cluster; `pinned` are settings before ours.
 
     Raises ServerError, with the last line of the server's log, where it does not come up.
     """
@@ -108,7 +111,7 @@ def start_postgres(
         _make_cluster(programs, base, password_file, user)
     password = password_file.read_text().strip()
     port = port or free_port()
-    argv = [str(programs / "postgres"), "-D", str(data), *_options(port)]
+    argv = [str(programs / "postgres"), "-D", str(data), *_options(port, pinned or {})]
     log.unlink(missing_ok=True)
     record = registry.spawn(
         name, argv, log=log, env=_environment(), user=user, kept=kept, stop_signal=signal.SIGINT, cwd=base
@@ -120,7 +123,7 @@ def start_postgres(
     except BaseException:
         registry.stop(record)
         raise
-    return PostgresServer(url, record)
+    return PostgresServer(url, record, log)
 
 
 def _make_cluster(programs: Path, base: Path, password_file: Path, user: pwd.struct_passwd | None) -> None:
@@ -141,7 +144,7 @@ def _make_cluster(programs: Path, base: Path, password_file: Path, user: pwd.str
         raise ServerError(f"initdb failed under {base}: {reason}; {cure_of(reason)}")
 
 
-def _options(port: int) -> list[str]:
+def _options(port: int, pinned: Mapping[str, str]) -> list[str]:
     memory_mb = psutil.virtual_memory().total // 2**20
     settings = {
         "port": port,
@@ -162,7 +165,7 @@ def _options(port: int) -> list[str]:
         "logging_collector": "off",
         "timezone": "UTC",
     }
-    return [word for name, value in settings.items() for word in ("-c", f"{name}={value}")]
+    return [word for name, value in (settings | dict(pinned)).items() for word in ("-c", f"{name}={value}")]
 
 
 def _environment() -> dict[str, str]:

@@ -64,6 +64,7 @@ def start_redis(
     home: Path,
     registry: ProcessRegistry,
     *,
+    name: str = "redis",
     kept: bool = False,
     port: int | None = None,
     password: str | None = None,
@@ -77,7 +78,7 @@ def start_redis(
     Raises ServerError, with the last line of its log, where it does not come up.
     """
     user = server_user()
-    base = given_folder(home / "redis", user)
+    base = given_folder(home / name, user)
     password = password or secrets.token_urlsafe(24)
     port = port or free_port()
     # beside the server's own folder: root writes nothing into that
@@ -92,7 +93,7 @@ def start_redis(
         user,
     )
     record = registry.spawn(
-        "redis", [str(program), str(config)], log=log, user=user, kept=kept, stop_signal=signal.SIGTERM, cwd=base
+        name, [str(program), str(config)], log=log, user=user, kept=kept, stop_signal=signal.SIGTERM, cwd=base
     )
     url = f"redis://:{password}@127.0.0.1:{port}/0"
     try:

@@ -18,6 +18,7 @@ from archzero_lab.systems.checks import Tried
 from archzero_lab.systems.histories import Histories
 from archzero_lab.systems.operations import SlotOperations
 from archzero_lab.systems.profiles import Profile
+from archzero_lab.systems.work import Countable
 
 
 @dataclass(frozen=True)
@@ -54,6 +55,9 @@ class Prepared(Protocol):
         self, kind: str, *, distinct: int, requests: int, seed: int, block: int, paths: Sequence[str] = ()
     ) -> SlotOperations:
         """The operations of one block, the same for every arm of it."""
+
+    def work(self, kind: str, requests: int, seed: int) -> SlotOperations:
+        """Operations of a countable kind, each another one: a read is asked for again, a write warms up by others."""
 
     def items(self) -> list[str]:
         """A path for each of many single things: reads that nobody has made before, as long as they last."""
@@ -117,6 +121,8 @@ class System(Protocol):
     """Arm -> where it runs already, of those that the lab does not start."""
     self_check_arms: Mapping[str, str]
     """Server -> the arm that each request of which goes to it."""
+    countable: Countable
+    """What of it `lab work` counts."""
     pool_arm: str
     pool_mix: Mapping[str, int]
     pool_metrics: Mapping[str, str]

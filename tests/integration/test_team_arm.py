@@ -18,7 +18,7 @@ from archzero_lab.servers.stack import Stack
 from archzero_lab.systems.operations import Operation
 from archzero_lab.systems.team.answers import AnswersSeen
 from archzero_lab.systems.team.arm import Place, TeamArm
-from archzero_lab.systems.team.project_file import CounterEntry, Reset
+from archzero_lab.systems.team.project_tables import CounterEntry, Reset
 
 READ = Operation("/read", "read")
 

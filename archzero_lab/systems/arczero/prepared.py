@@ -22,6 +22,7 @@ from archzero_lab.systems.arczero.portfolios import Loaded
 from archzero_lab.systems.arczero.services import Serving, index_set_of, start_services, url_of_service
 from archzero_lab.systems.arczero.statements import list_statements
 from archzero_lab.systems.arczero.traffic import slot_operations
+from archzero_lab.systems.arczero.work import work_operations
 from archzero_lab.systems.arms import Arm, Opening
 from archzero_lab.systems.checks import Tried
 from archzero_lab.systems.http import call
@@ -86,6 +87,10 @@ class PreparedCards:
         return slot_operations(
             kind, self.catalog, distinct=distinct, requests=requests, seed=seed, block=block, paths=paths
         )
+
+    def work(self, kind: str, requests: int, seed: int) -> SlotOperations:
+        """Operations of one countable kind."""
+        return work_operations(kind, self.catalog, requests, seed)
 
     def items(self) -> list[str]:
         """The path of every card, in order of their ids."""

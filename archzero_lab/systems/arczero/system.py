@@ -17,11 +17,13 @@ from archzero_lab.systems.arczero.consistency.histories import CardHistories
 from archzero_lab.systems.arczero.portfolios import choose_portfolio, drop_arms, ensure_base, make_arms, upto
 from archzero_lab.systems.arczero.prepared import PreparedCards
 from archzero_lab.systems.arczero.profiles import PROFILES
+from archzero_lab.systems.arczero.work import COUNTABLE
 from archzero_lab.systems.arms import ArmKind
 from archzero_lab.systems.histories import Histories
 from archzero_lab.systems.http import request
 from archzero_lab.systems.profiles import Profile
 from archzero_lab.systems.system import Loading, Rows
+from archzero_lab.systems.work import Countable
 
 
 class ArcZero:
@@ -45,6 +47,7 @@ class ArcZero:
     default_arm: str = "treatment"
     addresses: Mapping[str, str] = {}
     self_check_arms: Mapping[str, str] = {"PostgreSQL": "indexes", "Redis": "treatment"}
+    countable: Countable = COUNTABLE
     pool_arm: str = "indexes"
     pool_mix: Mapping[str, int] = {"detail": 8, "list": 4, "filter": 5, "search": 3}
     pool_metrics: Mapping[str, str] = {

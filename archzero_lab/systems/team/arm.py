@@ -21,7 +21,7 @@ from archzero_lab.systems.driver import Driver
 from archzero_lab.systems.http import metrics, request
 from archzero_lab.systems.operations import Operation
 from archzero_lab.systems.team.answers import AnswersSeen
-from archzero_lab.systems.team.project_file import CounterEntry, Reset
+from archzero_lab.systems.team.project_tables import CounterEntry, Reset
 from archzero_lab.systems.team.shell import run_command
 
 

@@ -20,7 +20,8 @@ from archzero_lab.systems.team.answers import AnswersSeen
 from archzero_lab.systems.team.arm import Place, TeamArm, said
 from archzero_lab.systems.team.builds import Build
 from archzero_lab.systems.team.copies import variables
-from archzero_lab.systems.team.project_file import ArmEntry, Project, RequestEntry, filled
+from archzero_lab.systems.team.project_file import Project, filled
+from archzero_lab.systems.team.project_tables import ArmEntry, RequestEntry
 from archzero_lab.systems.team.requests import Requests
 from archzero_lab.systems.team.serving import start_build, wait_until_ready
 
@@ -152,6 +153,12 @@ class PreparedTeam:
                     else:
                         self._seen.note(arm.name, operation, status, body)
         return self._seen.differences
+
+    def work(self, kind: str, requests: int, seed: int) -> SlotOperations:
+        """Operations of one kind; a write's numbers go on from those that warm up."""
+        writes = self._project.requests[kind].writes
+        found = self._requests.slot(kind, distinct=requests, requests=requests, seed=seed, block=0)
+        return SlotOperations(found.timed[: requests // 2], found.timed[requests // 2 :]) if writes else found
 
     def items(self) -> list[str]:
         """A path for each of many single things: none that the lab knows of a team's."""

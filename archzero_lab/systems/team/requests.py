@@ -15,7 +15,8 @@ from archzero_lab.errors import DatabaseError, SettingsError
 from archzero_lab.postgres.connection import connect
 from archzero_lab.postgres.insights import reading
 from archzero_lab.systems.operations import Operation, SlotOperations
-from archzero_lab.systems.team.project_file import PLACE, Project, RequestEntry, ValueSource, filled, places
+from archzero_lab.systems.team.project_file import PLACE, Project, filled, places
+from archzero_lab.systems.team.project_tables import RequestEntry, ValueSource
 
 _NUMBERS_A_BLOCK = 1_000_000
 _MOST_VALUES = 100_000

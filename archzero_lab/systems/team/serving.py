@@ -12,7 +12,7 @@ from archzero_lab.errors import MeasurementError, ServerError
 from archzero_lab.servers.process import ProcessRecord, ProcessRegistry, free_port, is_alive, tail
 from archzero_lab.settings import STATE
 from archzero_lab.systems.driver import Driver
-from archzero_lab.systems.team.project_file import Service
+from archzero_lab.systems.team.project_tables import Service
 from archzero_lab.systems.team.shell import shell_command, team_environment
 
 _LINES = 5

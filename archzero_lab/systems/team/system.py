@@ -15,9 +15,11 @@ from archzero_lab.systems.profiles import Profile, SlotSize
 from archzero_lab.systems.system import Loading, Rows
 from archzero_lab.systems.team.builds import find_build
 from archzero_lab.systems.team.copies import copied_from, copies, source_of
-from archzero_lab.systems.team.prepared import PreparedTeam
-from archzero_lab.systems.team.project_file import ArmEntry, Project, filled
+from archzero_lab.systems.team.prepared import PreparedTeam, same_of
+from archzero_lab.systems.team.project_file import Project, filled
+from archzero_lab.systems.team.project_tables import ArmEntry
 from archzero_lab.systems.team.requests import read_values
+from archzero_lab.systems.work import Countable
 
 REQUESTS = "requests"
 _SIZES = {"smoke": (12, SlotSize(10, 20)), "standard": (20, SlotSize(30, 60)), "full": (40, SlotSize(60, 120))}
@@ -68,6 +70,12 @@ class TeamSystem:
         self.addresses: Mapping[str, str] = {name: arm.url for name, arm in project.arms.items() if arm.url}
         self.operations: Collection[str] = tuple(project.requests)
         self.counters: Mapping[str, bool] = {name: entry.rises for name, entry in project.counters.items()}
+        reads_first = sorted(project.requests.items(), key=lambda named: named[1].writes)
+        self.countable: Countable = Countable(
+            {name: request.writes for name, request in reads_first if name != project.service.login},
+            background=project.work.background,
+            exact_bytes=[name for name, one in reads_first if not one.writes and same_of(one) in ("body", "unordered")],
+        )
         self.profiles: Mapping[str, Profile] = {
             name: Profile(
                 name, 0, blocks, dict.fromkeys((*project.requests, REQUESTS), size), load_blocks=8,

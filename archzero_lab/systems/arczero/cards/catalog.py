@@ -59,7 +59,8 @@ def read_catalog(connection: psycopg.Connection[tuple[Any, ...]], seed: int) -> 
         [_SAMPLE],
     ).fetchall()
     documents = Counter(word for row in sample for word in {found.lower() for found in _WORD.findall(row[0])})
-    ranked = [word for word, _ in documents.most_common()]
+    # ties by the alphabet: sets come in another order in each process
+    ranked = sorted(documents, key=lambda word: (-documents[word], word))
     share = {word: count / len(sample) for word, count in documents.items()}
     middling = [word for word in ranked if 0.005 <= share[word] <= 0.02 and len(word) >= 4]
     rare = [word for word in ranked if documents[word] == 1 and len(word) >= 5]

@@ -1,0 +1,89 @@
+"""What was counted of a system by kind of request: statements, plans, writes and Redis, as a file holds it."""
+
+from __future__ import annotations
+
+import msgspec
+
+
+class CountedStatement(msgspec.Struct, forbid_unknown_fields=True, omit_defaults=True):
+    """One statement of a kind of request. `inner`: another one ran it, whose blocks hold its own.
+
+    `plans` are shapes of plans (postgres.plan_log) with how often each was run; `generic` is that for any values, where
+    it is none of those.
+    """
+
+    sql: str
+    calls: int
+    rows: int = 0
+    blocks: int = 0
+    temporary: int = 0
+    inner: bool = False
+    plans: dict[str, int] = {}
+    generic: str = ""
+
+
+class CountedCommand(msgspec.Struct, forbid_unknown_fields=True, omit_defaults=True):
+    """One command of Redis by its name. `sent` are bytes of its arguments, `answered` of what came back."""
+
+    calls: int
+    keys: int = 0
+    sent: int = 0
+    answered: int = 0
+
+
+class CountedPass(msgspec.Struct, forbid_unknown_fields=True, omit_defaults=True):
+    """All requests of a kind, asked once. `bytes` are those of their answers, unpacked; None where they may differ.
+
+    `wal` and `wal_bytes` are what was written (postgres.wal_work).
+    """
+
+    bytes: int | None = None
+    statements: dict[str, CountedStatement] = {}
+    redis: dict[str, CountedCommand] = {}
+    wal: dict[str, int] = {}
+    wal_bytes: int = 0
+
+    @property
+    def calls(self) -> int:
+        """Statements that the service sent."""
+        return sum(one.calls for one in self.statements.values() if not one.inner)
+
+    @property
+    def blocks(self) -> int:
+        """Shared blocks of them."""
+        return sum(one.blocks for one in self.statements.values() if not one.inner)
+
+
+class CountedKind(msgspec.Struct, forbid_unknown_fields=True, omit_defaults=True):
+    """A kind of request. Of one that reads, sums over `requests`: with the cache emptied, and asked `again`.
+
+    Of one that `writes` a typical request, the median of so many by each counter: where a page splits is chance.
+    `again` None: the same as first.
+    """
+
+    requests: int
+    first: CountedPass
+    writes: bool = False
+    again: CountedPass | None = None
+
+    @property
+    def counted(self) -> int:
+        """Of how many requests the numbers are."""
+        return 1 if self.writes else self.requests
+
+
+class Counted(msgspec.Struct, forbid_unknown_fields=True, omit_defaults=True):
+    """A whole count, with what must be the same for it to come out the same: arm, rows, seed, PostgreSQL's version.
+
+    `tables` are rows by table before the first request; `statistics` names tables whose ANALYZE could not see all.
+    """
+
+    system: str
+    arm: str
+    size: int
+    seed: int
+    postgres: int
+    tables: dict[str, int]
+    kinds: dict[str, CountedKind]
+    reason: str = ""
+    background: list[str] = []

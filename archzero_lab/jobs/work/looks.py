@@ -1,0 +1,138 @@
+"""One request's work: what PostgreSQL and Redis were made to do, from before it was sent until all is quiet again."""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+from dataclasses import dataclass, field
+
+import redis
+
+from archzero_lab.errors import MeasurementError
+from archzero_lab.postgres.connection import Connection
+from archzero_lab.postgres.plan_log import PlanLog
+from archzero_lab.postgres.statement_work import StatementName, StatementTotals, StatementWork, since
+from archzero_lab.postgres.wal_work import Wal, WalWork
+from archzero_lab.servers.counted_redis import Command
+from archzero_lab.servers.counting_stack import CountingStack
+from archzero_lab.servers.process import ProcessRecord
+from archzero_lab.servers.quiet import family, is_waiting
+from archzero_lab.systems.arms import Arm
+from archzero_lab.systems.operations import Operation
+from archzero_lab.systems.work import Countable
+
+_QUIET_S = 10.0
+_PAUSE_S = 0.0005
+
+
+@dataclass
+class RequestWork:
+    """What one request came to. `commands` are (name, keys, bytes sent, bytes answered)."""
+
+    bytes: int = 0
+    statements: dict[StatementName, StatementWork] = field(default_factory=dict)
+    plans: dict[str, Counter[str]] = field(default_factory=dict)
+    commands: list[tuple[str, int, int, int]] = field(default_factory=list)
+    wal: WalWork = field(default_factory=WalWork)
+
+
+class Looks:
+    """Counts requests of one arm, one after the other. `connection` is the lab's own to the arm's database."""
+
+    def __init__(
+        self, counting: CountingStack, connection: Connection, process: ProcessRecord | None, told_apart: Countable
+    ) -> None:
+        self._redis = counting.redis
+        self._straight = redis.Redis.from_url(counting.redis_url)
+        self._connection = connection
+        self._process = process
+        self._countable = told_apart
+        connection.execute("SET auto_explain.log_min_duration = -1")
+        self._totals = StatementTotals(connection)
+        self._wal = Wal(connection)
+        self._plans = PlanLog(counting.log)
+        self._pids = family(process)
+        self._before = self._totals.read()
+        self.background: set[str] = set()
+        """What was told apart: statements and commands of the service's own."""
+
+    def begin(self) -> None:
+        """What was done up to now is nobody's."""
+        self._pids = family(self._process)
+        self._before = self._settled()
+        self._redis.take()
+        self._wal.skip()
+        self._plans.skip()
+
+    def ask(self, arm: Arm, operation: Operation) -> RequestWork:
+        """Send one request and count it. Raises MeasurementError for a wrong answer, or where the arm never rests."""
+        _, size = arm.ask(operation)
+        now = self._settled()
+        found = RequestWork(bytes=size)
+        own, asked = set(), set()
+        for one in self._plans.read():
+            if self._is_own(one.name):
+                own.add(one.transaction)
+            else:
+                asked.add(one.transaction)
+                found.plans.setdefault(one.name.mark, Counter())[one.shape] += 1
+        # what a trigger runs has no tag either: it is of the transaction whose other statements have
+        found.wal = self._wal.read(without=own - asked)
+        for name, work in since(now, self._before).items():
+            if self._is_own(name):
+                self.background.add(" ".join(name.text.split())[:100])
+            else:
+                found.statements[name] = work
+        self._before = now
+        for command in self._redis.take():
+            told = b" ".join(command.arguments).decode("utf-8", "replace")
+            if self._has_mark(told):
+                self.background.add(f"Redis {command.name}")
+            else:
+                found.commands.append((command.name, self._keys(command), command.sent, command.answered))
+        return found
+
+    def close(self) -> None:
+        """Close what it opened."""
+        self._straight.close()
+
+    def _settled(self) -> dict[StatementName, StatementWork]:
+        """Totals once the service waits, no statement runs and no command is unanswered, twice running."""
+        deadline = time.monotonic() + _QUIET_S
+        last: dict[StatementName, StatementWork] | None = None
+        while time.monotonic() < deadline:
+            if is_waiting(self._pids) and not self._redis.waiting and not self._is_working():
+                now = self._totals.read()
+                if now == last:
+                    return now
+                last = now
+            else:
+                last = None
+            time.sleep(_PAUSE_S)  # polling: a service says nothing when it has done with a request
+        raise MeasurementError(
+            f"the service did not come to rest within {_QUIET_S:.0f} s of a request: what it does cannot be told from"
+            " what it does by itself"
+        )
+
+    def _is_working(self) -> bool:
+        """Whether a statement of the arm's runs."""
+        row = self._connection.execute(
+            "SELECT EXISTS (SELECT FROM pg_stat_activity WHERE datname = current_database()"
+            " AND pid <> pg_backend_pid() AND backend_type = 'client backend' AND state <> 'idle')"
+        ).fetchone()
+        return bool(row and row[0])
+
+    def _is_own(self, name: StatementName) -> bool:
+        untagged = bool(self._countable.tag) and not name.inner and self._countable.tag not in name.text
+        return untagged or self._has_mark(name.text)
+
+    def _has_mark(self, text: str) -> bool:
+        return any(mark in text for mark in self._countable.background)
+
+    def _keys(self, command: Command) -> int:
+        """How many keys a command names, as Redis itself reads it."""
+        try:
+            found = self._straight.execute_command("COMMAND GETKEYS", *command.arguments)
+        except redis.ResponseError:  # it takes none
+            return 0
+        return len(found) if isinstance(found, list) else 0

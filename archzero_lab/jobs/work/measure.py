@@ -1,0 +1,207 @@
+"""Count the work of every kind of request: one client, a known state, a seeded order, so the same on any machine."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterable, Sequence
+from contextlib import closing
+from dataclasses import dataclass
+from pathlib import Path
+from statistics import median_low
+
+import psycopg
+
+from archzero_lab.errors import unknown_name
+from archzero_lab.jobs.work.counted import Counted, CountedCommand, CountedKind, CountedPass, CountedStatement
+from archzero_lab.jobs.work.looks import Looks, RequestWork
+from archzero_lab.postgres.connection import Connection, connect
+from archzero_lab.postgres.plan_log import plan_shape
+from archzero_lab.postgres.plans import explain_generic
+from archzero_lab.postgres.statement_work import StatementName, StatementWork
+from archzero_lab.postgres.whole_statistics import analyze_whole
+from archzero_lab.progress import QUIET
+from archzero_lab.servers.counting_stack import CountingStack
+from archzero_lab.systems.arms import Arm, Opening
+from archzero_lab.systems.system import Loading, Prepared, Rows, System
+
+REQUESTS = 20
+_SHOWN = 160
+
+
+@dataclass(frozen=True)
+class WorkRequest:
+    """What is counted: an arm of a system, `size` rows by a seed, so many requests a kind; `only` of some kinds.
+
+    `code` is another build of the service.
+    """
+
+    arm: str
+    size: int
+    seed: int = 1
+    requests: int = REQUESTS
+    only: tuple[str, ...] = ()
+    code: Path | None = None
+
+
+def count_work(
+    system: System, counting: CountingStack, asked: WorkRequest, *, loading: Loading = QUIET,
+    progress: Callable[[float], None] = lambda share: None,
+) -> Counted:  # fmt: skip
+    """Prepare the arm's database, ask every kind of request, tell what it made PostgreSQL and Redis do.
+
+    Raises LabError for a kind that is not known, MeasurementError for a wrong answer.
+    """
+    kinds = system.countable.kinds
+    for name in asked.only:
+        if name not in kinds:
+            raise unknown_name("kind of request", name, list(kinds))
+    chosen = [kind for kind in kinds if not asked.only or kind in asked.only]
+    rows = Rows(asked.size, asked.seed)
+    counted: dict[str, CountedKind] = {}
+    with (
+        system.prepare(counting.stack, rows, "work", [asked.arm], loading) as prepared,
+        connect(prepared.urls[system.arms[asked.arm].database], autocommit=True) as connection,
+    ):
+        tables = analyze_whole(connection)
+        version = connection.info.server_version // 10_000
+        with (
+            prepared.arms(Opening(asked.arm, code=asked.code)) as arms,
+            closing(Looks(counting, connection, arms[asked.arm].process, system.countable)) as looks,
+        ):
+            for number, kind in enumerate(chosen):
+                counted[kind] = _kind(system, prepared, arms[asked.arm], looks, connection, kind, asked)
+                progress((number + 1) / len(chosen))
+    return Counted(
+        system.name, asked.arm, asked.size, asked.seed, version, tables, counted, background=sorted(looks.background)
+    )
+
+
+def _kind(
+    system: System, prepared: Prepared, arm: Arm, looks: Looks, connection: Connection, kind: str, asked: WorkRequest
+) -> CountedKind:
+    operations = prepared.work(kind, asked.requests, asked.seed)
+    exact = kind in system.countable.exact_bytes
+    for operation in operations.warm_up:
+        arm.ask(operation)
+    if system.countable.kinds[kind]:
+        looks.begin()
+        found = [looks.ask(arm, operation) for operation in operations.timed]
+        return CountedKind(len(found), _typical(found), writes=True)
+    asked_once = list(dict.fromkeys(operations.timed))
+    arm.reset()
+    looks.begin()
+    first = _summed([looks.ask(arm, operation) for operation in asked_once], exact)
+    again = _summed([looks.ask(arm, operation) for operation in asked_once], exact)
+    _add_generic(first, connection)
+    _add_generic(again, connection)
+    _shorten(first)
+    _shorten(again)
+    return CountedKind(len(asked_once), first, again=None if again == first else again)
+
+
+def _summed(found: Sequence[RequestWork], exact: bool) -> CountedPass:
+    """What requests came to together."""
+    statements: dict[StatementName, StatementWork] = {}
+    redis: dict[str, CountedCommand] = {}
+    wal: Counter[str] = Counter()
+    for one in found:
+        for name, work in one.statements.items():
+            statements[name] = statements.get(name, StatementWork()) + work
+        for command, keys, sent, answered in one.commands:
+            before = redis.get(command, CountedCommand(0))
+            redis[command] = CountedCommand(
+                before.calls + 1, before.keys + keys, before.sent + sent, before.answered + answered
+            )
+        wal.update(one.wal.records)
+    return CountedPass(
+        bytes=sum(one.bytes for one in found) if exact else None,
+        statements=_named(statements, _plans(found)),
+        redis=dict(sorted(redis.items())),
+        wal=dict(sorted(wal.items())),
+        wal_bytes=sum(one.wal.bytes for one in found),
+    )
+
+
+def _typical(found: Sequence[RequestWork]) -> CountedPass:
+    """The median request by each counter."""
+    alone = [_summed([one], exact=False) for one in found]
+
+    def middle(values: Iterable[int]) -> int:
+        return median_low(list(values))
+
+    statements: dict[str, CountedStatement] = {}
+    for mark in dict.fromkeys(mark for one in alone for mark in one.statements):
+        have = [one.statements[mark] for one in alone if mark in one.statements]
+        zeros = [0] * (len(alone) - len(have))
+        calls = middle([*(one.calls for one in have), *zeros])
+        if calls:
+            commonest = Counter(plan for one in have for plan in one.plans).most_common()
+            most = max((number for _, number in commonest), default=0)
+            plan = min((shape for shape, number in commonest if number == most), default="")
+            statements[mark] = CountedStatement(
+                have[0].sql, calls, middle([*(one.rows for one in have), *zeros]),
+                middle([*(one.blocks for one in have), *zeros]), middle([*(one.temporary for one in have), *zeros]),
+                have[0].inner, {plan: calls} if plan else {},
+            )  # fmt: skip
+    redis: dict[str, CountedCommand] = {}
+    for name in sorted({name for one in alone for name in one.redis}):
+        every = [one.redis.get(name, CountedCommand(0)) for one in alone]
+        calls = middle(one.calls for one in every)
+        if calls:
+            redis[name] = CountedCommand(
+                calls, middle(one.keys for one in every), middle(one.sent for one in every),
+                middle(one.answered for one in every),
+            )  # fmt: skip
+    wal = {
+        kind: middle(one.wal.get(kind, 0) for one in alone) for kind in sorted({k for one in alone for k in one.wal})
+    }
+    result = CountedPass(
+        statements=statements, redis=redis, wal={kind: number for kind, number in wal.items() if number},
+        wal_bytes=middle(one.wal_bytes for one in alone),
+    )  # fmt: skip
+    _shorten(result)
+    return result
+
+
+def _plans(found: Sequence[RequestWork]) -> dict[str, Counter[str]]:
+    plans: dict[str, Counter[str]] = {}
+    for one in found:
+        for mark, shapes in one.plans.items():
+            plans.setdefault(mark, Counter()).update(shapes)
+    return plans
+
+
+def _named(
+    statements: dict[StatementName, StatementWork], plans: dict[str, Counter[str]]
+) -> dict[str, CountedStatement]:
+    """By a mark; two texts of one statement, which PostgreSQL counts apart, are one."""
+    found: dict[str, CountedStatement] = {}
+    for name, work in statements.items():
+        mark = name.mark[:12] + (" inner" if name.inner else "")
+        before = found.get(mark, CountedStatement(name.text, 0))
+        shapes = {} if name.inner else dict(sorted(plans.get(name.mark, {}).items()))
+        found[mark] = CountedStatement(
+            min(before.sql, name.text), before.calls + work.calls, before.rows + work.rows,
+            before.blocks + work.blocks, before.temporary + work.temporary, name.inner, shapes,
+        )  # fmt: skip
+    return dict(sorted(found.items()))
+
+
+def _add_generic(counted: CountedPass, connection: Connection) -> None:
+    """The plan that a statement gets for any values, where it is not one that was run."""
+    for statement in counted.statements.values():
+        if statement.inner or not statement.plans:
+            continue
+        try:
+            shape = plan_shape(explain_generic(connection, statement.sql))
+        except psycopg.Error:  # a constant where PREPARE takes no parameter
+            continue
+        if shape not in statement.plans:
+            statement.generic = shape
+
+
+def _shorten(counted: CountedPass) -> None:
+    """Texts as a reader knows them again by; the mark is what is compared."""
+    for statement in counted.statements.values():
+        text = " ".join(statement.sql.split())
+        statement.sql = text if len(text) <= _SHOWN else f"{text[:_SHOWN]}…"

@@ -1,0 +1,63 @@
+"""Plans as they were run: what auto_explain wrote into the log of a server of ours, by statement and shape."""
+
+from __future__ import annotations
+
+import json
+import re
+from dataclasses import dataclass
+from pathlib import Path
+
+from archzero_lab.errors import DatabaseError
+from archzero_lab.postgres.plans import Plan, parse_plan
+from archzero_lab.postgres.statement_work import StatementName, name_of
+
+_PLAN = re.compile(r"^(\d+)\|LOG:  duration: [\d.]+ ms  plan:\n((?:\t.*\n)+)", re.MULTILINE)
+
+
+@dataclass(frozen=True)
+class Ran:
+    """One run of a statement: which, by which plan (plan_shape), in which transaction (0: one that wrote nothing)."""
+
+    name: StatementName
+    shape: str
+    transaction: int
+
+
+class PlanLog:
+    """A log that is read from where it was looked at last; of a server with counting_stack's settings."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._at = path.stat().st_size
+
+    def skip(self) -> None:
+        """Begin anew from here."""
+        self._at = self._path.stat().st_size
+
+    def read(self) -> list[Ran]:
+        """What was run since it was looked at last."""
+        with self._path.open("rb") as file:
+            file.seek(self._at)
+            data = file.read()
+        self._at += len(data)
+        found = []
+        for match in _PLAN.finditer(data.decode("utf-8", "replace")):
+            try:
+                told = json.loads(match[2].replace("\n\t", "\n"))
+                shape = plan_shape(parse_plan([told]))
+            except (ValueError, DatabaseError):
+                continue
+            name = name_of(str(told.get("Query Text", "")))
+            if name is not None:
+                found.append(Ran(name, shape, int(match[1])))
+        return found
+
+
+def plan_shape(plan: Plan) -> str:
+    """A plan's nodes, one a line and indented by depth, with tables and indexes and without a number.
+
+    Two plans of one shape read the same tables by the same indexes and join them in the same order by the same methods.
+    """
+    return "\n".join(
+        " " * node.depth + node.label + (f" ({node.subplan})" if node.subplan else "") for node in plan.root.walk()
+    )

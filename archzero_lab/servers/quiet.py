@@ -1,0 +1,33 @@
+"""Whether a process of ours waits, with all that it started: not a thread of it runs, or would if it got a core."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import psutil
+
+from archzero_lab.servers.process import ProcessRecord
+
+
+def family(process: ProcessRecord | None) -> list[int]:
+    """A process and all that it started; none where it is not ours."""
+    if process is None:
+        return []
+    try:
+        found = psutil.Process(process.pid)
+        return [found.pid, *(child.pid for child in found.children(recursive=True))]
+    except psutil.Error:
+        return []
+
+
+def is_waiting(pids: list[int]) -> bool:
+    """Whether every thread of these processes waits for something."""
+    for pid in pids:
+        for stat in Path(f"/proc/{pid}/task").glob("*/stat"):
+            try:
+                state = stat.read_text().rpartition(")")[2].split()[0]
+            except (OSError, IndexError):
+                continue  # it has ended
+            if state in "RD":
+                return False
+    return True
