@@ -11,16 +11,21 @@ from archzero_lab.errors import DatabaseError
 from archzero_lab.postgres.plans import Plan, parse_plan
 from archzero_lab.postgres.statement_work import StatementName, name_of
 
-_PLAN = re.compile(r"^(\d+)\|LOG:  duration: [\d.]+ ms  plan:\n((?:\t.*\n)+)", re.MULTILINE)
+_PLAN = re.compile(r"^([\d/]*)\|(\d+)\|LOG:  duration: [\d.]+ ms  plan:\n((?:\t.*\n)+)", re.MULTILINE)
 
 
 @dataclass(frozen=True)
 class Ran:
-    """One run of a statement: which, by which plan (plan_shape), in which transaction (0: one that wrote nothing)."""
+    """One run of a statement: which, and by which plan (plan_shape).
+
+    `transaction` is the virtual number that every transaction has, `number` the one that it gets when it first writes,
+    0 before.
+    """
 
     name: StatementName
     shape: str
-    transaction: int
+    transaction: str
+    number: int
 
 
 class PlanLog:
@@ -43,13 +48,13 @@ class PlanLog:
         found = []
         for match in _PLAN.finditer(data.decode("utf-8", "replace")):
             try:
-                told = json.loads(match[2].replace("\n\t", "\n"))
+                told = json.loads(match[3].replace("\n\t", "\n"))
                 shape = plan_shape(parse_plan([told]))
             except (ValueError, DatabaseError):
                 continue
             name = name_of(str(told.get("Query Text", "")))
             if name is not None:
-                found.append(Ran(name, shape, int(match[1])))
+                found.append(Ran(name, shape, match[1], int(match[2])))
         return found
 
 

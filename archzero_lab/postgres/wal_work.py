@@ -35,15 +35,14 @@ class Wal:
     def __init__(self, connection: Connection) -> None:
         self._connection = connection
         connection.execute("CREATE EXTENSION IF NOT EXISTS pg_walinspect")
-        self._at = self._flushed()
+        self._at = self.end()
 
-    def skip(self) -> None:
-        """Begin anew from here."""
-        self._at = self._flushed()
+    def skip(self, end: str) -> None:
+        """Go on from there."""
+        self._at = end
 
-    def read(self, without: Collection[int] = ()) -> WalWork:
-        """What was written since it was looked at last, `without` that of some transactions."""
-        end = self._flushed()
+    def read(self, end: str, without: Collection[int] = ()) -> WalWork:
+        """What was written since it was looked at last and up to `end`, `without` that of some transactions."""
         if end == self._at:
             return WalWork()
         begin, self._at = self._at, end
@@ -69,7 +68,8 @@ class Wal:
             records[kind] = records.get(kind, 0) + int(number)
         return WalWork(records, total)
 
-    def _flushed(self) -> str:
+    def end(self) -> str:
+        """Up to where it is on disk now."""
         row = self._connection.execute("SELECT pg_current_wal_flush_lsn()::text").fetchone()
         assert row is not None
         return str(row[0])

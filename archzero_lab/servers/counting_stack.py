@@ -36,7 +36,7 @@ PINNED = {
     "auto_explain.log_min_duration": "0",
     "auto_explain.log_nested_statements": "on",
     "auto_explain.log_format": "json",
-    "log_line_prefix": "%x|",
+    "log_line_prefix": "%v|%x|",
     # nothing here outlives the command
     "fsync": "off",
     "synchronous_commit": "on",

@@ -53,33 +53,35 @@ class Looks:
         self._plans = PlanLog(counting.log)
         self._pids = family(process)
         self._before = self._totals.read()
+        self._own: set[int] = set()
+        """Transactions of the service's own; what one of them wrote may reach the log when it has ended."""
         self.background: set[str] = set()
         """What was told apart: statements and commands of the service's own."""
 
     def begin(self) -> None:
         """What was done up to now is nobody's."""
         self._pids = family(self._process)
-        self._before = self._settled()
+        self._before, end = self._settled()
         self._redis.take()
-        self._wal.skip()
+        self._wal.skip(end)
         self._plans.skip()
 
     def ask(self, arm: Arm, operation: Operation) -> RequestWork:
         """Send one request and count it. Raises MeasurementError for a wrong answer, or where the arm never rests."""
         _, size = arm.ask(operation)
-        now = self._settled()
+        now, end = self._settled()
         found = RequestWork(bytes=size)
-        own, asked = set(), set()
-        for one in self._plans.read():
-            if self._is_own(one.name):
-                own.add(one.transaction)
-            else:
-                asked.add(one.transaction)
+        ran = self._plans.read()
+        asked = {one.transaction for one in ran if not self._is_own(one.name)}
+        self._own |= {one.number for one in ran if one.number and one.transaction not in asked}
+        of_requests = set()
+        for one in ran:
+            if one.transaction in asked:
+                of_requests.add(one.name.mark)
                 found.plans.setdefault(one.name.mark, Counter())[one.shape] += 1
-        # what a trigger runs has no tag either: it is of the transaction whose other statements have
-        found.wal = self._wal.read(without=own - asked)
+        found.wal = self._wal.read(end, without=self._own)
         for name, work in since(now, self._before).items():
-            if self._is_own(name):
+            if self._is_own(name) and name.mark not in of_requests:
                 self.background.add(" ".join(name.text.split())[:100])
             else:
                 found.statements[name] = work
@@ -96,13 +98,17 @@ class Looks:
         """Close what it opened."""
         self._straight.close()
 
-    def _settled(self) -> dict[StatementName, StatementWork]:
-        """Totals once the service waits, no statement runs and no command is unanswered, twice running."""
+    def _settled(self) -> tuple[dict[StatementName, StatementWork], str]:
+        """Totals, and how far the log is, once twice running nothing runs and nothing was added.
+
+        Both before the plans are read: a statement of the service's own that begins meanwhile is in none of the three,
+        or in the plans alone.
+        """
         deadline = time.monotonic() + _QUIET_S
-        last: dict[StatementName, StatementWork] | None = None
+        last: tuple[dict[StatementName, StatementWork], str] | None = None
         while time.monotonic() < deadline:
             if is_waiting(self._pids) and not self._redis.waiting and not self._is_working():
-                now = self._totals.read()
+                now = (self._totals.read(), self._wal.end())
                 if now == last:
                     return now
                 last = now
@@ -123,6 +129,7 @@ class Looks:
         return bool(row and row[0])
 
     def _is_own(self, name: StatementName) -> bool:
+        """Whether a statement alone would be the service's own; in a transaction with a request's it is not."""
         untagged = bool(self._countable.tag) and not name.inner and self._countable.tag not in name.text
         return untagged or self._has_mark(name.text)
 

@@ -10,7 +10,7 @@ import msgspec
 from msgspec import UNSET
 
 from archzero_lab.postgres.pool import Database
-from archzero_lab.postgres.request_statements import fetch_row
+from archzero_lab.postgres.request_statements import REQUEST_TAG, fetch_row
 from archzero_lab.systems.arczero.cards.changes import announce_changes, write_row
 from archzero_lab.systems.arczero.cards.faults import translated
 from archzero_lab.systems.arczero.cards.model import (
@@ -173,7 +173,9 @@ class RelationshipService:
                 async with (
                     connection.cursor() as cursor,
                     cursor.copy(
-                        "COPY relationships (id, source_card_id, target_card_id, relationship_type, valid_from,"
+                        "COPY "
+                        + REQUEST_TAG
+                        + " relationships (id, source_card_id, target_card_id, relationship_type, valid_from,"
                         " valid_to, attributes, confidence, created_at) FROM STDIN"
                     ) as copy,
                 ):

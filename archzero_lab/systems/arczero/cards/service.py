@@ -11,7 +11,7 @@ import msgspec
 from msgspec import UNSET
 
 from archzero_lab.postgres.pool import Database
-from archzero_lab.postgres.request_statements import fetch_row
+from archzero_lab.postgres.request_statements import REQUEST_TAG, fetch_row
 from archzero_lab.systems.arczero.cards.changes import announce_changes, write_row
 from archzero_lab.systems.arczero.cards.faults import translated
 from archzero_lab.systems.arczero.cards.graph import GraphService
@@ -134,7 +134,9 @@ class CardService(RelationshipService, GraphService):
                 async with (
                     connection.cursor() as cursor,
                     cursor.copy(
-                        "COPY cards (id, name, type, lifecycle_phase, quality_score, description, owner_id, created_at,"
+                        "COPY "
+                        + REQUEST_TAG
+                        + " cards (id, name, type, lifecycle_phase, quality_score, description, owner_id, created_at,"
                         " updated_at, attributes, tags, status) FROM STDIN"
                     ) as copy,
                 ):
