@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
+from functools import lru_cache
 from typing import Any
 
 from pglast import fingerprint, parse_sql, parser
@@ -88,6 +90,7 @@ def since(
     return {name: work for name, work in less.items() if work.calls}
 
 
+@lru_cache(4_096)
 def name_of(text: str, *, inner: bool = False) -> StatementName | None:
     """A statement's name; None for one that sets a session or a transaction alone."""
     try:
@@ -96,4 +99,4 @@ def name_of(text: str, *, inner: bool = False) -> StatementName | None:
             return None
         return StatementName(fingerprint(text), text, inner)
     except parser.ParseError:  # of a newer PostgreSQL than our parser, or cut short
-        return StatementName(shape_of(text), text, inner)
+        return StatementName(hashlib.sha256(shape_of(text).encode()).hexdigest()[:16], text, inner)

@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+import hashlib
+import re
+from collections.abc import Mapping
+
 import msgspec
+
+_MARK = re.compile(r"p[0-9a-f]{5}")
 
 
 class CountedStatement(msgspec.Struct, forbid_unknown_fields=True, omit_defaults=True):
     """One statement of a kind of request. `inner`: another one ran it, whose blocks hold its own.
 
-    `plans` are shapes of plans (postgres.plan_log) with how often each was run; `generic` is that for any values, where
-    it is none of those.
+    `plans` are shapes of plans (postgres.plan_log) with how often each was run; `generic` is the mark of
+    that for any values (plan_mark), where it is none of those.
     """
 
     sql: str
@@ -20,6 +26,16 @@ class CountedStatement(msgspec.Struct, forbid_unknown_fields=True, omit_defaults
     inner: bool = False
     plans: dict[str, int] = {}
     generic: str = ""
+
+
+def most_common(plans: Mapping[str, int]) -> str:
+    """The shape that was run most often, of equally often the first by the alphabet."""
+    return min(plans, key=lambda shape: (-plans[shape], shape))
+
+
+def plan_mark(shape: str) -> str:
+    """A plan's name: the same for the same shape, anywhere. A name is its own."""
+    return shape if _MARK.fullmatch(shape) else "p" + hashlib.sha256(shape.encode()).hexdigest()[:5]
 
 
 class CountedCommand(msgspec.Struct, forbid_unknown_fields=True, omit_defaults=True):

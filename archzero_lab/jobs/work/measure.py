@@ -12,7 +12,14 @@ from statistics import median_low
 import psycopg
 
 from archzero_lab.errors import unknown_name
-from archzero_lab.jobs.work.counted import Counted, CountedCommand, CountedKind, CountedPass, CountedStatement
+from archzero_lab.jobs.work.counted import (
+    Counted,
+    CountedCommand,
+    CountedKind,
+    CountedPass,
+    CountedStatement,
+    plan_mark,
+)
 from archzero_lab.jobs.work.looks import Looks, RequestWork
 from archzero_lab.postgres.connection import Connection, connect
 from archzero_lab.postgres.plan_log import plan_shape
@@ -25,7 +32,7 @@ from archzero_lab.systems.arms import Arm, Opening
 from archzero_lab.systems.system import Loading, Prepared, Rows, System
 
 REQUESTS = 20
-_SHOWN = 160
+_SHOWN, _INNER = 72, 48
 
 
 @dataclass(frozen=True)
@@ -86,7 +93,9 @@ def _kind(
     if system.countable.kinds[kind]:
         looks.begin()
         found = [looks.ask(arm, operation) for operation in operations.timed]
-        return CountedKind(len(found), _typical(found), writes=True)
+        typical = _typical(found)
+        _shorten(typical, system.countable.tag)
+        return CountedKind(len(found), typical, writes=True)
     asked_once = list(dict.fromkeys(operations.timed))
     arm.reset()
     looks.begin()
@@ -94,8 +103,8 @@ def _kind(
     again = _summed([looks.ask(arm, operation) for operation in asked_once], exact)
     _add_generic(first, connection)
     _add_generic(again, connection)
-    _shorten(first)
-    _shorten(again)
+    _shorten(first, system.countable.tag)
+    _shorten(again, system.countable.tag)
     return CountedKind(len(asked_once), first, again=None if again == first else again)
 
 
@@ -155,12 +164,10 @@ def _typical(found: Sequence[RequestWork]) -> CountedPass:
     wal = {
         kind: middle(one.wal.get(kind, 0) for one in alone) for kind in sorted({k for one in alone for k in one.wal})
     }
-    result = CountedPass(
+    return CountedPass(
         statements=statements, redis=redis, wal={kind: number for kind, number in wal.items() if number},
         wal_bytes=middle(one.wal_bytes for one in alone),
     )  # fmt: skip
-    _shorten(result)
-    return result
 
 
 def _plans(found: Sequence[RequestWork]) -> dict[str, Counter[str]]:
@@ -177,7 +184,7 @@ def _named(
     """By a mark; two texts of one statement, which PostgreSQL counts apart, are one."""
     found: dict[str, CountedStatement] = {}
     for name, work in statements.items():
-        mark = name.mark[:12] + (" inner" if name.inner else "")
+        mark = name.mark[:8] + (" inner" if name.inner else "")
         before = found.get(mark, CountedStatement(name.text, 0))
         shapes = {} if name.inner else dict(sorted(plans.get(name.mark, {}).items()))
         found[mark] = CountedStatement(
@@ -197,11 +204,15 @@ def _add_generic(counted: CountedPass, connection: Connection) -> None:
         except psycopg.Error:  # a constant where PREPARE takes no parameter
             continue
         if shape not in statement.plans:
-            statement.generic = shape
+            statement.generic = plan_mark(shape)
 
 
-def _shorten(counted: CountedPass) -> None:
-    """Texts as a reader knows them again by; the mark is what is compared."""
+def _shorten(counted: CountedPass, tag: str) -> None:
+    """Texts as a reader knows them again by, their beginning and their condition; the mark is what is compared."""
     for statement in counted.statements.values():
-        text = " ".join(statement.sql.split())
-        statement.sql = text if len(text) <= _SHOWN else f"{text[:_SHOWN]}…"
+        text = " ".join(statement.sql.replace(tag, " ").split())
+        begin, _, condition = text.partition(" WHERE ")
+        most = _INNER if statement.inner else _SHOWN
+        if len(text) > most and condition:
+            text = f"{begin[: most // 3]}… WHERE {condition}"
+        statement.sql = text if len(text) <= most else f"{text[: most - 1]}…"

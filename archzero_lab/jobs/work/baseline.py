@@ -1,0 +1,204 @@
+"""The file of a count: a few kB of TOML that a team commits and reads in a diff, written and read back the same."""
+
+from __future__ import annotations
+
+import json
+import tomllib
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from archzero_lab.errors import SettingsError
+from archzero_lab.jobs.work.counted import (
+    Counted,
+    CountedCommand,
+    CountedKind,
+    CountedPass,
+    CountedStatement,
+    most_common,
+    plan_mark,
+)
+from archzero_lab.settings import COMMAND
+
+_FORMAT = 1
+_HEAD = f"""\
+# What each kind of request makes PostgreSQL and Redis do, counted by `{COMMAND} work`; `{COMMAND} gate --work` holds
+# the code against it. Of a read the sum over its requests, with the cache emptied and asked `again`; of a write a
+# typical one. `inner` are statements that others ran (triggers, foreign keys, functions), with how often.
+"""
+
+
+class Tolerance(msgspec.Struct, forbid_unknown_fields=True, omit_defaults=True):
+    """By how much of itself a counter may grow before that is a finding; 0.02 is 2 %."""
+
+    calls: float = 0.0
+    rows: float = 0.0
+    blocks: float = 0.0
+    temporary: float = 0.0
+    bytes: float = 0.0
+    keys: float = 0.0
+    sent: float = 0.0
+    answered: float = 0.0
+    wal: float = 0.0
+    wal_bytes: float = 0.0
+
+
+class Baseline(msgspec.Struct):
+    """A count as a file holds it, with what may differ from it."""
+
+    counted: Counted
+    tolerance: Tolerance
+
+
+def write_baseline(path: Path, counted: Counted, tolerance: Tolerance | None = None) -> int:
+    """Write a count; its length in bytes. Raises SettingsError where the file cannot be written."""
+    text = to_toml(counted, tolerance or Tolerance())
+    partial = path.with_name(path.name + ".partial")
+    try:
+        partial.write_text(text)
+        partial.replace(path)
+    except OSError as error:
+        raise SettingsError(f"{path}: {error.strerror}; name a file that can be written") from None
+    return len(text.encode())
+
+
+def read_baseline(path: Path) -> Baseline:
+    """A file's count. Raises SettingsError for what is none."""
+    try:
+        tables = tomllib.loads(path.read_text())
+    except (OSError, UnicodeDecodeError) as error:
+        raise SettingsError(f"{path}: {error}; write one with {COMMAND} work --save {path}") from None
+    except tomllib.TOMLDecodeError as error:
+        raise SettingsError(f"{path.name} is not valid TOML: {error}; mend the line, or count anew") from None
+    if tables.pop("format", None) != _FORMAT:
+        raise SettingsError(f"{path.name} is no count of format {_FORMAT}: write one with {COMMAND} work --save {path}")
+    try:
+        texts, plans = tables.pop("statements", {}), tables.pop("plans", {})
+        tolerance = msgspec.convert(tables.pop("tolerance", {}), Tolerance)
+        of = tables.pop("of")
+        kinds = {name: _kind(kind, texts, plans) for name, kind in tables.items()}
+        return Baseline(msgspec.convert({**of, "kinds": kinds}, Counted), tolerance)
+    except (msgspec.ValidationError, KeyError, TypeError, AttributeError) as error:
+        raise SettingsError(f"{path.name} is no whole count ({error}): write one with {COMMAND} work --save") from None
+
+
+def to_toml(counted: Counted, tolerance: Tolerance) -> str:
+    """A count as a file holds it; texts and plans are written once, whichever kinds have them."""
+    texts: dict[str, str] = {}
+    plans: dict[str, str] = {}
+    parts = [line for name, kind in counted.kinds.items() for line in _lines(name, kind, texts, plans)]
+    of = {name: getattr(counted, name) for name in ("system", "arm", "size", "seed", "postgres")}
+    lines = [
+        _HEAD + f"format = {_FORMAT}",
+        "",
+        "[of]",
+        *(f"{name} = {json.dumps(value)}" for name, value in of.items()),
+    ]
+    if counted.reason:
+        lines.append(f"reason = {_string(counted.reason)}")
+    lines.append("tables = " + _inline({name: rows for name, rows in counted.tables.items() if rows}))
+    if given := msgspec.to_builtins(tolerance):
+        lines += ["", "[tolerance]", *(f"{name} = {value}" for name, value in given.items())]
+    lines += parts
+    lines += ["", "[statements]", *(f"{mark} = {_string(text)}" for mark, text in sorted(texts.items()))]
+    if plans:
+        lines += ["", "[plans]", *(f"{mark} = '''\n{shape}'''" for mark, shape in sorted(plans.items()))]
+    return "\n".join(lines) + "\n"
+
+
+def _lines(name: str, kind: CountedKind, texts: dict[str, str], plans: dict[str, str]) -> Iterator[str]:
+    yield ""
+    yield f"[{_key(name)}]"
+    yield f"requests = {kind.requests}"
+    if kind.writes:
+        yield "writes = true"
+    yield from _of_pass(kind.first, texts, plans)
+    if kind.again is not None:
+        yield f"[{_key(name)}.again]"
+        yield from _of_pass(kind.again, texts, plans, kind.first.bytes)
+
+
+def _of_pass(
+    counted: CountedPass, texts: dict[str, str], plans: dict[str, str], first_bytes: int | None = None
+) -> Iterator[str]:
+    if counted.bytes is not None and counted.bytes != first_bytes:
+        yield f"bytes = {counted.bytes}"
+    inner = {}
+    for mark, statement in counted.statements.items():
+        bare = mark.removesuffix(" inner")
+        texts[bare] = statement.sql
+        if statement.inner:
+            inner[bare] = statement.calls
+            continue
+        row: dict[str, Any] = {
+            field: getattr(statement, field)
+            for field in ("calls", "rows", "blocks", "temporary")
+            if getattr(statement, field)
+        }
+        if statement.plans:
+            named = {plan_mark(shape): times for shape, times in statement.plans.items()}
+            # the commonest alone is written out: of a rarer one its name tells whether it is another
+            shape = most_common(statement.plans)
+            plans[plan_mark(shape)] = shape
+            row["plan"] = next(iter(named)) if len(named) == 1 else named
+        if statement.generic:
+            row["generic"] = statement.generic
+        yield f"statement.{bare} = {_inline(row)}"
+    if inner:
+        yield f"inner = {_inline(inner)}"
+    for command, work in counted.redis.items():
+        yield f"redis.{_key(command)} = {_inline(msgspec.to_builtins(work))}"
+    if counted.wal:
+        yield f"wal = {_inline(counted.wal)}"
+        yield f"wal_bytes = {counted.wal_bytes}"
+
+
+def _kind(kind: Mapping[str, Any], texts: Mapping[str, str], plans: Mapping[str, str]) -> CountedKind:
+    again = kind.get("again")
+    return CountedKind(
+        requests=int(kind["requests"]),
+        first=_pass(kind, texts, plans),
+        writes=bool(kind.get("writes", False)),
+        again=_pass({"bytes": kind.get("bytes"), **again}, texts, plans) if again is not None else None,
+    )
+
+
+def _pass(given: Mapping[str, Any], texts: Mapping[str, str], plans: Mapping[str, str]) -> CountedPass:
+    statements = {}
+    for mark, row in given.get("statement", {}).items():
+        plan = row.pop("plan", {})
+        shapes = {plan: row["calls"]} if isinstance(plan, str) else plan
+        statements[mark] = CountedStatement(
+            texts.get(mark, mark), plans={plans.get(name, name): times for name, times in shapes.items()},
+            **row,
+        )  # fmt: skip
+    for mark, calls in given.get("inner", {}).items():
+        statements[mark + " inner"] = CountedStatement(texts.get(mark, mark), calls, inner=True)
+    return CountedPass(
+        bytes=given.get("bytes"),
+        statements=dict(sorted(statements.items())),
+        redis={name: msgspec.convert(row, CountedCommand) for name, row in given.get("redis", {}).items()},
+        wal=dict(given.get("wal", {})),
+        wal_bytes=int(given.get("wal_bytes", 0)),
+    )
+
+
+def _inline(row: Mapping[str, Any]) -> str:
+    return "{ " + ", ".join(f"{_key(name)} = {_value(value)}" for name, value in row.items()) + " }"
+
+
+def _value(value: Any) -> str:
+    if isinstance(value, Mapping):
+        return _inline(value)
+    return _string(value) if isinstance(value, str) else str(value)
+
+
+def _key(name: str) -> str:
+    return name if name.replace("_", "").replace("-", "").isalnum() and name.isascii() else _string(name)
+
+
+def _string(text: str) -> str:
+    """A basic string of TOML, whose escapes are JSON's."""
+    return json.dumps(text, ensure_ascii=False)
