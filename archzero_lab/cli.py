@@ -13,7 +13,7 @@ from typing import Annotated, Any
 
 import typer
 
-from archzero_lab.commands import checks, databases, indexes, load, notebooks, report, runs, service, stack
+from archzero_lab.commands import checks, databases, indexes, load, notebooks, report, runs, service, stack, work
 from archzero_lab.errors import LabError, mask_secrets
 from archzero_lab.extras import extra_of, how_to_install
 from archzero_lab.postgres.shell_variables import take_shell_variables
@@ -66,6 +66,7 @@ app.command()(report.show)
 app.command()(runs.send)
 app.command()(runs.compare)
 app.command()(runs.gate)
+app.command()(work.work)
 app.command()(runs.history)
 app.command()(runs.sweep)
 app.command("verify-consistency")(checks.verify)

@@ -48,8 +48,12 @@ def gate(
     build: Annotated[
         str | None, typer.Option(help="Measure now, against this build: a git revision, or a checkout's folder.")
     ] = None,
+    work: Annotated[
+        Path | None, typer.Option(help="Count now, and hold the count against this file of `work --save`.")
+    ] = None,
+    accept: Annotated[str, typer.Option(help="With --work: write the new count into the file, with this reason.")] = "",
     candidate: Annotated[
-        str, typer.Option(help="With --build: what is judged, likewise; without it the tree as it lies here.")
+        str, typer.Option(help="With --build or --work: what is judged; without it the tree as it lies here.")
     ] = "",
     only: Annotated[
         list[str] | None, typer.Option(help="With --build: a claim, or a request of archzero.toml, to measure.")
@@ -62,18 +66,22 @@ def gate(
     junit: Annotated[Path | None, typer.Option(help="Write a JUnit XML report.")] = None,
     markdown: Annotated[Path | None, typer.Option(help="Write a summary for a pull request.")] = None,
 ) -> None:
-    """Hold a run against rules or a baseline: exit 0, 1 or 3.
+    """Hold a run, or the code, against a baseline: exit 0, 1 or 3.
 
     0 pass, 1 regression, 3 inconclusive, 2 could not run. Also adds to GITHUB_STEP_SUMMARY where that is set.
     """
     from archzero_lab.commands.gate_builds import gate_builds
+    from archzero_lab.commands.work import gate_work
     from archzero_lab.run_folders import gate as gates
 
-    found = (
-        gate_builds(build, candidate, tuple(only or ()), cards, rules)
-        if build is not None
-        else _gate_runs(run, against, rules)
-    )
+    if accept and work is None:
+        raise SettingsError("--accept is about a count: give --work FILE with it")
+    if work is not None:
+        found = gate_work(work, candidate, accept)
+    elif build is not None:
+        found = gate_builds(build, candidate, tuple(only or ()), cards, rules)
+    else:
+        found = _gate_runs(run, against, rules)
     table = Table("what", "result", "measured", title=f"gate: {found.result}", title_justify="left")
     for outcome in found.outcomes:
         table.add_row(outcome.name, Text(outcome.result, _STYLE[outcome.result]), outcome.said)
@@ -88,7 +96,7 @@ def gate(
             file.write(text)
     if junit is not None:
         junit.write_bytes(gates.junit(found))
-    counted = found.result
+    counted = gates.PASS if accept else found.result
     if counted == gates.INCONCLUSIVE and inconclusive is not None:
         counted = gates.PASS if inconclusive == "pass" else gates.REGRESSION
     raise typer.Exit(gates.EXIT[counted])

@@ -89,7 +89,7 @@ def to_toml(counted: Counted, tolerance: Tolerance) -> str:
     texts: dict[str, str] = {}
     plans: dict[str, str] = {}
     parts = [line for name, kind in counted.kinds.items() for line in _lines(name, kind, texts, plans)]
-    of = {name: getattr(counted, name) for name in ("system", "arm", "size", "seed", "postgres")}
+    of = {name: getattr(counted, name) for name in ("system", "arm", "size", "seed", "asked", "postgres")}
     lines = [
         _HEAD + f"format = {_FORMAT}",
         "",

@@ -91,13 +91,15 @@ class CountedKind(msgspec.Struct, forbid_unknown_fields=True, omit_defaults=True
 class Counted(msgspec.Struct, forbid_unknown_fields=True, omit_defaults=True):
     """A whole count, with what must be the same for it to come out the same: arm, rows, seed, PostgreSQL's version.
 
-    `tables` are rows by table before the first request; `statistics` names tables whose ANALYZE could not see all.
+    `tables` are rows by table before the first request, `asked` how many requests of a kind were wanted.
+    `background` is what was told apart as the service's own.
     """
 
     system: str
     arm: str
     size: int
     seed: int
+    asked: int
     postgres: int
     tables: dict[str, int]
     kinds: dict[str, CountedKind]

@@ -79,7 +79,15 @@ def count_work(
                 counted[kind] = _kind(system, prepared, arms[asked.arm], looks, connection, kind, asked)
                 progress((number + 1) / len(chosen))
     return Counted(
-        system.name, asked.arm, asked.size, asked.seed, version, tables, counted, background=sorted(looks.background)
+        system.name,
+        asked.arm,
+        asked.size,
+        asked.seed,
+        asked.requests,
+        version,
+        tables,
+        counted,
+        background=sorted(looks.background),
     )
 
 
@@ -186,10 +194,14 @@ def _named(
     for name, work in statements.items():
         mark = name.mark[:8] + (" inner" if name.inner else "")
         before = found.get(mark, CountedStatement(name.text, 0))
-        shapes = {} if name.inner else dict(sorted(plans.get(name.mark, {}).items()))
+        if name.inner:  # what it reads is in the blocks of the one that ran it
+            text = min(before.sql, name.text)
+            found[mark] = CountedStatement(text, before.calls + work.calls, inner=True)
+            continue
         found[mark] = CountedStatement(
             min(before.sql, name.text), before.calls + work.calls, before.rows + work.rows,
-            before.blocks + work.blocks, before.temporary + work.temporary, name.inner, shapes,
+            before.blocks + work.blocks, before.temporary + work.temporary,
+            plans=dict(sorted(plans.get(name.mark, {}).items())),
         )  # fmt: skip
     return dict(sorted(found.items()))
 

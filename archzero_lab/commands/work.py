@@ -1,0 +1,136 @@
+"""lab work and lab gate --work: what requests make PostgreSQL and Redis do, kept in a file and held against it."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+from rich.table import Table
+
+from archzero_lab.commands.options import Seed
+from archzero_lab.errors import LabError, unknown_name
+from archzero_lab.settings import CHECKOUT, COMMAND, IN_CHECKOUT, load_settings
+from archzero_lab.terminal import console
+
+if TYPE_CHECKING:
+    from archzero_lab.jobs.work.counted import Counted
+    from archzero_lab.jobs.work.measure import WorkRequest
+    from archzero_lab.run_folders.gate import GateResult
+
+_CARDS = 20_000
+_OF_A_BUILD = "candidate"
+
+
+def work(
+    save: Annotated[
+        Path | None, typer.Option(help="Write the count, for `gate --work` to hold the code against.")
+    ] = None,
+    arm: Annotated[str, typer.Option(help="Which arm; of a team's own service the tree as it lies here.")] = "",
+    only: Annotated[list[str] | None, typer.Option(help="A kind of request; repeat for several.")] = None,
+    requests: Annotated[int, typer.Option(min=4, max=1_000, help="Requests of each kind.")] = 20,
+    cards: Annotated[int, typer.Option(min=100, help="How many cards, of the card service.")] = _CARDS,
+    seed: Seed = 1,
+) -> None:
+    """Count what each kind of request makes PostgreSQL and Redis do.
+
+    The same numbers on any machine, busy or not; `gate --work` holds later code against them.
+    """
+    from archzero_lab.jobs.work.baseline import write_baseline
+    from archzero_lab.jobs.work.measure import WorkRequest
+
+    counted = _count(WorkRequest(arm, cards, seed, requests, tuple(only or ())), "")
+    _show(counted)
+    if save is not None:
+        size = write_baseline(save, counted)
+        console.print(f"written: {save} ({size / 1000:.1f} kB); {COMMAND} gate --work {save}", highlight=False)
+
+
+def gate_work(file: Path, candidate: str, accept: str) -> GateResult:
+    """Count again as a file says and hold the count against it; `accept` is why the new one takes its place."""
+    from archzero_lab.jobs.work.baseline import read_baseline, write_baseline
+    from archzero_lab.jobs.work.measure import WorkRequest
+    from archzero_lab.jobs.work.verdict import judge_work
+
+    baseline = read_baseline(file)
+    was = baseline.counted
+    counted = _count(WorkRequest(was.arm, was.size, was.seed, was.asked, tuple(was.kinds)), candidate)
+    if counted.system != was.system:
+        raise LabError(f"{file.name} is a count of {was.system}, and here is {counted.system}")
+    found = judge_work(baseline, counted, file, candidate or "this tree")
+    if accept:
+        write_baseline(file, replace_reason(counted, accept), baseline.tolerance)
+        found.warnings.append(f"accepted: {file} holds this count now")
+    return found
+
+
+def replace_reason(counted: Counted, reason: str) -> Counted:
+    """A count that says why it was accepted."""
+    import msgspec
+
+    return msgspec.structs.replace(counted, reason=reason)
+
+
+def _count(asked: WorkRequest, candidate: str) -> Counted:
+    """Count on servers of our own; of a team's service a build, of the card service an arm."""
+    from archzero_lab.bootstrap.system import card_service, team_here
+    from archzero_lab.jobs.studies.builds import checkout
+    from archzero_lab.jobs.work.measure import count_work
+    from archzero_lab.progress import Reporter
+    from archzero_lab.servers.counting_stack import counting_stack
+    from archzero_lab.servers.stack import exclusive
+
+    team = team_here()
+    reporter = Reporter(console)
+    with exclusive("work"), counting_stack(load_settings()) as counting:
+        if team is not None:
+            build = candidate or (team.project.arms[asked.arm].build if asked.arm in team.project.arms else ".")
+            if asked.arm and asked.arm not in (*team.project.arms, _OF_A_BUILD):
+                raise unknown_name("arm", asked.arm, list(team.project.arms))
+            system = team.of_builds(build, build)
+            system.require_ready()
+            with reporter.work("work") as tell:
+                return count_work(
+                    system, counting, replace(asked, arm=_OF_A_BUILD, size=0), loading=reporter, progress=tell
+                )
+        cards = card_service()
+        arm = asked.arm or cards.default_arm
+        if arm not in cards.arms:
+            raise unknown_name("arm", arm, list(cards.arms))
+        if not candidate:
+            with reporter.work("work") as tell:
+                return count_work(cards, counting, replace(asked, arm=arm), loading=reporter, progress=tell)
+        if not IN_CHECKOUT:
+            raise LabError(f"a build of the card service is one of its repository's: call {COMMAND} there")
+        with checkout(candidate) as tree, reporter.work("work") as tell:
+            code = None if tree == CHECKOUT else tree
+            return count_work(cards, counting, replace(asked, arm=arm, code=code), loading=reporter, progress=tell)
+
+
+def _show(counted: Counted) -> None:
+    table = Table("request", "asked", "statements", "rows", "blocks", "written", "Redis", "bytes", title_justify="left",
+                  title="what one request makes PostgreSQL and Redis do")  # fmt: skip
+    for name, kind in counted.kinds.items():
+        passes = (
+            [("", kind.first)] if kind.writes or kind.again is None else [("first", kind.first), ("again", kind.again)]
+        )
+        for number, (asked, one) in enumerate(passes):
+            rows = sum(statement.rows for statement in one.statements.values() if not statement.inner)
+            redis = sum(command.calls for command in one.redis.values())
+            table.add_row(
+                "" if number else name, asked,
+                *(_one(value, kind.counted) for value in (one.calls, rows, one.blocks)),
+                _one(sum(one.wal.values()), kind.counted), _one(redis, kind.counted),
+                "" if one.bytes is None else _one(one.bytes, kind.counted),
+            )  # fmt: skip
+    console.print(table)
+    if counted.background:
+        console.print(f"told apart as the service's own: {len(counted.background)}", highlight=False)
+        for text in counted.background:
+            console.print(f"  {text}", highlight=False, markup=False)
+
+
+def _one(number: int, requests: int) -> str:
+    value = number / requests
+    return f"{value:,.0f}" if value == int(value) or value >= 100 else f"{value:,.1f}"

@@ -1,0 +1,246 @@
+"""Two counts held against each other: what is more, less or otherwise, by request, statement and counter."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Literal
+
+from archzero_lab.jobs.work.baseline import Tolerance
+from archzero_lab.jobs.work.counted import (
+    Counted,
+    CountedCommand,
+    CountedKind,
+    CountedPass,
+    CountedStatement,
+    most_common,
+    plan_mark,
+)
+
+Result = Literal["more", "less", "otherwise"]
+_SAME_STATEMENT = 0.6
+_PHYSICAL = ("blocks", "temporary")
+_COUNTERS = ("calls", "rows", "blocks", "temporary")
+
+
+@dataclass(frozen=True)
+class Difference:
+    """One finding: where, what of it, in words. "otherwise" is neither more nor less: another plan, other values."""
+
+    where: str
+    what: str
+    result: Result
+    said: str
+
+
+def differences(before: Counted, after: Counted, tolerance: Tolerance) -> list[Difference]:
+    """What of `before`'s kinds of request is otherwise after. Of another PostgreSQL no block and no record counts."""
+    alike = before.postgres == after.postgres
+    found: list[Difference] = []
+    for name, kind in before.kinds.items():
+        other = after.kinds.get(name)
+        if other is None:
+            found.append(Difference(name, "request", "otherwise", "is not asked any more"))
+            continue
+        if (kind.requests, kind.writes) != (other.requests, other.writes):
+            said = f"{kind.requests} requests, then {other.requests}: its values are others"
+            found.append(Difference(name, "requests", "otherwise", said))
+            continue
+        found += _of_pass(name, kind.first, other.first, kind, tolerance, alike)
+        if kind.again is not None or other.again is not None:
+            again = (kind.again or kind.first, other.again or other.first)
+            found += _of_pass(f"{name}, asked again", *again, kind, tolerance, alike)
+    for name in after.kinds:
+        if name not in before.kinds:
+            found.append(Difference(name, "request", "otherwise", "is new: nothing is known of it before"))
+    return found
+
+
+def conditions(before: Counted, after: Counted) -> list[str]:
+    """What is not as it was around the requests, in a line each."""
+    notes = []
+    if before.postgres != after.postgres:
+        notes.append(
+            f"counted on PostgreSQL {before.postgres}, now {after.postgres}: statements, plans, Redis and bytes are"
+            " held against each other, blocks and what was written are not"
+        )
+    for table, rows in before.tables.items():
+        now = after.tables.get(table, 0)
+        if rows != now:
+            notes.append(f"table {table} had {rows:,} rows and has {now:,}: what reads it follows")
+    return notes
+
+
+def _of_pass(
+    where: str, before: CountedPass, after: CountedPass, kind: CountedKind, tolerance: Tolerance, alike: bool
+) -> Iterator[Difference]:
+    over = _Ratio(kind.counted, tolerance)
+    for one, other in _paired(before.statements, after.statements):
+        found = _statement(where, one, other, over, alike)
+        if found is not None:
+            yield found
+    for name in sorted({*before.redis, *after.redis}):
+        found = _command(where, name, before.redis.get(name), after.redis.get(name), over)
+        if found is not None:
+            yield found
+    if alike:
+        yield from _written(where, before, after, over)
+    if before.bytes is not None and after.bytes is not None:
+        said, result = over.held("bytes", before.bytes, after.bytes)
+        if said:
+            yield Difference(where, "bytes answered", result, said)
+
+
+class _Ratio:
+    """Numbers of a kind of request, told as those of one request."""
+
+    def __init__(self, requests: int, tolerance: Tolerance) -> None:
+        self._requests = requests
+        self._tolerance = tolerance
+
+    def held(self, counter: str, before: int, after: int, allowed: str = "") -> tuple[str, Result]:
+        """("", …) where it is what it was; else before and after in words, and whether it is more."""
+        if before == after:
+            return "", "otherwise"
+        more = after > before * (1 + getattr(self._tolerance, allowed or counter))
+        if after > before and not more:
+            return "", "otherwise"
+        name = {"temporary": "temporary blocks", "wal_bytes": "bytes written"}.get(counter, counter)
+        return f"{self._one(before)} → {self._one(after)} {name} a request", "more" if after > before else "less"
+
+    def _one(self, number: int) -> str:
+        value = number / self._requests
+        return f"{value:,.0f}" if value == int(value) or value >= 100 else f"{value:,.3g}"
+
+
+def _paired(
+    before: Mapping[str, CountedStatement], after: Mapping[str, CountedStatement]
+) -> list[tuple[CountedStatement | None, CountedStatement | None]]:
+    """Statements by their mark; of those that are only on one side the two most alike are one that was changed."""
+    pairs: list[tuple[CountedStatement | None, CountedStatement | None]] = [
+        (before[mark], after[mark]) for mark in before if mark in after
+    ]
+    gone = [one for mark, one in before.items() if mark not in after]
+    new = [one for mark, one in after.items() if mark not in before]
+    scored = sorted(
+        (
+            (difflib.SequenceMatcher(None, one.sql, other.sql, autojunk=False).ratio(), at, to)
+            for at, one in enumerate(gone)
+            for to, other in enumerate(new)
+            if one.inner == other.inner
+        ),
+        reverse=True,
+    )
+    left, right = set(range(len(gone))), set(range(len(new)))
+    for score, at, to in scored:
+        if score >= _SAME_STATEMENT and at in left and to in right:
+            left.remove(at)
+            right.remove(to)
+            pairs.append((gone[at], new[to]))
+    pairs += [(gone[at], None) for at in sorted(left)]
+    return pairs + [(None, new[to]) for to in sorted(right)]
+
+
+def _statement(
+    where: str, one: CountedStatement | None, other: CountedStatement | None, over: _Ratio, alike: bool
+) -> Difference | None:
+    none = CountedStatement("", 0)
+    was, now = one or none, other or none
+    inner = "inside another: " if was.inner or now.inner else ""
+    parts, results = [], set()
+    for counter in _COUNTERS:
+        if counter in _PHYSICAL and not alike:
+            continue
+        said, result = over.held(counter, getattr(was, counter), getattr(now, counter))
+        if said:
+            parts.append(said)
+            if counter != "rows":  # fewer or more rows are what was asked for; what they cost is counted
+                results.add(result)
+    if one is None:
+        parts.insert(0, "is new")
+    elif other is None:
+        parts.insert(0, "is gone")
+    else:
+        parts = [*_plans(was, now), *parts]
+        if was.sql != now.sql and set(was.sql) and _texts_differ(was, now):
+            parts.append(f"was {was.sql}")
+    if not parts:
+        return None
+    worst: Result = "more" if "more" in results else "less" if "less" in results else "otherwise"
+    return Difference(where, inner + (now.sql or was.sql), worst, "; ".join(parts))
+
+
+def _texts_differ(was: CountedStatement, now: CountedStatement) -> bool:
+    return " ".join(was.sql.split()) != " ".join(now.sql.split())
+
+
+def _plans(was: CountedStatement, now: CountedStatement) -> list[str]:
+    """What of the plans is another: that run most often node by node, then rarer ones, then that for any values."""
+    before = {plan_mark(shape): times for shape, times in was.plans.items()}
+    after = {plan_mark(shape): times for shape, times in now.plans.items()}
+    if before != after and was.plans and now.plans:
+        one, other = most_common(was.plans), most_common(now.plans)
+        if plan_mark(one) != plan_mark(other):
+            return [_turned(one, other)]
+        return [f"by values: {_shares(before)} became {_shares(after)}"]
+    if was.generic != now.generic and was.plans:
+        return ["the plan for any values is another"]
+    return []
+
+
+def _shares(plans: Mapping[str, int]) -> str:
+    return ", ".join(f"{times} by {mark}" for mark, times in sorted(plans.items()))
+
+
+def _turned(one: str, other: str) -> str:
+    """Nodes that are gone and nodes that came, without what did not change."""
+    gone, came = [], []
+    for line in difflib.ndiff(one.splitlines(), other.splitlines()):
+        if line.startswith("- "):
+            gone.append(line[2:].strip())
+        elif line.startswith("+ "):
+            came.append(line[2:].strip())
+    moved = [node for node in gone if node in came]  # the same at another depth
+    for node in moved:
+        gone.remove(node)
+        came.remove(node)
+    if not gone and not came:
+        return "the same nodes in another order"
+    return f"{', '.join(gone) or 'nothing'} became {', '.join(came) or 'nothing'}"
+
+
+def _command(
+    where: str, name: str, one: CountedCommand | None, other: CountedCommand | None, over: _Ratio
+) -> Difference | None:
+    was, now = one or CountedCommand(0), other or CountedCommand(0)
+    parts, results = [], set()
+    for counter, words in (("calls", "calls"), ("keys", "keys"), ("sent", "bytes sent"), ("answered", "bytes back")):
+        said, result = over.held(counter, getattr(was, counter), getattr(now, counter))
+        if said:
+            parts.append(said.replace(f" {counter} ", f" {words} "))
+            results.add(result)
+    if not parts:
+        return None
+    return Difference(where, f"Redis {name}", "more" if "more" in results else "less", "; ".join(parts))
+
+
+def _written(where: str, before: CountedPass, after: CountedPass, over: _Ratio) -> Iterator[Difference]:
+    parts, results = [], set()
+    for kind in sorted({*before.wal, *after.wal}):
+        said, result = over.held(_IN_WORDS.get(kind, kind), before.wal.get(kind, 0), after.wal.get(kind, 0), "wal")
+        if said:
+            parts.append(said)
+            results.add(result)
+    said, result = over.held("wal_bytes", before.wal_bytes, after.wal_bytes)
+    if said:
+        parts.append(said)
+        results.add(result)
+    if parts:
+        yield Difference(where, "write-ahead log", "more" if "more" in results else "less", "; ".join(parts))
+
+
+_IN_WORDS = {
+    "Btree/entry": "index entries (B-tree)", "Heap/INSERT": "rows inserted", "Heap/DELETE": "rows deleted",
+    "Heap/UPDATE": "updates with index entries", "Heap/HOT_UPDATE": "HOT updates", "Heap/LOCK": "rows locked",
+}  # fmt: skip

@@ -1,0 +1,30 @@
+"""What differences of work come to for a gate: more is a regression, less a pass, the rest is for a person."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from archzero_lab.jobs.work.baseline import Baseline
+from archzero_lab.jobs.work.counted import Counted
+from archzero_lab.jobs.work.differences import Difference, conditions, differences
+from archzero_lab.run_folders.gate import INCONCLUSIVE, PASS, REGRESSION, GateResult, Outcome
+
+_RESULTS = {"more": REGRESSION, "less": PASS, "otherwise": INCONCLUSIVE}
+
+
+def judge_work(baseline: Baseline, counted: Counted, file: Path, candidate: str) -> GateResult:
+    """Hold a count against a file's: an outcome a difference, and one a kind of request that is as it was."""
+    found = differences(baseline.counted, counted, baseline.tolerance)
+    outcomes = [Outcome(f"{one.where}: {one.what}", _RESULTS[one.result], one.said) for one in _worst_first(found)]
+    changed = {one.where.partition(",")[0] for one in found}
+    for name, kind in baseline.counted.kinds.items():
+        if name not in changed and name in counted.kinds:
+            said = f"as it was: {kind.first.calls:,} statements, {kind.first.blocks:,} blocks"
+            of = "a typical request" if kind.writes else f"{kind.requests} requests"
+            outcomes.append(Outcome(name, PASS, f"{said} of {of}"))
+    return GateResult(candidate, file.name, outcomes, conditions(baseline.counted, counted))
+
+
+def _worst_first(found: list[Difference]) -> list[Difference]:
+    order = {"more": 0, "otherwise": 1, "less": 2}
+    return sorted(found, key=lambda one: order[one.result])
