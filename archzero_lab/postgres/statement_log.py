@@ -19,15 +19,17 @@ from psycopg import sql
 from archzero_lab.postgres.sql_text import shape_of
 
 _OWN = ("psycopg", "psycopg_pool", "archzero_lab.postgres.statement_log", "archzero_lab.postgres.pool",
-        "archzero_lab.postgres.request_statements", "contextlib")  # fmt: skip
+        "archzero_lab.postgres.request_statements", "archzero_lab.postgres.work_budget", "contextlib",
+        "sqlalchemy")  # fmt: skip
 
 
 @dataclass(frozen=True)
 class Sent:
-    """One statement: its shape (literals and parameters as ?) and the line that sent it."""
+    """One statement: its shape (literals and parameters as ?) and the line that sent it; its `text` as it was given."""
 
     shape: str
     call_site: str
+    text: str = field(default="", compare=False)
 
 
 @dataclass
@@ -35,6 +37,8 @@ class StatementLog:
     """What was sent while it was listening, in order."""
 
     sent: list[Sent] = field(default_factory=list)
+    before_each: Callable[[Any], None] | None = None
+    """Told the connection that a statement is about to be sent on."""
 
     def __len__(self) -> int:
         return len(self.sent)
@@ -54,15 +58,17 @@ _LOGS: ContextVar[tuple[StatementLog, ...]] = ContextVar("archzero_statement_log
 
 
 @contextmanager
-def record_statements() -> Iterator[StatementLog]:
+def record_statements(before_each: Callable[[Any], None] | None = None) -> Iterator[StatementLog]:
     """Listen to every statement that this context (a thread's or a task's) sends by psycopg; may be nested.
+
+    `before_each` is told the connection that one is about to be sent on.
 
     with record_statements() as log:
         handler()
     assert len(log) <= 3, log.repeated()
     """
     _listen()
-    log = StatementLog()
+    log = StatementLog(before_each=before_each)
     token = _LOGS.set((*_LOGS.get(), log))
     try:
         yield log
@@ -110,8 +116,14 @@ def _note(query: Any, connection: Any) -> None:
         text = query.as_string(connection)
     else:
         text = query.decode("utf-8", "replace") if isinstance(query, bytes) else str(query)
-    sent = Sent(shape_of(text), _call_site())
+    sent = Sent(shape_of(text), _call_site(), text)
     for log in logs:
+        if log.before_each is not None:
+            token = _LOGS.set(())  # what is asked meanwhile is not the code's
+            try:
+                log.before_each(connection)
+            finally:
+                _LOGS.reset(token)
         log.sent.append(sent)
 
 

@@ -45,16 +45,18 @@ class Wal:
         """What was written since it was looked at last and up to `end`, `without` that of some transactions."""
         if end == self._at:
             return WalWork()
-        begin, self._at = self._at, end
         try:
             rows = self._connection.execute(
                 "SELECT resource_manager, record_type, count(*), sum(record_length - fpi_length)"
                 " FROM pg_get_wal_records_info(%s::pg_lsn, %s::pg_lsn)"
                 " WHERE resource_manager = ANY(%s) AND NOT xid::text::bigint = ANY(%s) GROUP BY 1, 2 ORDER BY 1, 2",
-                [begin, end, list(_OF_ROWS), list(without)],
+                [self._at, end, list(_OF_ROWS), list(without)],
             ).fetchall()
-        except psycopg.errors.InvalidParameterValue:  # not a whole record between the two
-            return WalWork()
+        except (psycopg.errors.InvalidParameterValue, psycopg.errors.InternalError_) as error:
+            if "valid record" not in str(error):
+                raise
+            return WalWork()  # not a whole record between the two, a page's header alone: read with what follows
+        self._at = end
         records: dict[str, int] = {}
         total = 0
         for manager, what, number, size in rows:

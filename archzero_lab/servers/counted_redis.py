@@ -24,7 +24,12 @@ _OF_CONNECTIONS = frozenset(
 )
 """What a client asks for its connection's sake, at moments of its own."""
 
-_NUMBER = re.compile(rb"[0-9a-f]{1,20}")
+_BY_CHANCE = re.compile(rb"(?<![0-9A-Za-z])[0-9a-f]+(?![0-9A-Za-z])|(?<=[.])[0-9]+")
+_SUBSCRIBES = frozenset(b"SUBSCRIBE PSUBSCRIBE SSUBSCRIBE UNSUBSCRIBE PUNSUBSCRIBE SUNSUBSCRIBE".split())
+_HEARD = frozenset(
+    b"message pmessage smessage subscribe psubscribe ssubscribe unsubscribe punsubscribe sunsubscribe".split()
+)
+"""What a subscriber is sent, which answers no command: pushed by RESP3, an array by RESP2."""
 
 
 @dataclass(frozen=True)
@@ -41,7 +46,7 @@ class Command:
 
     @property
     def sent(self) -> int:
-        """Bytes of its arguments; a number, such as a TTL with jitter, or a short random name counts nothing."""
+        """Bytes of its arguments, as _size counts them."""
         return sum(map(_size, self.arguments))
 
 
@@ -137,8 +142,12 @@ class _Asking(asyncio.Protocol):
         self._reader.feed(data)
         while (command := self._reader.gets()) is not False:
             if isinstance(command, list) and command:
-                self.waiting.append(tuple(cast("list[bytes]", command)))
+                arguments = tuple(cast("list[bytes]", command))
                 self._relay.asked()
+                if arguments[0].upper() in _SUBSCRIBES:
+                    self._relay.answered(arguments, 0)
+                else:
+                    self.waiting.append(arguments)
         if self._early is not None:
             self._early.append(data)
         elif self._server is not None and self._server.transport is not None:
@@ -181,10 +190,9 @@ class _Answering(asyncio.Protocol):
         self._reader.feed(data)
         if self._client.transport is not None:
             self._client.transport.write(data)
-        # counted after it went on: who sees an answer counted may still be waiting for it, never the other way round
+        # counted after it went on: who asked may have it while we still say `waiting`, never the other way round
         while (answer := self._reader.gets()) is not False:
-            # what is pushed answers nothing; a subscriber's messages outnumber what it asked
-            if not isinstance(answer, hiredis.PushNotification) and self._client.waiting:
+            if self._client.waiting and not _is_heard(answer):
                 self._relay.answered(self._client.waiting.popleft(), _size(answer))
 
     def connection_lost(self, error: Exception | None) -> None:
@@ -192,14 +200,24 @@ class _Answering(asyncio.Protocol):
             self._client.transport.close()
 
 
+def _is_heard(answer: Any) -> bool:
+    """Whether this is a message of a subscription."""
+    kind = answer[0] if isinstance(answer, list) and answer else None
+    return isinstance(answer, hiredis.PushNotification) or (isinstance(kind, bytes) and kind in _HEARD)
+
+
 def _size(value: Any) -> int:
-    """Bytes of an argument or an answer, its parts summed. Numbers count nothing: TTLs and sequence numbers have more
-    digits at one moment than at another. Nor do short names of hexadecimal digits: a random one may be a number.
+    """Bytes of an argument or an answer, its parts summed; a word of hexadecimal digits alone, a number too, is one.
+
+    TTLs, sequence numbers and fractions of a second have more digits at one moment than at another, and a random name
+    may be a number.
     """
     if isinstance(value, bytes):
-        return 0 if _NUMBER.fullmatch(value) else len(value)
+        return len(_BY_CHANCE.sub(b"0", value))
     if isinstance(value, str):
         return len(value)
     if isinstance(value, dict):
         return sum(_size(key) + _size(part) for key, part in value.items())
-    return sum(map(_size, value)) if isinstance(value, list | set | tuple) else 0
+    if isinstance(value, list | set | tuple):
+        return sum(map(_size, value))
+    return 0 if value is None else 1

@@ -6,7 +6,7 @@ What a request makes them do is then the same on any machine; what it takes is a
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,7 +15,7 @@ from archzero_lab.servers.counted_redis import CountedRedis, counted_redis
 from archzero_lab.servers.postgres_server import start_postgres
 from archzero_lab.servers.redis_server import start_redis
 from archzero_lab.servers.server_home import server_home
-from archzero_lab.servers.stack import SERVERS, Stack, programs_of, redis_program, registry
+from archzero_lab.servers.stack import Stack, programs_of, redis_program, registry
 from archzero_lab.settings import STATE, Settings
 
 PINNED = {
@@ -66,13 +66,11 @@ def counting_stack(settings: Settings) -> Iterator[CountingStack]:
             )
     processes, home = registry(), server_home(STATE)
     processes.end_leftovers()
-    try:
+    with ExitStack() as stopping:
         postgres = start_postgres(programs_of(settings), home, processes, name="work-postgres", pinned=PINNED)
+        stopping.callback(processes.stop, postgres.record)
         redis = start_redis(redis_program(settings), home, processes, name="work-redis")
-        with counted_redis(redis.url) as relay:
-            stack = Stack(
-                settings, processes, postgres.url, postgres.record.pid, relay.url, redis.record.pid
-            )  # fmt: skip
-            yield CountingStack(stack, relay, redis.url, postgres.log)
-    finally:
-        processes.stop_own(last=(*SERVERS, "work-redis", "work-postgres"))
+        stopping.callback(processes.stop, redis.record)
+        relay = stopping.enter_context(counted_redis(redis.url))
+        stack = Stack(settings, processes, postgres.url, postgres.record.pid, relay.url, redis.record.pid)
+        yield CountingStack(stack, relay, redis.url, postgres.log)

@@ -78,7 +78,7 @@ def read_baseline(path: Path) -> Baseline:
         texts, plans = tables.pop("statements", {}), tables.pop("plans", {})
         tolerance = msgspec.convert(tables.pop("tolerance", {}), Tolerance)
         of = tables.pop("of")
-        kinds = {name: _kind(kind, texts, plans) for name, kind in tables.items()}
+        kinds = {name: _kind(kind, texts, plans) for name, kind in tables.pop("request", {}).items()}
         return Baseline(msgspec.convert({**of, "kinds": kinds}, Counted), tolerance)
     except (msgspec.ValidationError, KeyError, TypeError, AttributeError) as error:
         raise SettingsError(f"{path.name} is no whole count ({error}): write one with {COMMAND} work --save") from None
@@ -110,13 +110,13 @@ def to_toml(counted: Counted, tolerance: Tolerance) -> str:
 
 def _lines(name: str, kind: CountedKind, texts: dict[str, str], plans: dict[str, str]) -> Iterator[str]:
     yield ""
-    yield f"[{_key(name)}]"
+    yield f"[request.{_key(name)}]"
     yield f"requests = {kind.requests}"
     if kind.writes:
         yield "writes = true"
     yield from _of_pass(kind.first, texts, plans)
     if kind.again is not None:
-        yield f"[{_key(name)}.again]"
+        yield f"[request.{_key(name)}.again]"
         yield from _of_pass(kind.again, texts, plans, kind.first.bytes)
 
 
@@ -201,4 +201,4 @@ def _key(name: str) -> str:
 
 def _string(text: str) -> str:
     """A basic string of TOML, whose escapes are JSON's."""
-    return json.dumps(text, ensure_ascii=False)
+    return json.dumps(text, ensure_ascii=False).replace("\x7f", "\\u007f")

@@ -75,6 +75,10 @@ def count_work(
             prepared.arms(Opening(asked.arm, code=asked.code)) as arms,
             closing(Looks(counting, connection, arms[asked.arm].process, system.countable)) as looks,
         ):
+            for kind in (kind for kind in chosen if not kinds[kind]):
+                # what a service does when it is young (a cache that it does not trust yet, a pool that grows) is over
+                for operation in prepared.work(kind, asked.requests, asked.seed).warm_up:
+                    arms[asked.arm].ask(operation)
             for number, kind in enumerate(chosen):
                 counted[kind] = _kind(system, prepared, arms[asked.arm], looks, connection, kind, asked)
                 progress((number + 1) / len(chosen))
@@ -222,7 +226,7 @@ def _add_generic(counted: CountedPass, connection: Connection) -> None:
 def _shorten(counted: CountedPass, tag: str) -> None:
     """Texts as a reader knows them again by, their beginning and their condition; the mark is what is compared."""
     for statement in counted.statements.values():
-        text = " ".join(statement.sql.replace(tag, " ").split())
+        text = " ".join((statement.sql.replace(tag, " ") if tag else statement.sql).split())
         begin, _, condition = text.partition(" WHERE ")
         most = _INNER if statement.inner else _SHOWN
         if len(text) > most and condition:

@@ -1,0 +1,192 @@
+"""Counts of work: written and read back the same, and what two of them are told to differ in."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from archzero_lab.errors import SettingsError
+from archzero_lab.jobs.work.baseline import Baseline, Tolerance, read_baseline, to_toml, write_baseline
+from archzero_lab.jobs.work.counted import Counted, CountedCommand, CountedKind, CountedPass, CountedStatement
+from archzero_lab.jobs.work.differences import differences
+from archzero_lab.jobs.work.verdict import judge_work
+from archzero_lab.run_folders.gate import INCONCLUSIVE, PASS, REGRESSION
+
+BITMAP = "Limit\n Sort\n  Bitmap Heap Scan on cards: idx_cards_name_trgm"
+SEQ = "Limit\n Sort\n  Seq Scan on cards"
+
+
+def _statement(**other: Any) -> CountedStatement:
+    given = {"sql": "SELECT id FROM cards WHERE name ILIKE $1", "calls": 20, "rows": 400, "blocks": 1_000}
+    return CountedStatement(**{**given, "plans": {BITMAP: 20}, **other})
+
+
+def _counted(first: CountedPass | None = None, *, again: CountedPass | None = None, **other: Any) -> Counted:
+    one = CountedPass(
+        bytes=2_000, statements={"aa11bb22": _statement()}, redis={"GET": CountedCommand(20, 20, 300, 40)}
+    )
+    kind = CountedKind(20, first or one, again=again)
+    given = {"system": "shop", "arm": "candidate", "size": 0, "seed": 1, "asked": 20, "postgres": 18}
+    return Counted(**{**given, "tables": {"cards": 20_000}, "kinds": {"search": kind}, **other})
+
+
+def _told(before: Counted, after: Counted, **tolerance: float) -> list[tuple[str, str, str]]:
+    return [
+        (f"{one.where}: {one.what}", one.result, one.said) for one in differences(before, after, Tolerance(**tolerance))
+    ]
+
+
+def test_the_same_count_differs_in_nothing() -> None:
+    assert _told(_counted(), _counted()) == []
+
+
+def test_a_plan_that_turned_is_told_node_by_node_with_what_it_costs() -> None:
+    after = _counted(
+        CountedPass(
+            2_000, {"aa11bb22": _statement(blocks=52_000, plans={SEQ: 20})}, _counted().kinds["search"].first.redis
+        )
+    )
+    assert _told(_counted(), after) == [
+        ("search: SELECT id FROM cards WHERE name ILIKE $1", "more",
+         "Bitmap Heap Scan on cards: idx_cards_name_trgm became Seq Scan on cards; 50 → 2,600 blocks a request"),
+    ]  # fmt: skip
+
+
+def test_a_statement_more_a_command_more_and_bytes_are_named() -> None:
+    was = _counted().kinds["search"].first
+    more = msgspec.structs.replace(
+        was, bytes=2_020, redis={**was.redis, "EXISTS": CountedCommand(20, 20, 100)},
+        statements={**was.statements, "cc": CountedStatement("SELECT 1", 20)},
+    )  # fmt: skip
+    assert _told(_counted(), _counted(more)) == [
+        ("search: SELECT 1", "more", "is new; 0 → 1 calls a request"),
+        ("search: Redis EXISTS", "more", "0 → 1 calls a request; 0 → 1 keys a request; 0 → 5 bytes sent a request"),
+        ("search: bytes answered", "more", "100 → 101 bytes a request"),
+    ]
+
+
+def test_a_statement_that_was_changed_is_held_against_what_it_was() -> None:
+    other = _statement(sql="SELECT id, name FROM cards WHERE name ILIKE $1", blocks=900)
+    after = msgspec.structs.replace(_counted().kinds["search"].first, statements={"dd": other})
+    told = _told(_counted(), _counted(after))
+    assert told == [
+        ("search: SELECT id, name FROM cards WHERE name ILIKE $1", "less",
+         "50 → 45 blocks a request; was SELECT id FROM cards WHERE name ILIKE $1"),
+    ]  # fmt: skip
+
+
+def test_a_cache_that_never_hits_is_found_where_it_is_asked_again() -> None:
+    hit = CountedPass(2_000, {}, {"GET": CountedCommand(20, 20, 300, 5_000)})
+    told = _told(_counted(again=hit), _counted())
+    assert [(where, result) for where, result, _ in told] == [
+        ("search, asked again: SELECT id FROM cards WHERE name ILIKE $1", "more"),
+        ("search, asked again: Redis GET", "less"),
+    ]
+
+
+def test_a_tolerance_lets_a_counter_grow_by_so_much_and_no_more() -> None:
+    def with_blocks(blocks: int) -> Counted:
+        first = msgspec.structs.replace(
+            _counted().kinds["search"].first, statements={"aa11bb22": _statement(blocks=blocks)}
+        )
+        return _counted(first)
+
+    assert _told(_counted(), with_blocks(1_020), blocks=0.02) == []
+    assert [result for _, result, _ in _told(_counted(), with_blocks(1_021), blocks=0.02)] == ["more"]
+    assert [result for _, result, _ in _told(_counted(), with_blocks(999), blocks=0.02)] == ["less"], "a gain is told"
+
+
+def test_on_another_version_of_postgresql_plans_count_and_blocks_do_not() -> None:
+    first = msgspec.structs.replace(
+        _counted().kinds["search"].first, statements={"aa11bb22": _statement(blocks=9, plans={SEQ: 20})}
+    )
+    found = judge_work(Baseline(_counted(), Tolerance()), _counted(first, postgres=15), Path("work.toml"), "here")
+    assert [outcome.said for outcome in found.outcomes] == [
+        "Bitmap Heap Scan on cards: idx_cards_name_trgm became Seq Scan on cards"
+    ]
+    assert found.result == INCONCLUSIVE
+    assert found.warnings[0].startswith("counted on PostgreSQL 18, now 15:")
+
+
+def test_more_is_a_regression_less_passes_and_rows_that_differ_are_told() -> None:
+    def judged(blocks: int, **other: Any) -> Any:
+        first = msgspec.structs.replace(
+            _counted().kinds["search"].first, statements={"aa11bb22": _statement(blocks=blocks)}
+        )
+        return judge_work(Baseline(_counted(), Tolerance()), _counted(first, **other), Path("work.toml"), "here")
+
+    assert judged(1_001).result == REGRESSION
+    assert judged(999).result == PASS
+    assert judged(1_000).outcomes[0].said == "as it was: 20 statements, 1,000 blocks of 20 requests"
+    assert judged(1_000, tables={"cards": 20_001}).warnings == [
+        "table cards had 20,000 rows and has 20,001: what reads it follows"
+    ]
+
+
+def test_a_kind_of_request_that_is_gone_or_new_is_for_a_person() -> None:
+    gone = _counted(kinds={})
+    assert _told(_counted(), gone) == [("search: request", "otherwise", "is not asked any more")]
+    assert _told(gone, _counted())[0][1:] == ("otherwise", "is new: nothing is known of it before")
+
+
+_NAMES = st.text(st.characters(codec="utf-8", exclude_categories=("Cs",)), max_size=30)
+_NUMBERS = st.integers(0, 10**12)
+_STATEMENTS = st.builds(
+    CountedStatement, sql=_NAMES, calls=st.integers(1, 99), rows=_NUMBERS, blocks=_NUMBERS, temporary=_NUMBERS,
+    plans=st.sampled_from([{}, {BITMAP: 3}, {SEQ: 2}]),
+)  # fmt: skip
+_PASSES = st.builds(
+    CountedPass, bytes=st.one_of(st.none(), _NUMBERS),
+    statements=st.dictionaries(st.from_regex(r"[0-9a-f]{8}", fullmatch=True), _STATEMENTS, max_size=3),
+    redis=st.dictionaries(_NAMES, st.builds(CountedCommand, _NUMBERS, _NUMBERS, _NUMBERS, _NUMBERS), max_size=2),
+    wal=st.dictionaries(_NAMES, _NUMBERS, max_size=2), wal_bytes=st.just(0),
+)  # fmt: skip
+
+
+@given(first=_PASSES, again=st.one_of(st.none(), _PASSES), name=st.text(min_size=1, max_size=12), reason=_NAMES)
+def test_whatever_was_counted_is_read_back_from_its_file(
+    first: CountedPass, again: CountedPass | None, name: str, reason: str
+) -> None:
+    texts: dict[str, CountedStatement] = {}
+    for one in filter(None, (first, again)):  # a mark has one text and a plan is written as often as it was run
+        for mark, statement in one.statements.items():
+            statement.sql = texts.setdefault(mark, statement).sql
+            statement.plans = dict.fromkeys(statement.plans, statement.calls)
+        one.statements = dict(sorted(one.statements.items()))
+    if again is not None and again.bytes is None:
+        again.bytes = first.bytes
+    counted = _counted(first, again=again, reason=reason)
+    counted.kinds = {name: counted.kinds["search"]}
+    text = to_toml(counted, Tolerance(blocks=0.5))
+    path = Path("/dev/shm") / "archzero-work-read-back.toml"  # noqa: S108  # written and read within the test
+    path.write_text(text)
+    found = read_baseline(path)
+    path.unlink()
+    assert found.counted == counted
+    assert found.tolerance == Tolerance(blocks=0.5)
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        ("nonsense", "is not valid TOML"),
+        ("", "is no count of format 1"),
+        ('format = 1\n[of]\nsystem = "shop"', "is no whole count"),
+        ("format = 1\n[tolerance]\nblock = 1", "is no whole count"),
+    ],
+)
+def test_a_file_that_is_no_count_is_refused_with_what_to_do(tmp_path: Path, text: str, told: str) -> None:
+    file = tmp_path / "work.toml"
+    file.write_text(text)
+    with pytest.raises(SettingsError, match=told):
+        read_baseline(file)
+
+
+def test_a_file_that_cannot_be_written_is_told(tmp_path: Path) -> None:
+    with pytest.raises(SettingsError, match="name a file that can be written"):
+        write_baseline(tmp_path / "nowhere" / "work.toml", _counted())
