@@ -13,7 +13,7 @@ CREATE TABLE orders (
 );
 INSERT INTO products (id, name, category, price_cents, about)
 SELECT n, (ARRAY['red', 'blue', 'solid', 'light', 'folding', 'old', 'new'])[1 + n % 7] || ' ' || substr(md5(n::text), 1, 8),
-    CASE WHEN n % 3 = 0 THEN 'c' || n % 900 ELSE 'common' END, (50000 * ((n * 7919 % 20000) / 20000.0) ^ 4)::integer, repeat(md5(n::text), 4)
+    CASE WHEN n % 3 = 0 THEN 'c' || n % 900 ELSE 'common' END, (50000000 * ((n * 7919 % 20000) / 20000.0) ^ 4)::integer + n * 7919 % 20000, repeat(md5(n::text), 4)
 FROM generate_series(1, 20000) AS n;
 INSERT INTO reviews SELECT n, 1 + n * 31 % 20000, 1 + n % 5, 'review ' || md5(n::text) FROM generate_series(1, 40000) AS n;
 INSERT INTO orders (product_id, placed_on, state, note)

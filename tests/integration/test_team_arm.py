@@ -13,11 +13,18 @@ import pytest
 import redis
 
 from archzero_lab.errors import MeasurementError
-from archzero_lab.postgres.databases import create_database, drop_database, service_url
+from archzero_lab.postgres.databases import (
+    copy_guest_database,
+    create_database,
+    create_guest_database,
+    drop_database,
+    service_url,
+)
 from archzero_lab.servers.stack import Stack
 from archzero_lab.systems.operations import Operation
 from archzero_lab.systems.team.answers import AnswersSeen
 from archzero_lab.systems.team.arm import Place, TeamArm
+from archzero_lab.systems.team.copies import drop_leftovers
 from archzero_lab.systems.team.project_tables import CounterEntry, Reset
 
 READ = Operation("/read", "read")
@@ -159,3 +166,14 @@ def test_what_is_not_ours_is_neither_emptied_nor_written_to(place: Place) -> Non
         keys.reset()
     keys.close()
     client.flushdb()
+
+
+def test_what_a_killed_command_left_does_not_stop_the_next_one(stack: Stack) -> None:
+    source = stack.database_name("killed_source")
+    copy_guest_database(
+        stack.postgres_url, stack.database_name("killed_0"), create_guest_database(stack.postgres_url, source)
+    )
+    with pytest.raises(psycopg.errors.DependentObjectsStillExist):
+        drop_database(stack.postgres_url, source)  # its role owns the copy
+    drop_leftovers(stack, "killed")
+    assert not [name for name in stack.databases() if name.startswith("killed")]

@@ -42,6 +42,7 @@ def copies(project: Project, stack: Stack, builds: Mapping[str, Build], purpose:
     if not source or not builds:
         yield {}
         return
+    drop_leftovers(stack, purpose)
     with ExitStack() as dropping:
         base = stack.database_name(f"{purpose}_source")
         made = copy_database(source, stack.postgres_url, base, stack.postgres_programs).require_whole()
@@ -53,6 +54,13 @@ def copies(project: Project, stack: Stack, builds: Mapping[str, Build], purpose:
             urls[arm] = copy_guest_database(stack.postgres_url, name, made)
             _prepare(project, stack, arm, build, urls[arm])
         yield urls
+
+
+def drop_leftovers(stack: Stack, purpose: str) -> None:
+    """Drop what a command that was killed left of the same purpose: the copies before the source, whose role owns them."""
+    left = [name for name in stack.databases() if name.startswith(f"{purpose}_")]
+    for name in sorted(left, key=lambda name: name.endswith("_source")):
+        drop_database(stack.postgres_url, stack.database_name(name))
 
 
 def copied_from(source: str, stack: Stack) -> str:
