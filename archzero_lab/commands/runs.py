@@ -65,14 +65,16 @@ def gate(
     ] = None,
     junit: Annotated[Path | None, typer.Option(help="Write a JUnit XML report.")] = None,
     markdown: Annotated[Path | None, typer.Option(help="Write a summary for a pull request.")] = None,
+    gitlab: Annotated[Path | None, typer.Option(help="Write a code quality report for GitLab.")] = None,
 ) -> None:
     """Hold a run, or the code, against a baseline: exit 0, 1 or 3.
 
-    0 pass, 1 regression, 3 inconclusive, 2 could not run. Also adds to GITHUB_STEP_SUMMARY where that is set.
+    0 pass, 1 regression, 3 inconclusive, 2 could not run. In GitHub's actions also a summary and annotations.
     """
     from archzero_lab.commands.gate_builds import gate_builds
     from archzero_lab.commands.work import gate_work
     from archzero_lab.run_folders import gate as gates
+    from archzero_lab.run_folders import gate_forms
 
     if accept and work is None:
         raise SettingsError("--accept is about a count: give --work FILE with it")
@@ -88,14 +90,19 @@ def gate(
     console.print(table)
     for warning in found.warnings:
         console.print(f"note: {warning}", highlight=False)
-    text = gates.markdown(found)
+    text = gate_forms.markdown(found)
     if markdown is not None:
         markdown.write_text(text)
     if summary := os.environ.get("GITHUB_STEP_SUMMARY"):
         with open(summary, "a") as file:
             file.write(text)
     if junit is not None:
-        junit.write_bytes(gates.junit(found))
+        junit.write_bytes(gate_forms.junit(found))
+    if gitlab is not None:
+        gitlab.write_text(gate_forms.gitlab(found))
+    if os.environ.get("GITHUB_ACTIONS") == "true":
+        for line in gate_forms.github(found):
+            typer.echo(line)
     counted = gates.PASS if accept else found.result
     if counted == gates.INCONCLUSIVE and inconclusive is not None:
         counted = gates.PASS if inconclusive == "pass" else gates.REGRESSION

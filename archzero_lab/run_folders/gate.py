@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import tomllib
-import xml.etree.ElementTree as ElementTree
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -45,21 +44,26 @@ class Rule(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 @dataclass(frozen=True)
 class Outcome:
-    """What a rule came to. `said` names value, interval and threshold."""
+    """What a rule came to. `said` names value, interval and threshold; `line` is where a file holds what was wanted."""
 
     name: str
     result: str
     said: str
+    line: int = 0
 
 
 @dataclass(frozen=True)
 class GateResult:
-    """All outcomes and the one that counts: a regression before an inconclusive before a pass."""
+    """All outcomes and the one that counts: a regression before an inconclusive before a pass.
+
+    `file` is one that holds what was wanted, "" where none does.
+    """
 
     run: str
     against: str | None
     outcomes: list[Outcome]
     warnings: list[str]
+    file: str = ""
 
     @property
     def result(self) -> str:
@@ -186,34 +190,3 @@ def _common_shift(rows: list[Row]) -> float | None:
         return None
     slower, faster = (ratios > 1.1).mean(), (ratios < 1 / 1.1).mean()
     return float(np.median(ratios)) if max(slower, faster) >= 0.8 else None
-
-
-def markdown(found: GateResult) -> str:
-    """A summary for a pull request."""
-    marks = {PASS: "✓", REGRESSION: "✗", INCONCLUSIVE: "?"}
-    beside = f" against {found.against}" if found.against else ""
-    lines = [f"### Performance gate: {found.result}", "", f"Run {found.run}{beside}", ""]
-    lines += ["| | what | measured |", "|---|---|---|"]
-    order = {REGRESSION: 0, INCONCLUSIVE: 1, PASS: 2}
-    for outcome in sorted(found.outcomes, key=lambda outcome: order[outcome.result]):
-        lines.append(f"| {marks[outcome.result]} {outcome.result} | {outcome.name} | {outcome.said} |")
-    lines += ["", *(f"Note: {warning}" for warning in found.warnings)]
-    return "\n".join(lines).rstrip() + "\n"
-
-
-def junit(found: GateResult) -> bytes:
-    """A JUnit XML report: a test case an outcome; an inconclusive one is skipped with its reason."""
-    counts = {result: sum(outcome.result == result for outcome in found.outcomes) for result in EXIT}
-    suite = ElementTree.Element(
-        "testsuite", name="performance gate", tests=str(len(found.outcomes)),
-        failures=str(counts[REGRESSION]), skipped=str(counts[INCONCLUSIVE]), errors="0",
-    )  # fmt: skip
-    for outcome in found.outcomes:
-        case = ElementTree.SubElement(suite, "testcase", classname=found.run, name=outcome.name)
-        if outcome.result == REGRESSION:
-            ElementTree.SubElement(case, "failure", message=outcome.said)
-        elif outcome.result == INCONCLUSIVE:
-            ElementTree.SubElement(case, "skipped", message=outcome.said)
-        else:
-            ElementTree.SubElement(case, "system-out").text = outcome.said
-    return bytes(ElementTree.tostring(suite, encoding="utf-8", xml_declaration=True))

@@ -15,7 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from archzero_lab.errors import LabError, SettingsError
-from archzero_lab.run_folders import gate, history
+from archzero_lab.run_folders import gate, gate_forms, history
 from archzero_lab.run_folders.finding import find_run
 from archzero_lab.run_folders.run import Run
 from archzero_lab.run_folders.series import comparable, compare_runs
@@ -169,10 +169,10 @@ def test_the_gate_passes_the_same_and_fails_a_build_with_a_fifth_added_to_one_qu
     assert found.result == gate.REGRESSION
     failed = {outcome.name for outcome in found.outcomes if outcome.result == gate.REGRESSION}
     assert failed == {"search_gin / control / p50", "search_gin / treatment / p50"}
-    text = gate.markdown(found)
+    text = gate_forms.markdown(found)
     assert text.startswith("### Performance gate: regression")
     assert text.index("search_gin") < text.index("card_list_cached"), "the worst first"
-    xml = ElementTree.fromstring(gate.junit(found))  # noqa: S314  # our own
+    xml = ElementTree.fromstring(gate_forms.junit(found))  # noqa: S314  # our own
     assert xml.attrib["failures"] == "2"
     assert len(xml.findall("testcase/failure")) == 2
 

@@ -19,6 +19,7 @@ from archzero_lab.jobs.work.counted import (
 )
 
 Result = Literal["more", "less", "otherwise"]
+_AGAIN = ", asked again"
 _SAME_STATEMENT = 0.6
 _PHYSICAL = ("blocks", "temporary")
 _COUNTERS = ("calls", "rows", "blocks", "temporary")
@@ -32,6 +33,11 @@ class Difference:
     what: str
     result: Result
     said: str
+
+    @property
+    def kind(self) -> str:
+        """The kind of request."""
+        return self.where.removesuffix(_AGAIN)
 
 
 def differences(before: Counted, after: Counted, tolerance: Tolerance) -> list[Difference]:
@@ -50,7 +56,7 @@ def differences(before: Counted, after: Counted, tolerance: Tolerance) -> list[D
         found += _of_pass(name, kind.first, other.first, kind, tolerance, alike)
         if kind.again is not None or other.again is not None:
             again = (kind.again or kind.first, other.again or other.first)
-            found += _of_pass(f"{name}, asked again", *again, kind, tolerance, alike)
+            found += _of_pass(name + _AGAIN, *again, kind, tolerance, alike)
     for name in after.kinds:
         if name not in before.kinds:
             found.append(Difference(name, "request", "otherwise", "is new: nothing is known of it before"))

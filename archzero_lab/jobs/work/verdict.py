@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+import tomllib
 from pathlib import Path
 
 from archzero_lab.jobs.work.baseline import Baseline
@@ -9,20 +11,35 @@ from archzero_lab.jobs.work.counted import Counted
 from archzero_lab.jobs.work.differences import Difference, conditions, differences
 from archzero_lab.run_folders.gate import INCONCLUSIVE, PASS, REGRESSION, GateResult, Outcome
 
+_HEAD = re.compile(r"\[request\.(?!.*\.again\])")
 _RESULTS = {"more": REGRESSION, "less": PASS, "otherwise": INCONCLUSIVE}
 
 
 def judge_work(baseline: Baseline, counted: Counted, file: Path, candidate: str) -> GateResult:
     """Hold a count against a file's: an outcome a difference, and one a kind of request that is as it was."""
     found = differences(baseline.counted, counted, baseline.tolerance)
-    outcomes = [Outcome(f"{one.where}: {one.what}", _RESULTS[one.result], one.said) for one in _worst_first(found)]
-    changed = {one.where.partition(",")[0] for one in found}
+    lines = _lines(file)
+    outcomes = [
+        Outcome(f"{one.where}: {one.what}", _RESULTS[one.result], one.said, lines.get(one.kind, 0))
+        for one in _worst_first(found)
+    ]
+    changed = {one.kind for one in found}
     for name, kind in baseline.counted.kinds.items():
         if name not in changed and name in counted.kinds:
             said = f"as it was: {kind.first.calls:,} statements, {kind.first.blocks:,} blocks"
             of = "a typical request" if kind.writes else f"{kind.requests} requests"
             outcomes.append(Outcome(name, PASS, f"{said} of {of}"))
-    return GateResult(candidate, file.name, outcomes, conditions(baseline.counted, counted))
+    return GateResult(candidate, file.name, outcomes, conditions(baseline.counted, counted), str(file))
+
+
+def _lines(file: Path) -> dict[str, int]:
+    """The line of the file at which each kind of request begins."""
+    try:
+        text = file.read_text()
+    except OSError:
+        return {}
+    heads = ((number, tomllib.loads(line)) for number, line in enumerate(text.splitlines(), 1) if _HEAD.match(line))
+    return {next(iter(head["request"])): number for number, head in heads}
 
 
 def _worst_first(found: list[Difference]) -> list[Difference]:

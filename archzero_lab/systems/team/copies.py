@@ -57,7 +57,7 @@ def copies(project: Project, stack: Stack, builds: Mapping[str, Build], purpose:
 
 
 def drop_leftovers(stack: Stack, purpose: str) -> None:
-    """Drop what a command that was killed left of the same purpose: the copies before the source, whose role owns them."""
+    """Drop what a killed command left of the same purpose: the copies before the source, whose role owns them."""
     left = [name for name in stack.databases() if name.startswith(f"{purpose}_")]
     for name in sorted(left, key=lambda name: name.endswith("_source")):
         drop_database(stack.postgres_url, stack.database_name(name))

@@ -1,0 +1,78 @@
+"""What a gate found, in the forms that others read: Markdown, JUnit, GitHub's annotations, GitLab's code quality."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import xml.etree.ElementTree as ElementTree
+
+from archzero_lab.run_folders.gate import EXIT, INCONCLUSIVE, PASS, REGRESSION, GateResult, Outcome
+
+
+def markdown(found: GateResult) -> str:
+    """A summary for a pull request."""
+    marks = {PASS: "✓", REGRESSION: "✗", INCONCLUSIVE: "?"}
+    beside = f" against {found.against}" if found.against else ""
+    lines = [f"### Performance gate: {found.result}", "", f"Run {found.run}{beside}", ""]
+    lines += ["| | what | measured |", "|---|---|---|"]
+    order = {REGRESSION: 0, INCONCLUSIVE: 1, PASS: 2}
+    for outcome in sorted(found.outcomes, key=lambda outcome: order[outcome.result]):
+        lines.append(f"| {marks[outcome.result]} {outcome.result} | {outcome.name} | {outcome.said} |")
+    lines += ["", *(f"Note: {warning}" for warning in found.warnings)]
+    return "\n".join(lines).rstrip() + "\n"
+
+
+def junit(found: GateResult) -> bytes:
+    """A JUnit XML report: a test case an outcome; an inconclusive one is skipped with its reason."""
+    counts = {result: sum(outcome.result == result for outcome in found.outcomes) for result in EXIT}
+    suite = ElementTree.Element(
+        "testsuite", name="performance gate", tests=str(len(found.outcomes)),
+        failures=str(counts[REGRESSION]), skipped=str(counts[INCONCLUSIVE]), errors="0",
+    )  # fmt: skip
+    for outcome in found.outcomes:
+        case = ElementTree.SubElement(suite, "testcase", classname=found.run, name=outcome.name)
+        if outcome.result == REGRESSION:
+            ElementTree.SubElement(case, "failure", message=outcome.said)
+        elif outcome.result == INCONCLUSIVE:
+            ElementTree.SubElement(case, "skipped", message=outcome.said)
+        else:
+            ElementTree.SubElement(case, "system-out").text = outcome.said
+    return bytes(ElementTree.tostring(suite, encoding="utf-8", xml_declaration=True))
+
+
+def github(found: GateResult) -> list[str]:
+    """Workflow commands, a line each: an error a regression, a warning what is inconclusive."""
+    levels = {REGRESSION: "error", INCONCLUSIVE: "warning"}
+    lines = []
+    for outcome in found.outcomes:
+        if outcome.result in levels:
+            place = f"file={_property(found.file)},line={outcome.line or 1}," if found.file else ""
+            said = outcome.said.replace("%", "%25").replace("\r", "%0D").replace("\n", "%0A")
+            lines.append(f"::{levels[outcome.result]} {place}title={_property(outcome.name)}::{said}")
+    return lines
+
+
+def gitlab(found: GateResult) -> str:
+    """A code quality report: what is a regression or inconclusive, at its line of the file."""
+    severities = {REGRESSION: "major", INCONCLUSIVE: "minor"}
+    told = [
+        _finding(found, outcome, severities[outcome.result]) for outcome in found.outcomes if outcome.result != PASS
+    ]
+    return json.dumps(told, indent=1, ensure_ascii=False) + "\n"
+
+
+def _finding(found: GateResult, outcome: Outcome, severity: str) -> dict[str, object]:
+    return {
+        "description": f"{outcome.name}: {outcome.said}",
+        "check_name": "archzero-lab gate",
+        "fingerprint": hashlib.sha256(f"{found.file} {outcome.name}".encode()).hexdigest(),
+        "severity": severity,
+        "location": {"path": found.file or "archzero.toml", "lines": {"begin": outcome.line or 1}},
+    }
+
+
+def _property(text: str) -> str:
+    """As GitHub's workflow commands escape a property."""
+    for char, code in (("%", "%25"), ("\r", "%0D"), ("\n", "%0A"), (":", "%3A"), (",", "%2C")):
+        text = text.replace(char, code)
+    return text
