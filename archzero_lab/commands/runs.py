@@ -84,6 +84,8 @@ def gate(
         found = gate_builds(build, candidate, tuple(only or ()), cards, rules)
     else:
         found = _gate_runs(run, against, rules)
+    if found.sight:
+        console.print(found.sight, highlight=False)
     table = Table("what", "result", "measured", title=f"gate: {found.result}", title_justify="left")
     for outcome in found.outcomes:
         table.add_row(outcome.name, Text(outcome.result, _STYLE[outcome.result]), outcome.said)

@@ -56,7 +56,7 @@ class Outcome:
 class GateResult:
     """All outcomes and the one that counts: a regression before an inconclusive before a pass.
 
-    `file` is one that holds what was wanted, "" where none does.
+    `file` is one that holds what was wanted, "" where none does. `sight`: how small a difference can be seen at all.
     """
 
     run: str
@@ -64,6 +64,7 @@ class GateResult:
     outcomes: list[Outcome]
     warnings: list[str]
     file: str = ""
+    sight: str = ""
 
     @property
     def result(self) -> str:
@@ -128,7 +129,28 @@ def run_gate(
             f"almost everything moved by {common - 1:+.0%} at once: the machine, or all of the code; a run of the "
             "baseline on this machine now would tell"
         )
-    return GateResult(run.id, against.id if against else None, outcomes or [_unmeasured("the run")], warnings)
+    sight = _sight(against, run, rows, margins or {}) if against is not None else ""
+    return GateResult(
+        run.id, against.id if against else None, outcomes or [_unmeasured("the run")], warnings, sight=sight
+    )
+
+
+def _sight(before: Run, after: Run, rows: list[Row], margins: Mapping[tuple[str, str, str], float]) -> str:
+    """How small a difference of time can be seen between two runs, and what sees smaller ones."""
+    finer = "gate --build measures both codes in one run, gate --work counts what they do"
+    machines = {run.summary.get("environment", {}).get("machine") for run in (before, after)}
+    if len(machines) > 1:
+        return f"the runs are of two machines: no difference of time between them is the code's alone; {finer}"
+    seen = [row.margin for row in rows if row.metric == "p50"]
+    if not seen:
+        return ""
+    known = sum((row.claim, row.arm, row.metric) in margins for row in rows if row.metric == "p50")
+    least, most = f"{min(seen):.0%}", f"{max(seen):.0%}"
+    size = least if least == most else f"{least} to {most}, by series,"
+    whence = (
+        "by its history of this machine" if known else "this machine has no history of one code yet, so that is a guess"
+    )
+    return f"between these two runs less than {size} cannot be seen ({whence}); {finer}"
 
 
 def _apply(rule: Rule, run: Run, against: Run | None, rows: list[Row]) -> list[Outcome]:

@@ -14,6 +14,7 @@ def markdown(found: GateResult) -> str:
     marks = {PASS: "✓", REGRESSION: "✗", INCONCLUSIVE: "?"}
     beside = f" against {found.against}" if found.against else ""
     lines = [f"### Performance gate: {found.result}", "", f"Run {found.run}{beside}", ""]
+    lines += [found.sight, ""] if found.sight else []
     lines += ["| | what | measured |", "|---|---|---|"]
     order = {REGRESSION: 0, INCONCLUSIVE: 1, PASS: 2}
     for outcome in sorted(found.outcomes, key=lambda outcome: order[outcome.result]):

@@ -177,6 +177,19 @@ def test_the_gate_passes_the_same_and_fails_a_build_with_a_fifth_added_to_one_qu
     assert len(xml.findall("testcase/failure")) == 2
 
 
+def test_the_gate_says_first_how_small_a_difference_it_can_see_between_the_runs(tmp_path: Path) -> None:
+    before, after = load(tmp_path, "a", seed=1), load(tmp_path, "b", seed=2)
+    guessed = gate.run_gate(after, before, [])
+    assert guessed.sight.startswith("between these two runs less than 10% cannot be seen (this machine has no history")
+    assert gate_forms.markdown(guessed).index(guessed.sight) < gate_forms.markdown(guessed).index("| what |")
+    spread = {(claim, "control", "p50"): 0.4 for claim in CLAIMS}
+    told = gate.run_gate(after, before, [], spread).sight
+    assert told.startswith("between these two runs less than 10% to 40%, by series, cannot be seen (by its history")
+    assert told.endswith("gate --build measures both codes in one run, gate --work counts what they do")
+    elsewhere = load(tmp_path, "c", seed=3, environment={"machine": "m2"})
+    assert gate.run_gate(elsewhere, before, []).sight.startswith("the runs are of two machines: no difference of time")
+
+
 def test_a_run_that_never_measured_fails_and_so_does_a_rule_about_what_it_did_not(tmp_path: Path) -> None:
     before = load(tmp_path, "a", seed=1)
     empty = tmp_path / "empty"
