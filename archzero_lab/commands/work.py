@@ -10,7 +10,7 @@ import typer
 from rich.table import Table
 
 from archzero_lab.commands.options import Seed
-from archzero_lab.errors import LabError, unknown_name
+from archzero_lab.errors import LabError, SettingsError, unknown_name
 from archzero_lab.settings import CHECKOUT, COMMAND, IN_CHECKOUT, load_settings
 from archzero_lab.terminal import console
 
@@ -19,7 +19,8 @@ if TYPE_CHECKING:
     from archzero_lab.jobs.work.measure import WorkRequest
     from archzero_lab.run_folders.gate import GateResult
 
-_CARDS = 20_000
+_CARDS, _LIMIT = 20_000, 50_000
+_SIZES = "1000,3000,10000,30000,100000"
 _OF_A_BUILD = "candidate"
 
 
@@ -31,6 +32,10 @@ def work(
     only: Annotated[list[str] | None, typer.Option(help="A kind of request; repeat for several.")] = None,
     requests: Annotated[int, typer.Option(min=4, max=1_000, help="Requests of each kind.")] = 20,
     cards: Annotated[int, typer.Option(min=100, help="How many cards, of the card service.")] = _CARDS,
+    growth: Annotated[
+        str, typer.Option(help="Sizes such as 1000,3000,10000,30000: how the work grows. Of your own: rows a table.")
+    ] = "",
+    limit: Annotated[int, typer.Option(min=1, help="With --growth: blocks that a request may read.")] = _LIMIT,
     seed: Seed = 1,
 ) -> None:
     """Count what each kind of request makes PostgreSQL and Redis do.
@@ -40,11 +45,40 @@ def work(
     from archzero_lab.jobs.work.baseline import write_baseline
     from archzero_lab.jobs.work.measure import WorkRequest
 
-    counted = _count(WorkRequest(arm, cards, seed, requests, tuple(only or ())), "")
+    asked = WorkRequest(arm, cards, seed, requests, tuple(only or ()))
+    if growth:
+        _show_growth(asked, _sizes(growth), limit)
+        return
+    counted = _count(asked, "")
     _show(counted)
     if save is not None:
         size = write_baseline(save, counted)
         console.print(f"written: {save} ({size / 1000:.1f} kB); {COMMAND} gate --work {save}", highlight=False)
+
+
+def _sizes(text: str) -> list[int]:
+    from archzero_lab.jobs.work.growth import LEAST_SIZES
+
+    parts = [part.strip().replace("_", "") for part in text.split(",")]
+    if not all(part.isdecimal() and int(part) >= 100 for part in parts) or len(set(parts)) < LEAST_SIZES:
+        raise SettingsError(f"--growth {text}: give {LEAST_SIZES} sizes or more of 100 rows or more, such as {_SIZES}")
+    return sorted({int(part) for part in parts})
+
+
+def _show_growth(asked: WorkRequest, sizes: list[int], limit: int) -> None:
+    """Count at each size; tell the law of each kind of request that reads, the steepest first."""
+    from archzero_lab.jobs.work.growth import laws
+
+    counts = {size: _count(replace(asked, size=size), "", size) for size in sizes}
+    columns = (*(f"{size:,}" for size in sizes), "grows", "exponent", "95 % interval", f"{limit:,} blocks at", "plans")
+    table = Table("request", *columns, title="shared blocks a request, by rows", title_justify="left")
+    for law in laws(counts, limit):
+        at = "" if law.limit_at is None else f"{float(f'{law.limit_at:.2g}'):,.0f} rows"
+        table.add_row(
+            law.kind, *(f"{blocks:,.0f}" for blocks in law.blocks), law.word, f"{law.exponent:.2f}",
+            f"{law.low:.2f} to {law.high:.2f}", at, "; ".join(law.turned),
+        )  # fmt: skip
+    console.print(table)
 
 
 def gate_work(file: Path, candidate: str, accept: str) -> GateResult:
@@ -72,8 +106,8 @@ def replace_reason(counted: Counted, reason: str) -> Counted:
     return msgspec.structs.replace(counted, reason=reason)
 
 
-def _count(asked: WorkRequest, candidate: str) -> Counted:
-    """Count on servers of our own; of a team's service a build, of the card service an arm."""
+def _count(asked: WorkRequest, candidate: str, rows: int = 0) -> Counted:
+    """Count on servers of our own: a build of a team's service, on so many `rows` a table, or the card service's arm."""
     from archzero_lab.bootstrap.system import card_service, team_here
     from archzero_lab.jobs.studies.builds import checkout
     from archzero_lab.jobs.work.measure import count_work
@@ -92,7 +126,7 @@ def _count(asked: WorkRequest, candidate: str) -> Counted:
             system.require_ready()
             with reporter.work("work") as tell:
                 return count_work(
-                    system, counting, replace(asked, arm=_OF_A_BUILD, size=0), loading=reporter, progress=tell
+                    system, counting, replace(asked, arm=_OF_A_BUILD, size=rows), loading=reporter, progress=tell
                 )
         cards = card_service()
         arm = asked.arm or cards.default_arm

@@ -12,6 +12,7 @@ from archzero_lab.errors import SettingsError
 from archzero_lab.postgres.connection import connect, require_url
 from archzero_lab.postgres.databases import copy_guest_database, database_url, drop_database
 from archzero_lab.postgres.foreign_copy import apply_file, copy_database, stop_autovacuum
+from archzero_lab.postgres.sampled_copy import copy_sample
 from archzero_lab.servers.stack import Stack
 from archzero_lab.systems.team.builds import Build
 from archzero_lab.systems.team.project_file import Project, filled
@@ -33,10 +34,13 @@ def source_of(project: Project) -> tuple[str, str]:
 
 
 @contextmanager
-def copies(project: Project, stack: Stack, builds: Mapping[str, Build], purpose: str) -> Iterator[dict[str, str]]:
+def copies(
+    project: Project, stack: Stack, builds: Mapping[str, Build], purpose: str, rows: int = 0
+) -> Iterator[dict[str, str]]:
     """A database for each arm that is a build, by arm, as its owner's URL; dropped when the block ends.
 
-    The source is read in one snapshot, gently. `prepare` runs in the arm's tree, then its migration. Raises LabError.
+    The source is read in one snapshot, gently: all of it, or about so many `rows` of each table. `prepare` runs in the
+    arm's tree, then its migration. Raises LabError.
     """
     source, _ = source_of(project)
     if not source or not builds:
@@ -45,7 +49,8 @@ def copies(project: Project, stack: Stack, builds: Mapping[str, Build], purpose:
     drop_leftovers(stack, purpose)
     with ExitStack() as dropping:
         base = stack.database_name(f"{purpose}_source")
-        made = copy_database(source, stack.postgres_url, base, stack.postgres_programs).require_whole()
+        where = source, stack.postgres_url, base, stack.postgres_programs
+        made = (copy_sample(*where, rows) if rows else copy_database(*where)).require_whole()
         dropping.callback(drop_database, stack.postgres_url, base)
         urls = {}
         for number, (arm, build) in enumerate(builds.items()):

@@ -100,15 +100,20 @@ class TeamSystem:
     def prepare(
         self, stack: Stack, rows: Rows, purpose: str, arms: Collection[str], loading: Loading
     ) -> Iterator[PreparedTeam]:
-        """Builds installed, a copy of the team's database for each, prepared and migrated; values read."""
+        """Builds installed, a copy of the team's database for each, prepared and migrated; values read.
+
+        Of all rows, or of a sample of about `rows.size` of each table, from which the values are then.
+        """
         project = self.project
         with loading.work("load"):
             builds = {name: find_build(project, project.arms[name].build) for name in arms if project.arms[name].build}
             source, _ = source_of(project)
-            values = read_values(project, source)
+            values = {} if rows.size else read_values(project, source)
         with ExitStack() as dropping:
             with loading.work("migrate"):
-                databases = dropping.enter_context(copies(project, stack, builds, purpose))
+                databases = dropping.enter_context(copies(project, stack, builds, purpose, rows.size))
+            if rows.size:
+                values = read_values(project, next(iter(databases.values()), source))
             copied = copied_from(source, stack) if databases else ""
             yield PreparedTeam(project, stack, builds, databases, values, rows.seed, copied)
 

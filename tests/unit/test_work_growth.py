@@ -1,0 +1,52 @@
+"""Laws of growth: the exponent of what grows is found, its word said, and the size at which a limit is met."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from archzero_lab.jobs.work.counted import Counted, CountedKind, CountedPass, CountedStatement
+from archzero_lab.jobs.work.growth import fit, laws
+
+SIZES = (1_000, 3_000, 10_000, 30_000, 100_000)
+
+
+@given(st.floats(0.26, 2.5), st.floats(2, 50))
+def test_a_power_s_exponent_and_the_size_at_its_limit_are_found(exponent: float, factor: float) -> None:
+    blocks = [factor * size**exponent for size in SIZES]
+    law = fit("x", SIZES, blocks, limit=10**9)
+    assert law.exponent == pytest.approx(exponent)
+    assert law.low <= law.exponent <= law.high
+    meets = (10**9 / factor) ** (1 / exponent)
+    assert law.limit_at == (pytest.approx(meets, rel=1e-3) if meets < 1e12 else None)
+
+
+@pytest.mark.parametrize(
+    ("of_size", "word"),
+    [
+        (lambda size: 4.0, "constant"),
+        (lambda size: 3.0 + math.log2(size), "logarithmic"),
+        (lambda size: size**0.4, "slower than linear"),
+        (lambda size: 5 + size / 40, "linear"),
+        (lambda size: size**1.5, "worse than linear"),
+    ],
+)
+def test_each_law_has_its_word(of_size: object, word: str) -> None:
+    assert fit("x", SIZES, [of_size(size) for size in SIZES], 50_000).word == word  # type: ignore[operator]
+
+
+def test_reads_get_a_law_with_where_their_plan_turned_and_writes_none() -> None:
+    def counted(size: int) -> Counted:
+        plan = "Seq Scan on cards" if size < 10_000 else "Index Scan using i on cards"
+        read = CountedPass(statements={"aa": CountedStatement("SELECT 1", 10, 10, size, plans={plan: 10})})
+        kinds = {"list": CountedKind(10, read), "add": CountedKind(10, CountedPass(), writes=True)}
+        return Counted("shop", "candidate", size, 1, 10, 18, {"cards": size}, kinds)
+
+    (law,) = laws({size: counted(size) for size in SIZES}, limit=50_000)
+    assert (law.kind, law.word) == ("list", "linear")
+    assert law.limit_at == pytest.approx(500_000)
+    assert law.turned == ("another plan between 3,000 and 10,000",)
+    assert law.finding
