@@ -107,7 +107,7 @@ def replace_reason(counted: Counted, reason: str) -> Counted:
 
 
 def _count(asked: WorkRequest, candidate: str, rows: int = 0) -> Counted:
-    """Count on servers of our own: a build of a team's service, on so many `rows` a table, or the card service's arm."""
+    """Count on servers of our own: a team's build, on so many `rows` a table where given, or the card service's arm."""
     from archzero_lab.bootstrap.system import card_service, team_here
     from archzero_lab.jobs.studies.builds import checkout
     from archzero_lab.jobs.work.measure import count_work

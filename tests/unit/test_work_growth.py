@@ -38,6 +38,11 @@ def test_each_law_has_its_word(of_size: object, word: str) -> None:
     assert fit("x", SIZES, [of_size(size) for size in SIZES], 50_000).word == word  # type: ignore[operator]
 
 
+def test_what_does_not_grow_has_an_exponent_of_nothing() -> None:
+    law = fit("x", SIZES, [23.0] * 5, 50_000)
+    assert (law.exponent, law.low, law.high, law.limit_at) == (0.0, 0.0, 0.0, None)
+
+
 def test_reads_get_a_law_with_where_their_plan_turned_and_writes_none() -> None:
     def counted(size: int) -> Counted:
         plan = "Seq Scan on cards" if size < 10_000 else "Index Scan using i on cards"

@@ -64,7 +64,7 @@ def fit(kind: str, sizes: Sequence[int], blocks: Sequence[float], limit: int, tu
     """
     x, y = np.log(np.array(sizes, float)), np.log(np.maximum(np.array(blocks, float), 1.0))
     line = stats.linregress(x, y)
-    half = float(stats.t.ppf(0.975, len(sizes) - 2) * line.stderr)
+    half = float(np.nan_to_num(stats.t.ppf(0.975, len(sizes) - 2) * line.stderr))  # nan where all are the same
     exponent = float(line.slope)
     low, high = exponent - half, exponent + half
     limit_at = None
