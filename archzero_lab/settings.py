@@ -67,7 +67,7 @@ class CacheSettings:
 
     `timeout_s` bounds every round trip to Redis. `near_bytes` 0 turns the cache in the process off.
     `stale_s`: how long after its expiry a list or search is still served while it is loaded anew (never after a write).
-    See cache.link for licence_s.
+    See cache.link for licence_s. `outbox_period_s`: how often what finished writes left in the outbox is cleared.
     """
 
     ttl_list_s: float = 900.0
@@ -84,6 +84,7 @@ class CacheSettings:
     breaker_failures: int = 3
     heartbeat_s: float = 0.1
     licence_s: float = 0.5
+    outbox_period_s: float = 0.25
     pool_size: int = 8
     near_bytes: int = 32 * 1024 * 1024
     near_ttl_s: float = 30.0

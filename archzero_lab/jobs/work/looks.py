@@ -48,6 +48,7 @@ class Looks:
         self._process = process
         self._countable = told_apart
         connection.execute("SET auto_explain.log_min_duration = -1")
+        connection.execute("SELECT pg_stat_statements_reset()")  # migrations leave thousands, each looked at each time
         self._totals = StatementTotals(connection)
         self._wal = Wal(connection)
         self._plans = PlanLog(counting.log)
@@ -65,6 +66,14 @@ class Looks:
         self._redis.take()
         self._wal.skip(end)
         self._plans.skip()
+
+    def warm(self, arm: Arm, operation: Operation) -> None:
+        """Send one request that is not counted, and wait until the service rests.
+
+        Who asked at once again could get another connection of its pool, whose caches are cold for the first time.
+        """
+        arm.ask(operation)
+        self._settled()
 
     def ask(self, arm: Arm, operation: Operation) -> RequestWork:
         """Send one request and count it. Raises MeasurementError for a wrong answer, or where the arm never rests."""

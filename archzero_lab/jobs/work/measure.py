@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from statistics import median_low
 
@@ -64,9 +64,13 @@ def count_work(
             raise unknown_name("kind of request", name, list(kinds))
     chosen = [kind for kind in kinds if not asked.only or kind in asked.only]
     rows = Rows(asked.size, asked.seed)
+    settings = counting.stack.settings
+    stack = replace(
+        counting.stack, settings=replace(settings, cache=replace(settings.cache, **dict(system.countable.cache)))
+    )
     counted: dict[str, CountedKind] = {}
     with (
-        system.prepare(counting.stack, rows, "work", [asked.arm], loading) as prepared,
+        system.prepare(stack, rows, "work", [asked.arm], loading) as prepared,
         connect(prepared.urls[system.arms[asked.arm].database], autocommit=True) as connection,
     ):
         tables = analyze_whole(connection)
@@ -78,7 +82,7 @@ def count_work(
             for kind in (kind for kind in chosen if not kinds[kind]):
                 # what a service does when it is young (a cache that it does not trust yet, a pool that grows) is over
                 for operation in prepared.work(kind, asked.requests, asked.seed).warm_up:
-                    arms[asked.arm].ask(operation)
+                    looks.warm(arms[asked.arm], operation)
             for number, kind in enumerate(chosen):
                 counted[kind] = _kind(system, prepared, arms[asked.arm], looks, connection, kind, asked)
                 progress((number + 1) / len(chosen))
@@ -101,7 +105,7 @@ def _kind(
     operations = prepared.work(kind, asked.requests, asked.seed)
     exact = kind in system.countable.exact_bytes
     for operation in operations.warm_up:
-        arm.ask(operation)
+        looks.warm(arm, operation)
     if system.countable.kinds[kind]:
         looks.begin()
         found = [looks.ask(arm, operation) for operation in operations.timed]

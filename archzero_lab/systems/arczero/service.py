@@ -121,7 +121,7 @@ async def open_cache(
     link = Link(url, settings)
     near = NearCache(url, keys, settings) if settings.near_bytes and not clustered else None
     store = parts.store(link, keys, settings, near)
-    outbox = Outbox(config.database_url, store, link, settings.licence_s)
+    outbox = Outbox(config.database_url, store, link, settings)
     usage = Usage()
     link.beat = partial(parts.beat, store)
     link.validate = partial(parts.validate, store, outbox)

@@ -20,6 +20,8 @@ COUNTABLE = Countable(
     tag=REQUEST_TAG,
     background=(":heartbeat", ":usage", ":epoch"),
     exact_bytes=_READS,
+    # no entry expires, no machine is too slow for Redis to be believed, and the outbox is cleared before or after
+    cache={"ttl_jitter": 0.0, "timeout_s": 5.0, "licence_s": 60.0, "lease_s": 60.0, "outbox_period_s": 3_600.0},
 )
 _HOLDS = {"graph": b'"edges"', "relationships": b'"totalRelation"'}
 _IMPORTED = 25

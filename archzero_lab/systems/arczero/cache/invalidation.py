@@ -16,6 +16,7 @@ from typing import Any, Protocol
 import psycopg
 from psycopg.rows import TupleRow
 
+from archzero_lab.settings import CacheSettings
 from archzero_lab.systems.arczero.cache.link import Link
 from archzero_lab.systems.arczero.cache.outbox_size import MAKE_ONE
 from archzero_lab.systems.arczero.cache.tasks import end_task
@@ -24,7 +25,7 @@ from archzero_lab.systems.arczero.cards.changes import Changed
 log = logging.getLogger(__name__)
 _GRACE_S = 2.0
 """A row that names its writer is left to it for so long; then the writer is taken for dead."""
-_PERIOD_S = 0.25
+_AGAIN_S = 0.25
 _BATCH = 500
 
 
@@ -38,11 +39,12 @@ class Invalidates(Protocol):
 class Outbox:
     """One process's hand in draining the outbox. `start()` before use, `close()` after."""
 
-    def __init__(self, database_url: str, store: Invalidates, link: Link, settings_licence_s: float) -> None:
+    def __init__(self, database_url: str, store: Invalidates, link: Link, settings: CacheSettings) -> None:
         self._url = database_url
         self._store = store
         self._link = link
-        self._licence_s = settings_licence_s
+        self._licence_s = settings.licence_s
+        self._period_s = settings.outbox_period_s
         self._done: list[str] = []
         self._connection: psycopg.AsyncConnection[TupleRow] | None = None
         self._lock = asyncio.Lock()
@@ -139,14 +141,14 @@ class Outbox:
                         await self._clear_done()
                         if not self._link.breaker.is_open and await self.drain(everything=False, origins=asked):
                             asked = []
-                        async for note in listener.notifies(timeout=_PERIOD_S, stop_after=1):
+                        async for note in listener.notifies(timeout=self._period_s, stop_after=1):
                             asked += [note.payload] if note.payload else []
                 finally:
                     await listener.close()
             except (psycopg.Error, OSError) as error:
                 log.debug("outbox: %s", type(error).__name__)
                 await self._drop_connection()
-                await asyncio.sleep(_PERIOD_S)  # PostgreSQL is away: rows wait, and so do we
+                await asyncio.sleep(_AGAIN_S)  # PostgreSQL is away: rows wait, and so do we
 
     async def _clear_done(self) -> None:
         if not self._done:
