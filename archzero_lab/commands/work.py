@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -11,13 +12,15 @@ from rich.table import Table
 
 from archzero_lab.commands.options import Seed
 from archzero_lab.errors import LabError, SettingsError, unknown_name
-from archzero_lab.settings import CHECKOUT, COMMAND, IN_CHECKOUT, load_settings
+from archzero_lab.settings import CHECKOUT, COMMAND, IN_CHECKOUT, PROJECT_FILE, load_settings
 from archzero_lab.terminal import console
 
 if TYPE_CHECKING:
     from archzero_lab.jobs.work.counted import Counted
     from archzero_lab.jobs.work.measure import WorkRequest
     from archzero_lab.run_folders.gate import GateResult
+    from archzero_lab.systems.system import System
+    from archzero_lab.systems.team.system import TeamSystem
 
 _CARDS, _LIMIT = 20_000, 50_000
 _SIZES = "1000,3000,10000,30000,100000"
@@ -115,31 +118,40 @@ def _count(asked: WorkRequest, candidate: str, rows: int = 0) -> Counted:
     from archzero_lab.servers.counting_stack import counting_stack
     from archzero_lab.servers.stack import exclusive
 
-    team = team_here()
-    reporter = Reporter(console)
-    with exclusive("work"), counting_stack(load_settings()) as counting:
+    system: System
+    team, reporter = team_here(), Reporter(console)
+    with ExitStack() as closing:
         if team is not None:
-            build = candidate or (team.project.arms[asked.arm].build if asked.arm in team.project.arms else ".")
-            if asked.arm and asked.arm not in (*team.project.arms, _OF_A_BUILD):
-                raise unknown_name("arm", asked.arm, list(team.project.arms))
-            system = team.of_builds(build, build)
+            build = _build_of(team, asked.arm, candidate)
+            system, asked = team.of_builds(build, build), replace(asked, arm=_OF_A_BUILD, size=rows)
             system.require_ready()
-            with reporter.work("work") as tell:
-                return count_work(
-                    system, counting, replace(asked, arm=_OF_A_BUILD, size=rows), loading=reporter, progress=tell
-                )
-        cards = card_service()
-        arm = asked.arm or cards.default_arm
-        if arm not in cards.arms:
-            raise unknown_name("arm", arm, list(cards.arms))
-        if not candidate:
-            with reporter.work("work") as tell:
-                return count_work(cards, counting, replace(asked, arm=arm), loading=reporter, progress=tell)
-        if not IN_CHECKOUT:
-            raise LabError(f"a build of the card service is one of its repository's: call {COMMAND} there")
-        with checkout(candidate) as tree, reporter.work("work") as tell:
-            code = None if tree == CHECKOUT else tree
-            return count_work(cards, counting, replace(asked, arm=arm, code=code), loading=reporter, progress=tell)
+        else:
+            system = card_service()
+            asked = replace(asked, arm=asked.arm or system.default_arm)
+            if asked.arm not in system.arms:
+                raise unknown_name("arm", asked.arm, list(system.arms))
+            if candidate and not IN_CHECKOUT:
+                raise LabError(f"a build of the card service is one of its repository's: call {COMMAND} there")
+            if candidate and (tree := closing.enter_context(checkout(candidate))) != CHECKOUT:
+                asked = replace(asked, code=tree)
+        closing.enter_context(exclusive("work"))
+        counting = closing.enter_context(counting_stack(load_settings()))
+        tell = closing.enter_context(reporter.work("work"))
+        return count_work(system, counting, asked, loading=reporter, progress=tell)
+
+
+def _build_of(team: TeamSystem, arm: str, candidate: str) -> str:
+    """Which build of a team's service is counted. Raises LabError where there is none to start."""
+    known = team.project.arms
+    if arm and arm not in (*known, _OF_A_BUILD):
+        raise unknown_name("arm", arm, list(known))
+    build = candidate or (known[arm].build if arm in known else ".")
+    if not build or not team.project.service.start or team.project.database is None:
+        raise LabError(
+            f"what is counted is a build on a copy of its own, not a service that runs already: {PROJECT_FILE} needs"
+            " [service] start and [database], and the arm a build"
+        )
+    return build
 
 
 def _show(counted: Counted) -> None:

@@ -81,3 +81,24 @@ def test_what_cannot_be_counted_is_refused_in_a_line(shop: ShopRepository, argum
     assert done.returncode == 2
     assert told in done.stderr
     assert len(done.stderr.strip().splitlines()) == 1
+
+
+def test_a_service_that_runs_already_is_not_counted(shop: ShopRepository) -> None:
+    shop.edit("archzero.toml", '[arms.main]\nbuild = "main"', '[arms.main]\nurl = "http://127.0.0.1:1"')
+    done = shop.lab("work", "--arm", "main")
+    assert done.returncode == 2
+    assert "not a service that runs already: archzero.toml needs [service] start and [database]" in done.stderr
+    shop.git("checkout", "--quiet", "main", "--", "archzero.toml")
+
+
+def test_growth_is_told_by_kind_of_request_the_steepest_first(shop: ShopRepository) -> None:
+    done = shop.lab("work", "--growth", "500,1000,2000,4000", "--only", "list", "--only", "detail", "--limit", "1000")
+    assert done.returncode == 0, done.stdout + done.stderr
+    rows = [line.split("│") for line in done.stdout.splitlines() if line.startswith("│")]
+    told = {row[1].strip(): [cell.strip() for cell in row[2:]] for row in rows}
+    assert list(told) == ["list", "detail"]
+    assert told["detail"][4] in ("constant", "logarithmic")
+    assert told["detail"][7] == ""
+    few = shop.lab("work", "--growth", "500,1000")
+    assert few.returncode == 2
+    assert "--growth 500,1000: give 4 sizes or more" in few.stderr

@@ -11,6 +11,7 @@ import redis
 from archzero_lab.errors import MeasurementError
 from archzero_lab.postgres.connection import Connection
 from archzero_lab.postgres.plan_log import PlanLog
+from archzero_lab.postgres.sql_text import shape_of
 from archzero_lab.postgres.statement_work import StatementName, StatementTotals, StatementWork, since
 from archzero_lab.postgres.wal_work import Wal, WalWork
 from archzero_lab.servers.counted_redis import Command
@@ -91,7 +92,7 @@ class Looks:
         found.wal = self._wal.read(end, without=self._own)
         for name, work in since(now, self._before).items():
             if self._is_own(name) and name.mark not in of_requests:
-                self.background.add(" ".join(name.text.split())[:100])
+                self.background.add(shape_of(name.text)[:100])
             else:
                 found.statements[name] = work
         self._before = now

@@ -24,6 +24,7 @@ from archzero_lab.jobs.work.looks import Looks, RequestWork
 from archzero_lab.postgres.connection import Connection, connect
 from archzero_lab.postgres.plan_log import plan_shape
 from archzero_lab.postgres.plans import explain_generic
+from archzero_lab.postgres.sql_text import shape_of
 from archzero_lab.postgres.statement_work import StatementName, StatementWork
 from archzero_lab.postgres.whole_statistics import analyze_whole
 from archzero_lab.progress import QUIET
@@ -110,7 +111,7 @@ def _kind(
         looks.begin()
         found = [looks.ask(arm, operation) for operation in operations.timed]
         typical = _typical(found)
-        _shorten(typical, system.countable.tag)
+        _shorten(typical)
         return CountedKind(len(found), typical, writes=True)
     asked_once = list(dict.fromkeys(operations.timed))
     arm.reset()
@@ -119,8 +120,8 @@ def _kind(
     again = _summed([looks.ask(arm, operation) for operation in asked_once], exact)
     _add_generic(first, connection)
     _add_generic(again, connection)
-    _shorten(first, system.countable.tag)
-    _shorten(again, system.countable.tag)
+    _shorten(first)
+    _shorten(again)
     return CountedKind(len(asked_once), first, again=None if again == first else again)
 
 
@@ -227,10 +228,13 @@ def _add_generic(counted: CountedPass, connection: Connection) -> None:
             statement.generic = plan_mark(shape)
 
 
-def _shorten(counted: CountedPass, tag: str) -> None:
-    """Texts as a reader knows them again by, their beginning and their condition; the mark is what is compared."""
+def _shorten(counted: CountedPass) -> None:
+    """Texts as a reader knows them again by, their beginning and their condition; the mark is what is compared.
+
+    Literals go: PostgreSQL leaves those of COPY or ALTER ROLE as they were sent, and the text ends in a file.
+    """
     for statement in counted.statements.values():
-        text = " ".join((statement.sql.replace(tag, " ") if tag else statement.sql).split())
+        text = shape_of(statement.sql)
         begin, _, condition = text.partition(" WHERE ")
         most = _INNER if statement.inner else _SHOWN
         if len(text) > most and condition:
