@@ -39,5 +39,5 @@ def pytest_runtest_call(item: pytest.Item) -> Iterator[None]:
     marker = item.get_closest_marker("work_budget")
     if marker is None:
         return (yield)
-    with work_budget(**marker.kwargs):
+    with work_budget(*marker.args, **marker.kwargs):
         return (yield)

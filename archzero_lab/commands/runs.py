@@ -88,7 +88,7 @@ def gate(
         console.print(found.sight, highlight=False)
     table = Table("what", "result", "measured", title=f"gate: {found.result}", title_justify="left")
     for outcome in found.outcomes:
-        table.add_row(outcome.name, Text(outcome.result, _STYLE[outcome.result]), outcome.said)
+        table.add_row(Text(outcome.name), Text(outcome.result, _STYLE[outcome.result]), Text(outcome.said))
     console.print(table)
     for warning in found.warnings:
         console.print(f"note: {warning}", highlight=False)

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.table import Table
+from rich.text import Text
 
 from archzero_lab.commands.options import Seed
 from archzero_lab.errors import LabError, SettingsError, unknown_name
@@ -24,7 +25,8 @@ if TYPE_CHECKING:
 
 _CARDS, _LIMIT = 20_000, 50_000
 _SIZES = "1000,3000,10000,30000,100000"
-_OF_A_BUILD = "candidate"
+_HERE = "here"
+"""The arm of a tree that archzero.toml names none for."""
 
 
 def work(
@@ -73,12 +75,20 @@ def _show_growth(asked: WorkRequest, sizes: list[int], limit: int) -> None:
     from archzero_lab.jobs.work.growth import laws
 
     counts = {size: _count(replace(asked, size=size), "", size) for size in sizes}
-    columns = (*(f"{size:,}" for size in sizes), "grows", "exponent", "95 % interval", f"{limit:,} blocks at", "plans")
+    found = laws(counts, limit)
+    columns = (
+        *(f"{size:,}" for size in (found[0].sizes if found else sizes)),
+        "grows",
+        "exponent",
+        "95 % interval",
+        f"{limit:,} blocks at",
+        "plans",
+    )
     table = Table("request", *columns, title="shared blocks a request, by rows", title_justify="left")
-    for law in laws(counts, limit):
+    for law in found:
         at = "" if law.limit_at is None else f"{float(f'{law.limit_at:.2g}'):,.0f} rows"
         table.add_row(
-            law.kind, *(f"{blocks:,.0f}" for blocks in law.blocks), law.word, f"{law.exponent:.2f}",
+            Text(law.kind), *(f"{blocks:,.0f}" for blocks in law.blocks), law.word, f"{law.exponent:.2f}",
             f"{law.low:.2f} to {law.high:.2f}", at, "; ".join(law.turned),
         )  # fmt: skip
     console.print(table)
@@ -92,7 +102,7 @@ def gate_work(file: Path, candidate: str, accept: str) -> GateResult:
 
     baseline = read_baseline(file)
     was = baseline.counted
-    counted = _count(WorkRequest(was.arm, was.size, was.seed, was.asked, tuple(was.kinds)), candidate)
+    counted = _count(WorkRequest(was.arm, was.size, was.seed, was.asked, tuple(was.only)), candidate)
     if counted.system != was.system:
         raise LabError(f"{file.name} is a count of {was.system}, and here is {counted.system}")
     found = judge_work(baseline, counted, file, candidate or "this tree")
@@ -123,7 +133,8 @@ def _count(asked: WorkRequest, candidate: str, rows: int = 0) -> Counted:
     with ExitStack() as closing:
         if team is not None:
             build = _build_of(team, asked.arm, candidate)
-            system, asked = team.of_builds(build, build), replace(asked, arm=_OF_A_BUILD, size=rows)
+            system = team.of_arm(asked.arm, build)
+            asked = replace(asked, arm=next(iter(system.arms)), size=rows)
             system.require_ready()
         else:
             system = card_service()
@@ -143,7 +154,7 @@ def _count(asked: WorkRequest, candidate: str, rows: int = 0) -> Counted:
 def _build_of(team: TeamSystem, arm: str, candidate: str) -> str:
     """Which build of a team's service is counted. Raises LabError where there is none to start."""
     known = team.project.arms
-    if arm and arm not in (*known, _OF_A_BUILD):
+    if arm and arm not in known and arm != _HERE:
         raise unknown_name("arm", arm, list(known))
     build = candidate or (known[arm].build if arm in known else ".")
     if not build or not team.project.service.start or team.project.database is None:
@@ -165,7 +176,7 @@ def _show(counted: Counted) -> None:
             rows = sum(statement.rows for statement in one.statements.values() if not statement.inner)
             redis = sum(command.calls for command in one.redis.values())
             table.add_row(
-                "" if number else name, asked,
+                Text("" if number else name), asked,
                 *(_one(value, kind.counted) for value in (one.calls, rows, one.blocks)),
                 _one(sum(one.wal.values()), kind.counted), _one(redis, kind.counted),
                 "" if one.bytes is None else _one(one.bytes, kind.counted),

@@ -14,7 +14,7 @@ from archzero_lab.postgres.connection import Connection
 from archzero_lab.postgres.sql_text import ast, shape_of
 
 _SESSION: tuple[Any, ...] = (
-    ast.TransactionStmt, ast.VariableSetStmt, ast.VariableShowStmt, ast.DiscardStmt, ast.PrepareStmt,
+    ast.TransactionStmt, ast.VariableSetStmt, ast.VariableShowStmt, ast.DiscardStmt,
     ast.DeallocateStmt, ast.ListenStmt, ast.UnlistenStmt,
 )  # fmt: skip
 """What sets a session or a transaction, and reads and writes no row: pools send it at moments of their own."""

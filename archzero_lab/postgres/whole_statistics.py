@@ -14,17 +14,17 @@ _MOST = 10_000
 def analyze_whole(connection: Connection) -> dict[str, int]:
     """VACUUM (FREEZE, ANALYZE) every table with all of its rows read, up to 3 million; rows by table.
 
-    The target is raised on one column alone, that with the fewest values, whose list is whole at any target: the
-    others' lists keep the length that their planner goes by. Changes the database: for copies of our own.
+    The target is raised on one column alone, a table's first: the others' lists keep the length that their planner goes
+    by. Of a partitioned table the parent's own are made so, too. Changes the database: for copies of our own.
     """
     connection.execute("VACUUM (FREEZE, ANALYZE)")
     rows = connection.execute(
-        "SELECT n.nspname, c.relname, c.reltuples::bigint, a.attname FROM pg_class c"
-        " JOIN pg_namespace n ON n.oid = c.relnamespace"
-        " LEFT JOIN LATERAL (SELECT s.attname FROM pg_stats s"
-        "   WHERE s.schemaname = n.nspname AND s.tablename = c.relname AND NOT s.inherited"
-        "   ORDER BY CASE WHEN s.n_distinct >= 0 THEN s.n_distinct ELSE 1e9 END, s.attname LIMIT 1)"
-        " a ON true WHERE c.relkind IN ('r', 'm') AND c.relpersistence = 'p'"
+        "SELECT n.nspname, c.relname, CASE c.relkind WHEN 'p' THEN (SELECT coalesce(sum(leaf.reltuples), 0)"
+        "   FROM pg_partition_tree(c.oid) t JOIN pg_class leaf ON leaf.oid = t.relid WHERE t.isleaf)"
+        " ELSE c.reltuples END::bigint, (SELECT a.attname FROM pg_attribute a WHERE a.attrelid = c.oid"
+        "   AND a.attnum > 0 AND NOT a.attisdropped AND a.attgenerated = '' ORDER BY a.attnum LIMIT 1)"
+        " FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace"
+        " WHERE c.relkind IN ('r', 'm', 'p') AND c.relpersistence = 'p'"
         " AND n.nspname NOT IN ('pg_catalog', 'information_schema') AND n.nspname NOT LIKE 'pg_toast%%' ORDER BY 1, 2"
     ).fetchall()
     found: dict[str, int] = {}

@@ -18,7 +18,7 @@ def markdown(found: GateResult) -> str:
     lines += ["| | what | measured |", "|---|---|---|"]
     order = {REGRESSION: 0, INCONCLUSIVE: 1, PASS: 2}
     for outcome in sorted(found.outcomes, key=lambda outcome: order[outcome.result]):
-        lines.append(f"| {marks[outcome.result]} {outcome.result} | {outcome.name} | {outcome.said} |")
+        lines.append(f"| {marks[outcome.result]} {outcome.result} | {_cell(outcome.name)} | {_cell(outcome.said)} |")
     lines += ["", *(f"Note: {warning}" for warning in found.warnings)]
     return "\n".join(lines).rstrip() + "\n"
 
@@ -39,6 +39,10 @@ def junit(found: GateResult) -> bytes:
         else:
             ElementTree.SubElement(case, "system-out").text = outcome.said
     return bytes(ElementTree.tostring(suite, encoding="utf-8", xml_declaration=True))
+
+
+def _cell(text: str) -> str:
+    return text.replace("|", "\\|")
 
 
 def github(found: GateResult) -> list[str]:

@@ -11,7 +11,7 @@ import re
 import socket
 import threading
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, cast
@@ -24,6 +24,8 @@ _OF_CONNECTIONS = frozenset(
 )
 """What a client asks for its connection's sake, at moments of its own."""
 
+_WAITS = frozenset(b"BLPOP BRPOP BLMOVE BRPOPLPUSH BLMPOP BZPOPMIN BZPOPMAX BZMPOP WAIT WAITAOF".split())
+_NOTHING = object()
 _BY_CHANCE = re.compile(rb"(?<![0-9A-Za-z])[0-9a-f]+(?![0-9A-Za-z])|(?<=[.])[0-9]+")
 _SUBSCRIBES = frozenset(b"SUBSCRIBE PSUBSCRIBE SSUBSCRIBE UNSUBSCRIBE PUNSUBSCRIBE SUNSUBSCRIBE".split())
 _HEARD = frozenset(
@@ -87,26 +89,26 @@ class CountedRedis:
 
     @property
     def waiting(self) -> bool:
-        """Whether a command has no answer yet."""
+        """Whether a command has no answer yet, but those that wait for somebody else."""
         with self._lock:
             return self._open > 0
 
-    def asked(self) -> None:
+    def asked(self, arguments: tuple[bytes, ...]) -> None:
         """A command went by."""
         with self._lock:
-            self._open += 1
+            self._open += not _blocks(arguments)
 
     def answered(self, arguments: tuple[bytes, ...], size: int) -> None:
         """It was answered."""
         with self._lock:
-            self._open -= 1
+            self._open -= not _blocks(arguments)
             if arguments[0].upper() not in _OF_CONNECTIONS:
                 self._done.append(Command(arguments, size))
 
-    def dropped(self, number: int) -> None:
-        """A connection closed on so many commands."""
+    def dropped(self, commands: Iterable[tuple[bytes, ...]]) -> None:
+        """A connection closed on them."""
         with self._lock:
-            self._open -= number
+            self._open -= sum(not _blocks(arguments) for arguments in commands)
 
 
 @contextmanager
@@ -127,10 +129,11 @@ class _Asking(asyncio.Protocol):
         self._relay = relay
         self._loop = loop
         self._port = port
-        self._reader = hiredis.Reader()
+        self._reader = hiredis.Reader(notEnoughData=_NOTHING)
         self._early: list[bytes] | None = []
         self._server: _Answering | None = None
         self.waiting: deque[tuple[bytes, ...]] = deque()
+        self.subscribed = False
         self.transport: asyncio.Transport | None = None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
@@ -140,11 +143,12 @@ class _Asking(asyncio.Protocol):
 
     def data_received(self, data: bytes) -> None:
         self._reader.feed(data)
-        while (command := self._reader.gets()) is not False:
+        while (command := self._reader.gets()) is not _NOTHING:
             if isinstance(command, list) and command:
                 arguments = tuple(cast("list[bytes]", command))
-                self._relay.asked()
+                self._relay.asked(arguments)
                 if arguments[0].upper() in _SUBSCRIBES:
+                    self.subscribed = True
                     self._relay.answered(arguments, 0)
                 else:
                     self.waiting.append(arguments)
@@ -154,7 +158,7 @@ class _Asking(asyncio.Protocol):
             self._server.transport.write(data)
 
     def connection_lost(self, error: Exception | None) -> None:
-        self._relay.dropped(len(self.waiting))
+        self._relay.dropped(self.waiting)
         self.waiting.clear()
         if self._server is not None and self._server.transport is not None:
             self._server.transport.close()
@@ -179,7 +183,7 @@ class _Answering(asyncio.Protocol):
     def __init__(self, client: _Asking, relay: CountedRedis) -> None:
         self._client = client
         self._relay = relay
-        self._reader = hiredis.Reader()
+        self._reader = hiredis.Reader(notEnoughData=_NOTHING)
         self.transport: asyncio.Transport | None = None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
@@ -191,8 +195,8 @@ class _Answering(asyncio.Protocol):
         if self._client.transport is not None:
             self._client.transport.write(data)
         # counted after it went on: who asked may have it while we still say `waiting`, never the other way round
-        while (answer := self._reader.gets()) is not False:
-            if self._client.waiting and not _is_heard(answer):
+        while (answer := self._reader.gets()) is not _NOTHING:
+            if self._client.waiting and not _is_heard(answer, self._client.subscribed):
                 self._relay.answered(self._client.waiting.popleft(), _size(answer))
 
     def connection_lost(self, error: Exception | None) -> None:
@@ -200,10 +204,16 @@ class _Answering(asyncio.Protocol):
             self._client.transport.close()
 
 
-def _is_heard(answer: Any) -> bool:
+def _is_heard(answer: Any, subscribed: bool) -> bool:
     """Whether this is a message of a subscription."""
-    kind = answer[0] if isinstance(answer, list) and answer else None
+    kind = answer[0] if subscribed and isinstance(answer, list) and answer else None
     return isinstance(answer, hiredis.PushNotification) or (isinstance(kind, bytes) and kind in _HEARD)
+
+
+def _blocks(arguments: tuple[bytes, ...]) -> bool:
+    """Whether a command may wait for what somebody else does: a worker's, which says nothing of a request."""
+    name = arguments[0].upper()
+    return name in _WAITS or (name in (b"XREAD", b"XREADGROUP") and b"BLOCK" in map(bytes.upper, arguments))
 
 
 def _size(value: Any) -> int:

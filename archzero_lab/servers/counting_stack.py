@@ -10,7 +10,10 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from psycopg import sql
+
 from archzero_lab.errors import SettingsError
+from archzero_lab.postgres.connection import Connection
 from archzero_lab.servers.counted_redis import CountedRedis, counted_redis
 from archzero_lab.servers.postgres_server import start_postgres
 from archzero_lab.servers.redis_server import start_redis
@@ -36,13 +39,25 @@ PINNED = {
     "auto_explain.log_min_duration": "0",
     "auto_explain.log_nested_statements": "on",
     "auto_explain.log_format": "json",
+    "auto_explain.log_parameter_max_length": "0",
     "log_line_prefix": "%v|%x|",
     # nothing here outlives the command
     "fsync": "off",
     "synchronous_commit": "on",
 }
-ON_DATABASES = ("max_parallel_workers_per_gather", "jit", "synchronize_seqscans", "plan_cache_mode")
+_ON_DATABASES = ("max_parallel_workers_per_gather", "jit", "synchronize_seqscans", "plan_cache_mode")
 """What a copied database may bring settings of its own for."""
+
+
+def pin_database(connection: Connection) -> None:
+    """Pin what a copied database brought settings of its own for, for the sessions to come."""
+    (name,) = connection.execute("SELECT current_database()").fetchone() or ("",)
+    for setting in _ON_DATABASES:
+        connection.execute(
+            sql.SQL("ALTER DATABASE {} SET {} = {}").format(
+                sql.Identifier(name), sql.Identifier(setting), sql.Literal(PINNED[setting])
+            )
+        )
 
 
 @dataclass(frozen=True)
@@ -68,6 +83,8 @@ def counting_stack(settings: Settings) -> Iterator[CountingStack]:
     processes.end_leftovers()
     with ExitStack() as stopping:
         postgres = start_postgres(programs_of(settings), home, processes, name="work-postgres", pinned=PINNED)
+        # the log holds every statement: it goes with the server
+        stopping.callback(postgres.log.unlink, missing_ok=True)
         stopping.callback(processes.stop, postgres.record)
         redis = start_redis(redis_program(settings), home, processes, name="work-redis")
         stopping.callback(processes.stop, redis.record)

@@ -16,6 +16,7 @@ import time
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import BinaryIO
 
 from archzero_lab.errors import ServerError
 from archzero_lab.servers.child_environment import child_environment
@@ -76,7 +77,7 @@ class ProcessRegistry:
             libc.prctl(_PR_SET_PDEATHSIG, int(stop_signal), 0, 0, 0)
 
         mark = secrets.token_hex(8)
-        with deferred_signals(), log.open("ab") as output:
+        with deferred_signals(), _private(log) as output:
             try:
                 child = subprocess.Popen(
                     list(argv),
@@ -155,6 +156,11 @@ class ProcessRegistry:
                 self.stop(record)
                 ended.append(record)
         return ended
+
+
+def _private(log: Path) -> BinaryIO:
+    """A log that only its owner reads: statements in it hold people's values."""
+    return os.fdopen(os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600), "ab")
 
 
 def in_stopping_order(records: Sequence[ProcessRecord], last: Sequence[str]) -> list[ProcessRecord]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import stat
 import time
 import uuid
 from collections.abc import Iterator
@@ -35,6 +36,7 @@ def counting() -> Iterator[CountingStack]:
     """Servers to count on."""
     with counting_stack(Settings()) as made:
         yield made
+    assert not made.log.exists(), "every statement is in it: it goes with the server"
 
 
 @pytest.fixture(scope="module")
@@ -91,6 +93,15 @@ def test_a_kind_that_is_not_known_is_refused_with_those_that_are(counting: Count
         count_work(ArcZero(), counting, WorkRequest("treatment", 1_000, only=("lists",)))
 
 
+def test_what_statements_hold_stays_in_a_log_of_ours_alone(counting: CountingStack) -> None:
+    with connect(counting.stack.postgres_url, autocommit=True) as connection:
+        connection.execute("SELECT length(%s::text) AS told", ["a secret of somebody"])
+    logged = counting.log.read_text()
+    assert stat.S_IMODE(counting.log.stat().st_mode) == 0o600
+    assert "AS told" in logged
+    assert "a secret of somebody" not in logged
+
+
 def test_servers_of_somebody_else_are_not_counted_on() -> None:
     with (
         pytest.raises(SettingsError, match="unset ARCHZERO_DATABASE_URL"),
@@ -145,18 +156,39 @@ def test_a_subscribers_messages_answer_no_command(relay: CountedRedis, protocol:
     client.close()
 
 
-def test_a_command_that_waits_is_seen_to_wait_until_its_answer(relay: CountedRedis) -> None:
+def test_an_answer_that_begins_like_a_message_answers_its_command(relay: CountedRedis) -> None:
+    client = redis.Redis.from_url(relay.url, protocol=2)
     key = f"test:{uuid.uuid4()}"
-    waiting, other = redis.Redis.from_url(relay.url), redis.Redis.from_url(relay.url)
-    connection = waiting.connection_pool.get_connection()
-    connection.send_command("BLPOP", key, 30)
-    other.ping()  # its answer came after the command went by
-    assert relay.waiting
-    other.rpush(key, "there")
-    assert connection.read_response()
+    client.rpush(key, "message", "hello")
+    client.lrange(key, 0, -1)
+    client.get("test:none")
     _wait_for_answers(relay)
-    waiting.close()
-    other.close()
+    assert [(one.name, one.answered) for one in relay.take()] == [("RPUSH", 1), ("LRANGE", 12), ("GET", 0)]
+    client.close()
+
+
+def test_a_worker_that_waits_for_a_job_keeps_nobody_from_resting(relay: CountedRedis) -> None:
+    client = redis.Redis.from_url(relay.url)
+    connection = client.connection_pool.get_connection()
+    connection.send_command("BLPOP", f"test:{uuid.uuid4()}", 30)
+    client.ping()
+    assert not relay.waiting
+    client.close()
+
+
+def test_a_command_is_waited_for_until_its_answer(relay: CountedRedis) -> None:
+    client = redis.Redis.from_url(relay.url)
+    connection = client.connection_pool.get_connection()
+    # Redis answers in order: what comes behind a command that blocks has no answer until that has one
+    connection.send_command("BLPOP", f"test:{uuid.uuid4()}", 1)
+    connection.send_command("GET", "test:none")
+    client.ping()
+    assert relay.waiting
+    connection.read_response()
+    connection.read_response()
+    _wait_for_answers(relay)
+    assert [one.name for one in relay.take()] == ["BLPOP", "GET"]
+    client.close()
 
 
 def _wait_for_answers(relay: CountedRedis) -> None:

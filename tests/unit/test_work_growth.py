@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from archzero_lab.errors import LabError
 from archzero_lab.jobs.work.counted import Counted, CountedKind, CountedPass, CountedStatement
 from archzero_lab.jobs.work.growth import fit, laws
 
@@ -38,6 +39,10 @@ def test_each_law_has_its_word(of_size: object, word: str) -> None:
     assert fit("x", SIZES, [of_size(size) for size in SIZES], 50_000).word == word  # type: ignore[operator]
 
 
+def test_an_interval_that_spans_every_word_says_none() -> None:
+    assert fit("x", (100, 1_000, 10_000, 100_000), [10, 10, 10, 5_000], 50_000).word == "not known"
+
+
 def test_what_does_not_grow_has_an_exponent_of_nothing() -> None:
     law = fit("x", SIZES, [23.0] * 5, 50_000)
     assert (law.exponent, law.low, law.high, law.limit_at) == (0.0, 0.0, 0.0, None)
@@ -55,3 +60,15 @@ def test_reads_get_a_law_with_where_their_plan_turned_and_writes_none() -> None:
     assert law.limit_at == pytest.approx(500_000)
     assert law.turned == ("another plan between 3,000 and 10,000",)
     assert law.finding
+
+
+def test_sizes_that_the_database_has_not_are_left_out_of_the_law() -> None:
+    def counted(size: int, there: int) -> Counted:
+        read = CountedPass(statements={"aa": CountedStatement("SELECT 1", 1, 1, there // 10)})
+        return Counted("shop", "here", size, 1, 1, 18, {"cards": there}, {"list": CountedKind(1, read)})
+
+    sizes = (1_000, 2_000, 4_000, 8_000, 80_000)
+    (law,) = laws({size: counted(size, min(size, 9_000)) for size in sizes}, limit=50_000)
+    assert (law.sizes, law.word) == (sizes[:4], "linear")
+    with pytest.raises(LabError, match="the largest table has not as many rows"):
+        laws({size: counted(size, 1_500) for size in sizes}, limit=50_000)

@@ -94,8 +94,10 @@ def to_toml(counted: Counted, tolerance: Tolerance) -> str:
         _HEAD + f"format = {_FORMAT}",
         "",
         "[of]",
-        *(f"{name} = {json.dumps(value)}" for name, value in of.items()),
+        *(f"{name} = {_value(value)}" for name, value in of.items()),
     ]
+    if counted.only:
+        lines.append(f"only = [{', '.join(map(_string, counted.only))}]")
     if counted.reason:
         lines.append(f"reason = {_string(counted.reason)}")
     lines.append("tables = " + _inline({name: rows for name, rows in counted.tables.items() if rows}))
@@ -104,7 +106,7 @@ def to_toml(counted: Counted, tolerance: Tolerance) -> str:
     lines += parts
     lines += ["", "[statements]", *(f"{mark} = {_string(text)}" for mark, text in sorted(texts.items()))]
     if plans:
-        lines += ["", "[plans]", *(f"{mark} = '''\n{shape}'''" for mark, shape in sorted(plans.items()))]
+        lines += ["", "[plans]", *(f"{mark} = {_text(shape)}" for mark, shape in sorted(plans.items()))]
     return "\n".join(lines) + "\n"
 
 
@@ -142,7 +144,8 @@ def _of_pass(
             # the commonest alone is written out: of a rarer one its name tells whether it is another
             shape = most_common(statement.plans)
             plans[plan_mark(shape)] = shape
-            row["plan"] = next(iter(named)) if len(named) == 1 else named
+            # nested runs have plans and no call of their own
+            row["plan"] = next(iter(named)) if list(named.values()) == [statement.calls] else named
         if statement.generic:
             row["generic"] = statement.generic
         yield f"statement.{bare} = {_inline(row)}"
@@ -197,6 +200,11 @@ def _value(value: Any) -> str:
 
 def _key(name: str) -> str:
     return name if name.replace("_", "").replace("-", "").isalnum() and name.isascii() else _string(name)
+
+
+def _text(shape: str) -> str:
+    """Lines as they are, where no name in them ends such a text."""
+    return _string(shape) if "'''" in shape or "\x7f" in shape else f"'''\n{shape}'''"
 
 
 def _string(text: str) -> str:

@@ -91,7 +91,8 @@ class CountedKind(msgspec.Struct, forbid_unknown_fields=True, omit_defaults=True
 class Counted(msgspec.Struct, forbid_unknown_fields=True, omit_defaults=True):
     """A whole count, with what must be the same for it to come out the same: arm, rows, seed, PostgreSQL's version.
 
-    `tables` are rows by table before the first request, `asked` how many requests of a kind were wanted.
+    `tables` are rows by table before the first request, `asked` how many requests of a kind were wanted,
+    `only` of which kinds, where not of all.
     `background` is what was told apart as the service's own.
     """
 
@@ -103,5 +104,6 @@ class Counted(msgspec.Struct, forbid_unknown_fields=True, omit_defaults=True):
     postgres: int
     tables: dict[str, int]
     kinds: dict[str, CountedKind]
+    only: list[str] = []
     reason: str = ""
     background: list[str] = []

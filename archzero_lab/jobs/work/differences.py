@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, replace
 from typing import Literal
 
 from archzero_lab.jobs.work.baseline import Tolerance
@@ -82,20 +82,31 @@ def _of_pass(
     where: str, before: CountedPass, after: CountedPass, kind: CountedKind, tolerance: Tolerance, alike: bool
 ) -> Iterator[Difference]:
     over = _Ratio(kind.counted, tolerance)
-    for one, other in _paired(before.statements, after.statements):
-        found = _statement(where, one, other, over, alike)
+    # one statement in the place of many is more of itself: where no total grew, that is no regression
+    less = after.calls <= before.calls and (after.blocks <= before.blocks or not alike)
+    for one, other, same in _paired(before.statements, after.statements):
+        found = _statement(where, one, other, same, over, alike)
         if found is not None:
-            yield found
+            yield found if same or not less else _no_regression(found)
+    fewer = _all(after.redis.values()) <= _all(before.redis.values())
     for name in sorted({*before.redis, *after.redis}):
         found = _command(where, name, before.redis.get(name), after.redis.get(name), over)
         if found is not None:
-            yield found
+            yield found if name in before.redis or not fewer else _no_regression(found)
     if alike:
         yield from _written(where, before, after, over)
     if before.bytes is not None and after.bytes is not None:
         said, result = over.held("bytes", before.bytes, after.bytes)
         if said:
             yield Difference(where, "bytes answered", result, said)
+
+
+def _no_regression(found: Difference) -> Difference:
+    return replace(found, result="otherwise") if found.result == "more" else found
+
+
+def _all(commands: Iterable[CountedCommand]) -> int:
+    return sum(command.calls for command in commands)
 
 
 class _Ratio:
@@ -120,13 +131,15 @@ class _Ratio:
         return f"{value:,.0f}" if value == int(value) or value >= 100 else f"{value:,.3g}"
 
 
-def _paired(
-    before: Mapping[str, CountedStatement], after: Mapping[str, CountedStatement]
-) -> list[tuple[CountedStatement | None, CountedStatement | None]]:
-    """Statements by their mark; of those that are only on one side the two most alike are one that was changed."""
-    pairs: list[tuple[CountedStatement | None, CountedStatement | None]] = [
-        (before[mark], after[mark]) for mark in before if mark in after
-    ]
+_Pair = tuple[CountedStatement | None, CountedStatement | None, bool]
+
+
+def _paired(before: Mapping[str, CountedStatement], after: Mapping[str, CountedStatement]) -> list[_Pair]:
+    """Statements by their mark; of those that are only on one side the two most alike are one that was changed.
+
+    Each pair with whether it is the same statement.
+    """
+    pairs: list[_Pair] = [(before[mark], after[mark], True) for mark in before if mark in after]
     gone = [one for mark, one in before.items() if mark not in after]
     new = [one for mark, one in after.items() if mark not in before]
     scored = sorted(
@@ -143,18 +156,18 @@ def _paired(
         if score >= _SAME_STATEMENT and at in left and to in right:
             left.remove(at)
             right.remove(to)
-            pairs.append((gone[at], new[to]))
-    pairs += [(gone[at], None) for at in sorted(left)]
-    return pairs + [(None, new[to]) for to in sorted(right)]
+            pairs.append((gone[at], new[to], False))
+    pairs += [(gone[at], None, False) for at in sorted(left)]
+    return pairs + [(None, new[to], False) for to in sorted(right)]
 
 
 def _statement(
-    where: str, one: CountedStatement | None, other: CountedStatement | None, over: _Ratio, alike: bool
+    where: str, one: CountedStatement | None, other: CountedStatement | None, same: bool, over: _Ratio, alike: bool
 ) -> Difference | None:
     none = CountedStatement("", 0)
     was, now = one or none, other or none
     inner = "inside another: " if was.inner or now.inner else ""
-    parts, results = [], set()
+    parts, results, turned = [], set(), []
     for counter in _COUNTERS:
         if counter in _PHYSICAL and not alike:
             continue
@@ -168,17 +181,16 @@ def _statement(
     elif other is None:
         parts.insert(0, "is gone")
     else:
-        parts = [*_plans(was, now), *parts]
-        if was.sql != now.sql and set(was.sql) and _texts_differ(was, now):
+        turned = _plans(was, now)
+        parts = [*turned, *parts]
+        if not same:
             parts.append(f"was {was.sql}")
     if not parts:
         return None
     worst: Result = "more" if "more" in results else "less" if "less" in results else "otherwise"
+    if turned and worst == "less":  # fewer blocks of a small copy say little of another plan
+        worst = "otherwise"
     return Difference(where, inner + (now.sql or was.sql), worst, "; ".join(parts))
-
-
-def _texts_differ(was: CountedStatement, now: CountedStatement) -> bool:
-    return " ".join(was.sql.split()) != " ".join(now.sql.split())
 
 
 def _plans(was: CountedStatement, now: CountedStatement) -> list[str]:

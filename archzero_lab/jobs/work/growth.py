@@ -12,9 +12,11 @@ from dataclasses import dataclass
 import numpy as np
 from scipy import stats
 
+from archzero_lab.errors import LabError
 from archzero_lab.jobs.work.counted import Counted, CountedPass, most_common
 
 LEAST_SIZES = 4
+_NOT_KNOWN, _SHORT = 1.0, 0.8
 _CONSTANT, _LOGARITHMIC, _SLOW = 0.03, 0.25, 0.5
 _FAR = 1e12
 
@@ -28,6 +30,7 @@ class Law:
     """
 
     kind: str
+    sizes: tuple[int, ...]
     blocks: tuple[float, ...]
     exponent: float
     low: float
@@ -43,8 +46,15 @@ class Law:
 
 
 def laws(counts: Mapping[int, Counted], limit: int) -> list[Law]:
-    """A law for each kind of request that reads, of counts by size, with the cache emptied. Needs four sizes."""
-    sizes = sorted(counts)
+    """A law for each kind of request that reads, of counts by size, with the cache emptied.
+
+    Sizes that the database has not are left out. Raises LabError where fewer than four remain.
+    """
+    sizes = sorted(size for size, one in counts.items() if max(one.tables.values(), default=0) >= _SHORT * size)
+    if len(sizes) < LEAST_SIZES:
+        raise LabError(
+            f"no law of fewer than {LEAST_SIZES} sizes: the largest table has not as many rows as were asked for"
+        )
     found = []
     for kind, one in counts[sizes[0]].kinds.items():
         passes = [counts[size].kinds[kind] for size in sizes if kind in counts[size].kinds]
@@ -71,10 +81,14 @@ def fit(kind: str, sizes: Sequence[int], blocks: Sequence[float], limit: int, tu
     if exponent > _LOGARITHMIC:
         reached = (math.log(limit) - float(y[-1])) / exponent + float(x[-1])
         limit_at = math.exp(reached) if reached < math.log(_FAR) else None
-    return Law(kind, tuple(blocks), exponent, low, high, _word(exponent, low, high), limit_at, tuple(turned))
+    return Law(
+        kind, tuple(sizes), tuple(blocks), exponent, low, high, _word(exponent, low, high), limit_at, tuple(turned)
+    )
 
 
 def _word(exponent: float, low: float, high: float) -> str:
+    if high - low > _NOT_KNOWN:
+        return "not known"
     if exponent < _CONSTANT:
         return "constant"
     if high < _SLOW:

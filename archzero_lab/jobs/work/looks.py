@@ -54,6 +54,7 @@ class Looks:
         self._wal = Wal(connection)
         self._plans = PlanLog(counting.log)
         self._pids = family(process)
+        self._redis_pids = [counting.stack.redis_pid] if counting.stack.redis_pid is not None else []
         self._before = self._totals.read()
         self._own: set[int] = set()
         """Transactions of the service's own; what one of them wrote may reach the log when it has ended."""
@@ -114,10 +115,11 @@ class Looks:
         Both before the plans are read: a statement of the service's own that begins meanwhile is in none of the three,
         or in the plans alone.
         """
-        deadline = time.monotonic() + _QUIET_S
+        deadline, busy = time.monotonic() + _QUIET_S, ""
         last: tuple[dict[StatementName, StatementWork], str] | None = None
         while time.monotonic() < deadline:
-            if is_waiting(self._pids) and not self._redis.waiting and not self._is_working():
+            busy = self._busy()
+            if not busy:
                 now = (self._totals.read(), self._wal.end())
                 if now == last:
                     return now
@@ -126,17 +128,27 @@ class Looks:
                 last = None
             time.sleep(_PAUSE_S)  # polling: a service says nothing when it has done with a request
         raise MeasurementError(
-            f"the service did not come to rest within {_QUIET_S:.0f} s of a request: what it does cannot be told from"
-            " what it does by itself"
+            f"the service did not come to rest within {_QUIET_S:.0f} s of a request ({busy or 'it goes on asking'}):"
+            " name what it does by itself in [work] background, or count without that"
         )
 
-    def _is_working(self) -> bool:
-        """Whether a statement of the arm's runs."""
-        row = self._connection.execute(
-            "SELECT EXISTS (SELECT FROM pg_stat_activity WHERE datname = current_database()"
-            " AND pid <> pg_backend_pid() AND backend_type = 'client backend' AND state <> 'idle')"
-        ).fetchone()
-        return bool(row and row[0])
+    def _busy(self) -> str:
+        """What of the arm still works, "" where nothing does: a session that idles in a transaction rests, too.
+
+        PostgreSQL's and Redis' own processes are looked at as well: one that is to run and has no core yet says "idle".
+        """
+        rows = self._connection.execute(
+            "SELECT pid, state, left(query, 60) FROM pg_stat_activity WHERE datname = current_database()"
+            " AND pid <> pg_backend_pid() AND backend_type = 'client backend'"
+        ).fetchall()
+        for _, state, text in rows:
+            if state is not None and not state.startswith("idle"):
+                return f"a statement runs: {shape_of(text)}"
+        if self._redis.waiting:
+            return "Redis has not answered a command"
+        if not is_waiting([*self._pids, *(row[0] for row in rows), *self._redis_pids]):
+            return "a thread runs"
+        return ""
 
     def _is_own(self, name: StatementName) -> bool:
         """Whether a statement alone would be the service's own; in a transaction with a request's it is not."""

@@ -28,7 +28,7 @@ from archzero_lab.postgres.sql_text import shape_of
 from archzero_lab.postgres.statement_work import StatementName, StatementWork
 from archzero_lab.postgres.whole_statistics import analyze_whole
 from archzero_lab.progress import QUIET
-from archzero_lab.servers.counting_stack import CountingStack
+from archzero_lab.servers.counting_stack import CountingStack, pin_database
 from archzero_lab.systems.arms import Arm, Opening
 from archzero_lab.systems.system import Loading, Prepared, Rows, System
 
@@ -75,6 +75,7 @@ def count_work(
         connect(prepared.urls[system.arms[asked.arm].database], autocommit=True) as connection,
     ):
         tables = analyze_whole(connection)
+        pin_database(connection)
         version = connection.info.server_version // 10_000
         with (
             prepared.arms(Opening(asked.arm, code=asked.code)) as arms,
@@ -96,6 +97,7 @@ def count_work(
         version,
         tables,
         counted,
+        only=list(asked.only),
         background=sorted(looks.background),
     )
 

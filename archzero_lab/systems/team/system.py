@@ -7,6 +7,8 @@ from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import replace
 from pathlib import Path
 
+import msgspec
+
 from archzero_lab.errors import SettingsError
 from archzero_lab.servers.stack import Stack
 from archzero_lab.systems.arms import ArmKind
@@ -102,17 +104,19 @@ class TeamSystem:
     ) -> Iterator[PreparedTeam]:
         """Builds installed, a copy of the team's database for each, prepared and migrated; values read.
 
-        Of all rows, or of a sample of about `rows.size` of each table, from which the values are then.
+        Of all rows, or of a sample of about `rows.size` of each table, from which the values are then. Where work is
+        counted they are of the copy, too: what a database that lives tells first is another thing each time.
         """
         project = self.project
         with loading.work("load"):
             builds = {name: find_build(project, project.arms[name].build) for name in arms if project.arms[name].build}
             source, _ = source_of(project)
-            values = {} if rows.size else read_values(project, source)
+            of_copy = bool(rows.size) or purpose == "work"
+            values = {} if of_copy else read_values(project, source)
         with ExitStack() as dropping:
             with loading.work("migrate"):
                 databases = dropping.enter_context(copies(project, stack, builds, purpose, rows.size))
-            if rows.size:
+            if of_copy:
                 values = read_values(project, next(iter(databases.values()), source))
             copied = copied_from(source, stack) if databases else ""
             yield PreparedTeam(project, stack, builds, databases, values, rows.seed, copied)
@@ -125,6 +129,12 @@ class TeamSystem:
         """This system with two arms: a baseline and a candidate build, each as the arm of that build is set up."""
         arms = {"baseline": self._arm_of(baseline), "candidate": self._arm_of(candidate)}
         return TeamSystem(replace(self.project, arms=arms))
+
+    def of_arm(self, name: str, build: str) -> TeamSystem:
+        """This system with one arm, as that arm is set up, of a build; "" for the arm of the tree as it lies here."""
+        named = name or next((one for one, entry in self.project.arms.items() if entry.build == build), "here")
+        entry = msgspec.structs.replace(self.project.arms.get(named, ArmEntry(build=build)), build=build)
+        return TeamSystem(replace(self.project, arms={named: entry}))
 
     def _arm_of(self, build: str) -> ArmEntry:
         for entry in self.project.arms.values():
