@@ -74,7 +74,7 @@ def _show_growth(asked: WorkRequest, sizes: list[int], limit: int) -> None:
     """Count at each size; tell the law of each kind of request that reads, the steepest first."""
     from archzero_lab.jobs.work.growth import laws
 
-    counts = {size: _count(replace(asked, size=size), "", size) for size in sizes}
+    counts = {size: _count(replace(asked, size=size, reads_only=True), "", size) for size in sizes}
     found = laws(counts, limit)
     columns = (
         *(f"{size:,}" for size in (found[0].sizes if found else sizes)),
@@ -134,7 +134,7 @@ def _count(asked: WorkRequest, candidate: str, rows: int = 0) -> Counted:
         if team is not None:
             build = _build_of(team, asked.arm, candidate)
             system = team.of_arm(asked.arm, build)
-            asked = replace(asked, arm=next(iter(system.arms)), size=rows)
+            asked = replace(asked, arm=next(iter(system.arms)), size=0, sample=rows)
             system.require_ready()
         else:
             system = card_service()

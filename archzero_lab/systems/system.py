@@ -23,11 +23,15 @@ from archzero_lab.systems.work import Countable
 
 @dataclass(frozen=True)
 class Rows:
-    """Which rows are loaded: how many, by which seed, and of which files of a user's, by what they hold."""
+    """Which rows are loaded: how many, by which seed, and of which files of a user's, by what they hold.
+
+    `sample`: of a database of somebody's own about so many of each table, 0 for all.
+    """
 
     size: int
     seed: int = 1
     files: Mapping[str, Path] = field(default_factory=dict)
+    sample: int = 0
 
 
 class Loading(Protocol):

@@ -38,7 +38,8 @@ _SHOWN, _INNER = 72, 48
 
 @dataclass(frozen=True)
 class WorkRequest:
-    """What is counted: an arm of a system, `size` rows by a seed, so many requests a kind; `only` of some kinds.
+    """What is counted: an arm of a system, `size` rows by a seed, so many requests a kind; `only` of some kinds;
+    of a database of somebody's own a `sample` of so many rows of each table.
 
     `code` is another build of the service.
     """
@@ -48,6 +49,8 @@ class WorkRequest:
     seed: int = 1
     requests: int = REQUESTS
     only: tuple[str, ...] = ()
+    sample: int = 0
+    reads_only: bool = False
     code: Path | None = None
 
 
@@ -63,8 +66,9 @@ def count_work(
     for name in asked.only:
         if name not in kinds:
             raise unknown_name("kind of request", name, list(kinds))
-    chosen = [kind for kind in kinds if not asked.only or kind in asked.only]
-    rows = Rows(asked.size, asked.seed)
+    wanted = [kind for kind in kinds if not asked.only or kind in asked.only]
+    chosen = [kind for kind in wanted if not (asked.reads_only and kinds[kind])]
+    rows = Rows(asked.size, asked.seed, sample=asked.sample)
     settings = counting.stack.settings
     stack = replace(
         counting.stack, settings=replace(settings, cache=replace(settings.cache, **dict(system.countable.cache)))

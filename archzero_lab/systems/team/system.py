@@ -104,18 +104,18 @@ class TeamSystem:
     ) -> Iterator[PreparedTeam]:
         """Builds installed, a copy of the team's database for each, prepared and migrated; values read.
 
-        Of all rows, or of a sample of about `rows.size` of each table, from which the values are then. Where work is
+        Of all rows, or of a sample of about `rows.sample` of each table, from which the values are then. Where work is
         counted they are of the copy, too: what a database that lives tells first is another thing each time.
         """
         project = self.project
         with loading.work("load"):
             builds = {name: find_build(project, project.arms[name].build) for name in arms if project.arms[name].build}
             source, _ = source_of(project)
-            of_copy = bool(rows.size) or purpose == "work"
+            of_copy = bool(rows.sample) or purpose == "work"
             values = {} if of_copy else read_values(project, source)
         with ExitStack() as dropping:
             with loading.work("migrate"):
-                databases = dropping.enter_context(copies(project, stack, builds, purpose, rows.size))
+                databases = dropping.enter_context(copies(project, stack, builds, purpose, rows.sample))
             if of_copy:
                 values = read_values(project, next(iter(databases.values()), source))
             copied = copied_from(source, stack) if databases else ""
