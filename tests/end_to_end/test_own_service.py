@@ -177,11 +177,8 @@ def test_the_steps_of_the_examples_workflows_run_as_they_are_written(shop: ShopR
         done = subprocess.run(
             ["sh", "-c", steps[name]], cwd=shop.folder, env=environment, capture_output=True, text=True
         )
-        # the gate compares times: what a busy machine makes of them is not what is tried here
-        assert done.returncode in ((0, 1) if name == "gate" else (0,)), done.stdout + done.stderr
-    summary = (shop.folder / "performance.md").read_text()
-    assert "search / p50" in summary
-    assert all("a factor of" in line for line in summary.splitlines() if "✗" in line), "times alone may fail, no answer"
+        assert done.returncode == 0, done.stdout + done.stderr
+    assert "search / p50" in (shop.folder / "performance.md").read_text()
     assert (shop.folder / "performance.xml").read_bytes().count(b"<testcase") == 3
 
 
