@@ -27,7 +27,8 @@ import redis
 from archzero_lab.jobs.consistency.harness import verify_consistency
 from archzero_lab.postgres.connection import connect
 from archzero_lab.run_folders.environment import describe
-from archzero_lab.servers.stack import exclusive, running_stack
+from archzero_lab.servers.exclusive import exclusive
+from archzero_lab.servers.stack import running_stack
 from archzero_lab.settings import ROOT, load_settings
 from archzero_lab.stats.comparison import compare
 from archzero_lab.systems.arczero.consistency.histories import CardHistories

@@ -16,7 +16,8 @@ import zlib
 import redis
 
 from archzero_lab.postgres.connection import connect
-from archzero_lab.servers.stack import exclusive, running_stack
+from archzero_lab.servers.exclusive import exclusive
+from archzero_lab.servers.stack import running_stack
 from archzero_lab.settings import load_settings
 from archzero_lab.systems.arczero.cards.model import CardFilter
 from archzero_lab.systems.arczero.cards.search import list_statement

@@ -29,7 +29,8 @@ from mix import IMPORTED_CARDS, WEIGHTS, Zipf
 from archzero_lab.postgres.connection import connect
 from archzero_lab.postgres.pool import Database
 from archzero_lab.run_folders.environment import describe
-from archzero_lab.servers.stack import Stack, exclusive, running_stack
+from archzero_lab.servers.exclusive import exclusive
+from archzero_lab.servers.stack import Stack, running_stack
 from archzero_lab.settings import ROOT, CacheSettings, PoolSettings, load_settings
 from archzero_lab.stats.comparison import compare
 from archzero_lab.systems.arczero.cache import counters

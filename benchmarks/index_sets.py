@@ -23,7 +23,8 @@ from archzero_lab.errors import LabError
 from archzero_lab.postgres.connection import connect
 from archzero_lab.postgres.insights import index_sizes
 from archzero_lab.run_folders.environment import describe
-from archzero_lab.servers.stack import exclusive, running_stack
+from archzero_lab.servers.exclusive import exclusive
+from archzero_lab.servers.stack import running_stack
 from archzero_lab.settings import ROOT, load_settings
 from archzero_lab.stats.estimates import hodges_lehmann, quantile
 from archzero_lab.systems.arczero.cards.catalog import read_catalog

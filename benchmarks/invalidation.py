@@ -22,7 +22,8 @@ import redis.asyncio as redis
 
 from archzero_lab.postgres.pool import Database
 from archzero_lab.run_folders.environment import describe
-from archzero_lab.servers.stack import Stack, exclusive, running_stack
+from archzero_lab.servers.exclusive import exclusive
+from archzero_lab.servers.stack import Stack, running_stack
 from archzero_lab.settings import ROOT, PoolSettings, load_settings
 from archzero_lab.stats.comparison import compare
 from archzero_lab.systems.arczero.cache import dependencies

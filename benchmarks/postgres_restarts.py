@@ -24,7 +24,8 @@ import psycopg
 
 from archzero_lab.run_folders.environment import describe
 from archzero_lab.servers.hurt import HurtPostgres
-from archzero_lab.servers.stack import Stack, exclusive, running_stack
+from archzero_lab.servers.exclusive import exclusive
+from archzero_lab.servers.stack import Stack, running_stack
 from archzero_lab.settings import ROOT, load_settings
 from archzero_lab.systems.arczero.portfolios import choose_portfolio, ensure_base, make_arms
 from archzero_lab.systems.arczero.services import RunningService, Serving, start_service

@@ -32,7 +32,8 @@ from archzero_lab.jobs.work.verdict import judge_work
 from archzero_lab.postgres.databases import create_database, drop_database
 from archzero_lab.run_folders.gate import PASS
 from archzero_lab.servers.counting_stack import counting_stack
-from archzero_lab.servers.stack import Stack, exclusive, running_stack
+from archzero_lab.servers.exclusive import exclusive
+from archzero_lab.servers.stack import Stack, running_stack
 from archzero_lab.settings import load_settings
 from archzero_lab.systems.team.project_file import read_project
 from archzero_lab.systems.team.system import TeamSystem

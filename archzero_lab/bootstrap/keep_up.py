@@ -14,8 +14,9 @@ from rich.console import Console
 
 from archzero_lab.errors import ServerError
 from archzero_lab.progress import Reporter
+from archzero_lab.servers.exclusive import exclusive
 from archzero_lab.servers.process import is_free
-from archzero_lab.servers.stack import Stack, bring_up, exclusive, kept_stack, read_state, record_state, take_down
+from archzero_lab.servers.stack import Stack, are_in_use, bring_up, read_state, record_state, take_down
 from archzero_lab.settings import STATE, Settings
 from archzero_lab.systems.arczero.portfolios import ARMS, choose_portfolio, keep_arms
 from archzero_lab.systems.arczero.services import RunningService, Serving, start_service, url_of_service
@@ -66,7 +67,7 @@ def bring_everything_up(
     reporter = reporter or Reporter(Console(quiet=True))
     with exclusive("up"):
         portfolio = choose_portfolio(cards, seed, inventory, relationships)
-        before = kept_stack(settings)
+        before = are_in_use(settings)
         try:
             with reporter.work("servers"):
                 stack = bring_up(settings)
@@ -80,7 +81,7 @@ def bring_everything_up(
                              "up_since": time.time(), "database_url": urls["treatment"]}
                 )  # fmt: skip
         except BaseException:
-            if before is None:
+            if not before:
                 take_down()
             raise
     return service.url, in_words

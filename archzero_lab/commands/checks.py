@@ -30,7 +30,8 @@ def verify(
     from archzero_lab.bootstrap.system import card_service
     from archzero_lab.jobs.consistency.harness import verify_consistency
     from archzero_lab.progress import Reporter
-    from archzero_lab.servers.stack import exclusive, running_stack
+    from archzero_lab.servers.exclusive import exclusive
+    from archzero_lab.servers.stack import running_stack
 
     reporter, histories = Reporter(console), card_service().histories
     with exclusive("verify-consistency"), running_stack(load_settings()) as stack:
@@ -70,7 +71,8 @@ def self_check(
     from archzero_lab.bootstrap.system import card_service
     from archzero_lab.jobs.studies.self_check import run_self_check
     from archzero_lab.progress import Reporter
-    from archzero_lab.servers.stack import exclusive, running_stack
+    from archzero_lab.servers.exclusive import exclusive
+    from archzero_lab.servers.stack import running_stack
 
     with exclusive("self-check"), running_stack(load_settings()) as stack, Reporter(console).work("self-check") as tell:
         found = run_self_check(card_service(), stack, blocks=12 if small else 20, seed=seed, progress=tell)

@@ -68,7 +68,8 @@ def migrate_lint(
     from archzero_lab.jobs.indexes.lint import lint_files, lint_schema
     from archzero_lab.jobs.indexes.lint_locks import locks_taken
     from archzero_lab.postgres.migrations import MIGRATIONS
-    from archzero_lab.servers.stack import exclusive, running_stack
+    from archzero_lab.servers.exclusive import exclusive
+    from archzero_lab.servers.stack import running_stack
 
     chosen = files or [path for path in sorted(MIGRATIONS.glob("*.sql")) if not path.name.endswith(".rollback.sql")]
     database_url = own_database(database_url)

@@ -37,7 +37,8 @@ def _gate_team(team: TeamSystem, build: str, candidate: str, only: tuple[str, ..
     from archzero_lab.jobs.studies.builds import compare_requests
     from archzero_lab.progress import Reporter
     from archzero_lab.run_folders import gate as gates
-    from archzero_lab.servers.stack import exclusive, running_stack
+    from archzero_lab.servers.exclusive import exclusive
+    from archzero_lab.servers.stack import running_stack
     from archzero_lab.systems.team.builds import find_build
 
     reads = [name for name, request in team.project.requests.items() if not request.writes]
@@ -73,7 +74,8 @@ def _gate_cards(build: str, candidate: str, only: tuple[str, ...], size: int | N
     from archzero_lab.progress import Reporter
     from archzero_lab.run_folders import gate as gates
     from archzero_lab.run_folders.margins import margins
-    from archzero_lab.servers.stack import exclusive, running_stack
+    from archzero_lab.servers.exclusive import exclusive
+    from archzero_lab.servers.stack import running_stack
     from archzero_lab.systems.profiles import choose_profile
 
     with (

@@ -77,7 +77,8 @@ def indexes(
     from archzero_lab.jobs.indexes.request import IndexRequest, check_request
     from archzero_lab.progress import Reporter
     from archzero_lab.servers.copy_server import WantedServer
-    from archzero_lab.servers.stack import exclusive, running_stack
+    from archzero_lab.servers.exclusive import exclusive
+    from archzero_lab.servers.stack import running_stack
 
     request = IndexRequest(
         cards, seed, blocks, reads_per_write, own_database(database_url or team_database()), migration, queries,
@@ -143,7 +144,8 @@ def _apply_in_place(database_url: str, migration: Path | None) -> None:
 def _show_plans(request: IndexRequest) -> None:
     from archzero_lab.jobs.indexes.plans_only import plan_changes
     from archzero_lab.progress import Reporter
-    from archzero_lab.servers.stack import exclusive, running_stack
+    from archzero_lab.servers.exclusive import exclusive
+    from archzero_lab.servers.stack import running_stack
 
     if not request.database_url:
         raise SettingsError("--plans-only is for a database of your own: give --database-url and --migration")

@@ -129,7 +129,8 @@ def _run(
     from archzero_lab.reporting.notebooks import NOTEBOOKS, run_notebook
     from archzero_lab.run_folders.environment import describe_machine
     from archzero_lab.run_folders.run import LATEST_LOAD, Run
-    from archzero_lab.servers.stack import exclusive, registry, running_stack
+    from archzero_lab.servers.exclusive import exclusive
+    from archzero_lab.servers.stack import registry, running_stack
     from archzero_lab.systems.system import Rows
 
     reporter = Reporter(console)

@@ -44,7 +44,7 @@ def report(
     from archzero_lab.jobs.report.request import ReportRequest
     from archzero_lab.progress import JsonReporter, Reporter
     from archzero_lab.reporting.scorecard import print_scorecard
-    from archzero_lab.servers.stack import exclusive
+    from archzero_lab.servers.exclusive import exclusive
 
     if notebook:
         from archzero_lab.jobs.studies.notebook_runs import run_notebooks

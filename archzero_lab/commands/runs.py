@@ -183,7 +183,8 @@ def sweep(
     from archzero_lab.reporting.course_figures import sweep_lines, sweep_map
     from archzero_lab.reporting.plain_page import plain_page
     from archzero_lab.run_folders.run import Run
-    from archzero_lab.servers.stack import exclusive, running_stack
+    from archzero_lab.servers.exclusive import exclusive
+    from archzero_lab.servers.stack import running_stack
 
     system = system_here()
     system.require_ready()

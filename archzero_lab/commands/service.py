@@ -47,7 +47,8 @@ def check() -> None:
     from archzero_lab.bootstrap.system import team_here
     from archzero_lab.experiments.claim_files import choose_claims
     from archzero_lab.progress import Reporter
-    from archzero_lab.servers.stack import exclusive, running_stack
+    from archzero_lab.servers.exclusive import exclusive
+    from archzero_lab.servers.stack import running_stack
     from archzero_lab.systems.team.checking import check_system
 
     system = team_here()

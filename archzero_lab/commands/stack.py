@@ -36,8 +36,9 @@ def up(
     """
     from archzero_lab.bootstrap.keep_up import bring_everything_up
     from archzero_lab.progress import Reporter
+    from archzero_lab.servers.exclusive import exclusive
     from archzero_lab.servers.mending import restart_missing
-    from archzero_lab.servers.stack import exclusive, kept_stack, status
+    from archzero_lab.servers.stack import kept_stack, status
 
     settings = load_settings()
     with exclusive("up"):
@@ -64,7 +65,8 @@ def down() -> None:
 
     Cards stay for the next time, with what was written to them.
     """
-    from archzero_lab.servers.stack import exclusive, take_down
+    from archzero_lab.servers.exclusive import exclusive
+    from archzero_lab.servers.stack import take_down
 
     with exclusive("down"):
         stopped = take_down()

@@ -126,7 +126,7 @@ def _count(asked: WorkRequest, candidate: str, rows: int = 0) -> Counted:
     from archzero_lab.jobs.work.measure import count_work
     from archzero_lab.progress import Reporter
     from archzero_lab.servers.counting_stack import counting_stack
-    from archzero_lab.servers.stack import exclusive
+    from archzero_lab.servers.exclusive import exclusive
 
     system: System
     team, reporter = team_here(), Reporter(console)

@@ -16,7 +16,8 @@ from archzero_lab.progress import QUIET
 from archzero_lab.reporting.figures import Picture
 from archzero_lab.run_folders.finding import find_run
 from archzero_lab.run_folders.run import INDEX_EXPERIMENT, LATEST_INDEXES, Run
-from archzero_lab.servers.stack import exclusive, running_stack
+from archzero_lab.servers.exclusive import exclusive
+from archzero_lab.servers.stack import running_stack
 from archzero_lab.settings import REPORTS, load_settings
 
 

@@ -9,7 +9,8 @@ import pandas as pd
 from archzero_lab.jupyter.run import Words
 from archzero_lab.progress import QUIET
 from archzero_lab.reporting.figures import Picture, statements_by_size
-from archzero_lab.servers.stack import exclusive, running_stack
+from archzero_lab.servers.exclusive import exclusive
+from archzero_lab.servers.stack import running_stack
 from archzero_lab.settings import load_settings
 from archzero_lab.systems.arczero.checks.statements_by_items import grows, statements_by_items
 from archzero_lab.systems.arczero.system import ArcZero

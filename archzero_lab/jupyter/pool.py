@@ -13,7 +13,8 @@ from archzero_lab.jobs.studies.pool_sweep import NEAR_BEST, formula, knees, swee
 from archzero_lab.jupyter.run import Words
 from archzero_lab.reporting.figures import Picture
 from archzero_lab.reporting.pool_figures import pool_curves
-from archzero_lab.servers.stack import exclusive, running_stack
+from archzero_lab.servers.exclusive import exclusive
+from archzero_lab.servers.stack import running_stack
 from archzero_lab.settings import PoolSettings, load_settings
 
 _CLAIMED = {"mean_ms": 45.0, "p95_ms": 120.0, "postgres_share": 0.35, "refused_per_min": 0.0}

@@ -19,7 +19,8 @@ from archzero_lab.jupyter.experiment import result_html
 from archzero_lab.progress import QUIET
 from archzero_lab.reporting import figures
 from archzero_lab.run_folders.own_runs import save_own
-from archzero_lab.servers.stack import exclusive, running_stack
+from archzero_lab.servers.exclusive import exclusive
+from archzero_lab.servers.stack import running_stack
 from archzero_lab.settings import PROJECT_FILE, load_settings
 from archzero_lab.stats.estimates import REQUESTS_FOR
 from archzero_lab.systems.arms import Opening

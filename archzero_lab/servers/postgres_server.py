@@ -92,6 +92,7 @@ def start_postgres(
     *,
     name: str = "postgres",
     kept: bool = False,
+    shared: str = "",
     port: int | None = None,
     timeout_s: float = 60.0,
     pinned: Mapping[str, str] | None = None,
@@ -114,8 +115,16 @@ def start_postgres(
     argv = [str(programs / "postgres"), "-D", str(data), *_options(port, pinned or {})]
     log.unlink(missing_ok=True)
     record = registry.spawn(
-        name, argv, log=log, env=_environment(), user=user, kept=kept, stop_signal=signal.SIGINT, cwd=base
-    )
+        name,
+        argv,
+        log=log,
+        env=_environment(),
+        user=user,
+        kept=kept,
+        shared=shared,
+        stop_signal=signal.SIGINT,
+        cwd=base,
+    )  # fmt: skip
     # said, since a shell's PGSSLMODE=require would ask for what this server has not
     url = f"postgresql://archzero:{password}@127.0.0.1:{port}/postgres?sslmode=disable"
     try:

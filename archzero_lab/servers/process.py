@@ -14,7 +14,7 @@ import socket
 import subprocess
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import BinaryIO
 
@@ -32,7 +32,8 @@ class ProcessRecord:
 
     `start_ticks` is field 22 of /proc/<pid>/stat: psutil tells that time by the wall clock, which can be set. `machine`
     is the boot and the namespace in which the pid means something. `mark` is in the environment of the process and of
-    all that it starts, `cwd` where it runs: by one of them a member of its group is known for ours.
+    all that it starts, `cwd` where it runs: by one of them a member of its group is known for ours. `shared` names the
+    commands that use it (`shared_servers`): it lives on when its owner ends.
     """
 
     name: str
@@ -45,6 +46,7 @@ class ProcessRecord:
     machine: str = ""
     mark: str = ""
     cwd: str = ""
+    shared: str = ""
 
 
 class ProcessRegistry:
@@ -63,12 +65,13 @@ class ProcessRegistry:
         env: Mapping[str, str] | None = None,
         user: pwd.struct_passwd | None = None,
         kept: bool = False,
+        shared: str = "",
         stop_signal: signal.Signals = signal.SIGTERM,
         cwd: Path | None = None,
     ) -> ProcessRecord:
         """Start `argv` in a session of its own, stdout and stderr to `log`, and record it.
 
-        A process that is not `kept` also gets `stop_signal` from the kernel when its owner dies.
+        A process that is neither `kept` nor `shared` also gets `stop_signal` from the kernel when its owner dies.
         Raises ServerError where the program cannot be executed.
         """
         libc = ctypes.CDLL(None, use_errno=True)
@@ -91,7 +94,7 @@ class ProcessRegistry:
                     cwd=cwd,
                     start_new_session=True,
                     # only prctl runs between fork and exec, so threads of the parent do not matter
-                    preexec_fn=None if kept else die_with_owner,
+                    preexec_fn=None if kept or shared else die_with_owner,
                 )
             except OSError as error:
                 raise ServerError(f"cannot start {name}: {argv[0]}: {error.strerror}") from None
@@ -106,10 +109,23 @@ class ProcessRegistry:
                 machine=this_machine(),
                 mark=mark,
                 cwd=str(cwd) if cwd is not None else "",
+                shared=shared,
             )
-            path = self.folder / f"{name}.{child.pid}.json"
-            path.write_text(json.dumps(asdict(record)))
+            self._path(record).write_text(json.dumps(asdict(record)))
         return record
+
+    def keep(self, record: ProcessRecord) -> None:
+        """Let a process stay up after every command, until somebody stops it."""
+        partial = self._path(record).with_suffix(".partial")
+        partial.write_text(json.dumps(asdict(replace(record, kept=True, shared=""))))
+        partial.rename(self._path(record))
+
+    def forget(self, record: ProcessRecord) -> None:
+        """Take a record away, whatever its process does. Idempotent."""
+        self._path(record).unlink(missing_ok=True)
+
+    def _path(self, record: ProcessRecord) -> Path:
+        return self.folder / f"{record.name}.{record.pid}.json"
 
     def records(self) -> list[ProcessRecord]:
         """All recorded processes, alive or not; unreadable files (cut short by a kill) are skipped."""
@@ -137,11 +153,11 @@ class ProcessRegistry:
             for pid in left:  # a leader that ended may leave children
                 _signal(pid, signal.SIGKILL)
             time.sleep(0.01)
-        (self.folder / f"{record.name}.{record.pid}.json").unlink(missing_ok=True)
+        self.forget(record)
 
     def stop_own(self, last: Sequence[str] = ()) -> None:
-        """End every process that this one started and that is not kept; those named in `last` at the end."""
-        own = [record for record in self.records() if record.owner_pid == os.getpid() and not record.kept]
+        """End every process that this one started alone for itself; those named in `last` at the end."""
+        own = [record for record in self.records() if record.owner_pid == os.getpid() and not _outlives(record)]
         for record in in_stopping_order(own, last):
             self.stop(record)
 
@@ -152,10 +168,15 @@ class ProcessRegistry:
             owner_lives = start_ticks(record.owner_pid) == record.owner_ticks
             if not is_alive(record):
                 self.stop(record)
-            elif not record.kept and not owner_lives:
+            elif not _outlives(record) and not owner_lives:
                 self.stop(record)
                 ended.append(record)
         return ended
+
+
+def _outlives(record: ProcessRecord) -> bool:
+    """Whether it goes on when the command that started it ends."""
+    return record.kept or bool(record.shared)
 
 
 def _private(log: Path) -> BinaryIO:

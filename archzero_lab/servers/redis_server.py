@@ -66,6 +66,7 @@ def start_redis(
     *,
     name: str = "redis",
     kept: bool = False,
+    shared: str = "",
     port: int | None = None,
     password: str | None = None,
     maxmemory_mb: int = 512,
@@ -93,7 +94,14 @@ def start_redis(
         user,
     )
     record = registry.spawn(
-        name, [str(program), str(config)], log=log, user=user, kept=kept, stop_signal=signal.SIGTERM, cwd=base
+        name,
+        [str(program), str(config)],
+        log=log,
+        user=user,
+        kept=kept,
+        shared=shared,
+        stop_signal=signal.SIGTERM,
+        cwd=base,
     )
     url = f"redis://:{password}@127.0.0.1:{port}/0"
     try:

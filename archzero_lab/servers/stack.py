@@ -5,28 +5,25 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-import threading
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import psutil
 import redis
-from filelock import FileLock, Timeout
 
-from archzero_lab.errors import LabError, ServerError, mask_secrets
+from archzero_lab.errors import ServerError, mask_secrets
 from archzero_lab.postgres.connection import connect, require_no_pooler, require_url
 from archzero_lab.postgres.databases import lab_databases
 from archzero_lab.postgres.shell_variables import completed
-from archzero_lab.servers import postgres_server, redis_server
-from archzero_lab.servers.process import ProcessRecord, ProcessRegistry, in_stopping_order, is_alive
+from archzero_lab.servers import postgres_server, redis_server, shared_servers
+from archzero_lab.servers.process import ProcessRegistry, in_stopping_order, is_alive
 from archzero_lab.servers.server_home import server_home
+from archzero_lab.servers.shared_servers import SERVERS
 from archzero_lab.settings import DATABASE_PREFIX, STATE, Settings, keep_out_of_git
 
-SERVERS = ("redis", "postgres")
-"""Stopped after everything that uses them, in this order."""
 TREE = hashlib.sha256(str(STATE).encode()).hexdigest()[:6]
 """Part of every name that this stack makes on a server, so that two checkouts never touch each other's."""
 
@@ -80,80 +77,69 @@ def registry() -> ProcessRegistry:
     return ProcessRegistry(STATE / "run")
 
 
-_HELD = "ARCHZERO_LOCK_OF"
-_PART_OF_ONE = os.environ.get(_HELD) == str(STATE)
-"""Whether a command that measures started this process (the kernel of a notebook): it is part of it then."""
-_thread = threading.local()
-
-
-@contextmanager
-def exclusive(what: str) -> Iterator[None]:
-    """Let one command at a time measure or change the stack. Raises LabError naming the other one.
-
-    What such a command does itself, in its thread or in a process that it started, is part of it and is let through.
-    """
-    if _PART_OF_ONE or getattr(_thread, "holds", False):
-        yield
-        return
-    keep_out_of_git(STATE)
-    holder = STATE / "lock.holder"  # not in the lock itself, which every attempt empties
-    lock = FileLock(STATE / "lock", timeout=0, thread_local=False)
-    try:
-        lock.acquire()
-    except Timeout:
-        other = holder.read_text().strip() if holder.is_file() else ""
-        raise LabError(
-            f"{other or 'another command'} is running in this checkout; wait for it or stop it, then run again"
-        ) from None
-    try:
-        holder.write_text(f"./lab {what} (pid {os.getpid()})")
-        os.environ[_HELD], _thread.holds = str(STATE), True
-        yield
-    finally:
-        os.environ.pop(_HELD, None)
-        _thread.holds = False
-        holder.unlink(missing_ok=True)
-        lock.release()
-
-
 @contextmanager
 def running_stack(settings: Settings, *, redis: bool = True) -> Iterator[Stack]:
-    """The stack that `./lab up` keeps, or one of our own that is stopped when the block ends, however it ends.
+    """The stack that `./lab up` keeps, or one that commands at the same time share and the last one stops.
 
-    Without Redis for what needs none: its URL is "" then.
+    Without Redis for what needs none: its URL is "" then. Raises ServerError where a server does not come up.
     """
     processes = registry()
-    processes.end_leftovers()
-    kept = kept_stack(settings)
-    if kept is not None:
-        try:
-            yield kept
-        finally:
-            processes.stop_own(last=SERVERS)
-        return
+    group = _group(settings)
+    with ExitStack() as leaving:
+        with shared_servers.transition(STATE):
+            processes.end_leftovers()
+            shared_servers.end_unused(STATE, processes)
+            stack = kept_stack(settings)
+            if stack is None:
+                leaving.enter_context(_leaving(processes, shared_servers.Use(STATE, group)))
+                shared_servers.start_keeper(STATE, group, processes)
+                stack = _start(settings, processes, group=group, with_redis=redis)
+            else:
+                leaving.callback(processes.stop_own, last=SERVERS)
+        yield stack
+
+
+@contextmanager
+def _leaving(processes: ProcessRegistry, use: shared_servers.Use) -> Iterator[None]:
+    """Stop what this command started for itself when the block ends, and the servers if nobody else uses them."""
     try:
-        yield _start(settings, processes, kept=False, started=[], with_redis=redis)
+        yield
     finally:
-        processes.stop_own(last=SERVERS)
+        try:
+            processes.stop_own(last=SERVERS)
+        finally:
+            with shared_servers.transition(STATE):
+                use.end()
+                shared_servers.end_unused(STATE, processes)
 
 
 def bring_up(settings: Settings) -> Stack:
-    """Start what is not running and keep it up after this command ends."""
+    """Start what is not running and keep it up after this command ends; servers that others use now stay up too."""
     processes = registry()
-    processes.end_leftovers()
-    existing = kept_stack(settings)
-    if existing is not None:
-        return existing
-    started: list[ProcessRecord] = []
-    try:
-        stack = _start(settings, processes, kept=True, started=started)
-        record_state(postgres=_told(stack.postgres_url, started, "postgres"),
-                     redis=_told(stack.redis_url, started, "redis"), service=None)  # fmt: skip
-    except BaseException:
-        for record in reversed(started):
-            processes.stop(record)
-        raise
+    group = _group(settings)
+    with shared_servers.transition(STATE):
+        processes.end_leftovers()
+        shared_servers.end_unused(STATE, processes)
+        existing = kept_stack(settings)
+        if existing is not None:
+            return existing
+        use = shared_servers.Use(STATE, group)
+        try:
+            stack = _start(settings, processes, group=group)
+            shared_servers.keep_shared(STATE, group, processes)
+            record_state(postgres={"url": stack.postgres_url, "pid": stack.postgres_pid},
+                         redis={"url": stack.redis_url, "pid": stack.redis_pid}, service=None)  # fmt: skip
+        finally:
+            use.end()
+            shared_servers.end_unused(STATE, processes)  # where a step failed
     return stack
+
+
+def are_in_use(settings: Settings) -> bool:
+    """Whether servers run that another command keeps or uses now."""
+    keep_out_of_git(STATE)
+    with shared_servers.transition(STATE):
+        return kept_stack(settings) is not None or shared_servers.is_used(STATE, _group(settings))
 
 
 def take_down() -> list[str]:
@@ -223,34 +209,45 @@ def record_state(**parts: Any) -> None:
     partial.rename(path)
 
 
-def _start(
-    settings: Settings, processes: ProcessRegistry, *, kept: bool, started: list[ProcessRecord], with_redis: bool = True
-) -> Stack:
+def _group(settings: Settings) -> str:
+    return shared_servers.group_of(settings.servers, settings.database_url, settings.redis_url)
+
+
+def _start(settings: Settings, processes: ProcessRegistry, *, group: str, with_redis: bool = True) -> Stack:
+    """The servers of a group: those that run, and what is missing started. Within a transition only."""
     home = server_home(STATE)
+    parts = shared_servers.shared_parts(STATE, group, processes)
     if settings.database_url:
-        postgres_url, postgres_pid = completed(require_url(settings.database_url)), None
-        with connect(postgres_url) as connection:
-            require_no_pooler(connection)
-            if connection.info.server_version < postgres_server.MINIMUM_VERSION * 10_000:
-                raise ServerError(
-                    f"PostgreSQL {connection.info.server_version // 10_000} at {postgres_url} is too old; "
-                    f"use {postgres_server.MINIMUM_VERSION} or newer"
-                )
+        postgres_url, postgres_pid = _checked_postgres(settings.database_url), None
     else:
-        programs = programs_of(settings)
-        postgres = postgres_server.start_postgres(programs, home, processes, kept=kept)
-        started.append(postgres.record)
-        postgres_url, postgres_pid = postgres.url, postgres.record.pid
+        if "postgres" not in parts:
+            server = postgres_server.start_postgres(programs_of(settings), home, processes, shared=group)
+            parts["postgres"] = {"url": server.url, "pid": server.record.pid}
+        postgres_url, postgres_pid = parts["postgres"]["url"], parts["postgres"]["pid"]
     if not with_redis:
         redis_url, redis_pid = "", None
     elif settings.redis_url:
         _check_redis(settings.redis_url)
         redis_url, redis_pid = settings.redis_url, None
     else:
-        server = redis_server.start_redis(redis_program(settings), home, processes, kept=kept)
-        started.append(server.record)
-        redis_url, redis_pid = server.url, server.record.pid
+        if "redis" not in parts:
+            cache = redis_server.start_redis(redis_program(settings), home, processes, shared=group)
+            parts["redis"] = {"url": cache.url, "pid": cache.record.pid}
+        redis_url, redis_pid = parts["redis"]["url"], parts["redis"]["pid"]
+    shared_servers.write_shared_parts(STATE, group, parts)
     return Stack(settings, processes, postgres_url, postgres_pid, redis_url, redis_pid)
+
+
+def _checked_postgres(given: str) -> str:
+    url = completed(require_url(given))
+    with connect(url) as connection:
+        require_no_pooler(connection)
+        if connection.info.server_version < postgres_server.MINIMUM_VERSION * 10_000:
+            raise ServerError(
+                f"PostgreSQL {connection.info.server_version // 10_000} at {url} is too old; "
+                f"use {postgres_server.MINIMUM_VERSION} or newer"
+            )
+    return url
 
 
 def _check_redis(url: str) -> None:
@@ -262,10 +259,6 @@ def _check_redis(url: str) -> None:
         raise ServerError(f"cannot use Redis at {mask_secrets(url)}: {error}; check ARCHZERO_REDIS_URL") from None
     if tuple(int(part) for part in version.split(".")[:2]) < redis_server.MINIMUM_VERSION:
         raise ServerError(f"Redis {version} at {mask_secrets(url)} is too old; use 6.2 or newer")
-
-
-def _told(url: str, started: list[ProcessRecord], name: str) -> dict[str, Any]:
-    return {"url": url, "pid": next((record.pid for record in started if record.name == name), None)}
 
 
 def _shown(url: str, pid: int | None) -> str:

@@ -9,7 +9,8 @@ import signal
 import subprocess
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack, contextmanager
 
 from archzero_lab.settings import CHECKOUT
 from archzero_lab.systems.http import call
@@ -92,6 +93,19 @@ def test_a_serve_that_ends_or_is_killed_leaves_its_cards_for_the_next_one(enviro
         assert [call(url, "GET", one)[0] for one in (path, later)] == [200, 200]
     with _serving(environment, "--cards", "500", "--fresh") as (url, _, _):
         assert call(url, "GET", path)[0] == 404
+
+
+def test_two_serves_started_together_both_serve_and_one_goes_on_without_the_other(environment: dict[str, str]) -> None:
+    with ThreadPoolExecutor(1) as beside, ExitStack() as second, ExitStack() as first:
+        other = beside.submit(second.enter_context, _serving(environment, "--cards", "700", "--fresh"))
+        url, _, _ = first.enter_context(_serving(environment, "--cards", "700", "--fresh"))
+        elsewhere, _, _ = other.result()
+        totals = [call(one, "GET", "/api/v1/cards?pageSize=1")[1]["total"] for one in (url, elsewhere)]
+        assert totals[0] == totals[1] > 500  # without the archived
+        first.close()
+        assert call(elsewhere, "GET", "/api/v1/health")[1]["status"] == "ok"
+        _add(elsewhere, "written when the other had gone")
+    assert recorded(environment) == []
 
 
 def test_a_kept_server_that_is_gone_is_started_again_where_it_was_and_the_rest_goes_on(

@@ -10,27 +10,27 @@ from pathlib import Path
 import pytest
 
 from archzero_lab.errors import LabError
-from archzero_lab.servers import stack
-from archzero_lab.servers.stack import exclusive
+from archzero_lab.servers import exclusive as one_command
+from archzero_lab.servers.exclusive import exclusive
 
 ENTER = """
 import sys, pathlib
-from archzero_lab.servers import stack
-stack.STATE = pathlib.Path(sys.argv[1])
-stack._PART_OF_ONE = stack.os.environ.get(stack._HELD) == sys.argv[1]
+from archzero_lab.servers import exclusive
+exclusive.STATE = pathlib.Path(sys.argv[1])
+exclusive._PART_OF_ONE = exclusive.os.environ.get(exclusive._HELD) == sys.argv[1]
 try:
-    with stack.exclusive("inner"):
+    with exclusive.exclusive("inner"):
         print("in")
-except stack.LabError as refused:
+except exclusive.LabError as refused:
     print(refused)
 """
 
 
 @pytest.fixture
 def state(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    monkeypatch.setattr(stack, "STATE", tmp_path / "state")
-    monkeypatch.setattr(stack, "_PART_OF_ONE", False)
-    monkeypatch.delenv(stack._HELD, raising=False)
+    monkeypatch.setattr(one_command, "STATE", tmp_path / "state")
+    monkeypatch.setattr(one_command, "_PART_OF_ONE", False)
+    monkeypatch.delenv(one_command._HELD, raising=False)
     return tmp_path / "state"
 
 
@@ -62,5 +62,5 @@ def test_a_process_started_by_the_holder_is_let_through_and_another_is_not(
     command = [sys.executable, "-c", ENTER, str(state)]
     with exclusive("report"):
         assert subprocess.run(command, capture_output=True, text=True).stdout.strip() == "in"
-        monkeypatch.delenv(stack._HELD)
+        monkeypatch.delenv(one_command._HELD)
         assert "./lab report (pid" in subprocess.run(command, capture_output=True, text=True).stdout

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -50,8 +51,16 @@ def choose_portfolio(cards: int | None, seed: int, inventory: Path | None, relat
     return ReplicatedInventory(card_rows, relationship_rows, seed, cards or len(card_rows), name)
 
 
+@contextmanager
+def alone_with_base(stack: Stack) -> Iterator[None]:
+    """Let one command at a time load the base and copy it; the others wait. The server ends it with the command."""
+    with connect(stack.postgres_url, autocommit=True) as connection:
+        connection.execute("SELECT pg_advisory_lock(hashtext(%s))", [stack.database_name("base")])
+        yield
+
+
 def ensure_base(stack: Stack, portfolio: Portfolio, progress: Callable[[float], None]) -> Loaded:
-    """The base database with these rows: the one that is there, or a new one in its place."""
+    """The base database with these rows: the one that is there, or a new one in its place. Within `alone_with_base`."""
     name = stack.database_name("base")
     found = _read_label(stack.databases().get("base", ""))
     if found is not None and found[0] == portfolio.label:
@@ -130,10 +139,11 @@ def keep_arms(
     if held is not None and asked and held != portfolio.label:
         raise InventoryError(f"the lab keeps {held}, with what was written to it: --fresh replaces that")
     if held is None:
-        with reporter.work("load") as tell:
-            base = ensure_base(stack, portfolio, tell)
-        with reporter.work("migrate") as tell:
-            urls = make_arms(stack, base, purpose, lambda name, done, total: tell(done / total), arms)
+        with alone_with_base(stack):
+            with reporter.work("load") as tell:
+                base = ensure_base(stack, portfolio, tell)
+            with reporter.work("migrate") as tell:
+                urls = make_arms(stack, base, purpose, lambda name, done, total: tell(done / total), arms)
         return urls, portfolio.in_words
     found = arm_urls(stack, purpose)
     with reporter.work("migrate"):
@@ -152,7 +162,8 @@ def drop_arms(stack: Stack, purpose: str) -> None:
     for arm in ARMS:
         drop_database(stack.postgres_url, stack.database_name(f"{purpose}_{arm}"))
     if not stack.ours:
-        drop_database(stack.postgres_url, stack.database_name("base"))
+        with alone_with_base(stack):
+            drop_database(stack.postgres_url, stack.database_name("base"))
 
 
 def arm_urls(stack: Stack, purpose: str) -> dict[str, str]:

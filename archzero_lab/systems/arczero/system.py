@@ -14,7 +14,14 @@ from archzero_lab.servers.stack import Stack
 from archzero_lab.systems.arczero.arms import ARMS
 from archzero_lab.systems.arczero.checks.registry import CHECKS
 from archzero_lab.systems.arczero.consistency.histories import CardHistories
-from archzero_lab.systems.arczero.portfolios import choose_portfolio, drop_arms, ensure_base, make_arms, upto
+from archzero_lab.systems.arczero.portfolios import (
+    alone_with_base,
+    choose_portfolio,
+    drop_arms,
+    ensure_base,
+    make_arms,
+    upto,
+)
 from archzero_lab.systems.arczero.prepared import PreparedCards
 from archzero_lab.systems.arczero.profiles import PROFILES
 from archzero_lab.systems.arczero.work import COUNTABLE
@@ -66,12 +73,13 @@ class ArcZero:
     ) -> Iterator[PreparedCards]:
         """Control and treatment always, as everything compares them; index set v2 where an arm is on it."""
         portfolio = choose_portfolio(rows.size, rows.seed, rows.files.get("inventory"), rows.files.get("relationships"))
-        with loading.work("load") as tell:
-            base = ensure_base(stack, portfolio, tell)
         try:
-            with loading.work("migrate") as tell:
-                wanted = upto(*(ARMS[arm].database for arm in arms))
-                urls = make_arms(stack, base, purpose, lambda name, done, total: tell(done / total), wanted)
+            with alone_with_base(stack):
+                with loading.work("load") as tell:
+                    base = ensure_base(stack, portfolio, tell)
+                with loading.work("migrate") as tell:
+                    wanted = upto(*(ARMS[arm].database for arm in arms))
+                    urls = make_arms(stack, base, purpose, lambda name, done, total: tell(done / total), wanted)
             yield PreparedCards(stack, base, urls, rows)
         finally:
             drop_arms(stack, purpose)

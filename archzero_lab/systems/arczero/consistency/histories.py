@@ -16,7 +16,7 @@ from archzero_lab.servers.stack import Stack
 from archzero_lab.settings import PoolSettings
 from archzero_lab.systems.arczero.consistency.unguarded import GUARDS
 from archzero_lab.systems.arczero.peers import PEERS
-from archzero_lab.systems.arczero.portfolios import choose_portfolio, ensure_base
+from archzero_lab.systems.arczero.portfolios import alone_with_base, choose_portfolio, ensure_base
 from archzero_lab.systems.arczero.service import ServiceConfig
 
 _READERS = 4
@@ -79,9 +79,10 @@ class CardHistories:
     @contextmanager
     def opened(self, stack: Stack, redis_url: str, seed: int, *, near: bool) -> Iterator[HotSet]:
         """A copy of a small portfolio; the service's cache is on the given Redis."""
-        base = ensure_base(stack, choose_portfolio(2_000, 1, None, None), lambda share: None)
         name = stack.database_name(_PURPOSE)
-        url = create_database(stack.postgres_url, name, template=base.name)
+        with alone_with_base(stack):
+            base = ensure_base(stack, choose_portfolio(2_000, 1, None, None), lambda share: None)
+            url = create_database(stack.postgres_url, name, template=base.name)
         settings = stack.settings.cache
         try:
             yield HotSet(
