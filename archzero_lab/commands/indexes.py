@@ -55,6 +55,12 @@ def indexes(
     copy_on: Annotated[
         str, typer.Option(help="Copy onto this scratch server of yours (a superuser's URL); all of it is dropped.")
     ] = "",
+    role: Annotated[
+        str, typer.Option(help="Run the files' statements as this role of that server, bound by its policies.")
+    ] = "",
+    set_: Annotated[
+        list[str] | None, typer.Option("--set", help="NAME=VALUE, a setting of the sessions: what policies ask for.")
+    ] = None,
     strict: Annotated[bool, typer.Option("--strict", help="End where a statement cannot be measured.")] = False,
     reads_per_write: Annotated[
         float, typer.Option(min=0, help="An index that pays only above it is too dear.")
@@ -73,7 +79,7 @@ def indexes(
     from archzero_lab.bootstrap.system import card_service, team_database
     from archzero_lab.jobs.indexes.budget import seconds_of
     from archzero_lab.jobs.indexes.measure import measure_indexes
-    from archzero_lab.jobs.indexes.page import answer, check
+    from archzero_lab.jobs.indexes.page import answer, check, warnings_of
     from archzero_lab.jobs.indexes.request import IndexRequest, check_request
     from archzero_lab.progress import Reporter
     from archzero_lab.servers.copy_server import WantedServer
@@ -84,7 +90,7 @@ def indexes(
         cards, seed, blocks, reads_per_write, own_database(database_url or team_database()), migration, queries,
         from_pg_stat_statements, files_of(inventory, relationships), sample,
         WantedServer(server_version, own_database(copy_on)), strict, values_from,
-        seconds_of(budget) if budget else 0.0,
+        seconds_of(budget) if budget else 0.0, role, _settings_of(set_ or []),
     )  # fmt: skip
     check_request(request)
     if plans_only and sample:
@@ -101,7 +107,7 @@ def indexes(
         if not row["same"]:
             console.print(f"{row['what']}: {row['copy']} on the copy, {row['source']} on the source", style="yellow",
                           highlight=False, markup=False, soft_wrap=True)  # fmt: skip
-    for line in (*told["notes"], *(f"not measured: {reason}" for reason in found.let_go)):
+    for line in (*warnings_of(told), *(f"not measured: {reason}" for reason in found.let_go)):
         console.print(line, style="yellow", highlight=False, markup=False, soft_wrap=True)
     wide = max(len(finding.name) for finding in found.findings)
     for finding in found.findings:
@@ -119,6 +125,15 @@ def indexes(
     console.print(check(told), style="yellow" if found.slower_without_dropped else "", highlight=False,
                   soft_wrap=True)  # fmt: skip
     console.print(f"page: {relative(run.path / 'index.html')}", highlight=False, soft_wrap=True)
+
+
+def _settings_of(given: list[str]) -> dict[str, str]:
+    """NAME=VALUE as a mapping. Raises SettingsError for another form."""
+    pairs = [one.partition("=") for one in given]
+    for name, equals, _ in pairs:
+        if not (name.strip() and equals):
+            raise SettingsError(f"--set {name}: give it as NAME=VALUE")
+    return {name.strip(): value for name, _, value in pairs}
 
 
 def _apply_in_place(database_url: str, migration: Path | None) -> None:

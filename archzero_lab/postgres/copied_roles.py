@@ -25,7 +25,20 @@ def copy_roles(source: Connection, server: Connection) -> None:
         if name not in known and not name.startswith("pg_"):
             role = sql.Identifier(name)
             server.execute(sql.SQL("CREATE ROLE {} NOLOGIN").format(role))
-            server.execute(sql.SQL("COMMENT ON ROLE {} IS {}").format(role, sql.Literal(_MARK)))
+            mark_copied(server, name)
+
+
+def mark_copied(server: Connection, name: str) -> None:
+    """Write down that a role was made for a copy, and goes with the last one."""
+    server.execute(sql.SQL("COMMENT ON ROLE {} IS {}").format(sql.Identifier(name), sql.Literal(_MARK)))
+
+
+def is_copied(server: Connection, name: str) -> bool:
+    """Whether a role was made for a copy."""
+    row = server.execute(
+        "SELECT shobj_description(oid, 'pg_authid') FROM pg_roles WHERE rolname = %s", [name]
+    ).fetchone()
+    return row == (_MARK,)
 
 
 def drop_copied_roles(server: Connection) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import psycopg
 from psycopg import sql
 
@@ -23,6 +25,20 @@ def read_settings(connection: Connection) -> dict[str, str]:
         [list(_BESIDE)],
     ).fetchall()
     return dict(rows)
+
+
+def unusual_settings(connection: Connection) -> dict[str, str]:
+    """Settings of a session by which plans are chosen, where they are not PostgreSQL's own: name -> value."""
+    rows = connection.execute(
+        "SELECT name, current_setting(name) FROM pg_settings WHERE (category LIKE 'Query Tuning%' OR name IN"
+        " ('work_mem', 'hash_mem_multiplier', 'search_path')) AND setting IS DISTINCT FROM boot_val ORDER BY name"
+    ).fetchall()
+    return dict(rows)
+
+
+def switched_off(settings: Mapping[str, str]) -> list[str]:
+    """Ways to read and join that the planner may not take, by the names of their switches."""
+    return [name for name, value in settings.items() if name.startswith("enable_") and value == "off"]
 
 
 def copy_settings(source: Connection, copy: Connection) -> None:

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import psycopg
 import pytest
 
 from archzero_lab.jobs.indexes.lint import lint_schema
+from archzero_lab.jobs.indexes.page import warnings_of
 from archzero_lab.jobs.indexes.reads import Reads
 from archzero_lab.jobs.indexes.session import raw_connection
 from archzero_lab.jobs.indexes.verdict import Finding, IndexVerdict
@@ -15,7 +17,7 @@ from archzero_lab.postgres.index_catalog import list_indexes
 from archzero_lab.postgres.index_purposes import foreign_keys, purposes
 from archzero_lab.postgres.statement import Statement
 from archzero_lab.servers.stack import Stack
-from tests.integration.index_runs import index_request, measured
+from tests.integration.index_runs import index_request, measured, measured_run
 from tests.integration.shop import somebodys_database
 
 FAMILY = """
@@ -123,6 +125,25 @@ def test_a_partial_index_serves_a_foreign_key_only_where_it_holds_every_child(st
         assert oid is not None
         assert list(purposes(connection)) == [oid[0]]
         assert [key.served_by for key in foreign_keys(connection)] == [(oid[0],), ()]
+
+
+def test_what_a_source_has_invalid_or_switched_off_is_told_beside_the_verdicts(stack: Stack, tmp_path: Path) -> None:
+    with somebodys_database(stack, "needed", NESTED) as url:
+        with connect(url, autocommit=True) as connection:
+            with pytest.raises(psycopg.errors.UniqueViolation):
+                connection.execute("CREATE UNIQUE INDEX CONCURRENTLY line_k ON line (k)")
+            connection.execute("DO $$ BEGIN EXECUTE format('ALTER DATABASE %I SET enable_indexscan = off',"
+                               " current_database()); END $$")  # fmt: skip
+        migration = "CREATE INDEX IF NOT EXISTS line_k ON line (k)"
+        request = index_request(url, tmp_path, migration, {"by k": "SELECT * FROM line WHERE k = $1"})
+        run, _ = measured_run(stack, request)
+    told = run.index_experiment
+    assert told["planner"]["enable_indexscan"] == "off"
+    invalid, switch = warnings_of(told)
+    assert invalid.startswith("the source has line_k INVALID")
+    assert invalid.endswith("first DROP INDEX CONCURRENTLY public.line_k")
+    assert switch == "plans were made with enable_indexscan off, as that role and database have it"
+    assert switch in (run.path / "index.html").read_text()
 
 
 def test_lint_names_a_foreign_key_that_a_migration_leaves_without_an_index(stack: Stack, tmp_path: Path) -> None:

@@ -67,7 +67,7 @@ def test_an_experiment_waits_for_one_of_another_process_says_so_and_can_be_stopp
         assert waiting.wait().comparison is not None
     finally:
         other.kill()
-        other.wait()
+        other.communicate()
 
 
 def test_a_turn_ends_with_its_holder_however_that_ends() -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections import defaultdict
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import suppress
 
 from psycopg import sql
@@ -15,7 +15,7 @@ from archzero_lab.jobs.indexes.doubts import Doubt, doubted, not_measured
 from archzero_lab.jobs.indexes.findings import IndexReport
 from archzero_lab.jobs.indexes.query_cases import cases_of
 from archzero_lab.jobs.indexes.reads import Reads
-from archzero_lab.jobs.indexes.session import admin_connection, raw_connection
+from archzero_lab.jobs.indexes.session import admin_connection, raw_connection, role_sessions
 from archzero_lab.jobs.indexes.verdict import (
     KEPT,
     READS_PER_WRITE,
@@ -29,6 +29,7 @@ from archzero_lab.postgres.connection import Connection
 from archzero_lab.postgres.index_catalog import Index, list_indexes, redundant
 from archzero_lab.postgres.index_purposes import foreign_keys, purposes
 from archzero_lab.postgres.nested import indirect_names
+from archzero_lab.postgres.planner_settings import unusual_settings
 from archzero_lab.postgres.statement import Statement
 from archzero_lab.stats.verdict import Change
 
@@ -43,25 +44,34 @@ def run_index_experiment(
     reads_per_write: float = READS_PER_WRITE,
     seed: int = 1,
     doubts: Sequence[Doubt] = (),
+    role_urls: Mapping[str, str] | None = None,
+    settings: Mapping[str, str] | None = None,
     budget_s: float = 0.0,
     tell: Callable[[str], None] = lambda text: None,
     progress: Callable[[float], None] = lambda share: None,
 ) -> IndexReport:
     """Measure indexes (oids) of a database that is ours to hurt, as its owner; a superuser only hides them.
 
+    Statements of one of the roles of `role_urls` are run as that; `settings` are those of every session.
+
     Reads first, on the database as it was made; then build times, each index made once more; then writes, which are
     rolled back. A statement that cannot be run is let go and told; a verdict against an index that one of the `doubts`
     touches is none. With a budget fewer blocks are measured, six at least; `tell` gets what is to come. Raises
     DatabaseError where no index or no statement is there to measure.
     """
-    with raw_connection(url) as connection, admin_connection(admin_url) as admin:
+    given = settings or {}
+    with (
+        raw_connection(url, given) as connection,
+        admin_connection(admin_url) as admin,
+        role_sessions(role_urls or {}, given) as roles,
+    ):
         there = list_indexes(connection)
         chosen = [index for index in there if index.oid in indexes]
         if not chosen:
             raise DatabaseError("the migration makes no index: nothing to measure")
         needed = purposes(connection)
         asked = [*cases, *_look_ups(connection, chosen)]
-        reads = Reads(connection, admin, asked, blocks, seed, there)
+        reads = Reads(connection, admin, asked, blocks, seed, there, roles)
         let_go = reads.explain_all()
         cases = reads.cases
         if not cases:
@@ -133,6 +143,7 @@ def run_index_experiment(
         return IndexReport(
             tuple(findings), tuple(whole), tuple(without), tuple(rates), tuple(plans), _row_counts(connection, chosen),
             _server(connection), tuple(let_go), tuple(dict.fromkeys(reads.differences)), blocks,
+            unusual_settings(connection),
         )  # fmt: skip
 
 

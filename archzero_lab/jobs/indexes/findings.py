@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from archzero_lab.jobs.indexes.session import SETTINGS
@@ -48,7 +48,7 @@ class IndexReport:
     `whole` is each statement with all of them and with none, paired; `without_dropped` with all of them and with those
     alone that are to be kept: what following the verdicts would do. `let_go`: statements that were not measured, and
     why; `differences`: those that an index gave other rows;
-    `blocks`: as many as were measured.
+    `blocks`: as many as were measured; `planner`: settings under which plans were made that are not PostgreSQL's own.
     """
 
     findings: tuple[Finding, ...]
@@ -61,6 +61,7 @@ class IndexReport:
     let_go: tuple[str, ...] = ()
     differences: tuple[str, ...] = ()
     blocks: int = 0
+    planner: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def bytes(self) -> int:

@@ -18,13 +18,14 @@ from archzero_lab.postgres.sql_text import dropped_index_names, read_file
 class Judged:
     """The indexes (oids) of a copy, in words what they are, and what to note.
 
-    `dropped`: schema and name of those that the source has and the migration drops.
+    Schema and name of each: `made` are new, `dropped` the source has and the migration drops.
     """
 
     indexes: frozenset[int]
     about: str
     notes: tuple[str, ...] = ()
     dropped: frozenset[tuple[str, str]] = frozenset()
+    made: frozenset[tuple[str, str]] = frozenset()
 
 
 def judged_of(url: str, migration: Path, before: Sequence[Index]) -> Judged:
@@ -55,7 +56,8 @@ def judged_of(url: str, migration: Path, before: Sequence[Index]) -> Judged:
         (f"the migration drops {', '.join(gone)}: what that loses is judged by a migration that does nothing else",)
         if gone else ()
     )  # fmt: skip
-    return Judged(frozenset(index.oid for index in new), migration.name, notes)
+    made = frozenset((index.schema, index.name) for index in new)
+    return Judged(frozenset(index.oid for index in new), migration.name, notes, made=made)
 
 
 def list_of(url: str) -> list[Index]:

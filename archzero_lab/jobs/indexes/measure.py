@@ -39,8 +39,8 @@ def measure_indexes(system: System, stack: Stack, request: IndexRequest, reporte
     with made as ready, reporter.work("measure") as tell:
         found = run_index_experiment(
             ready.url, ready.admin_url, ready.indexes, ready.cases, blocks=request.blocks,
-            reads_per_write=request.reads_per_write, seed=request.seed, doubts=ready.doubts, budget_s=request.budget_s,
-            tell=reporter.note, progress=tell,
+            reads_per_write=request.reads_per_write, seed=request.seed, doubts=ready.doubts, role_urls=ready.role_urls,
+            settings=request.settings, budget_s=request.budget_s, tell=reporter.note, progress=tell,
         )  # fmt: skip
     found = replace(found, let_go=(*ready.let_go, *found.let_go))
     run = Run.new("indexes")

@@ -6,20 +6,20 @@ import shutil
 import tempfile
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
-import psycopg
-
 from archzero_lab.errors import DatabaseError, LabError
+from archzero_lab.jobs.indexes.asked import asked_of, make_roles
 from archzero_lab.jobs.indexes.doubts import Doubt, not_copied, not_measured
 from archzero_lab.jobs.indexes.judged import Judged, judged_of, list_of
-from archzero_lab.jobs.indexes.query_cases import busiest_statements, cases_or_reasons, read_queries, understood
+from archzero_lab.jobs.indexes.query_cases import cases_or_reasons
 from archzero_lab.jobs.indexes.request import IndexRequest
 from archzero_lab.jobs.indexes.session import raw_connection
 from archzero_lab.postgres.connection import connect
 from archzero_lab.postgres.databases import database_url, drop_database
 from archzero_lab.postgres.foreign_copy import Copy, copy_database, statistics_of
+from archzero_lab.postgres.index_catalog import list_indexes
 from archzero_lab.postgres.insights import reading, statistics_since
 from archzero_lab.postgres.logged_values import read_log
 from archzero_lab.postgres.nested import indirect_names
@@ -38,7 +38,8 @@ from archzero_lab.settings import STATE
 class Prepared:
     """A database that is ours to hurt: its owner's and a superuser's URL, the indexes to judge (oids), the cases.
 
-    `about` says what it is; `twin` and `doubts` how far it is its source; `let_go` which statements are not measured.
+    `about` says what it is; `twin` and `doubts` how far it is its source; `let_go` which statements are not measured;
+    `role_urls` to connect as the roles that statements are run as.
     """
 
     url: str
@@ -50,6 +51,7 @@ class Prepared:
     doubts: Sequence[Doubt] = ()
     let_go: Sequence[str] = ()
     notes: Sequence[str] = ()
+    role_urls: Mapping[str, str] = field(default_factory=dict)
 
 
 @contextmanager
@@ -61,13 +63,13 @@ def own_copy(stack: Stack, request: IndexRequest, reporter: Reporter) -> Iterato
     assert request.migration is not None
     read_file(request.migration)  # what is no SQL is told before anything is copied
     logged = read_log(request.values_from) if request.values_from else None
-    asked, texts, let_go, notes = asked_of(request)
-    for reason in let_go:
+    asked = asked_of(request)
+    for reason in asked.let_go:
         reporter.note(f"not measured: {reason}")
-    if request.strict and let_go:
-        raise DatabaseError(f"--strict: {let_go[0]}")
-    if not texts:
-        raise DatabaseError(f"no statement is left to measure with: {let_go[0]}")
+    if request.strict and asked.let_go:
+        raise DatabaseError(f"--strict: {asked.let_go[0]}")
+    if not asked.texts:
+        raise DatabaseError(f"no statement is left to measure with: {asked.let_go[0]}")
     name = stack.database_name("copy")
     with ExitStack() as closing:
         server = closing.enter_context(copy_server(stack, request.database_url, request.server))
@@ -83,7 +85,7 @@ def own_copy(stack: Stack, request: IndexRequest, reporter: Reporter) -> Iterato
             source.read_only = True
             twin = compare_twins(source, made, copy.left_out, held if request.sample else "")
         with raw_connection(url) as connection:
-            cases, reasons = cases_or_reasons(connection, texts, logged)
+            cases, reasons = cases_or_reasons(connection, asked.texts, logged, asked.roles)
             indirect = indirect_names(connection)
         if request.strict and reasons:
             raise DatabaseError(f"--strict: {reasons[0]}")
@@ -91,11 +93,12 @@ def own_copy(stack: Stack, request: IndexRequest, reporter: Reporter) -> Iterato
             judged = judged_of(url, request.migration, before)
         if give is not None:  # ANALYZE has made the sample's own; those of new expressions stay
             give(url)
-        unmeasured = not_measured(_unmeasured(asked, cases), indirect)
+        unmeasured = not_measured(_unmeasured(asked.all_texts, cases), indirect)
+        role_urls = make_roles(request.database_url, url, admin_url, set(asked.roles.values()))
         yield Prepared(
             url, admin_url, judged.indexes, cases, f"{judged.about} on {held}", twin,
             [*_doubts(twin, request), *unmeasured, *_used_there(request, judged)],
-            [*let_go, *reasons], [*notes, *judged.notes],
+            [*asked.let_go, *reasons], [*asked.notes, *judged.notes, *_skipped_there(request, judged)], role_urls,
         )  # fmt: skip
 
 
@@ -120,7 +123,7 @@ def _unmeasured(asked: Mapping[str, str], cases: Sequence[Statement]) -> dict[st
     """The texts that gave no case."""
     return {
         name: text for name, text in asked.items()
-        if not any(case.name == name or case.name.startswith(f"{name}, ") for case in cases)
+        if not any(case.name == name or case.name.startswith((f"{name}, ", f"{name} (as ")) for case in cases)
     }  # fmt: skip
 
 
@@ -138,6 +141,17 @@ def _used_there(request: IndexRequest, judged: Judged) -> list[Doubt]:
             f"the source has read it {_often(scans)} since {since}: the list lacks what did", index=(schema, name)
         )
         for schema, name, scans in rows if (schema, name) in judged.dropped
+    ]  # fmt: skip
+
+
+def _skipped_there(request: IndexRequest, judged: Judged) -> list[str]:
+    """Indexes that the source has INVALID under the name of a new one: a copy has them not, and builds them."""
+    with connect(request.database_url, autocommit=True) as source, reading(source):
+        left = {(index.schema, index.name): index for index in list_indexes(source) if not index.valid}
+    return [
+        f"the source has {index.label} INVALID, left by a failed build: IF NOT EXISTS skips it there, and nothing is"
+        f" made; first DROP INDEX CONCURRENTLY {index.schema}.{index.name}"
+        for place, index in left.items() if place in judged.made
     ]  # fmt: skip
 
 
@@ -163,28 +177,6 @@ def _copied(server: CopyServer, request: IndexRequest, name: str, reporter: Repo
     with reporter.work("copy"):
         copy = copy_database(request.database_url, server.url, name, server.programs)
     return copy, "a copy of the whole database"
-
-
-def asked_of(request: IndexRequest) -> tuple[dict[str, str], dict[str, str], list[str], list[str]]:
-    """The statements that were asked for, those of them that the database takes, why not of the others, what to note.
-
-    Of files, and of the given server's own statistics. Nothing of the database's own runs.
-    """
-    texts = read_queries(request.queries) if request.queries else {}
-    notes = []
-    with connect(request.database_url, autocommit=True) as asked:
-        asked.cursor_factory = psycopg.RawCursor  # type: ignore[assignment,unused-ignore]
-        asked.execute("SET default_transaction_read_only = on")
-        asked.execute("SET statement_timeout = '30s'")
-        asked.execute("SET lock_timeout = '5s'")
-        if request.from_statistics:
-            busiest = busiest_statements(asked, request.from_statistics)
-            texts |= busiest.texts
-            notes.append(
-                f"{len(busiest.texts)} statements of pg_stat_statements, {busiest.share:.0%} of the database's time"
-            )
-        found, reasons = understood(asked, texts)
-    return texts, found, reasons, notes
 
 
 def require_room(size: int, folder: Path) -> None:

@@ -11,6 +11,7 @@ import pandas as pd
 from psycopg import sql
 
 from archzero_lab.jobs.indexes.verdict import KEPT, IndexVerdict
+from archzero_lab.postgres.planner_settings import switched_off
 from archzero_lab.reporting.figures import Picture, legend_above, log_axis, picture
 from archzero_lab.reporting.plain_page import plain_page
 
@@ -238,9 +239,20 @@ def statements_to_drop(told: dict[str, Any]) -> str:
     return "\n".join(lines)
 
 
+def warnings_of(told: dict[str, Any]) -> list[str]:
+    """What to know before the verdicts: what was left out or judged otherwise, ways that the planner may not go."""
+    off = switched_off(told.get("planner", {}))
+    switches = [f"plans were made with {', '.join(off)} off, as that role and database have it"] if off else []
+    return [*told.get("notes", []), *switches]
+
+
 def _listed(title: str, lines: Sequence[str]) -> str:
     items = "".join(f"<li>{html.escape(line)}</li>" for line in lines)
     return f"<h2>{title}</h2><ul>{items}</ul>" if lines else ""
+
+
+def _settings(told: dict[str, Any]) -> dict[str, str]:
+    return {**told.get("planner", {}), **told["settings"]}
 
 
 def page(told: dict[str, Any]) -> str:
@@ -248,14 +260,14 @@ def page(told: dict[str, Any]) -> str:
     rows = ", ".join(f"{number:,} {name}" for name, number in told["rows"].items())
     head = (
         f"<p>{html.escape(told['about'])}: {html.escape(rows)}. {html.escape(told['server'])}, "
-        f"{html.escape(', '.join(f'{name} {value}' for name, value in told['settings'].items()))}. Each statement in "
+        f"{html.escape(', '.join(f'{name} {value}' for name, value in _settings(told).items()))}. Each statement in "
         f"{told['blocks']} paired blocks with the index and with it hidden; inserts and updates of a column of it with "
         "it and with it dropped, on pages with room for a heap-only (HOT) update, GIN taking each row at once. A loss "
         f"below 10 % is none; an index that pays only above {told['reads_per_write']:g} reads a write is too dear.</p>"
         f"<p>{html.escape(check(told))}.</p>"
     )
     lead = f"<p><strong>{html.escape(answer(told))}.</strong></p>"
-    lead += "".join(f"<p>{html.escape(note)}.</p>" for note in told.get("notes", []))
+    lead += "".join(f"<p>{html.escape(note)}.</p>" for note in warnings_of(told))
     if drops := statements_to_drop(told):
         lead += f"<details><summary>SQL that drops them</summary><pre>{html.escape(drops)}</pre></details>"
     lead += _listed("Answers that an index changed", told.get("differences", []))

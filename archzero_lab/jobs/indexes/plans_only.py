@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import psycopg
 
 from archzero_lab.errors import DatabaseError, LabError
-from archzero_lab.jobs.indexes.own_copy import asked_of
+from archzero_lab.jobs.indexes.asked import asked_of, make_roles
 from archzero_lab.jobs.indexes.query_cases import cases_or_reasons
 from archzero_lab.jobs.indexes.request import IndexRequest, check_request
-from archzero_lab.jobs.indexes.session import admin_connection, raw_connection
+from archzero_lab.jobs.indexes.session import admin_connection, raw_connection, role_sessions
 from archzero_lab.postgres.connection import connect
 from archzero_lab.postgres.databases import database_url, drop_database
 from archzero_lab.postgres.foreign_copy import apply_file, copy_database
@@ -62,7 +63,7 @@ def plan_changes(stack: Stack, request: IndexRequest, reporter: Reporter) -> lis
     assert request.migration is not None
     if not stack.ours or stack.settings.servers == "system":
         raise LabError("--plans-only wants the lab's own PostgreSQL 18: unset ARCHZERO_DATABASE_URL, ARCHZERO_SERVERS")
-    _, texts, let_go, _ = asked_of(request)
+    asked = asked_of(request)
     programs = stack.postgres_programs
     name = stack.database_name("plans")
     with reporter.work("statistics"):
@@ -79,11 +80,12 @@ def plan_changes(stack: Stack, request: IndexRequest, reporter: Reporter) -> lis
         with admin_connection(admin_url) as connection:
             make_sparse(connection)
             before = {index.oid for index in list_indexes(connection)}
+        urls = make_roles(request.database_url, url, admin_url, set(asked.roles.values()))
         with raw_connection(url) as connection:  # a new session: the one before knows the old sizes
-            cases, reasons = cases_or_reasons(connection, texts)
-            for reason in (*let_go, *reasons):
+            cases, reasons = cases_or_reasons(connection, asked.texts, roles=asked.roles)
+            for reason in (*asked.let_go, *reasons):
                 reporter.note(f"not planned: {reason}")
-            first = {case.name: _plan(connection, case) for case in cases}
+        first = _plans(url, urls, cases, request)
         with reporter.work("migrate"):
             apply_file(url, request.migration)
         with admin_connection(admin_url) as connection:
@@ -91,10 +93,22 @@ def plan_changes(stack: Stack, request: IndexRequest, reporter: Reporter) -> lis
                 if index.oid not in before:
                     for part in index.parts or (index,):
                         make_index_sparse(connection, part.oid)
-        with raw_connection(url) as connection:
-            return [PlanChange(case.name, first[case.name], _plan(connection, case)) for case in cases]
+        urls = make_roles(request.database_url, url, admin_url, set(urls))  # for tables that the migration has made
+        then = _plans(url, urls, cases, request)
+        return [PlanChange(case.name, first[case.name], then[case.name]) for case in cases]
     finally:
         drop_database(stack.postgres_url, name)
+
+
+def _plans(
+    url: str, role_urls: Mapping[str, str], cases: Sequence[Statement], request: IndexRequest
+) -> dict[str, Plan]:
+    """The plan of each case, as who it is run as."""
+    with (
+        raw_connection(url, request.settings) as connection,
+        role_sessions(role_urls, request.settings) as sessions,
+    ):
+        return {case.name: _plan(sessions.get(case.role, connection), case) for case in cases}
 
 
 def _plan(connection: psycopg.Connection[tuple[object, ...]], case: Statement) -> Plan:

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from itertools import islice
 from pathlib import Path
 
@@ -31,13 +31,18 @@ _GIVEN = re.compile(r"^--\s*(\$\d+|:?[A-Za-z_]\w*)\s*=\s*(.*?)\s*$", re.MULTILIN
 _KINDS = ("common", "rare", "middle")
 _PAGE = {"LIMIT": "20", "OFFSET": "0"}
 """What LIMIT and OFFSET get where nothing else is known: the first page of twenty."""
+_NOBODY: Mapping[str, str] = {}
 
 
 @dataclass(frozen=True)
 class Busiest:
-    """The statements that took the most time of a database, by name, and their share (0 to 1) of all its time."""
+    """The statements that took the most time of a database, by name, with who sent each.
+
+    `share` (0 to 1) is theirs of all its time.
+    """
 
     texts: dict[str, str]
+    senders: dict[str, str]
     share: float
 
 
@@ -56,8 +61,8 @@ def busiest_statements(connection: Connection, number: int) -> Busiest:
     """The SELECTs that took the most time of a database, from pg_stat_statements, their literals as parameters."""
     try:
         rows = connection.execute(
-            "SELECT query, total_exec_time / nullif(sum(total_exec_time) OVER (), 0) FROM pg_stat_statements"
-            " WHERE dbid = (SELECT oid FROM pg_database WHERE datname = current_database())"
+            "SELECT query, total_exec_time / nullif(sum(total_exec_time) OVER (), 0), pg_get_userbyid(userid)"
+            " FROM pg_stat_statements WHERE dbid = (SELECT oid FROM pg_database WHERE datname = current_database())"
             " ORDER BY total_exec_time DESC"
         ).fetchall()
     except psycopg.Error as error:
@@ -65,12 +70,16 @@ def busiest_statements(connection: Connection, number: int) -> Busiest:
             f"pg_stat_statements: {error.diag.message_primary}; add it to shared_preload_libraries and CREATE EXTENSION"
             " it there, or give --queries"
         ) from None
-    reading = ((str(query).rstrip(";"), float(share or 0)) for query, share in rows if reads_tables(str(query)))
+    reading = (
+        (str(query).rstrip(";"), float(share or 0), str(sender)) for query, share, sender in rows
+        if reads_tables(str(query))
+    )  # fmt: skip
     taken = list(islice(reading, number))
     if not taken:
         raise DatabaseError("pg_stat_statements has no SELECT of that database yet; give --queries")
-    texts = {f"statement {at}": query for at, (query, _) in enumerate(taken, 1)}
-    return Busiest(texts, sum(share for _, share in taken))
+    texts = {f"statement {at}": query for at, (query, _, _) in enumerate(taken, 1)}
+    senders = {f"statement {at}": sender for at, (_, _, sender) in enumerate(taken, 1)}
+    return Busiest(texts, senders, sum(share for _, share, _ in taken))
 
 
 def reads_tables(text: str) -> bool:
@@ -109,17 +118,22 @@ def understood(connection: Connection, texts: dict[str, str]) -> tuple[dict[str,
 
 
 def cases_or_reasons(
-    connection: Connection, texts: dict[str, str], logged: LoggedValues | None = None
+    connection: Connection,
+    texts: dict[str, str],
+    logged: LoggedValues | None = None,
+    roles: Mapping[str, str] = _NOBODY,
 ) -> tuple[list[Statement], list[str]]:
     """The cases of all texts, and of those that give none the reason, a line each: one bad item costs itself.
 
-    Values that a log has of a statement come before all that is made up.
+    Values that a log has of a statement come before all that is made up. `roles`: as whom each text is to be run.
     """
     cases: list[Statement] = []
     reasons = []
     for name, text in texts.items():
         try:
-            cases += cases_of(connection, name, text, logged)
+            role = roles.get(name, "")
+            called = f"{name} (as {role})" if role else name
+            cases += [replace(case, role=role) for case in cases_of(connection, called, text, logged)]
         except LabError as error:
             reasons.append(str(error))
     return cases, reasons

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import random
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import nullcontext
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 
 import numpy as np
@@ -46,9 +46,10 @@ def _calls(once_s: float) -> int:
 
 @dataclass
 class Reads:
-    """The cases of a database of ours, on a connection whose cursors take $1 as it stands (psycopg.RawCursor).
+    """The cases of a database of ours, on connections whose cursors take $1 as it stands (psycopg.RawCursor).
 
-    `there`: its indexes, by whose labels plans name theirs. `differences`: statements whose rows an index changed.
+    `roles`: that of each role but the owner. `there`: its indexes, by whose labels plans name theirs. `differences`:
+    statements whose rows an index changed.
     """
 
     connection: Connection
@@ -57,6 +58,7 @@ class Reads:
     blocks: int
     seed: int
     there: Sequence[Index] = ()
+    roles: Mapping[str, Connection] = field(default_factory=dict)
     differences: list[str] = field(default_factory=list)
     plans: dict[str, Plan] = field(default_factory=dict)
     _explained: dict[tuple[str, tuple[str, ...]], Plan] = field(default_factory=dict)
@@ -78,13 +80,15 @@ class Reads:
     def explain_all(self) -> list[str]:
         """The plan of every case with every index there; a case that cannot be run is let go and told, a line each."""
         let_go = []
-        self.connection.execute(f"SET statement_timeout = '{_LONGEST}'")
+        for session in (self.connection, *self.roles.values()):
+            session.execute(f"SET statement_timeout = '{_LONGEST}'")
         for case in self.cases:
             try:
                 self.plans[case.name] = self.explain(case, ())
             except DatabaseError as error:
                 let_go.append(str(error))
-        self.connection.execute("RESET statement_timeout")
+        for session in (self.connection, *self.roles.values()):
+            session.execute("RESET statement_timeout")
         self.cases = [case for case in self.cases if case.name in self.plans]
         return let_go
 
@@ -101,10 +105,14 @@ class Reads:
             self._explained[key] = self._explain(case, without)
         return self._explained[key]
 
+    def _session(self, case: Statement) -> Connection:
+        return self.roles.get(case.role, self.connection)
+
     def _explain(self, case: Statement, without: Sequence[Index]) -> Plan:
+        session = self._session(case)
         try:
-            with hidden(self.connection, without, self.admin):
-                row = self.connection.execute(
+            with hidden(session, without, self.admin):
+                row = session.execute(
                     ("EXPLAIN (ANALYZE, VERBOSE, BUFFERS, SETTINGS, TIMING OFF, FORMAT JSON) " + case.sql).encode(),
                     case.values,
                     prepare=False,
@@ -123,13 +131,14 @@ class Reads:
 
         A statement that has parameters has a generic plan, which a prepared statement may get from its sixth run on.
         """
-        generic: dict[str, str] = {}
+        generic: dict[tuple[str, str], str] = {}
         for case in self.cases:
-            if case.values and case.sql not in generic:
-                generic[case.sql] = explain_generic(self.connection, case.sql).scans
+            if case.values and (case.role, case.sql) not in generic:
+                generic[case.role, case.sql] = explain_generic(self._session(case), case.sql).scans
         return [
             PlanLine(
-                case.name, self.plans[case.name].scans, self.explain(case, without).scans, generic.get(case.sql),
+                case.name, self.plans[case.name].scans, self.explain(case, without).scans,
+                generic.get((case.role, case.sql)),
             )
             for case in self.cases
         ]  # fmt: skip
@@ -163,10 +172,10 @@ class Reads:
         return index.table in named or index.table in self._children
 
     def _turns(self, case: Statement, index: Index) -> bool:
-        shapes = []
+        shapes, session = [], self._session(case)
         for without in ((), (index,)):
-            with hidden(self.connection, without, self.admin):
-                row = self.connection.execute(
+            with hidden(session, without, self.admin):
+                row = session.execute(
                     ("EXPLAIN (FORMAT JSON) " + case.sql).encode(), case.values, prepare=False
                 ).fetchone()
             assert row is not None
@@ -187,7 +196,7 @@ class Reads:
         took: dict[bool, list[float]] = {True: [], False: []}
         for _ in range(_PROBES):
             for there in (True, False):
-                with hidden(self.connection, () if there else (index,), self.admin):
+                with hidden(self._session(case), () if there else (index,), self.admin):
                     self._once(case)  # plans are thrown away at each switch
                     took[there].append(self._once(case))
         return min(took[False]) > _LONGER * min(took[True])
@@ -238,7 +247,7 @@ class Reads:
                 self.connection.execute(sql.SQL("VACUUM {}").format(sql.Identifier(schema, table)))
 
     def _slot(self, case: Statement, without: Sequence[Index]) -> float:
-        with hidden(self.connection, without, self.admin):
+        with hidden(self._session(case), without, self.admin):
             first = self._once(case)
             if first > _LONG_S:
                 return first  # what a first call adds, a look into the catalog, is nothing beside it
@@ -247,7 +256,7 @@ class Reads:
 
     def _once(self, case: Statement) -> float:
         # each run of a change finds the rows as they were
-        with self.connection.transaction(force_rollback=True) if self._changes(case) else nullcontext():
+        with self._session(case).transaction(force_rollback=True) if self._changes(case) else nullcontext():
             began = time.perf_counter()
             # planned each time: a kept plan would go on reading what is hidden
             self._fetch(case)
@@ -260,7 +269,7 @@ class Reads:
 
     def _fetch(self, case: Statement) -> Answer:
         """The rows as PostgreSQL's text: Python need not hold what PostgreSQL can (infinity, a date BC)."""
-        cursor = self.connection.execute(case.sql.encode(), case.values, prepare=False)
+        cursor = self._session(case).execute(case.sql.encode(), case.values, prepare=False)
         result = cursor.pgresult
         if result is None or not result.nfields:  # a statement that writes gives no rows
             return Answer((), ())
@@ -269,7 +278,7 @@ class Reads:
         return Answer(tuple(result.ftype(at) for at in columns), rows)
 
     def _answer(self, case: Statement, without: Sequence[Index]) -> Answer:
-        with hidden(self.connection, without, self.admin):
+        with hidden(self._session(case), without, self.admin):
             return self._fetch(case)
 
     def _same_rows(self, case: Statement, without: Sequence[Index]) -> bool:
@@ -285,8 +294,6 @@ class Reads:
             return True  # sums in another order, of rows that ties may have changed: nothing to hold them to
         # parameters of LIMIT alone are given all the same
         rest = "".join(f", ${number}::text" for number in range(1, len(case.values) + 1) if f"${number}" not in whole)
-        digest = Statement(
-            case.name, f"SELECT count(*), sum(hashtextextended(whole::text, 0)){rest} FROM ({whole}) AS whole",
-            case.values,
-        )  # fmt: skip
+        counted = f"SELECT count(*), sum(hashtextextended(whole::text, 0)){rest} FROM ({whole}) AS whole"
+        digest = replace(case, sql=counted)
         return self._answer(digest, ()) == self._answer(digest, without)

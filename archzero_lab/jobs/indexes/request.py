@@ -29,6 +29,8 @@ class IndexRequest:
     strict: bool = False
     values_from: Path | None = None
     budget_s: float = 0.0
+    role: str = ""
+    settings: Mapping[str, str] = field(default_factory=dict)
 
 
 def check_request(request: IndexRequest) -> None:
@@ -45,5 +47,7 @@ def check_request(request: IndexRequest) -> None:
         raise SettingsError(
             "--server-version, --copy-on, --strict and --values-from are of a database of your own: --database-url"
         )
+    if not request.database_url and (request.role or request.settings):
+        raise SettingsError("--role and --set are of a database of your own: give --database-url")
     if request.migration is not None and not request.migration.is_file():
         raise SettingsError(f"--migration {request.migration}: no such file")
