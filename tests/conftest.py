@@ -26,7 +26,7 @@ from archzero_lab.servers.server_home import server_home
 from archzero_lab.servers.stack import Stack, running_stack
 from archzero_lab.settings import STATE, load_settings
 from archzero_lab.systems.arczero.cards.generator import GeneratedPortfolio
-from archzero_lab.systems.arczero.portfolios import Loaded, ensure_base
+from archzero_lab.systems.arczero.portfolios import Loaded, alone_with_base, ensure_base
 
 CARDS = 2_000
 
@@ -44,7 +44,13 @@ def stack() -> Iterator[Stack]:
 @pytest.fixture(scope="session")
 def base(stack: Stack) -> Loaded:
     """A loaded portfolio that tests copy and never change."""
-    return ensure_base(stack, GeneratedPortfolio(7, CARDS), lambda share: None)
+    return _base(stack)
+
+
+def _base(stack: Stack) -> Loaded:
+    """Made anew where a test of other rows has put those in its place."""
+    with alone_with_base(stack):
+        return ensure_base(stack, GeneratedPortfolio(7, CARDS), lambda share: None)
 
 
 @pytest.fixture(scope="module")
@@ -55,7 +61,7 @@ def make_database(stack: Stack, base: Loaded) -> Iterator[Callable[[str], str]]:
     def make(purpose: str, *, empty: bool = False) -> str:
         name = stack.database_name(f"test_{purpose}")
         made.append(name)
-        return create_database(stack.postgres_url, name, template=None if empty else base.name)
+        return create_database(stack.postgres_url, name, template=None if empty else _base(stack).name)
 
     yield make
     for name in made:

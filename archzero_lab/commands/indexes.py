@@ -78,8 +78,9 @@ def indexes(
         return
     from archzero_lab.bootstrap.system import card_service, team_database
     from archzero_lab.jobs.indexes.budget import seconds_of
+    from archzero_lab.jobs.indexes.frames import answer, check
     from archzero_lab.jobs.indexes.measure import measure_indexes
-    from archzero_lab.jobs.indexes.page import answer, check, warnings_of
+    from archzero_lab.jobs.indexes.page import warnings_of
     from archzero_lab.jobs.indexes.request import IndexRequest, check_request
     from archzero_lab.progress import Reporter
     from archzero_lab.servers.copy_server import WantedServer

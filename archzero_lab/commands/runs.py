@@ -181,7 +181,7 @@ def sweep(
     from archzero_lab.jobs.studies.sweep import holds_from, run_sweep
     from archzero_lab.progress import Reporter
     from archzero_lab.reporting.course_figures import sweep_lines, sweep_map
-    from archzero_lab.reporting.plain_page import plain_page
+    from archzero_lab.reporting.pages import plain_page
     from archzero_lab.run_folders.run import Run
     from archzero_lab.servers.exclusive import exclusive
     from archzero_lab.servers.stack import running_stack

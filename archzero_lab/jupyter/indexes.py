@@ -8,12 +8,13 @@ from typing import Any
 import pandas as pd
 
 from archzero_lab.bootstrap.system import card_service
-from archzero_lab.jobs.indexes import page as index_report
+from archzero_lab.jobs.indexes import frames as index_report
 from archzero_lab.jobs.indexes.measure import measure_indexes
 from archzero_lab.jobs.indexes.request import IndexRequest
 from archzero_lab.jupyter.run import Words
 from archzero_lab.progress import QUIET
 from archzero_lab.reporting.figures import Picture
+from archzero_lab.reporting.tables import whole_html
 from archzero_lab.run_folders.finding import find_run
 from archzero_lab.run_folders.run import INDEX_EXPERIMENT, LATEST_INDEXES, Run
 from archzero_lab.servers.exclusive import exclusive
@@ -28,7 +29,7 @@ class WholeFrame:
     frame: pd.DataFrame
 
     def _repr_html_(self) -> str:
-        return index_report.whole_html(self.frame)
+        return whole_html(self.frame)
 
     def __repr__(self) -> str:
         return self.frame.to_string()
@@ -55,19 +56,19 @@ class Indexes:
         return Words(said, f"{text}. {index_report.check(told)}")
 
     def verdicts(self) -> WholeFrame:
-        """A row an index: what to do with it and why; see jobs.indexes.page.verdicts."""
+        """A row an index: what to do with it and why; see jobs.indexes.frames.verdicts."""
         return WholeFrame(index_report.verdicts(self.told))
 
     def costs(self) -> WholeFrame:
-        """A row an index: what it adds to an insert; see jobs.indexes.page.costs."""
+        """A row an index: what it adds to an insert; see jobs.indexes.frames.costs."""
         return WholeFrame(index_report.costs(self.told))
 
     def updates(self) -> WholeFrame:
-        """A row an index: what it adds to an update, HOT ones lost; see jobs.indexes.page.updates."""
+        """A row an index: what it adds to an update, HOT ones lost; see jobs.indexes.frames.updates."""
         return WholeFrame(index_report.updates(self.told))
 
     def writes(self) -> WholeFrame:
-        """A row a write, inserts and updates: rows/s with all indexes, none, those kept; see page.writes."""
+        """A row a write, inserts and updates: rows/s with all indexes, none, those kept; see frames.writes."""
         return WholeFrame(index_report.writes(self.told))
 
     def statements(self) -> pd.DataFrame:
@@ -75,7 +76,7 @@ class Indexes:
         return index_report.statements(self.told)
 
     def plans(self) -> WholeFrame:
-        """A row a statement: how it is read with and without them, its generic plan; see jobs.indexes.page.plans."""
+        """A row a statement: how it is read with and without them, its generic plan; see jobs.indexes.frames.plans."""
         return WholeFrame(index_report.plans(self.told))
 
     def losses(self) -> pd.DataFrame:

@@ -10,7 +10,7 @@ import pandas as pd
 from matplotlib.patches import Rectangle
 from matplotlib.ticker import FuncFormatter, NullFormatter
 
-from archzero_lab.reporting.figures import COLOURS, Picture, legend_above, log_axis, picture
+from archzero_lab.reporting.figures import COLOURS, ON_FIELD, Picture, legend_above, log_axis, picture
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -145,7 +145,7 @@ def sweep_map(cells: pd.DataFrame, title: str) -> Picture:
             axes.add_patch(Rectangle((x - 0.48, y - 0.46), 0.96, 0.92, color=faces[str(row.verdict)], alpha=0.85))
             dark = row.verdict != "inconclusive"
             axes.text(x, y, f"{signs[str(row.verdict)]}\n{row.improvement:.0%}", ha="center", va="center", fontsize=9,
-                      color="#ffffff" if dark else "#111111")  # fmt: skip
+                      color="#ffffff" if dark else ON_FIELD, gid=f"field-{redis_ms:g}-{x}-{y}")  # fmt: skip
         axes.set_xticks(range(len(sizes)), [f"{size:,}" if size else "all" for size in sizes])
         axes.set_yticks(range(len(far)), [f"{value:g}" for value in far])
         axes.set(xlabel="rows", xlim=(-0.6, len(sizes) - 0.4), ylim=(-0.6, len(far) - 0.4))

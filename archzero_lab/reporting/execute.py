@@ -16,8 +16,9 @@ from typing import Any
 import nbformat
 import papermill
 from nbclient.exceptions import CellExecutionError, CellTimeoutError, DeadKernelError
-from nbconvert import HTMLExporter
 from papermill.exceptions import PapermillExecutionError
+
+from archzero_lab.reporting.notebook_page import notebook_page
 
 _TAG = "archzero-lab"
 
@@ -78,25 +79,9 @@ def execute(job: dict[str, Any]) -> None:
     nbformat.write(finished, out)
     if marker not in printed:
         raise RuntimeError("it did not reach its end (sys.exit, or a cell that was not run)")
-    out.with_suffix(".html").write_text(page(finished))
-
-
-def page(notebook: Any) -> str:
-    """A notebook as one self-contained page: code hidden, no address outside it."""
-    exporter = HTMLExporter(
-        template_name="lab",
-        embed_images=True,
-        exclude_input=True,
-        exclude_output_prompt=True,
-        mathjax_url="",
-        require_js_url="",
-        jquery_url="",
-        mermaid_js_url="",
-        widget_renderer_url="",
-        html_manager_semver_range="",
-    )
-    body, _ = exporter.from_notebook_node(notebook)
-    return str(body)
+    page = out.with_suffix(".html")
+    pages = [(href, name) for href, name in job["pages"]]
+    page.write_text(notebook_page(finished, page.name, pages, out.parent.name))
 
 
 def _last_of_stderr(out: Path) -> str:

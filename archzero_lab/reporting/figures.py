@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import html
 import io
+import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -37,7 +38,11 @@ def colours_of(arms: Sequence[str]) -> dict[str, str]:
     return dict(zip(arms, [COLOURS["control"], COLOURS["treatment"], *_OTHERS], strict=False))
 
 
+ON_FIELD = "#101010"
+"""Text on a field of its own colour: the same by day and by night, where all else that is dark turns light."""
 _NARROW = 4.0
+_LEAST_PX = 9.2
+"""Of a text on the screen; below nine it is guessed, not read."""
 
 plt.rcParams.update(
     {
@@ -63,8 +68,7 @@ class Picture:
 
     def _repr_html_(self) -> str:
         return (
-            f'<figure role="img" aria-label="{html.escape(self.alt)}" '
-            'style="margin:0;background:#fff;color:#111;padding:8px;max-width:900px">'
+            f'<figure role="img" aria-label="{html.escape(self.alt)}" style="margin:16px 0;max-width:900px">'
             f"{self.svg}</figure>"
         )
 
@@ -88,13 +92,25 @@ class Pictures:
 def picture(figure: Figure, alt: str) -> Picture:
     """A figure as inline SVG that scales with its page; the figure is closed."""
     buffer = io.StringIO()
-    figure.savefig(buffer, format="svg", bbox_inches="tight", metadata={"Date": None, "Creator": None})
+    figure.savefig(
+        buffer, format="svg", bbox_inches="tight", metadata={"Date": None, "Creator": None}, transparent=True
+    )
     plt.close(figure)
     text = buffer.getvalue()
     svg = text[text.index("<svg") :]
     head, rest = svg.split(">", 1)
     kept = " ".join(part for part in head.split(" ") if not part.startswith(("width=", "height=")))
-    return Picture(f'{kept} style="width:100%;height:auto">{rest}', alt)
+    # what is black in it has the colour of the text around it, by day and by night; texts have no colour of their own
+    rest = re.sub("#(?:000000|111111)", "currentColor", rest)
+    least = f"min-width:{_least_width(text):.0f}px"
+    return Picture(f'{kept} style="width:100%;{least};height:auto;fill:currentColor">{rest}', alt)
+
+
+def _least_width(svg: str) -> float:
+    """The width in px at which the smallest text can be read; on a narrower screen the figure scrolls by itself."""
+    box = re.search(r'viewBox="0 0 ([\d.]+)', svg)
+    sizes = [float(size) for size in re.findall(r"font(?:-size)?: [^;\"]*?([\d.]+)px", svg)]
+    return float(box[1]) * _LEAST_PX / min(sizes) if box and sizes else 0.0
 
 
 def log_axis(axis: Any, set_scale: Any) -> None:

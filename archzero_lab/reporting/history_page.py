@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import html
 
-from archzero_lab.reporting.plain_page import plain_page
+from archzero_lab.reporting.pages import plain_page
 from archzero_lab.run_folders.history import ChangePoint
 
 

@@ -7,7 +7,7 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,6 +15,7 @@ from typing import Any
 
 from archzero_lab.errors import NotebookError, unknown_name
 from archzero_lab.extras import require
+from archzero_lab.reporting.pages import Link
 from archzero_lab.settings import RESOURCES, ROOT
 
 NOTEBOOKS = RESOURCES / "notebooks"
@@ -79,8 +80,15 @@ def title_of(path: Path) -> str:
     return path.stem
 
 
-def run_notebook(path: Path, folder: Path, parameters: dict[str, Any], timeout_s: int = TIMEOUT_S) -> NotebookPage:
-    """Run a notebook into `folder` as .ipynb and .html.
+def links_to(paths: Sequence[Path]) -> list[Link]:
+    """The pages that notebooks become, each by the beginning of its title."""
+    return [(f"{path.stem}.html", title_of(path).partition(":")[0]) for path in paths]
+
+
+def run_notebook(
+    path: Path, folder: Path, parameters: dict[str, Any], timeout_s: int = TIMEOUT_S, pages: Sequence[Link] = ()
+) -> NotebookPage:
+    """Run a notebook into `folder` as .ipynb and .html; `pages` are those of the run, which each page links to.
 
     Raises UnknownNameError for a parameter that it does not have, and NotebookError naming the notebook when it
     did not run to its end: an error, sys.exit, a failing !command, a dead kernel, a time-out.
@@ -91,8 +99,9 @@ def run_notebook(path: Path, folder: Path, parameters: dict[str, Any], timeout_s
             raise unknown_name(f"parameter of notebook {path.stem}", name, sorted(known) or ["(none)"])
     out = folder / path.name
     job = json.dumps(
-        {"source": str(path), "out": str(out), "parameters": parameters, "timeout_s": timeout_s, "cwd": str(ROOT)}
-    )
+        {"source": str(path), "out": str(out), "parameters": parameters, "timeout_s": timeout_s, "cwd": str(ROOT),
+         "pages": list(pages)}
+    )  # fmt: skip
     try:
         done = subprocess.run(
             [sys.executable, "-m", "archzero_lab.reporting.execute", job],

@@ -10,7 +10,7 @@ from matplotlib.patches import Rectangle
 
 from archzero_lab.postgres.plan_diff import PlanDiff
 from archzero_lab.postgres.plans import PlanNode
-from archzero_lab.reporting.figures import Picture, picture
+from archzero_lab.reporting.figures import ON_FIELD, Picture, picture
 
 _COLOURS = {
     "scan": "#56B4E9", "join": "#E69F00", "aggregate": "#009E73", "sort": "#CC79A7", "limit": "#CCCCCC",
@@ -39,7 +39,8 @@ def plan_trees(diff: PlanDiff, title: str) -> Picture:
                 most = int(width * 62)
                 told = f"{_short(node)} {node.total_ms:.3g} ms"
                 axes.text(left + 0.006, -node.depth - 0.5, told if len(told) <= most else told[: most - 1] + "…",
-                          va="center", fontsize=7.5, clip_on=True)  # fmt: skip
+                          va="center", fontsize=7.5, clip_on=True, color=ON_FIELD,
+                          gid=f"field-{name}-{id(node)}")  # fmt: skip
         axes.set(xlim=(0, 1), ylim=(-depth - 0.05, 0.05))
         axes.set_title(f"{name}: {plan.execution_ms:.3g} ms", loc="left", fontsize=10)
         axes.axis("off")

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import contextlib
 import datetime as dt
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
-import jinja2
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
@@ -15,15 +14,12 @@ from rich.text import Text
 from archzero_lab.experiments.metrics import in_unit
 from archzero_lab.reporting.figures import Picture, improvements
 from archzero_lab.reporting.notebooks import NotebookPage
+from archzero_lab.reporting.pages import render
+from archzero_lab.run_folders.run import PAGE
 from archzero_lab.settings import COMMAND
 
 _STYLE = {"confirmed": "bold green", "refuted": "bold red", "inconclusive": "bold yellow"}
 _MARK = {"confirmed": "✓", "refuted": "✗", "inconclusive": "?"}
-
-_PAGES = jinja2.Environment(
-    loader=jinja2.PackageLoader("archzero_lab.reporting", "templates"), autoescape=True, trim_blocks=True
-)
-
 
 _FIRST = ("refuted", "inconclusive", "confirmed")
 """What did not hold comes before what did."""
@@ -165,12 +161,25 @@ def index_page(
     pages: list[NotebookPage],
     pictures: Mapping[str, list[Picture]],
     capacity: Mapping[str, Any] | None = None,
+    data: Sequence[str] = (),
 ) -> str:
     """index.html: the answer, then each claim with its figures (`pictures` by id), then what it was measured on.
 
+    `data` are the files of the run's folder that hold its numbers.
     `capacity` is what a load found beside it: run_id, commit, target_p99_ms, rows and figures.
     """
-    return _PAGES.get_template("index.html").render(
+    contents = [("next", "What next"), ("scorecard", "Scorecard")]
+    contents += [("capacity", "Capacity")] if capacity else []
+    contents += [("claims", "Claim by claim"), ("pages", "Notebooks and data"), ("trust", "Can it be trusted?"),
+                 ("machine", "Measured on"), ("again", "Again")]  # fmt: skip
+    links = [(page.html.name, page.title.partition(":")[0]) for page in pages]
+    return render(
+        "index.html",
+        contents=contents,
+        pages=[(PAGE, "The answer"), *links] if links else [],
+        here=PAGE,
+        title=f"archzero-lab: {headline(summary)}",
+        run_id=summary["run_id"],
         headline=headline(summary),
         summary=summary,
         measured_on=rows_in_words(summary),
@@ -192,7 +201,8 @@ def index_page(
         again=repeat_command(summary),
         capacity=capacity,
         figure=improvements(in_order(summary))._repr_html_(),
-        pages=[{"href": page.html.name, "title": page.title} for page in pages],
+        data=data,
+        notebooks=[{"href": page.html.name, "title": page.title} for page in pages],
         environment={key: value for key, value in summary["environment"].items() if not isinstance(value, dict | list)},
         settings=summary["environment"].get("postgres_settings", {}),
     )

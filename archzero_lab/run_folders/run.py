@@ -260,6 +260,10 @@ class Run:
         (self.path / name).write_text(html)
         return self.path / name
 
+    def data_files(self) -> list[str]:
+        """The names of the files that hold its numbers."""
+        return [name for name in (SUMMARY, _SAMPLES, _SLOTS, _LOAD, _PLANS) if self.holds(name)]
+
     # -- files -------------------------------------------------------------------------------------------------
 
     def _json(self, name: str) -> Any:

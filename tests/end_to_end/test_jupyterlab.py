@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import re
-import shutil
 import signal
 import subprocess
 import time
@@ -14,11 +13,10 @@ from typing import Any
 
 import psutil
 import pytest
-from playwright.sync_api import Browser, Locator, Page, expect, sync_playwright
+from playwright.sync_api import Browser, Locator, Page, expect
 
 from archzero_lab.settings import ROOT
 
-CHROMIUM = os.environ.get("ARCHZERO_BROWSER") or shutil.which("chromium") or shutil.which("google-chrome") or ""
 PICTURES = ROOT / "reports" / "jupyterlab"
 """What it looked like, kept after the test; git ignores it."""
 NOTEBOOK = ROOT / "notebooks" / "00_start.ipynb"
@@ -72,17 +70,6 @@ def environment(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, 
     yield made
     subprocess.run([str(ROOT / "lab"), "down"], env=made, check=True, capture_output=True, timeout=120)
     assert NOTEBOOK.read_bytes() == before, "the test saved the start page"
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    """The machine's own Chromium. Where ARCHZERO_BROWSER names one it has to be there."""
-    if not CHROMIUM:
-        pytest.skip("no Chromium on this machine (Debian: apt-get install chromium)")
-    with sync_playwright() as playwright:
-        started = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
-        yield started
-        started.close()
 
 
 @pytest.fixture(scope="module")

@@ -11,11 +11,19 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
+import pandas as pd
 import pytest
+from playwright.sync_api import Browser
 
+from archzero_lab.reporting.pages import plain_page
+from archzero_lab.reporting.tables import whole_html
 from archzero_lab.settings import ROOT
 from tests.end_to_end.command import lab, recorded
+from tests.end_to_end.page_probe import faults_of
 from tests.unit.test_claims_of_ones_own import OWN
+
+PICTURES = ROOT / "reports" / "pages"
+"""What the pages looked like, kept after the test; git ignores it."""
 
 
 def test_a_report_measures_writes_its_files_and_refuses_a_second_one_meanwhile(
@@ -62,6 +70,28 @@ def test_a_report_measures_writes_its_files_and_refuses_a_second_one_meanwhile(
         outside = re.findall(r"""(?:src|href|url)\s*[=(]\s*["']?(?:https?:)?//[^"')\s>]+""", page.read_text())
         assert outside == [], page.name
     assert recorded(environment) == []
+
+
+def test_every_page_can_be_read_at_four_sizes_by_day_and_by_night(
+    environment: dict[str, str], browser: Browser, tmp_path: Path
+) -> None:
+    """Nothing scrolls sideways, no text is below 9 px or pale, no figure empty, no link dead, no markup leaked."""
+    reports = Path(environment["ARCHZERO_REPORTS"])
+    assert lab(environment, "history").returncode == 0
+    wide = pd.DataFrame(
+        {"verdict": ["drop (nothing uses it)"], "why": ["none of these statements reads it, " * 9], "µs": [12.345]},
+        index=["a_very_long_name_of_an_index_that_nobody_would_type_by_hand_but_that_tools_make_up_idx"],
+    )
+    of_indexes = tmp_path / "indexes.html"
+    of_indexes.write_text(plain_page("What each index is worth", f"<h2>Verdicts</h2>{whole_html(wide)}<h2>How</h2>"))
+    PICTURES.mkdir(parents=True, exist_ok=True)
+    page = browser.new_page()
+    pages = [*sorted((reports / "latest").resolve().glob("*.html")), reports / "history.html", of_indexes]
+    assert len(pages) == 7
+    wrong = [fault for path in pages for fault in faults_of(page, path, picture=PICTURES)]
+    assert wrong == []
+    sizes = {path.name: path.stat().st_size for path in pages}
+    assert max(sizes.values()) < 3_000_000, sizes
 
 
 def test_a_run_is_judged_again_from_its_folder_alone(environment: dict[str, str], tmp_path: Path) -> None:

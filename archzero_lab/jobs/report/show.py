@@ -8,9 +8,9 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from archzero_lab.jobs.report.pictures import capacity_section, claim_pictures
-from archzero_lab.reporting.notebooks import NOTEBOOKS, NotebookPage, reads_a_run, run_notebook
+from archzero_lab.reporting.notebooks import NOTEBOOKS, NotebookPage, links_to, reads_a_run, run_notebook
 from archzero_lab.reporting.scorecard import index_page
-from archzero_lab.run_folders.run import Run
+from archzero_lab.run_folders.run import PAGE, Run
 
 
 def show_notebooks(run: Run, tell: Callable[[float], None] = lambda share: None) -> list[NotebookPage]:
@@ -18,11 +18,12 @@ def show_notebooks(run: Run, tell: Callable[[float], None] = lambda share: None)
     if run.judgeable and not run.facts.get("notebooks", True):
         return []
     paths = [path for path in sorted(NOTEBOOKS.glob("*.ipynb")) if reads_a_run(path)]
+    pages = [(PAGE, "The answer"), *links_to(paths)]
     done = 0
 
     def one(path: Path) -> NotebookPage:
         nonlocal done
-        page = run_notebook(path, run.path, {"run": str(run.path)})
+        page = run_notebook(path, run.path, {"run": str(run.path)}, pages=pages)
         done += 1
         tell(done / len(paths))
         return page
@@ -37,4 +38,4 @@ def show_index(run: Run, pages: list[NotebookPage]) -> Path:
     summary = run.summary
     size = int(summary.get("size", summary.get("cards", 0)))
     capacity = capacity_section(size, summary["environment"].get("machine", ""))
-    return run.write_page(index_page(summary, pages, claim_pictures(run), capacity))
+    return run.write_page(index_page(summary, pages, claim_pictures(run), capacity, run.data_files()))

@@ -7,7 +7,7 @@ from pathlib import Path
 from archzero_lab.errors import unknown_name
 from archzero_lab.jobs.studies.own_notebooks import OWN
 from archzero_lab.progress import Reporter
-from archzero_lab.reporting.notebooks import NOTEBOOKS, NotebookPage, run_notebook
+from archzero_lab.reporting.notebooks import NOTEBOOKS, NotebookPage, links_to, run_notebook
 from archzero_lab.run_folders.run import Run
 
 
@@ -30,5 +30,5 @@ def run_notebooks(names: list[str], reporter: Reporter) -> list[NotebookPage]:
     pages = []
     for path in chosen:
         with reporter.work(path.stem):
-            pages.append(run_notebook(path, run.path, {}))
+            pages.append(run_notebook(path, run.path, {}, pages=links_to(chosen)))
     return pages

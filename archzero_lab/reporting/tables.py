@@ -1,0 +1,103 @@
+"""Tables as people read them: numbers right and to three digits, texts whole, verdicts with sign and colour."""
+
+from __future__ import annotations
+
+import html
+import re
+
+import pandas as pd
+
+_TABLE = re.compile(
+    r"(?:<style scoped>.*?</style>\s*)?<table[^>]*class=\"dataframe\"[^>]*>(?P<rows>.*?)</table>", re.DOTALL
+)
+_OTHER = re.compile(r'<table(?![^>]*class="dataframe").*?</table>', re.DOTALL)
+_ROW = re.compile(r"<tr[^>]*>(?P<cells>.*?)</tr>", re.DOTALL)
+_DATA = re.compile(r"<td[^>]*>(.*?)</td>", re.DOTALL)
+_HEAD = re.compile(r"<th[^>]*>(.*?)</th>", re.DOTALL)
+_NOTHING = ("", "NaN", "None", "NaT", "&lt;NA&gt;")
+_NUMBER = re.compile(r"[-+]?(?:\d{1,3}(?:,\d{3})+|\d+)(?:\.\d+)?(?:e[-+]?\d+)?$")
+_RANGE = re.compile(r"\[(?P<low>-?[\d.]+), (?P<high>-?[\d.]+)\]$")
+_VERDICTS = {
+    "confirmed": ("confirmed", "✓"), "improved": ("confirmed", "✓"), "keep": ("confirmed", "✓"),
+    "refuted": ("refuted", "✗"), "regressed": ("refuted", "✗"), "drop": ("refuted", "✗"), "too dear": ("refuted", "✗"),
+    "inconclusive": ("inconclusive", "?"), "undecided": ("inconclusive", "?"),
+}  # fmt: skip
+_LONG = 40
+"""Letters from which on a cell is a sentence, and gets room for one."""
+
+
+def in_three_digits(value: float) -> str:
+    """A number as people read it: 0.0123, 12.3, 1,230."""
+    return f"{value:,.0f}" if abs(value) >= 100 else f"{value:.3g}"
+
+
+def whole_html(frame: pd.DataFrame) -> str:
+    """A frame as HTML with nothing cut short, numbers to three digits, what is missing left out."""
+    with pd.option_context("display.max_colwidth", None):
+        return tidy(frame.to_html(na_rep="", float_format=in_three_digits, justify="left", border=0))
+
+
+def tidy(page: str) -> str:
+    """HTML of pandas' with each cell as what it holds; every table in a frame that scrolls where it is too wide."""
+    page = _OTHER.sub(lambda found: f'<div class="table">{found[0]}</div>', page)
+    return _TABLE.sub(lambda found: f'<div class="table"><table>{_rows(_one_head(found["rows"]))}</table></div>', page)
+
+
+def _one_head(rows: str) -> str:
+    """pandas writes the names of the index into a row of their own: they belong over their columns."""
+    heads = [row for row in _ROW.finditer(rows) if "<td" not in row["cells"]]
+    if len(heads) != 2 or "span=" in heads[0]["cells"] + heads[1]["cells"]:
+        return rows
+    columns, names = (_HEAD.findall(row["cells"]) for row in heads)
+    if len(columns) != len(names) or any(
+        one.strip() and other.strip() for one, other in zip(columns, names, strict=True)
+    ):
+        return rows
+    merged = "".join(f"<th>{one.strip() or other}</th>" for one, other in zip(columns, names, strict=True))
+    return rows.replace(heads[0][0], f"<tr>{merged}</tr>").replace(heads[1][0], "")
+
+
+def _rows(rows: str) -> str:
+    columns = _number_columns(rows)
+
+    def row(found: re.Match[str]) -> str:
+        if "<td" in found["cells"]:
+            rest = iter(columns)
+            return (
+                f"<tr>{_DATA.sub(lambda cell: _cell(cell[0], cell[1].strip(), next(rest, False)), found['cells'])}</tr>"
+            )
+        heads = _HEAD.findall(found["cells"])
+        before = len(heads) - len(columns)
+        if before < 0 or "colspan" in found["cells"]:
+            return f"<tr>{found['cells']}</tr>"
+        right = [at >= before and columns[at - before] for at in range(len(heads))]
+        kinds = [' class="number"' if numeric else "" for numeric in right]
+        return f"<tr>{''.join(f'<th{kind}>{text}</th>' for text, kind in zip(heads, kinds, strict=True))}</tr>"
+
+    return _ROW.sub(row, rows)
+
+
+def _number_columns(rows: str) -> list[bool]:
+    """Of each column whether all that it holds are numbers."""
+    cells = [_DATA.findall(row) for row in _ROW.findall(rows) if "<td" in row]
+    cells = [row for row in cells if len(row) == len(cells[0])]
+    held = [[text.strip() for text in column if text.strip() not in _NOTHING] for column in zip(*cells, strict=True)]
+    return [bool(column) and all(map(_NUMBER.match, column)) for column in held]
+
+
+def _cell(whole: str, text: str, numeric: bool) -> str:
+    if "<" in text:
+        return whole
+    if text in _NOTHING:
+        return "<td></td>"
+    if numeric:
+        if "." in text or "e" in text:
+            text = in_three_digits(float(text.replace(",", "")))
+        return f'<td class="number">{text}</td>'
+    if ends := _RANGE.match(text):
+        return f"<td>{float(ends['low']):g} to {float(ends['high']):g}</td>"
+    word = html.unescape(text).partition(" (")[0]
+    if word in _VERDICTS:
+        kind, sign = _VERDICTS[word]
+        return f'<td class="verdict {kind}">{sign} {text}</td>'
+    return f'<td class="words">{text}</td>' if len(text) > _LONG else f"<td>{text}</td>"

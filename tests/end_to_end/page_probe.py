@@ -1,0 +1,75 @@
+"""What is wrong with a page as a browser lays it out: too wide, too small, too pale, empty, broken, leaked."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from playwright.sync_api import Page
+
+SIZES = ((1600, 1000), (1024, 768), (768, 1024), (400, 800))
+_PROBE = """
+() => {
+  const wrong = [];
+  if (document.documentElement.scrollWidth > innerWidth + 1)
+    wrong.push(`scrolls sideways: ${document.documentElement.scrollWidth} of ${innerWidth} px`);
+  const colour = text => {
+    const [r, g, b, a = 1] = text.match(/[\\d.]+/g).map(Number);
+    return {r, g, b, a};
+  };
+  const light = ({r, g, b}) => {
+    const [x, y, z] = [r, g, b].map(v => v / 255).map(v => v <= 0.03928 ? v / 12.92 : ((v + 0.055) / 1.055) ** 2.4);
+    return 0.2126 * x + 0.7152 * y + 0.0722 * z;
+  };
+  const ground = element => {
+    for (let at = element; at; at = at.parentElement) {
+      const found = colour(getComputedStyle(at).backgroundColor);
+      if (found.a > 0.5) return found;
+    }
+    return colour(getComputedStyle(document.body).backgroundColor);
+  };
+  const seen = new Set();
+  const walker = document.createTreeWalker(document.body, NodeFilter.SHOW_TEXT);
+  while (walker.nextNode()) {
+    const node = walker.currentNode, element = node.parentElement, text = node.data.trim();
+    if (!text || ["SCRIPT", "STYLE"].includes(element.tagName) || !element.checkVisibility()) continue;
+    const style = getComputedStyle(element), svg = element.closest("svg");
+    const scale = svg ? svg.getBoundingClientRect().width / svg.viewBox.baseVal.width : 1;
+    const px = parseFloat(style.fontSize) * scale;
+    if (px < 9) seen.add(`${px.toFixed(1)} px: ${text.slice(0, 30)}`);
+    const own = colour(svg ? style.fill : style.color);
+    const [a, b] = [light(own), light(ground(element))].sort((one, other) => other - one);
+    const contrast = (a + 0.05) / (b + 0.05), bold = parseInt(style.fontWeight) >= 700;
+    if (contrast < (px >= 24 || (bold && px >= 18.66) ? 3 : 4.5) && !element.closest('g[id^="field"]'))
+      seen.add(`contrast ${contrast.toFixed(1)}: ${text.slice(0, 30)}`);
+    if (/<\\/?(?:b|td|div|span|strong|p|table)\\b|\\{\\{|\\[\\/?bold/.test(text))
+      seen.add(`markup leaked: ${text.slice(0, 40)}`);
+  }
+  wrong.push(...seen);
+  for (const figure of document.querySelectorAll("figure")) {
+    const drawn = figure.querySelector("svg")?.getBoundingClientRect();
+    if (!drawn || drawn.width < 50 || drawn.height < 20 || figure.querySelectorAll("svg path").length < 3)
+      wrong.push(`an empty figure: ${figure.getAttribute("aria-label")}`);
+  }
+  for (const link of document.querySelectorAll('a[href^="#"]'))
+    if (!document.getElementById(decodeURIComponent(link.hash.slice(1)))) wrong.push(`leads nowhere: ${link.hash}`);
+  return wrong;
+}
+"""
+
+
+def faults_of(page: Page, file: Path, *, picture: Path | None = None) -> list[str]:
+    """What is wrong with a file's page at four sizes, by day and by night, a line each with where."""
+    wrong: list[str] = []
+    for dark in (False, True):
+        page.emulate_media(color_scheme="dark" if dark else "light")
+        for width, height in SIZES:
+            page.set_viewport_size({"width": width, "height": height})
+            page.goto(file.as_uri())
+            where = f"{file.name}, {width} px{', dark' if dark else ''}"
+            wrong += [f"{where}: {fault}" for fault in page.evaluate(_PROBE)]
+            if picture is not None and width in (1600, 400):
+                name = f"{file.stem}-{width}{'-dark' if dark else ''}.png"
+                page.screenshot(path=str(picture / name), full_page=True)
+    hrefs = page.eval_on_selector_all("a[href]", "links => links.map(link => link.getAttribute('href'))")
+    files = {href.partition("#")[0] for href in hrefs if not href.startswith("#")}
+    return wrong + [f"{file.name}: no such file: {name}" for name in files if not (file.parent / name).exists()]
