@@ -14,13 +14,15 @@ from typing import Annotated, Any
 import typer
 
 from archzero_lab.commands import checks, databases, indexes, load, notebooks, report, runs, service, stack, work
+from archzero_lab.commands.help import GroupedCommands, PlainCommand
 from archzero_lab.errors import LabError, mask_secrets
 from archzero_lab.extras import extra_of, how_to_install
 from archzero_lab.postgres.shell_variables import take_shell_variables
 from archzero_lab.settings import COMMAND
 
 app = typer.Typer(
-    help="archzero-lab: phase 5's claims as experiments, on a cached card service you can run.",
+    cls=GroupedCommands,
+    help="Measures whether a cache and indexes really pay, on our service or on yours.",
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
@@ -48,31 +50,30 @@ def options(
     _debug = debug
 
 
-# help lists them in this order
-app.command()(report.report)
-app.command("test", context_settings={"ignore_unknown_options": True})(checks.run_tests)
-app.command()(stack.up)
-app.command()(stack.down)
-app.command()(stack.status)
-app.command()(stack.serve)
-app.command()(notebooks.notebook)
-app.command()(notebooks.new)
-app.command()(load.load)
-app.command()(indexes.indexes)
-app.command()(service.init)
-app.command()(service.check)
-app.command()(report.judge)
-app.command()(report.show)
-app.command()(runs.send)
-app.command()(runs.compare)
-app.command()(runs.gate)
-app.command()(work.work)
-app.command()(runs.history)
-app.command()(runs.sweep)
-app.command("verify-consistency")(checks.verify)
-app.command("self-check")(checks.self_check)
+app.command(cls=PlainCommand)(report.report)
+app.command("test", cls=PlainCommand, context_settings={"ignore_unknown_options": True})(checks.run_tests)
+app.command(cls=PlainCommand)(stack.up)
+app.command(cls=PlainCommand)(stack.down)
+app.command(cls=PlainCommand)(stack.status)
+app.command(cls=PlainCommand)(stack.serve)
+app.command(cls=PlainCommand)(notebooks.notebook)
+app.command(cls=PlainCommand)(notebooks.new)
+app.command(cls=PlainCommand)(load.load)
+app.command(cls=PlainCommand)(indexes.indexes)
+app.command(cls=PlainCommand)(service.init)
+app.command(cls=PlainCommand)(service.check)
+app.command(cls=PlainCommand)(report.judge)
+app.command(cls=PlainCommand)(report.show)
+app.command(cls=PlainCommand)(runs.send)
+app.command(cls=PlainCommand)(runs.compare)
+app.command(cls=PlainCommand)(runs.gate)
+app.command(cls=PlainCommand)(work.work)
+app.command(cls=PlainCommand)(runs.history)
+app.command(cls=PlainCommand)(runs.sweep)
+app.command("verify-consistency", cls=PlainCommand)(checks.verify)
+app.command("self-check", cls=PlainCommand)(checks.self_check)
 app.add_typer(databases.migrate_app, name="migrate")
-app.command()(databases.analyze)
+app.command(cls=PlainCommand)(databases.analyze)
 
 
 def main() -> None:

@@ -9,15 +9,18 @@ import typer
 from rich.table import Table
 from rich.text import Text
 
+from archzero_lab.commands.help import PlainCommand, WholeCommands
 from archzero_lab.commands.options import own_database
 from archzero_lab.errors import LabError, SettingsError
 from archzero_lab.settings import load_settings
 from archzero_lab.terminal import console
 
-migrate_app = typer.Typer(help="Apply or roll back the index sets: phase 5's, v2.", no_args_is_help=True)
+migrate_app = typer.Typer(
+    cls=WholeCommands, help="Apply or roll back the index sets: phase 5's, v2.", no_args_is_help=True
+)
 
 
-@migrate_app.command("up")
+@migrate_app.command("up", cls=PlainCommand)
 def migrate_up(
     database_url: Annotated[str, typer.Option(envvar="ARCHZERO_MIGRATE_URL")] = "",
     index_set: Annotated[Literal["phase5", "v2"], typer.Option(help="v2 goes on from phase 5's.")] = "phase5",
@@ -32,7 +35,7 @@ def migrate_up(
     console.print(f"applied {len(applied)} migrations" if applied else "nothing to apply")
 
 
-@migrate_app.command("down")
+@migrate_app.command("down", cls=PlainCommand)
 def migrate_down(database_url: Annotated[str, typer.Option(envvar="ARCHZERO_MIGRATE_URL")] = "") -> None:
     """Roll all that is applied back."""
     from archzero_lab.postgres.migrations import Migrations
@@ -41,7 +44,7 @@ def migrate_down(database_url: Annotated[str, typer.Option(envvar="ARCHZERO_MIGR
     console.print(f"rolled back {len(rolled_back)} migrations" if rolled_back else "nothing to roll back")
 
 
-@migrate_app.command("status")
+@migrate_app.command("status", cls=PlainCommand)
 def migrate_status(database_url: Annotated[str, typer.Option(envvar="ARCHZERO_MIGRATE_URL")] = "") -> None:
     """Which migrations are applied."""
     from archzero_lab.postgres.migrations import Migrations
@@ -50,7 +53,7 @@ def migrate_status(database_url: Annotated[str, typer.Option(envvar="ARCHZERO_MI
         console.print(f"{'applied' if state.applied else 'pending'}  {state.id}", highlight=False)
 
 
-@migrate_app.command("lint")
+@migrate_app.command("lint", cls=PlainCommand)
 def migrate_lint(
     files: Annotated[list[Path] | None, typer.Argument(help="SQL files; ours unless given.")] = None,
     database_url: Annotated[
