@@ -7,10 +7,10 @@ import sys
 from typing import Annotated
 
 import typer
-from rich.table import Table
 
 from archzero_lab.commands.options import Seed
 from archzero_lab.errors import LabError
+from archzero_lab.reporting.whole_table import WholeTable
 from archzero_lab.settings import CHECKOUT, IN_CHECKOUT, load_settings
 from archzero_lab.terminal import console
 
@@ -76,14 +76,15 @@ def self_check(
 
     with exclusive("self-check"), running_stack(load_settings()) as stack, Reporter(console).work("self-check") as tell:
         found = run_self_check(card_service(), stack, blocks=12 if small else 20, seed=seed, progress=tell)
-    same = Table("two identical arms", "ratio", "95 % interval", "found", "margin here", title_justify="left")
+    console.print(found.in_words, highlight=False)
+    same = WholeTable("two identical arms", "ratio", "95 % interval", "found", "margin here", lead=["found"])
     for item in found.same:
         c = item.comparison
         interval = f"{c.ci_low:.3f} to {c.ci_high:.3f}"
         name = f"{item.operation} {item.metric}"
         same.add_row(name, f"{c.effect_size:.3f}", interval, item.found.value, f"{item.margin:.1%}")
     console.print(same)
-    delays = Table("delay put in", "found", "95 % interval", "within 20 %", title_justify="left")
+    delays = WholeTable("delay put in", "found", "95 % interval", "within 20 %")
     for delay in found.delays:
         interval = f"{delay.ci_low_ms:.2f} to {delay.ci_high_ms:.2f} ms"
         right = "yes" if delay.right else "no"

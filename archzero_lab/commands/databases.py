@@ -6,12 +6,12 @@ from pathlib import Path
 from typing import Annotated, Literal
 
 import typer
-from rich.table import Table
 from rich.text import Text
 
 from archzero_lab.commands.help import PlainCommand, WholeCommands
 from archzero_lab.commands.options import own_database
 from archzero_lab.errors import LabError, SettingsError
+from archzero_lab.reporting.whole_table import WholeTable
 from archzero_lab.settings import load_settings
 from archzero_lab.terminal import console
 
@@ -123,7 +123,7 @@ def analyze(
                       soft_wrap=True)  # fmt: skip
     for found in tables:
         shown = [at for at, name in enumerate(found.columns) if name != "oid"]
-        table = Table(*(found.columns[at] for at in shown), title=found.title, title_justify="left")
+        table = WholeTable(*(found.columns[at] for at in shown), title=found.title)
         for row in found.rows[:40]:  # names are a stranger's: no markup
             table.add_row(*(Text("" if row[at] is None else str(row[at])) for at in shown))
         console.print(table if found.rows else f"{found.title}\n  none", highlight=False)

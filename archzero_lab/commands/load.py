@@ -11,11 +11,11 @@ from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
-from rich.table import Table
 from rich.text import Text
 
 from archzero_lab.commands.options import InventoryFile, RelationshipsFile, Seed, files_of
 from archzero_lab.errors import SettingsError
+from archzero_lab.reporting.whole_table import WholeTable
 from archzero_lab.settings import PROJECT_FILE, load_settings
 from archzero_lab.terminal import console, relative
 
@@ -181,7 +181,7 @@ def _print(found: dict[str, Any]) -> None:
     searched = request["shape"] == "capacity"
     last = "capacity" if searched else "service p99"
     title = f"{workload} workload, {request['shape']}" + f", target p99 {request['target_p99_ms']:g} ms" * searched
-    table = Table("arm", "answered", "failed", "p50", "p95", "p99", last, "valid", title=title, title_justify="left")
+    table = WholeTable("arm", "answered", "failed", "p50", "p95", "p99", last, "valid", title=title)
     for entry in found["arms"]:
         response, capacity = entry["response_time_s"], entry["capacity"]
         told = _ms(entry["service_time_s"]["p99"])

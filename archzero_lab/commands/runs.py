@@ -7,11 +7,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
-from rich.table import Table
 from rich.text import Text
 
 from archzero_lab.commands.options import RunName
 from archzero_lab.errors import SettingsError
+from archzero_lab.reporting.whole_table import WholeTable
 from archzero_lab.settings import PROJECT_FILE, REPORTS, ROOT, load_settings
 from archzero_lab.terminal import console, relative
 
@@ -31,7 +31,7 @@ def compare(before: RunName, after: RunName) -> None:
     one, other = find_run(before), find_run(after)
     for warning in comparable(one, other):
         console.print(f"not like with like: {warning}", highlight=False)
-    table = Table("series", "before", "after", "after / before", "95 % interval", "found", "note")
+    table = WholeTable("series", "before", "after", "after / before", "95 % interval", "found", "note", lead=["found"])
     for row in compare_runs(one, other, _known_spread(other)):
         found = Text(row.found.value, _STYLE[row.found.value])
         interval = f"{row.ci_low:.3f} to {row.ci_high:.3f}"
@@ -86,7 +86,7 @@ def gate(
         found = _gate_runs(run, against, rules)
     if found.sight:
         console.print(found.sight, highlight=False)
-    table = Table("what", "result", "measured", title=f"gate: {found.result}", title_justify="left")
+    table = WholeTable("what", "result", "measured", title=f"gate: {found.result}", lead=["result"])
     for outcome in found.outcomes:
         table.add_row(Text(outcome.name), Text(outcome.result, _STYLE[outcome.result]), Text(outcome.said))
     console.print(table)
@@ -154,7 +154,7 @@ def history(
     figures = [over_time(group, str(claim), points) for claim, group in shown.groupby("claim")]
     path = REPORTS / "history.html"
     path.write_text(history_page([figure._repr_html_() for figure in figures], points))
-    table = Table("claim", "machine", "runs", "newest ratio", "95 % interval", "newest run")
+    table = WholeTable("claim", "machine", "runs", "newest ratio", "95 % interval", "newest run")
     ratios = shown[shown["arm"] == histories.RATIO]
     for (claim, machine), group in ratios.groupby(["claim", "machine"]):
         last = group.iloc[-1]

@@ -6,10 +6,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
-from rich.table import Table
 from rich.text import Text
 
 from archzero_lab.errors import LabError, SettingsError
+from archzero_lab.reporting.whole_table import WholeTable
 from archzero_lab.settings import COMMAND, PROJECT_FILE, load_settings
 from archzero_lab.terminal import console, relative
 
@@ -77,7 +77,7 @@ def check() -> None:
 def _print(found: Checked) -> None:
     for arm, what in found.arms.items():
         console.print(f"{arm}: {what}", highlight=False, soft_wrap=True)
-    table = Table("request", "arm", "answered", "ms", "bytes", "")
+    table = WholeTable("request", "arm", "answered", "ms", "bytes", "", lead=["arm", ""])
     for one in found.asked:
         told = found.unlike.get(one.request, [])
         wrong = one.wrong or (told[0] if told else "")

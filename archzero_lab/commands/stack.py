@@ -9,10 +9,10 @@ from pathlib import Path
 from typing import Annotated, Literal
 
 import typer
-from rich.table import Table
 
 from archzero_lab.commands.options import InventoryFile, RelationshipsFile, Seed, ServedCards
 from archzero_lab.errors import LabError, mask_secrets
+from archzero_lab.reporting.whole_table import WholeTable
 from archzero_lab.settings import load_settings
 from archzero_lab.terminal import console
 
@@ -102,7 +102,7 @@ def status(
     if found["postgres"]["url"] is None:
         console.print("nothing is kept up (./lab up starts it)")
         return
-    table = Table("", "url", "pid")
+    table = WholeTable("", "url", "pid")
     for name in ("postgres", "redis"):
         pid = found[name]["pid"]
         table.add_row(name, mask_secrets(found[name]["url"]), str(pid) if pid else "not ours")

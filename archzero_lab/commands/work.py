@@ -8,11 +8,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
-from rich.table import Table
 from rich.text import Text
 
 from archzero_lab.commands.options import Seed
 from archzero_lab.errors import LabError, SettingsError, unknown_name
+from archzero_lab.reporting.whole_table import WholeTable
 from archzero_lab.settings import CHECKOUT, COMMAND, IN_CHECKOUT, PROJECT_FILE, load_settings
 from archzero_lab.terminal import console
 
@@ -84,7 +84,7 @@ def _show_growth(asked: WorkRequest, sizes: list[int], limit: int) -> None:
         f"{limit:,} blocks at",
         "plans",
     )
-    table = Table("request", *columns, title="shared blocks a request, by rows", title_justify="left")
+    table = WholeTable("request", *columns, title="shared blocks a request, by rows")
     for law in found:
         at = "" if law.limit_at is None else f"{float(f'{law.limit_at:.2g}'):,.0f} rows"
         table.add_row(
@@ -166,17 +166,17 @@ def _build_of(team: TeamSystem, arm: str, candidate: str) -> str:
 
 
 def _show(counted: Counted) -> None:
-    table = Table("request", "asked", "statements", "rows", "blocks", "written", "Redis", "bytes", title_justify="left",
+    table = WholeTable("request", "asked", "statements", "rows", "blocks", "written", "Redis", "bytes", lead=["asked"],
                   title="what one request makes PostgreSQL and Redis do")  # fmt: skip
     for name, kind in counted.kinds.items():
         passes = (
             [("", kind.first)] if kind.writes or kind.again is None else [("first", kind.first), ("again", kind.again)]
         )
-        for number, (asked, one) in enumerate(passes):
+        for asked, one in passes:
             rows = sum(statement.rows for statement in one.statements.values() if not statement.inner)
             redis = sum(command.calls for command in one.redis.values())
             table.add_row(
-                Text("" if number else name), asked,
+                Text(name), asked,
                 *(_one(value, kind.counted) for value in (one.calls, rows, one.blocks)),
                 _one(sum(one.wal.values()), kind.counted), _one(redis, kind.counted),
                 "" if one.bytes is None else _one(one.bytes, kind.counted),

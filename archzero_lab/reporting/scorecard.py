@@ -8,13 +8,13 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from rich.console import Console
-from rich.table import Table
 from rich.text import Text
 
 from archzero_lab.experiments.metrics import in_unit
 from archzero_lab.reporting.figures import Picture, improvements
 from archzero_lab.reporting.notebooks import NotebookPage
 from archzero_lab.reporting.pages import render
+from archzero_lab.reporting.whole_table import WholeTable
 from archzero_lab.run_folders.run import PAGE
 from archzero_lab.settings import COMMAND
 
@@ -140,9 +140,8 @@ def _listed(titles: list[str]) -> str:
 
 def print_scorecard(console: Console, summary: dict[str, Any]) -> None:
     """The table of the terminal."""
-    table = Table(title=f"{headline(summary)}  ({rows_in_words(summary)}, {summary['profile']})", title_justify="left")
-    for column in ("claim", "claimed", "measured", "95 % interval", "verdict"):
-        table.add_column(column, overflow="fold")
+    title = f"{headline(summary)}  ({rows_in_words(summary)}, {summary['profile']})"
+    table = WholeTable("claim", "claimed", "measured", "95 % interval", "verdict", title=title, lead=["verdict"])
     told = rows(summary)
     for row in told:
         verdict = Text(f"{row['mark']} {row['verdict']}", _STYLE[row["verdict"]])

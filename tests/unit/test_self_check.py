@@ -43,4 +43,6 @@ def test_a_machine_is_trusted_where_nothing_differs_and_the_delay_is_found_withi
 ) -> None:
     slots = _slots(ratio)
     delay = Delay("PostgreSQL", 5.0, found_ms, found_ms - 0.1, found_ms + 0.1)
-    assert SelfCheck("m", [_same(slots, "detail", "p50")], [delay], slots).trustworthy is trustworthy
+    found = SelfCheck("m", [_same(slots, "detail", "p50")], [delay], slots)
+    assert found.trustworthy is trustworthy
+    assert found.in_words.startswith("Yes: " if trustworthy else "No: ")

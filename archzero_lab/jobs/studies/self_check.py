@@ -76,6 +76,19 @@ class SelfCheck:
         different = (Change.IMPROVED, Change.REGRESSED)
         return all(item.found not in different for item in self.same) and all(delay.right for delay in self.delays)
 
+    @property
+    def in_words(self) -> str:
+        """Whether to trust this machine, and from what difference on."""
+        least = f"{max(item.margin for item in self.same):.0%}"
+        if self.trustworthy:
+            return f"Yes: two identical arms are the same here; trust differences of {least} and more."
+        apart = [item for item in self.same if item.found in (Change.IMPROVED, Change.REGRESSED)]
+        if apart:
+            most = max(abs(item.comparison.effect_size - 1) for item in apart)
+            return f"No: two identical arms came out {most:.0%} apart; too noisy just now, trust no verdict of today."
+        wrong = ", ".join(f"{delay.added_ms:g} ms to {delay.where}" for delay in self.delays if not delay.right)
+        return f"No: a delay of known size was not found as it is ({wrong}); trust no difference below {least}."
+
 
 def run_self_check(
     system: System,
