@@ -151,9 +151,12 @@ def history(
     rows = histories.read()
     points = histories.change_points(rows, metric)
     shown = rows[rows["metric"] == metric]
-    figures = [over_time(group, str(claim), points) for claim, group in shown.groupby("claim")]
+    figures = [
+        (f"{claim}, {size:,.0f} rows" if size else str(claim), over_time(group, str(claim), points))
+        for (claim, size), group in shown.groupby(["claim", "size"], dropna=False)
+    ]
     path = REPORTS / "history.html"
-    path.write_text(history_page([figure._repr_html_() for figure in figures], points))
+    path.write_text(history_page(figures, points))
     table = WholeTable("claim", "machine", "runs", "newest ratio", "95 % interval", "newest run")
     ratios = shown[shown["arm"] == histories.RATIO]
     for (claim, machine), group in ratios.groupby(["claim", "machine"]):

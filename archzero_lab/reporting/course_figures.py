@@ -11,6 +11,7 @@ from matplotlib.patches import Rectangle
 from matplotlib.ticker import FuncFormatter, NullFormatter
 
 from archzero_lab.reporting.figures import COLOURS, ON_FIELD, Picture, legend_above, log_axis, picture
+from archzero_lab.run_folders.history import RATIO, YARDSTICK
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -75,28 +76,34 @@ def time_line(reads: pd.DataFrame, hits: pd.DataFrame, phases: list[tuple[float,
     return picture(figure, f"reads over {reads['t_s'].max():.0f} s through {', '.join(faults)}; {len(failed)} refused")
 
 
-def over_time(rows: pd.DataFrame, title: str, points: Sequence[ChangePoint] = ()) -> Picture:
-    """A claim's series over its runs, oldest first: the arms in ms above, the ratio below, change points as lines."""
+def over_time(rows: pd.DataFrame, claim: str, points: Sequence[ChangePoint] = ()) -> Picture:
+    """A claim's series over its runs, oldest first: the arms in ms above, the ratio below, change points as lines.
+
+    Beside the arms stands the yardstick: the same little work at every slot, which is the machine's own.
+    """
     runs = list(dict.fromkeys(rows["run_id"]))
     place = {run: number for number, run in enumerate(runs)}
     figure, (above, below) = plt.subplots(2, 1, figsize=(8, 4.6), sharex=True, layout="constrained")
+    several = rows["machine"].nunique() > 1
     for (arm, machine), group in rows.groupby(["arm", "machine"]):
-        axes = below if arm not in COLOURS else above
+        axes = below if arm == RATIO else above
         x = group["run_id"].map(place)
-        colour = COLOURS.get(str(arm), "#111111")
-        label = f"{arm}, machine {machine}"
-        axes.plot(x, group["value"], "o-", color=colour, label=label, markersize=4, linewidth=1)
+        colour = "#999999" if arm == YARDSTICK else COLOURS.get(str(arm), "#111111")
+        named = "yardstick: the machine itself" if arm == YARDSTICK else str(arm)
+        label = f"{named}, machine {machine}" if several else named
+        line = "o:" if arm == YARDSTICK else "o-"
+        axes.plot(x, group["value"], line, color=colour, label=label, markersize=4, linewidth=1)
         axes.fill_between(x, group["ci_low"], group["ci_high"], color=colour, alpha=0.15, linewidth=0)
     for point in points:
-        if point.claim == title and point.run_id in place:
+        if point.claim == claim and point.run_id in place:
             axes = below if "code" in point.what else above
             axes.axvline(place[point.run_id] - 0.5, color="#111111", linestyle=":", linewidth=1.5)
     log_axis(above.yaxis, above.set_yscale)
-    above.set(ylabel="ms", title=title)
-    below.set(ylabel="treatment / control", xlabel="run, oldest first")
+    above.set(ylabel="ms")
+    below.set(ylabel=RATIO, xlabel="run, oldest first")
     below.set_xticks(range(len(runs)), [str(number + 1) for number in range(len(runs))])
-    legend_above(above, columns=2)
-    return picture(figure, f"{title} over {len(runs)} runs")
+    legend_above(above, columns=4)
+    return picture(figure, f"{claim} over {len(runs)} runs")
 
 
 def sweep_lines(cells: pd.DataFrame, title: str) -> Picture:
