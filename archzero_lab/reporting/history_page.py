@@ -21,7 +21,8 @@ def history_page(figures: Sequence[tuple[str, Picture]], points: Sequence[Change
     lead = (
         f'<p class="answer"><strong>{len(points)} change point{"s" if len(points) > 1 else ""}.</strong></p>'
         f"<ul>{items}</ul>"
-        if points else '<p class="answer"><strong>No change point.</strong> Four runs on each side of one are the least that can show it.</p>'
+        if points else '<p class="answer"><strong>No change point.</strong> Four runs on each side of one are the least'
+        " that can show it.</p>"
     )  # fmt: skip
     body = "".join(f"<h2>{html.escape(name)}</h2>{figure._repr_html_()}" for name, figure in figures)
     return plain_page("History of runs", body, lead=lead)

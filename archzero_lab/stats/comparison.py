@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
@@ -103,6 +103,17 @@ def compare(
         warnings=tuple(warnings),
         undecidable=undecidable,
     )
+
+
+def over_starts(found: Comparison, starts: Sequence[Sequence[float]]) -> Comparison:
+    """The comparison with an interval that also holds what each start came to by itself.
+
+    `starts`: of each start its blocks' log-ratios. What two processes of the same code differ by for as long as they
+    live is in every block of a start, and no interval over blocks knows of it. So a difference is one that every start
+    shows: for identical code all of them have to err the same way.
+    """
+    own = [float(np.exp(hodges_lehmann(ratios).estimate)) for ratios in starts]
+    return replace(found, ci_low=min(found.ci_low, *own), ci_high=max(found.ci_high, *own))
 
 
 def disagree(first: Interval, second: Interval) -> bool:

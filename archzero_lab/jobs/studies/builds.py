@@ -13,6 +13,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 
 from archzero_lab.errors import LabError
@@ -23,7 +24,7 @@ from archzero_lab.experiments.runner import run_claim
 from archzero_lab.progress import QUIET
 from archzero_lab.servers.stack import Stack
 from archzero_lab.settings import CHECKOUT
-from archzero_lab.stats.comparison import Comparison, compare
+from archzero_lab.stats.comparison import Comparison, compare, over_starts
 from archzero_lab.systems.arms import Arm, Opening
 from archzero_lab.systems.profiles import Profile
 from archzero_lab.systems.system import Loading, Prepared, Rows, System
@@ -32,9 +33,10 @@ _PURPOSE = "builds"
 _MORE = 2
 """A regression of a tenth is a finer thing than a claim of ten times as fast: more blocks than a report has."""
 
-_STARTS = 3
+_STARTS, _STARTS_OF_ALL = 3, 5
 """Each build is started so often, its blocks spread over the starts: two processes of the same code can be a third
-apart for as long as they live, where a busy machine gave one of them the better core."""
+apart for as long as they live, where a busy machine gave one of them the better core. A regression is what every start
+shows; where one start measures all kinds of requests there are more of them."""
 
 
 @dataclass(frozen=True)
@@ -134,19 +136,19 @@ def compare_requests(
 
     Raises MeasurementError where a build stops answering, ServerError where one does not start.
     """
-    blocks = -(-_MORE * profile.blocks // _STARTS)
+    blocks = -(-_MORE * profile.blocks // _STARTS_OF_ALL)
     claims = [_of_requests(kind) for kind in kinds]
     done = 0
 
     def step() -> None:
         nonlocal done
         done += 1
-        progress(done / (2 * blocks * _STARTS * len(claims)))
+        progress(done / (2 * blocks * _STARTS_OF_ALL * len(claims)))
 
     parts: dict[str, list[pd.DataFrame]] = {}
     unlike: dict[str, list[str]] = {}
     with system.prepare(stack, Rows(profile.size, seed), _PURPOSE, system.arms, loading) as prepared:
-        for start in range(_STARTS):
+        for start in range(_STARTS_OF_ALL):
             with prepared.arms(*map(Opening, system.arms)) as opened:
                 if start == 0:
                     unlike = {kind: list(told) for kind, told in prepared.unlike(opened, kinds).items()}
@@ -179,12 +181,15 @@ def _blocks(
     measured = Measurements()
     run_claim(claim, opened, prepared.operations, profile.slot(claim.operations), blocks, seed + start, measured, step)
     samples = measured.samples_frame()
-    return samples.assign(block=samples["block"] + start * blocks)
+    return samples.assign(block=samples["block"] + start * blocks, start=start)
 
 
 def _compare(claim: Claim, samples: pd.DataFrame) -> Comparison:
-    medians = samples.groupby(["block", "arm"])["service_time_s"].median().unstack("arm")
-    return compare(medians[claim.control].tolist(), medians[claim.treatment].tolist(), samples=len(samples))
+    medians = samples.groupby(["start", "block", "arm"])["service_time_s"].median().unstack("arm")
+    before, after = medians[claim.control], medians[claim.treatment]
+    found = compare(before.tolist(), after.tolist(), samples=len(samples))
+    ratios = pd.Series(np.log(after / before), index=medians.index)
+    return over_starts(found, [group.tolist() for _, group in ratios.groupby("start")])
 
 
 def _git(*arguments: str) -> subprocess.CompletedProcess[str]:
