@@ -18,8 +18,8 @@ from urllib.parse import urlsplit
 
 from archzero_lab.postgres.connection import connect
 from archzero_lab.postgres.databases import create_database, drop_database
-from archzero_lab.servers.postgres_server import embedded_programs
 from archzero_lab.servers.exclusive import exclusive
+from archzero_lab.servers.postgres_server import embedded_programs
 from archzero_lab.servers.stack import Stack, running_stack
 from archzero_lab.settings import ROOT, load_settings
 from archzero_lab.systems.arczero.cards.generator import GeneratedPortfolio

@@ -23,8 +23,8 @@ import httpx
 import psycopg
 
 from archzero_lab.run_folders.environment import describe
-from archzero_lab.servers.hurt import HurtPostgres
 from archzero_lab.servers.exclusive import exclusive
+from archzero_lab.servers.hurt import HurtPostgres
 from archzero_lab.servers.stack import Stack, running_stack
 from archzero_lab.settings import ROOT, load_settings
 from archzero_lab.systems.arczero.portfolios import choose_portfolio, ensure_base, make_arms
