@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
 
@@ -16,7 +16,7 @@ from archzero_lab.errors import ServerError
 from archzero_lab.progress import Reporter
 from archzero_lab.servers.exclusive import exclusive
 from archzero_lab.servers.process import is_free
-from archzero_lab.servers.stack import Stack, are_in_use, bring_up, read_state, record_state, take_down
+from archzero_lab.servers.stack import Stack, keep_servers, read_state, record_state, running_stack
 from archzero_lab.settings import STATE, Settings
 from archzero_lab.systems.arczero.portfolios import ARMS, choose_portfolio, keep_arms
 from archzero_lab.systems.arczero.services import RunningService, Serving, start_service, url_of_service
@@ -65,25 +65,20 @@ def bring_everything_up(
     can mend.
     """
     reporter = reporter or Reporter(Console(quiet=True))
-    with exclusive("up"):
+    with exclusive("up"), ExitStack() as running:
         portfolio = choose_portfolio(cards, seed, inventory, relationships)
-        before = are_in_use(settings)
-        try:
-            with reporter.work("servers"):
-                stack = bring_up(settings)
-                _end_service(stack)  # its databases are about to be made anew
-            asked = cards is not None or inventory is not None
-            urls, in_words = keep_arms(stack, portfolio, "up", ARMS, fresh=fresh, asked=asked, reporter=reporter)
-            with reporter.work("service"):
-                service = _start_on(stack, url_of_service(stack, urls["treatment"]), port)
-                record_state(
-                    service={"url": service.url, "pid": service.record.pid, "namespace": service.namespace,
-                             "up_since": time.time(), "database_url": urls["treatment"]}
-                )  # fmt: skip
-        except BaseException:
-            if not before:
-                take_down()
-            raise
+        with reporter.work("servers"):
+            stack = running.enter_context(running_stack(settings))
+            _end_service(stack)  # its databases are about to be made anew
+        asked = cards is not None or inventory is not None
+        urls, in_words = keep_arms(stack, portfolio, "up", ARMS, fresh=fresh, asked=asked, reporter=reporter)
+        with reporter.work("service"):
+            service = _start_on(stack, url_of_service(stack, urls["treatment"]), port)
+            keep_servers(stack)  # now that nothing can fail any more
+            record_state(
+                service={"url": service.url, "pid": service.record.pid, "namespace": service.namespace,
+                         "up_since": time.time(), "database_url": urls["treatment"]}
+            )  # fmt: skip
     return service.url, in_words
 
 

@@ -33,10 +33,28 @@ SELECT i.indexrelid::bigint, 'replica identity', 'logical replication knows rows
 FROM pg_index i WHERE i.indisreplident
 UNION ALL
 SELECT DISTINCT i.indexrelid::bigint, 'policy', format('policy %I asks for its column in each statement', p.polname)
-FROM pg_index i JOIN pg_class t ON t.oid = i.indrelid AND t.relrowsecurity
-JOIN pg_policy p ON p.polrelid = t.oid
-JOIN pg_depend d ON d.classid = 'pg_policy'::regclass AND d.objid = p.oid AND d.refobjid = t.oid
-    AND d.refobjsubid = i.indkey[0] AND d.refobjsubid > 0
+FROM pg_policy p JOIN pg_class guarded ON guarded.oid = p.polrelid AND guarded.relrowsecurity
+JOIN pg_depend d ON d.classid = 'pg_policy'::regclass AND d.objid = p.oid
+    AND d.refclassid = 'pg_class'::regclass AND d.refobjsubid > 0
+JOIN pg_index i ON i.indrelid = d.refobjid OR i.indrelid IN (SELECT relid FROM pg_partition_tree(d.refobjid))
+JOIN pg_attribute named ON named.attrelid = d.refobjid AND named.attnum = d.refobjsubid
+-- a partition may have its columns in another order; an expression in the first place is known by what it rests on
+WHERE EXISTS (SELECT FROM pg_attribute a WHERE a.attrelid = i.indrelid AND a.attname = named.attname
+    AND (a.attnum = i.indkey[0] OR i.indkey[0] = 0 AND EXISTS (
+        SELECT FROM pg_depend e WHERE e.classid = 'pg_class'::regclass AND e.objid = i.indexrelid
+            AND e.refobjid = i.indrelid AND e.refobjsubid = a.attnum)))
+UNION ALL
+SELECT DISTINCT i.indexrelid::bigint, 'statistics',
+    'the planner knows its expression by its statistics alone: CREATE STATISTICS on that would keep them without it'
+FROM pg_index i JOIN pg_class c ON c.oid = i.indexrelid
+JOIN pg_namespace n ON n.oid = c.relnamespace
+JOIN pg_stats s ON s.schemaname = n.nspname AND s.tablename = c.relname
+JOIN pg_attribute a ON a.attrelid = c.oid AND a.attname = s.attname AND i.indkey[a.attnum - 1] = 0
+WHERE i.indexprs IS NOT NULL AND NOT EXISTS (
+    SELECT FROM pg_stats_ext_exprs x
+    JOIN pg_class t ON t.oid = i.indrelid JOIN pg_namespace tn ON tn.oid = t.relnamespace
+    WHERE x.schemaname = tn.nspname AND x.tablename = t.relname
+        AND x.expr = pg_get_indexdef(i.indexrelid, a.attnum, false))
 """
 _WHOLES = """
 SELECT c.oid::bigint, pg_partition_root(c.oid)::oid::bigint FROM pg_class c WHERE c.relkind = 'i' AND c.relispartition
@@ -77,7 +95,8 @@ def foreign_keys(connection: Connection) -> list[ForeignKey]:
 def purposes(connection: Connection) -> dict[int, list[str]]:
     """Index (oid) -> why it may not go though no query reads it; nothing for one that only queries may need.
 
-    A foreign key's only index, CLUSTER, a replica identity, a policy's column. Uniqueness and constraints are
+    A foreign key's only index, CLUSTER, a replica identity, a policy's column on whatever table, an expression's
+    statistics. Uniqueness and constraints are
     `index_catalog.Index.guards`.
     """
     found: dict[int, list[str]] = defaultdict(list)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import psycopg
@@ -196,30 +196,75 @@ def parse_plan(document: Any) -> Plan:
             jit_ms=float(top.get("JIT", {}).get("Timing", {}).get("Total", 0.0)),
             outside_ms=costs.outside_ms,
         )  # fmt: skip
-    except (KeyError, IndexError, TypeError, AttributeError) as error:
+    except (KeyError, IndexError, TypeError, ValueError, AttributeError, RecursionError) as error:
         raise DatabaseError(f"not a plan of EXPLAIN (FORMAT JSON): {error}") from None
 
 
-def read_plan(text: str) -> Plan:
-    """A plan as people have it: EXPLAIN's JSON, auto_explain's object, or its line in a log.
+_LOGGED = re.compile(r"duration: (?P<ms>[\d.]+) ms\s+plan:")
+_FORMS = {
+    "EXPLAIN's text": re.compile(r"cost=|->|\(actual |Seq Scan on|Index (?:Only )?Scan|QUERY PLAN"),
+    "EXPLAIN's XML": re.compile(r"<explain|<Plan>"),
+    "EXPLAIN's YAML": re.compile(r"Node Type: |- Plan:"),
+}
+"""What people have in place of JSON, and how it is known."""
 
-    Raises DatabaseError for what is none of these; of EXPLAIN's text form it says how to get the JSON.
+
+def read_plan(text: str | bytes | Mapping[str, Any] | Sequence[Any]) -> Plan:
+    """A plan as people have it: EXPLAIN's JSON, as text or as a driver has read it, auto_explain's object, or its line.
+
+    A line of a log may be of stderr, csvlog or jsonlog; its duration is the plan's, where that has none. Raises
+    DatabaseError for what is none of these, by its name where it is another form of EXPLAIN's, and for several plans.
     """
-    decoder = json.JSONDecoder()
-    for begin in re.finditer(r"[\[{]", text):  # a log's line has brackets of its own before
-        try:
-            found, _ = decoder.raw_decode(text[begin.start() :])
-        except ValueError:
-            continue
-        while isinstance(found, list) and len(found) == 1:
-            found = found[0]
-        if isinstance(found, dict):
-            return parse_plan([found])
-    if "cost=" in text:
-        raise DatabaseError(
-            "that is EXPLAIN's text; run it as EXPLAIN (ANALYZE, BUFFERS, FORMAT JSON) and give its JSON"
-        )
+    if not isinstance(text, str | bytes):
+        return parse_plan(_unpacked(text))
+    if isinstance(text, bytes):
+        text = text.decode("utf-8", "replace")
+    # psql's aligned output ends each line with a +, and a csvlog doubles the quotes
+    plain = re.sub(r"\s*\+$", "", text, flags=re.MULTILINE)
+    found = _plans_in(plain) or _plans_in(plain.replace('""', '"'))
+    if len(found) > 1:
+        raise DatabaseError(f"that holds {len(found)} plans: give one")
+    if found:
+        plan = parse_plan([found[0]])
+        logged = _LOGGED.search(text)
+        return replace(plan, execution_ms=float(logged["ms"])) if logged and not plan.execution_ms else plan
+    for name, form in _FORMS.items():
+        if form.search(text):
+            raise DatabaseError(f"that is {name}; run it as EXPLAIN (ANALYZE, BUFFERS, FORMAT JSON) and give its JSON")
     raise DatabaseError("that holds no plan: give the JSON of EXPLAIN (FORMAT JSON) or of auto_explain")
+
+
+def _plans_in(text: str) -> list[dict[str, Any]]:
+    """The objects of a text that hold a plan; a jsonlog's entry holds it in its message."""
+    decoder, found, at = json.JSONDecoder(), [], 0
+    while (begin := re.compile(r"[\[{]").search(text, at)) is not None:  # a log's line has brackets of its own before
+        try:
+            read, length = decoder.raw_decode(text[begin.start() :])
+        except (ValueError, RecursionError):
+            at = begin.end()
+            continue
+        at = begin.start() + length
+        for one in _flat(read):
+            if isinstance(one, dict) and "Plan" in one:
+                found.append(one)
+            elif isinstance(one, dict) and isinstance(one.get("message"), str):
+                found += _plans_in(one["message"])
+    return found
+
+
+def _flat(read: Any) -> Iterator[Any]:
+    if isinstance(read, list):
+        for one in read:
+            yield from _flat(one)
+    else:
+        yield read
+
+
+def _unpacked(document: Any) -> Any:
+    """A driver's list, or the object in it."""
+    while isinstance(document, list | tuple) and len(document) == 1 and not isinstance(document[0], dict):
+        document = document[0]
+    return document if isinstance(document, list | tuple) else [document]
 
 
 def _node(entry: dict[str, Any], depth: int, costs: PlanCosts) -> PlanNode:

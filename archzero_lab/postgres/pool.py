@@ -10,6 +10,7 @@ import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any, LiteralString, Self
+from weakref import WeakSet
 
 import psycopg
 from prometheus_client import Counter, Histogram
@@ -76,6 +77,7 @@ class Database:
         self._returning: asyncio.Task[None] | None = None
         self._away_since = 0.0
         self._suspected_at = 0.0
+        self._made: WeakSet[psycopg.AsyncConnection[TupleRow]] = WeakSet()
         self._asking: set[asyncio.Timeout] = set()
         self._closed = False
 
@@ -100,7 +102,9 @@ class Database:
             @classmethod
             async def connect(cls, *arguments: Any, **options: Any) -> Self:
                 try:
-                    return await super().connect(*arguments, **options)
+                    made = await super().connect(*arguments, **options)
+                    database._made.add(made)
+                    return made
                 except psycopg.OperationalError as error:
                     database._attempt_failed(error)
                     raise
@@ -118,8 +122,8 @@ class Database:
         )
 
     def _attempt_failed(self, error: psycopg.OperationalError) -> None:
-        if any(text in str(error) for text in _NO_SLOT):
-            return  # it is there and busy: what connections there are go on working
+        if any(text in str(error) for text in _NO_SLOT) and not all(one.closed for one in self._made):
+            return  # it is there and busy: what connections there are go on working; without any it is as good as away
         if self._returning is None and not self._closed:
             log.warning("PostgreSQL is away (%s); asking again every %s s", reason_of(error), _RETRY_S)
             self._away_since = time.perf_counter()

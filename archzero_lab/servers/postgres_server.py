@@ -198,7 +198,9 @@ def _wait_until_ready(url: str, record: ProcessRecord, log: Path, timeout_s: flo
 
 
 _CURES = {
-    "could not look up effective user ID": "this user has no entry in /etc/passwd: add one, or run as a user who has",
+    "could not look up effective user ID": "PostgreSQL needs a name for this user: add an entry to /etc/passwd;"
+    " where you may not (OpenShift), preload libnss_wrapper.so with NSS_WRAPPER_PASSWD, or name a server that runs"
+    " (ARCHZERO_DATABASE_URL)",
     "shared memory": "the shared memory is too small: give the container --shm-size=64m or more",
     "No space left on device": "free some disk",
     "Permission denied": "mend the folder's permissions",

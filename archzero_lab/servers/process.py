@@ -112,6 +112,8 @@ class ProcessRegistry:
                 shared=shared,
             )
             self._path(record).write_text(json.dumps(asdict(record)))
+            # its end is looked for by its number: the object would warn that it still runs
+            child.returncode = 0
         return record
 
     def keep(self, record: ProcessRecord) -> None:

@@ -91,7 +91,7 @@ def wait_until_unused(state: Path, group: str) -> None:
 def start_keeper(state: Path, group: str, processes: ProcessRegistry) -> None:
     """Start, once for a group, the process that stops its servers where the last command could not (SIGKILL)."""
     if not any(record.name == _KEEPER and is_alive(record) for record in _records(processes, group)):
-        argv = [sys.executable, "-m", "archzero_lab.servers.keeper", str(state), group]
+        argv = [sys.executable, "-P", "-m", "archzero_lab.servers.keeper", str(state), group]
         processes.spawn(_KEEPER, argv, log=state / "keeper.log", shared=group)
 
 

@@ -113,33 +113,13 @@ def _leaving(processes: ProcessRegistry, use: shared_servers.Use) -> Iterator[No
                 shared_servers.end_unused(STATE, processes)
 
 
-def bring_up(settings: Settings) -> Stack:
-    """Start what is not running and keep it up after this command ends; servers that others use now stay up too."""
-    processes = registry()
-    group = _group(settings)
+def keep_servers(stack: Stack) -> None:
+    """Let a running stack's servers stay up after every command; of those that are kept already nothing changes."""
     with shared_servers.transition(STATE):
-        processes.end_leftovers()
-        shared_servers.end_unused(STATE, processes)
-        existing = kept_stack(settings)
-        if existing is not None:
-            return existing
-        use = shared_servers.Use(STATE, group)
-        try:
-            stack = _start(settings, processes, group=group)
-            shared_servers.keep_shared(STATE, group, processes)
+        if kept_stack(stack.settings) is None:
+            shared_servers.keep_shared(STATE, _group(stack.settings), stack.registry)
             record_state(postgres={"url": stack.postgres_url, "pid": stack.postgres_pid},
                          redis={"url": stack.redis_url, "pid": stack.redis_pid}, service=None)  # fmt: skip
-        finally:
-            use.end()
-            shared_servers.end_unused(STATE, processes)  # where a step failed
-    return stack
-
-
-def are_in_use(settings: Settings) -> bool:
-    """Whether servers run that another command keeps or uses now."""
-    keep_out_of_git(STATE)
-    with shared_servers.transition(STATE):
-        return kept_stack(settings) is not None or shared_servers.is_used(STATE, _group(settings))
 
 
 def take_down() -> list[str]:

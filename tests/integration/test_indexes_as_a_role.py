@@ -11,6 +11,7 @@ import pytest
 
 from archzero_lab.errors import DatabaseError, SettingsError
 from archzero_lab.jobs.indexes.findings import IndexReport
+from archzero_lab.jobs.indexes.page import warnings_of
 from archzero_lab.jobs.indexes.plans_only import plan_changes
 from archzero_lab.jobs.indexes.request import IndexRequest
 from archzero_lab.jobs.indexes.verdict import IndexVerdict
@@ -30,12 +31,15 @@ ALTER ROLE app SET app.member = '42';
 CREATE ROLE manager LOGIN BYPASSRLS;
 GRANT pg_read_all_data TO manager;
 CREATE TABLE membership (id int PRIMARY KEY, member int NOT NULL, tenant int NOT NULL, note text);
-INSERT INTO membership SELECT i, i % 20000, i % 300, repeat('x', 40) FROM generate_series(1, 60000) i;
+INSERT INTO membership SELECT i, i % 20000, i % 30, repeat('x', 40) FROM generate_series(1, 40000) i;
 CREATE TABLE tenant_row (id int PRIMARY KEY, tenant int NOT NULL, v text);
-INSERT INTO tenant_row SELECT i, i % 300, 'v' || i FROM generate_series(1, 3000) i;
+INSERT INTO tenant_row SELECT i, i % 30, 'v' || i FROM generate_series(1, 30) i;
 ALTER TABLE tenant_row ENABLE ROW LEVEL SECURITY;
-CREATE POLICY mine ON tenant_row TO staff USING (EXISTS (SELECT FROM membership m
-    WHERE m.tenant = tenant_row.tenant AND m.member = current_setting('app.member')::int));
+-- what a function reads, no catalog tells
+CREATE FUNCTION allowed(of int) RETURNS bool LANGUAGE plpgsql STABLE AS $$ BEGIN
+    RETURN EXISTS (SELECT FROM membership m WHERE m.tenant = of AND m.member = current_setting('app.member')::int);
+END $$;
+CREATE POLICY mine ON tenant_row TO staff USING (allowed(tenant));
 GRANT ALL ON ALL TABLES IN SCHEMA public TO staff;
 CREATE EXTENSION pg_stat_statements;
 ANALYZE;
@@ -147,6 +151,40 @@ def test_plans_alone_are_made_as_the_role_too(stack: Stack, theirs: str, tmp_pat
         pytest.skip("statistics are taken by the lab's own PostgreSQL 18")
     request = index_request(theirs, tmp_path, MIGRATION, QUERIES)
     plans = {role: plan_changes(stack, replace(request, role=role), QUIET)[0] for role in ("", "app")}
-    assert plans[""].before.indexes == plans[""].after.indexes
-    assert "member" in plans["app"].after.indexes
+    filtered = {role: str(plan.after.root.children[0].condition) for role, plan in plans.items()}
+    assert "allowed(tenant)" in filtered["app"]
+    assert "allowed" not in filtered[""]
     assert _roles_left(stack) == []
+
+
+def test_changes_of_the_statistics_are_measured_and_texts_that_may_not_be_read_are_no_pass(
+    stack: Stack, theirs: str, tmp_path: Path
+) -> None:
+    with connect(theirs, autocommit=True) as connection:
+        connection.execute("CREATE TABLE job (id int PRIMARY KEY, state text, prio int)")
+        connection.execute("INSERT INTO job SELECT i, 's' || i % 9000, i % 7000 FROM generate_series(1, 60000) i")
+        connection.execute("ANALYZE job")
+        connection.execute("SELECT pg_stat_statements_reset()")
+        for number in range(10):
+            connection.execute(f"UPDATE job SET prio = prio WHERE prio = {number}")
+            connection.execute(f"DELETE FROM job WHERE state = 's{number}'")
+        connection.execute("DROP ROLE IF EXISTS asker")
+        connection.execute("CREATE ROLE asker LOGIN BYPASSRLS PASSWORD 'asker'")
+        connection.execute("GRANT SELECT ON ALL TABLES IN SCHEMA public TO asker")
+    migration = "CREATE INDEX job_prio ON job (prio); CREATE INDEX job_state ON job (state);"
+    request = replace(index_request(theirs, tmp_path, migration, QUERIES), queries=None, from_statistics=5)
+    _, found = _run(stack, request)
+    assert _verdicts(found) == {"job_prio": IndexVerdict.KEEP, "job_state": IndexVerdict.KEEP}
+    with psycopg.connect(theirs, user="asker", password="asker", autocommit=True) as asker:
+        asker.execute("SELECT count(*) FROM membership")
+    as_asker = theirs.replace(theirs.partition("//")[2].partition("@")[0], "asker:asker", 1)
+    run, found = _run(stack, replace(request, database_url=as_asker))
+    assert any("is of statements that this role may not read: GRANT pg_read_all_stats" in note
+               for note in run.index_experiment["notes"])  # fmt: skip
+    assert set(_verdicts(found).values()) == {IndexVerdict.UNDECIDED}
+
+
+def test_a_switch_that_set_turned_off_is_told_as_such(stack: Stack, theirs: str, tmp_path: Path) -> None:
+    request = replace(index_request(theirs, tmp_path, MIGRATION, QUERIES), settings={"enable_indexscan": "off"})
+    run, _ = _run(stack, request)
+    assert "plans were made with enable_indexscan off, as --set has it" in warnings_of(run.index_experiment)

@@ -156,7 +156,7 @@ def test_lint_names_a_foreign_key_that_a_migration_leaves_without_an_index(stack
         ):
             file.write_text(text)
             faults = lint_schema(stack, url, file)
-            assert [fault.where for fault in faults if fault.rule == "foreign-key-left-without-index"] == told
+            assert [fault.where for fault in faults if fault.rule == "foreign-key-without-index"] == told
 
 
 def test_changes_that_are_rolled_back_leave_no_rows_for_the_next_run(stack: Stack) -> None:
@@ -175,3 +175,71 @@ def test_changes_that_are_rolled_back_leave_no_rows_for_the_next_run(stack: Stac
     assert before is not None
     assert after is not None
     assert after[0] < 12 * before[0], "some forty runs of it would have left forty times as much"
+
+
+BESIDE = """
+CREATE TABLE member (id int PRIMARY KEY, login text, tenant int);
+CREATE TABLE doc (id int PRIMARY KEY, tenant int, body text);
+ALTER TABLE doc ENABLE ROW LEVEL SECURITY;
+CREATE POLICY of_members ON doc USING (EXISTS (SELECT FROM member m WHERE m.login = current_setting('a.b') AND
+    m.tenant = doc.tenant));
+CREATE TABLE part (tenant int, v int) PARTITION BY RANGE (v);
+CREATE TABLE part_1 (v int, tenant int);
+ALTER TABLE part ATTACH PARTITION part_1 FOR VALUES FROM (0) TO (100);
+ALTER TABLE part ENABLE ROW LEVEL SECURITY;
+CREATE POLICY of_parts ON part USING (tenant = 1);
+CREATE TABLE tens (id int PRIMARY KEY, tenant int, t text);
+ALTER TABLE tens ENABLE ROW LEVEL SECURITY;
+CREATE POLICY of_tens ON tens USING ((tenant % 10) = 2);
+INSERT INTO tens SELECT i, i, 'T' || i FROM generate_series(1, 2000) i;
+CREATE INDEX member_login ON member (login);
+CREATE INDEX doc_body ON doc (body);
+CREATE INDEX part_1_tenant ON part_1 (tenant);
+CREATE INDEX part_1_v ON part_1 (v);
+CREATE INDEX tens_ten ON tens ((tenant % 10));
+CREATE INDEX tens_lower ON tens (lower(t));
+ANALYZE;
+"""
+
+
+def test_policies_name_columns_of_any_table_and_an_expressions_statistics_are_needed(stack: Stack) -> None:
+    with somebodys_database(stack, "beside", BESIDE) as url, connect(url, autocommit=True) as connection:
+        names = {index.oid: index.name for index in list_indexes(connection)}
+        for index in list_indexes(connection):
+            names |= {part.oid: part.name for part in index.parts}
+        needed = {names[oid]: words for oid, words in purposes(connection).items() if oid in names}
+        assert {"member_login", "part_1_tenant", "tens_ten", "tens_lower"} <= set(needed)
+        assert not {"doc_body", "part_1_v"} & set(needed)
+        assert "its expression by its statistics alone" in needed["tens_lower"][0]
+        connection.execute("CREATE STATISTICS of_lower ON lower(t) FROM tens")
+        connection.execute("ANALYZE tens")
+        assert "tens_lower" not in {names.get(oid) for oid in purposes(connection)}
+
+
+LINTED = """
+CREATE TABLE par (id int PRIMARY KEY);
+CREATE TABLE c1 (id int PRIMARY KEY, p int CONSTRAINT fk_par REFERENCES par, at int NOT NULL);
+CREATE TABLE c2 (id int PRIMARY KEY, p int CONSTRAINT fk_par REFERENCES par);
+CREATE INDEX c1_par ON c1 (p);
+CREATE INDEX c2_par ON c2 (p);
+CREATE INDEX clu ON c1 (at, id);
+CLUSTER c1 USING clu;
+CREATE UNIQUE INDEX ri_u ON c1 (at, p, id);
+"""
+
+
+def test_lint_knows_keys_by_their_tables_new_ones_too_and_what_else_an_index_is_for(
+    stack: Stack, tmp_path: Path
+) -> None:
+    migration = tmp_path / "m.sql"
+    migration.write_text(
+        "DROP INDEX c1_par; DROP INDEX clu;"
+        " CREATE TABLE nt (id int PRIMARY KEY, p int CONSTRAINT nt_par REFERENCES par);"
+    )
+    with somebodys_database(stack, "linted", LINTED) as url:
+        faults = lint_schema(stack, url, migration)
+    assert [(fault.where, fault.rule) for fault in faults] == [
+        ("clu", "needed-besides"), ("fk_par", "foreign-key-without-index"), ("nt_par", "foreign-key-without-index"),
+    ]  # fmt: skip
+    assert "all of c1" in faults[1].message
+    assert faults[2].message.startswith("a new foreign key, and no index")

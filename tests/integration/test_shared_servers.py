@@ -26,9 +26,10 @@ with running_stack(load_settings(), redis="plain" not in sys.argv) as stack:
     sys.stdin.read()
 """
 KEEP = """
-from archzero_lab.servers.stack import bring_up
+from archzero_lab.servers.stack import keep_servers, running_stack
 from archzero_lab.settings import load_settings
-bring_up(load_settings())
+with running_stack(load_settings()) as stack:
+    keep_servers(stack)
 """
 END = "from archzero_lab.servers.stack import take_down; take_down()"
 

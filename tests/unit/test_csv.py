@@ -58,7 +58,7 @@ def test_a_number_with_a_point_and_no_fraction_is_a_whole_one() -> None:
         ("name,type\na,Gadget\n", "line 2: field type: Invalid enum value 'Gadget'; known: BusinessCapability"),
         ("name,type\na,Risk,more\n", "line 2: .*more columns than the header"),
         (HEADER + '\na,Risk,Active,"' + "x\n" * 300 + '"\n', "line 2: a cell goes on for more than 200 lines"),
-        ("name,type\n\0,Risk\n", "line 2: field name: Expected `str` without the character U\\+0000"),
+        ("name,type\n\0,Risk\n", "line 2: field name: must be a text without the character U\\+0000"),
     ],
 )
 def test_what_would_lose_rows_or_values_is_refused_with_its_line(text: str, told: str) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from typing import Any
 
 import pytest
 
@@ -76,6 +77,10 @@ def test_what_is_no_plan_is_refused(document: object) -> None:
         parse_plan(document)
 
 
+LOGGED = {name: value for name, value in DOCUMENT[0].items() if not name.endswith("Time")} | {"Query Text": "SELECT 1"}
+"""As auto_explain writes it, whose time stands before it."""
+
+
 @pytest.mark.parametrize(
     "text",
     [
@@ -83,9 +88,18 @@ def test_what_is_no_plan_is_refused(document: object) -> None:
         json.dumps([DOCUMENT]),
         json.dumps(DOCUMENT[0]),
         "2026-11-28 12:00:00.000 UTC [12] LOG:  duration: 10.2 ms  plan:\n\t" + json.dumps(DOCUMENT[0], indent=1),
+        '2026-11-28 12:00:00 UTC,"a","b",1,"duration: 10.2 ms  plan:\n'
+        + json.dumps(LOGGED).replace('"', '""')
+        + '",,,',
+        json.dumps({"pid": 1, "message": "duration: 10.2 ms  plan:\n" + json.dumps(LOGGED)}),
+        "duration: 10.2 ms  plan:\n" + json.dumps(LOGGED),
+        " " + json.dumps(DOCUMENT, indent=1).replace("\n", "      +\n "),
+        json.dumps(DOCUMENT).encode(),
+        DOCUMENT,
+        DOCUMENT[0],
     ],
 )
-def test_a_plan_is_read_as_people_have_it(text: str) -> None:
+def test_a_plan_is_read_as_people_have_it(text: Any) -> None:
     assert read_plan(text).execution_ms == 10.2
 
 
@@ -95,8 +109,14 @@ def test_a_plan_is_read_as_people_have_it(text: str) -> None:
         ("Seq Scan on t  (cost=0.00..1.00 rows=1 width=4)", r"that is EXPLAIN's text; .*FORMAT JSON"),
         ("", "holds no plan"),
         ("{", "holds no plan"),
-        ('{"a": 1}', "not a plan"),
+        ('{"a": 1}', "holds no plan"),
         ("[1, 2]", "holds no plan"),
+        ("Seq Scan on t", "that is EXPLAIN's text"),
+        ("<explain xmlns='…'>", "that is EXPLAIN's XML"),
+        ('- Plan: \n    Node Type: "Result"', "that is EXPLAIN's YAML"),
+        (json.dumps([DOCUMENT[0]]) + json.dumps([DOCUMENT[0]]), "that holds 2 plans: give one"),
+        ('[{"Plan": {"Node Type": "Result", "Actual Total Time": "x"}}]', "not a plan"),
+        ("[" * 5_000, "holds no plan"),
     ],
 )
 def test_what_is_no_plan_is_named_with_what_to_give(text: str, told: str) -> None:

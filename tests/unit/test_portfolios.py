@@ -78,12 +78,12 @@ def test_an_inventory_is_read_from_json_lines_csv_and_gzip(tmp_path: Path) -> No
 @pytest.mark.parametrize(
     ("line", "told"),
     [
-        ({**CARD, "name": ""}, r"line 2: field name: .*length >= 1"),
+        ({**CARD, "name": ""}, r"line 2: field name: must be a text of 1 to 255 letters"),
         ({**CARD, "type": "Gadget"}, r"line 2: field type: Invalid enum value 'Gadget'"),
-        ({"type": "Risk"}, r"line 2: field name: .*missing required field"),
+        ({"type": "Risk"}, r"line 2: field name: name is missing"),
         ({**CARD, "colour": "red"}, r"line 2: field colour: .*unknown field"),
-        ({**CARD, "qualityScore": 101}, r"line 2: field qualityScore: .*<= 100"),
-        ({**CARD, "ownerId": "x"}, r"line 2: field ownerId: Invalid UUID"),
+        ({**CARD, "qualityScore": 101}, r"line 2: field qualityScore: must be a whole number from 0 to 100"),
+        ({**CARD, "ownerId": "x"}, r"line 2: field ownerId: must be a UUID"),
         ("{not json", r"line 2: field \(whole line\): not JSON"),
         (CARD, r"line 2: field name: the same as in line 1"),
         ("[" * 100_000, r"line 2: field \(whole line\)"),

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
 import psycopg
 
 from archzero_lab.errors import SettingsError
+from archzero_lab.jobs.indexes.doubts import Doubt
 from archzero_lab.jobs.indexes.query_cases import busiest_statements, read_queries, understood
 from archzero_lab.jobs.indexes.request import IndexRequest
 from archzero_lab.postgres.connection import connect
@@ -18,7 +19,8 @@ from archzero_lab.postgres.policy_roles import bound_roles, grant_all, is_role, 
 class Asked:
     """`all_texts` that were asked for, the `texts` of them that the database takes, why not of the others.
 
-    `roles`: text -> as whom it is run, where policies bind that role; all others pass them.
+    `roles`: text -> as whom it is run, where policies bind that role; all others pass them. `doubts`: what of the list
+    itself could turn a verdict.
     """
 
     all_texts: Mapping[str, str]
@@ -26,6 +28,7 @@ class Asked:
     let_go: list[str]
     notes: list[str]
     roles: Mapping[str, str]
+    doubts: Sequence[Doubt] = ()
 
 
 def asked_of(request: IndexRequest) -> Asked:
@@ -35,7 +38,7 @@ def asked_of(request: IndexRequest) -> Asked:
     """
     texts = read_queries(request.queries) if request.queries else {}
     senders = dict.fromkeys(texts, request.role) if request.role else {}
-    notes = []
+    notes, doubts = [], []
     with connect(request.database_url, autocommit=True) as source:
         source.execute("SET default_transaction_read_only = on")
         source.execute("SET statement_timeout = '30s'")
@@ -49,12 +52,16 @@ def asked_of(request: IndexRequest) -> Asked:
             notes.append(
                 f"{len(busiest.texts)} statements of pg_stat_statements, {busiest.share:.0%} of the database's time"
             )
+            if busiest.hidden:
+                hidden = f"{busiest.hidden:.0%} of the source's time is of statements that this role may not read"
+                notes.append(f"{hidden}: GRANT pg_read_all_stats to it")
+                doubts.append(Doubt(f"{hidden}, and one of them may need it", everywhere=True))
         bound = bound_roles(source, set(senders.values()))
         if request.role and request.role not in bound:
             notes.append(f"no policy binds {request.role}: its statements are measured as the owner's")
         source.cursor_factory = psycopg.RawCursor  # type: ignore[assignment,unused-ignore]
         found, reasons = understood(source, texts)
-    return Asked(texts, found, reasons, notes, {name: role for name, role in senders.items() if role in bound})
+    return Asked(texts, found, reasons, notes, {name: role for name, role in senders.items() if role in bound}, doubts)
 
 
 def make_roles(source_url: str, url: str, admin_url: str, names: Collection[str]) -> dict[str, str]:

@@ -16,7 +16,7 @@ from archzero_lab.postgres.connection import Connection
 from archzero_lab.postgres.databases import drop_database
 from archzero_lab.postgres.foreign_copy import apply_file, copy_database
 from archzero_lab.postgres.index_catalog import Index, list_indexes, redundant
-from archzero_lab.postgres.index_purposes import foreign_keys
+from archzero_lab.postgres.index_purposes import foreign_keys, purposes
 from archzero_lab.postgres.sql_text import text_of
 from archzero_lab.servers.copy_server import copy_server
 from archzero_lab.servers.stack import Stack
@@ -74,7 +74,8 @@ def lint_schema(
         source.execute("SET default_transaction_read_only = on")
         before = list_indexes(source)
         updates = _updates(source)
-        keys_before = foreign_keys(source)
+        keys_before = {(key.schema, key.table, key.name): key for key in foreign_keys(source)}
+        needed = purposes(source)
     name = stack.database_name("lint")
     with copy_server(stack, database_url) as server:
         copy = copy_database(database_url, server.url, name, server.programs, "schema")
@@ -85,7 +86,7 @@ def lint_schema(
                 tell(f"not tried: {passed_over}")
             with raw_connection(copy.url) as connection:
                 after = list_indexes(connection)
-                keys_after = {key.name: key for key in foreign_keys(connection)}
+                keys_after = {(key.schema, key.table, key.name): key for key in foreign_keys(connection)}
         finally:
             drop_database(server.url, name)
     there = {(index.schema, index.name, index.definition) for index in before}
@@ -98,7 +99,7 @@ def lint_schema(
                       "leave it out")
             )  # fmt: skip
         of_table = [other for other in after if other.table_oid == index.table_oid]
-        if index.method != "brin" and (lost := hot_lost(index, of_table)):
+        if not index.guards and index.method != "brin" and (lost := hot_lost(index, of_table)):
             hot, updated = updates.get((index.schema, index.table), (0, 0))
             share = f"; {hot:,} of its {updated:,} updates were heap-only so far" if updated else ""
             faults.append(
@@ -106,13 +107,22 @@ def lint_schema(
                       f"an update of {', '.join(lost)} in {index.qualified_table} must then write every index{share}",
                       "measure with ./lab indexes whether the reads are worth it")
             )  # fmt: skip
-    for key in keys_before:
-        now = keys_after.get(key.name)
-        if key.served_by and now is not None and not now.served_by:
+    left = {(index.schema, index.name) for index in after}
+    for index in before:
+        if (index.schema, index.name) not in left:
+            # a foreign key says more below
+            words = [one for one in needed.get(index.oid, []) if "of foreign key" not in one]
+            faults += [Fault(index.label, "needed-besides", one, "keep it, or see to that first") for one in words]
+    for place, now in keys_after.items():
+        if now.served_by:
+            continue
+        was = keys_before.get(place)
+        if was is None or was.served_by:
+            how = "a new foreign key, and no index" if was is None else "no index is left for it"
             faults.append(
-                Fault(key.name, "foreign-key-left-without-index",
-                      f"no index of {key.table} is left for it: each delete of a row of {key.parent} reads all of it",
-                      "keep an index that begins with its columns")
+                Fault(now.name, "foreign-key-without-index",
+                      f"{how}: each delete of a row of {now.parent} reads all of {now.table}",
+                      "make or keep an index that begins with its columns")
             )  # fmt: skip
     return [*_leftovers(before), *faults]
 

@@ -48,7 +48,7 @@ def measure_indexes(system: System, stack: Stack, request: IndexRequest, reporte
         "about": ready.about, "reads_per_write": request.reads_per_write,
         "twin": [asdict(row) for row in ready.twin.rows] if ready.twin else [],
         "left_out": [one.in_words for one in ready.twin.left_out] if ready.twin else [],
-        "notes": list(ready.notes),
+        "notes": list(ready.notes), "given_settings": dict(request.settings),
     }  # fmt: skip
     run.index_experiment = told | describe_machine() | {"run_id": run.path.name}
     run.write_page(page(run.index_experiment))

@@ -97,7 +97,7 @@ def own_copy(stack: Stack, request: IndexRequest, reporter: Reporter) -> Iterato
         role_urls = make_roles(request.database_url, url, admin_url, set(asked.roles.values()))
         yield Prepared(
             url, admin_url, judged.indexes, cases, f"{judged.about} on {held}", twin,
-            [*_doubts(twin, request), *unmeasured, *_used_there(request, judged)],
+            [*asked.doubts, *_doubts(twin, request), *unmeasured, *_used_there(request, judged)],
             [*asked.let_go, *reasons], [*asked.notes, *judged.notes, *_skipped_there(request, judged)], role_urls,
         )  # fmt: skip
 

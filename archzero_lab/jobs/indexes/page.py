@@ -44,8 +44,10 @@ _TITLE = "What each index is worth"
 
 def warnings_of(told: dict[str, Any]) -> list[str]:
     """What to know before the verdicts: what was left out or judged otherwise, ways that the planner may not go."""
-    off = switched_off(told.get("planner", {}))
-    switches = [f"plans were made with {', '.join(off)} off, as that role and database have it"] if off else []
+    off, given = switched_off(told.get("planner", {})), told.get("given_settings", {})
+    theirs, ours = ([name for name in off if (name in given) is mine] for mine in (False, True))
+    switches = [f"plans were made with {', '.join(theirs)} off, as that role and database have it"] if theirs else []
+    switches += [f"plans were made with {', '.join(ours)} off, as --set has it"] if ours else []
     return [*told.get("notes", []), *switches]
 
 

@@ -29,6 +29,12 @@ from archzero_lab.postgres.statement import Statement
 
 _GIVEN = re.compile(r"^--\s*(\$\d+|:?[A-Za-z_]\w*)\s*=\s*(.*?)\s*$", re.MULTILINE)
 _KINDS = ("common", "rare", "middle")
+_HIDDEN = "<insufficient privilege>"
+"""What pg_stat_statements shows of others' texts to who is no member of pg_read_all_stats."""
+_FINDING = (ast.SelectStmt, ast.UpdateStmt, ast.DeleteStmt, ast.MergeStmt, ast.InsertStmt)
+_LOOKING = re.compile(
+    r"\s*(?:/\*.*?\*/\s*|--[^\n]*\n\s*)*(?:SELECT|WITH|UPDATE|DELETE|MERGE)\b", re.IGNORECASE | re.DOTALL
+)
 _PAGE = {"LIMIT": "20", "OFFSET": "0"}
 """What LIMIT and OFFSET get where nothing else is known: the first page of twenty."""
 _NOBODY: Mapping[str, str] = {}
@@ -38,12 +44,13 @@ _NOBODY: Mapping[str, str] = {}
 class Busiest:
     """The statements that took the most time of a database, by name, with who sent each.
 
-    `share` (0 to 1) is theirs of all its time.
+    `share` (0 to 1) is theirs of all its time, `hidden` that of statements whose text this role may not read.
     """
 
     texts: dict[str, str]
     senders: dict[str, str]
     share: float
+    hidden: float = 0.0
 
 
 def read_queries(folder: Path) -> dict[str, str]:
@@ -58,7 +65,10 @@ def read_queries(folder: Path) -> dict[str, str]:
 
 
 def busiest_statements(connection: Connection, number: int) -> Busiest:
-    """The SELECTs that took the most time of a database, from pg_stat_statements, their literals as parameters."""
+    """The statements that took the most time of a database, from pg_stat_statements, their literals as parameters.
+
+    Those that look for rows: SELECT, and what changes or deletes some; INSERT finds none.
+    """
     try:
         rows = connection.execute(
             "SELECT query, total_exec_time / nullif(sum(total_exec_time) OVER (), 0), pg_get_userbyid(userid)"
@@ -72,29 +82,41 @@ def busiest_statements(connection: Connection, number: int) -> Busiest:
         ) from None
     reading = (
         (str(query).rstrip(";"), float(share or 0), str(sender)) for query, share, sender in rows
-        if reads_tables(str(query))
+        if str(query) != _HIDDEN and looks_for_rows(str(query))
     )  # fmt: skip
+    hidden = sum(float(share or 0) for query, share, _ in rows if str(query) == _HIDDEN)
     taken = list(islice(reading, number))
     if not taken:
-        raise DatabaseError("pg_stat_statements has no SELECT of that database yet; give --queries")
+        raise DatabaseError(
+            "pg_stat_statements has no statement of that database that may be read and looks for rows; give --queries"
+            if not hidden else
+            "pg_stat_statements hides its texts from this role: GRANT pg_read_all_stats to it, or give --queries"
+        )  # fmt: skip
     texts = {f"statement {at}": query for at, (query, _, _) in enumerate(taken, 1)}
     senders = {f"statement {at}": sender for at, (_, _, sender) in enumerate(taken, 1)}
-    return Busiest(texts, senders, sum(share for _, share, _ in taken))
+    return Busiest(texts, senders, sum(share for _, share, _ in taken), hidden)
 
 
-def reads_tables(text: str) -> bool:
-    """Whether it is a SELECT on somebody's tables: not the catalog's, which pg_dump and the lab itself ask."""
+def looks_for_rows(text: str) -> bool:
+    """Whether it finds rows of somebody's tables: not the catalog's, which pg_dump and the lab itself ask."""
     try:
         statements = read_statements(numbered(text)[0], "statement")
     except SettingsError:
-        return bool(re.match(r"(?is)\s*(?:/\*.*?\*/\s*|--[^\n]*\n\s*)*(?:SELECT|WITH)\b", text))  # told, not lost
-    if len(statements) != 1 or not isinstance(statements[0].node, ast.SelectStmt):
+        return bool(_LOOKING.match(text))  # told, not lost
+    if len(statements) != 1 or not isinstance(statements[0].node, _FINDING):
+        return False
+    if isinstance(statements[0].node, ast.InsertStmt) and not _selects(statements[0].node):
         return False
     named = [node for node in walk(statements[0].node) if isinstance(node, ast.RangeVar)]
     return any(
         node.schemaname not in ("pg_catalog", "information_schema") and not node.relname.startswith("pg_")
         for node in named
     )
+
+
+def _selects(statement: ast.InsertStmt) -> bool:
+    """Whether an INSERT's rows come from tables."""
+    return any(isinstance(node, ast.SelectStmt) and node.fromClause for node in walk(statement))
 
 
 def understood(connection: Connection, texts: dict[str, str]) -> tuple[dict[str, str], list[str]]:

@@ -33,7 +33,7 @@ async def import_rows(
     try:
         text = (await request.body()).decode("utf-8")
     except UnicodeDecodeError:
-        raise BadParameter("body", "not UTF-8") from None
+        raise BadParameter("body", "not UTF-8; Excel saves it as 'CSV UTF-8'") from None
     is_csv = media_type == "text/csv"
     if kind == "cards":
         count = await cards.import_cards(list(parse_rows(text, CardRow, is_csv=is_csv, where="import")))

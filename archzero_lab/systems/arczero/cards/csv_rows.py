@@ -13,6 +13,7 @@ from collections.abc import Collection, Iterator
 from typing import Any
 
 from archzero_lab.errors import InventoryError
+from archzero_lab.systems.arczero.cards.field_errors import VALUES
 
 _SEPARATORS = ",;\t"
 _MOST_LINES = 200
@@ -38,17 +39,38 @@ def csv_objects(text: str, fields: Collection[str], where: str) -> Iterator[tupl
                     raise InventoryError(f"{where} line {begun}: field (whole line): more columns than the header")
                 if reader.line_num + skipped - begun > _MOST_LINES:
                     raise InventoryError(
-                        f"{where} line {begun}: a cell goes on for more than {_MOST_LINES} lines: close its quote"
+                        f"{where} line {begun}: a cell goes on for more than {_MOST_LINES} lines: is its quote closed"
+                        " where it should be? What is so long can be sent as JSON Lines"
                     )
+                _refuse_swallowed(cells, columns, separator, f"{where} line {begun}")
                 row = {name: _value(name, cell, f"{where} line {begun}")
                        for name, cell in zip(columns, cells, strict=False) if cell.strip()}  # fmt: skip
                 yield begun, json.dumps(row).encode()
             begun = reader.line_num + skipped + 1
     except csv.Error as error:
         said = str(error)
-        if "unexpected end" in said or "expected after" in said:
+        if "unexpected end" in said:
             said = "a quote is opened and not closed; write a quote inside a cell twice"
+        elif "expected after" in said:
+            said = "a quote is closed and the cell goes on; write a quote inside a cell twice"
         raise InventoryError(f"{where} line {begun}: field (whole line): {said}") from None
+
+
+def _refuse_swallowed(cells: list[str], columns: list[str], separator: str, where: str) -> None:
+    """Raise InventoryError where a line within a cell is a row by itself: as many cells, its kinds such as there are.
+
+    A quote that was not closed is closed by the next one, an inch perhaps, and the rows between stand in one cell.
+    """
+    for cell in cells:
+        for line in cell.split("\n")[1:]:
+            inside = next(csv.reader([line], delimiter=separator), [])
+            kinds = [(VALUES[name], part.strip()) for name, part in zip(columns, inside, strict=False)
+                     if name in VALUES and part.strip()]  # fmt: skip
+            if len(inside) == len(columns) and kinds and all(part in list(values) for values, part in kinds):
+                raise InventoryError(
+                    f"{where}: field (whole line): a cell holds a line that is a row by itself ({line.strip()[:40]!r}):"
+                    " a quote is not closed where it should be; write a quote inside a cell twice"
+                )
 
 
 def _separator(text: str) -> tuple[str, int, str]:

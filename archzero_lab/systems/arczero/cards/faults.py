@@ -53,10 +53,22 @@ _MEANINGS = {
     "55P03": "somebody else is changing the same; try again in a moment",
     "40": "somebody else changed the same at the same moment, nothing was written; try again",
     "53": "the database has no room for more at the moment; try again in a moment",
+    "25P03": "the database ended the session, which idled too long within a transaction; try again",
+    "25P04": "the database took too long for this; try again, or ask for less",
+    "55000": "the database is not ready for this at the moment; try again in a moment",
+    "55006": "somebody else uses the same; try again in a moment",
+    "58": "the database has trouble with its disk or its machine; whoever runs it must look at its log",
+    "XX": "the database has found itself damaged or met a fault of its own; whoever runs it must look at its log",
+    "28": "the database does not let the service in; whoever runs it must look at the role and its password",
+    "3D": "the database is not there; whoever runs it must look at the service's URL",
+    "42501": "the service may not do this in its database; whoever runs it must give its role the rights",
     "08": _AWAY,
     "57": _AWAY,
 }
-"""SQLSTATE, or its class (PostgreSQL's documentation, appendix A) -> what is told with 503: it may work later."""
+"""SQLSTATE, or its class (PostgreSQL's documentation, appendix A) -> what is told with 503: it may work later.
+
+What is not here is a fault of the service (42: a wrong statement, 0A, P0: a function's own) and is told as such.
+"""
 
 
 def _meaning(error: psycopg.Error) -> str | None:

@@ -35,7 +35,7 @@ def read_inventory(path: Path, shape: type[Row]) -> list[Row]:
         raise InventoryError(f"cannot read {path}: {error}") from None
     except UnicodeDecodeError as error:
         line = raw[: error.start].count(b"\n") + 1
-        raise InventoryError(f"{path.name} line {line}: not UTF-8; save the file as UTF-8") from None
+        raise InventoryError(f"{path.name} line {line}: not UTF-8; save the file as UTF-8 (Excel: CSV UTF-8)") from None
     name = path.name.removesuffix(".gz")
     rows = list(parse_rows(text, shape, is_csv=name.endswith(".csv"), where=path.name))
     if not rows:
