@@ -11,6 +11,7 @@ import signal
 import socket
 import subprocess
 import sys
+import time
 import urllib.request
 from pathlib import Path
 from typing import Any
@@ -230,3 +231,43 @@ def test_a_killed_command_leaves_nothing_that_the_next_one_does_not_end(environm
     assert lab(environment, "down").returncode == 0
     assert recorded(environment) == []
     assert not any(psutil.pid_exists(pid) and psutil.Process(pid).status() != "zombie" for pid in left)
+
+
+def test_files_of_the_folder_that_it_is_called_in_shadow_nothing(environment: dict[str, str], tmp_path: Path) -> None:
+    for name in ("redis", "psycopg", "json"):
+        (tmp_path / f"{name}.py").write_text("raise SystemExit('mine')\n")
+    for words in (("status",), ("serve", "--cards", "300", "--port", "x")):
+        done = subprocess.run(
+            [str(ROOT / "lab"), *words], capture_output=True, text=True, env=environment, cwd=tmp_path
+        )
+        assert "mine" not in done.stdout + done.stderr
+    assert done.returncode == 2
+
+
+def test_an_interrupt_of_the_first_installation_is_told_as_one(tmp_path: Path) -> None:
+    """With an installer that waits, in a copy of the script alone."""
+    (tmp_path / "bin").mkdir()
+    shutil.copy(ROOT / "lab", tmp_path / "lab")
+    for name in ("requirements.lock", "pyproject.toml"):
+        (tmp_path / name).write_text("")
+    began = tmp_path / "began"
+    fake = tmp_path / "bin" / "uv"
+    fake.write_text(
+        f'#!/bin/sh\nif [ "$1" = venv ]; then mkdir -p {tmp_path}/.venv/bin;'
+        f" ln -sf {sys.executable} {tmp_path}/.venv/bin/python; exit 0; fi\ntouch {began}\nexec sleep 600\n"
+    )
+    fake.chmod(0o755)
+    environment = {**os.environ, "PATH": f"{tmp_path / 'bin'}:{os.environ['PATH']}", "TMPDIR": str(tmp_path)}
+    environment.pop("CONDA_PREFIX", None)
+    process = subprocess.Popen(
+        [str(tmp_path / "lab"), "status"], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, env=environment,
+        start_new_session=True,
+    )  # fmt: skip
+    while not began.exists():
+        assert process.poll() is None
+        time.sleep(0.02)
+    os.killpg(process.pid, signal.SIGINT)
+    said, _ = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert said.endswith("lab: interrupted; run it again, it goes on\n")
+    assert not list(tmp_path.glob("tmp.*"))

@@ -108,6 +108,17 @@ def test_two_serves_started_together_both_serve_and_one_goes_on_without_the_othe
     assert recorded(environment) == []
 
 
+def test_an_up_that_fails_beside_a_serve_leaves_nothing_up_when_that_has_ended(environment: dict[str, str]) -> None:
+    assert lab(environment, "up", "--cards", "500", "--fresh").returncode == 0
+    assert lab(environment, "down").returncode == 0
+    with _serving(environment) as (url, _, _):
+        failed = lab(environment, "up", "--cards", "600")
+        assert (failed.returncode, "--fresh replaces that" in failed.stderr) == (2, True)
+        assert call(url, "GET", "/api/v1/health")[1]["status"] == "ok"
+        assert "nothing is kept up" in lab(environment, "status").stdout
+    assert recorded(environment) == []
+
+
 def test_a_kept_server_that_is_gone_is_started_again_where_it_was_and_the_rest_goes_on(
     environment: dict[str, str],
 ) -> None:

@@ -5,13 +5,15 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 
 import psycopg
 import pytest
+from psycopg import sql
 from psycopg_pool import PoolClosed
 
 from archzero_lab.postgres import pool as pools
+from archzero_lab.postgres.databases import service_url
 from archzero_lab.postgres.pool import Database
 from archzero_lab.servers.hurt import HurtPostgres
 from archzero_lab.servers.stack import Stack
@@ -22,8 +24,10 @@ END_ALL = "SELECT pg_terminate_backend(pid, 10000) FROM pg_stat_activity WHERE a
 
 
 @asynccontextmanager
-async def opened(url: str, *, check: bool, name: str = "ended") -> AsyncIterator[Database]:
-    settings = PoolSettings(min_size=SIZE, max_size=SIZE, check_before_use=check)
+async def opened(
+    url: str, *, check: bool, name: str = "ended", acquire_timeout_s: float = 30.0
+) -> AsyncIterator[Database]:
+    settings = PoolSettings(min_size=SIZE, max_size=SIZE, check_before_use=check, acquire_timeout_s=acquire_timeout_s)
     database = Database(url, settings, application_name=name)
     try:
         await database.open()
@@ -146,3 +150,28 @@ async def test_who_asks_of_a_server_that_has_long_been_away_does_not_wait(
             assert time.monotonic() - began < 5.0
     finally:
         await asyncio.to_thread(postgres.close)
+
+
+async def test_a_server_that_has_no_slot_and_no_session_of_ours_is_away_and_one_with_some_is_busy(
+    stack: Stack, make_database: Callable[[str], str]
+) -> None:
+    url = service_url(make_database("slots"))
+    name = url.rpartition("/")[2].partition("?")[0]
+    limit = sql.SQL("ALTER DATABASE {} CONNECTION LIMIT {}").format
+    async with opened(url, check=True, acquire_timeout_s=60.0) as database:
+        assert await database.row("SELECT 1") == (1,)
+        async with await psycopg.AsyncConnection.connect(stack.postgres_url, autocommit=True) as admin:
+            await admin.execute(limit(sql.Identifier(name), sql.Literal(0)))
+            assert await database.row("SELECT 1") == (1,), "what sessions there are go on"
+            await admin.execute("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = %s", [name])
+            began = time.monotonic()
+            with pytest.raises(PoolClosed):
+                await database.row("SELECT 1")
+            assert time.monotonic() - began < 30, "it would have been a minute"
+            await admin.execute(limit(sql.Identifier(name), sql.Literal(-1)))
+        answer = None
+        while answer is None:
+            await asyncio.sleep(0.05)  # polling: who is refused is refused at once
+            with suppress(PoolClosed):
+                answer = await database.row("SELECT 1")
+        assert answer == (1,)

@@ -58,12 +58,23 @@ def test_a_number_with_a_point_and_no_fraction_is_a_whole_one() -> None:
         ("name,type\na,Gadget\n", "line 2: field type: Invalid enum value 'Gadget'; known: BusinessCapability"),
         ("name,type\na,Risk,more\n", "line 2: .*more columns than the header"),
         (HEADER + '\na,Risk,Active,"' + "x\n" * 300 + '"\n', "line 2: a cell goes on for more than 200 lines"),
+        (f'{HEADER}\na,Risk,,"open\nb,Risk,,5"\nc,Risk,,x\n', r"line 2: .*a row by itself \('b,Risk,,5'\)"),
+        ('name,type\na,Risk\n"b" b,Risk\n', "line 3: .*a quote is closed and the cell goes on"),
+        ("name,type,qualityScore\na,Risk,high\n", "line 2: field qualityScore: must be a whole number from 0 to 100"),
+        ("name,type,createdAt\na,Risk,29.11.2026\n", "line 2: field createdAt: must be a time such as"),
         ("name,type\n\0,Risk\n", "line 2: field name: must be a text without the character U\\+0000"),
     ],
 )
 def test_what_would_lose_rows_or_values_is_refused_with_its_line(text: str, told: str) -> None:
     with pytest.raises(InventoryError, match=f"x.csv {told}"):
         _names(text)
+
+
+def test_a_cell_of_several_lines_of_prose_is_one_cell() -> None:
+    text = (
+        f'{HEADER}\na,Risk,Active,"one, two, three\nfour, five, six, seven\nRisk, Active, and more"\nb,Risk,Active,y\n'
+    )
+    assert _names(text) == ["a", "b"]
 
 
 def test_reading_changes_no_setting_of_the_process() -> None:

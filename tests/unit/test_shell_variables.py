@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import psycopg
 import pytest
+from psycopg import pq
 from psycopg.conninfo import conninfo_to_dict
 
 from archzero_lab.postgres import shell_variables
@@ -73,3 +74,10 @@ def test_every_variable_that_libpq_knows_is_in_one_of_the_lists() -> None:
 )
 def test_only_a_server_that_is_not_yet_up_is_waited_for(said: str, later: bool) -> None:
     assert is_not_yet_up(psycopg.OperationalError(said)) is later
+
+
+def test_every_variable_that_this_libpq_reads_is_taken() -> None:
+    named = {option.envvar.decode() for option in pq.Conninfo.get_defaults() if option.envvar}
+    # read by libpq elsewhere than in its table of parameters
+    named |= {"PGSERVICEFILE", "PGTZ", "PGDATESTYLE", "PGGEQO"}
+    assert named - {*NEEDED, *STEERING} == set()
