@@ -19,7 +19,7 @@ from archzero_lab.settings import CHECKOUT
 
 RESULTS = CHECKOUT / "benchmarks" / "results" / "report.json"
 """The summary that the documentation is made from."""
-SHOWN = ("card_list_cached", "card_detail_cached", "search_gin", "hit_rate")
+SHOWN = ("card_list_cached", "card_detail_cached", "search_gin", "cache_hit_rate")
 """The README's four."""
 
 

@@ -98,6 +98,25 @@ async def test_who_reads_sees_what_was_acknowledged_while_redis_refuses_it(
     operator.close()
 
 
+@pytest.mark.parametrize("command", ["get", "mget", "set", "evalsha", "unlink"])
+async def test_health_names_a_right_that_was_taken_whatever_it_is_for(
+    database_url: str, hurt: HurtRedis, command: str
+) -> None:
+    operator = redis.Redis.from_url(hurt.server.url)
+    async with open_cached(database_url, hurt.server.url, PATIENT, f"test:{uuid.uuid4().hex}") as cached:
+        assert await _until_licensed(cached)
+        _acl(f"-{command}")(operator)
+        try:
+            health = await cached.store.health()
+            assert health["connected"]
+            assert command in str(health["refused"]).lower(), health
+        finally:
+            _acl(f"+{command}")(operator)
+        assert await _until_licensed(cached)
+        assert (await cached.store.health())["refused"] is None
+    operator.close()
+
+
 async def test_an_invalidation_that_is_refused_while_heartbeats_are_not_is_told_and_revokes(
     database_url: str, hurt: HurtRedis
 ) -> None:

@@ -34,7 +34,7 @@ def guard_admin(connection: ASGIConnection[Any, Any, Any, Any], _: BaseRouteHand
 
 @get("/health")
 async def cache_health(service: GivenService) -> dict[str, Any]:
-    """healthy, degraded (Redis is away or refuses writes: `refused` says what; the service goes on without it) or off.
+    """healthy, degraded (Redis is away, or refuses what `refused` says; the service goes on without it) or off.
 
     Besides: size, memory and latency.
     """
@@ -42,7 +42,8 @@ async def cache_health(service: GivenService) -> dict[str, Any]:
         return {"status": "off"}
     found = await service.cache.store.health()
     breaker = "open" if service.cache.store.link.breaker.is_open else "closed"
-    return {"status": "healthy" if found["connected"] and found["obeys"] else "degraded", "breaker": breaker, **found}
+    sound = found["connected"] and found["obeys"] and found["refused"] is None
+    return {"status": "healthy" if sound else "degraded", "breaker": breaker, **found}
 
 
 @get("/stats")

@@ -16,7 +16,7 @@ async def health(service: GivenService) -> Response[dict[str, Any]]:
     cache = "off"
     if service.cache is not None:
         found = await service.cache.store.health()
-        cache = "ok" if found["connected"] else "degraded"
+        cache = "ok" if found["connected"] and found["obeys"] and found["refused"] is None else "degraded"
     status = "down" if not database else "degraded" if cache == "degraded" else "ok"
     return Response(
         {"status": status, "database": "ok" if database else "down", "cache": cache},

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Awaitable, Callable
 from typing import Any
 
-from redis.exceptions import ResponseError
+from redis.exceptions import NoScriptError, ResponseError
 
 from archzero_lab.systems.arczero.cache.keys import Keyspace
 from archzero_lab.systems.arczero.cache.script_calls import Scripts, fence_of, new_generation
@@ -24,6 +25,29 @@ async def beat_in_one(scripts: Scripts, name: str, probe: Any) -> dict[str, Any]
             return told
     except ResponseError:
         return None
+
+
+async def refused_of(scripts: Scripts, name: str, client: Any) -> str | None:
+    """What Redis refuses of all that the cache asks of it, tried on a heartbeat's key; None where it takes everything.
+
+    An invalidation may go through while rights to read, to fill or to run scripts are taken: nothing stale comes of
+    that, and the cache is of no use.
+    """
+    asked: dict[str, Callable[[], Awaitable[Any]]] = {
+        "GET": lambda: client.get(name),
+        "MGET": lambda: client.mget([name]),
+        "SET": lambda: client.set(name, b"", px=1_000),
+        "EVALSHA": lambda: client.evalsha(scripts.bump.sha, 1, name, fence_of(""), new_generation()),
+        "UNLINK": lambda: client.unlink(name),
+    }
+    for command, ask in asked.items():
+        try:
+            await ask()
+        except NoScriptError:
+            continue  # it is loaded when it is first needed
+        except ResponseError as error:
+            return f"{command}: {error}"
+    return None
 
 
 def heartbeat_keys(keys: Keyspace, cluster: Any) -> list[str]:

@@ -6,6 +6,7 @@ import asyncio
 import secrets
 import time
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, cast
@@ -16,7 +17,7 @@ from archzero_lab.settings import CacheSettings
 from archzero_lab.systems.arczero.cache.announcements import Announcements, Change
 from archzero_lab.systems.arczero.cache.counters import count
 from archzero_lab.systems.arczero.cache.entries import MOST_NAMES, Hit, decode, encode_value
-from archzero_lab.systems.arczero.cache.heartbeat import beat_in_one, heartbeat_keys
+from archzero_lab.systems.arczero.cache.heartbeat import beat_in_one, heartbeat_keys, refused_of
 from archzero_lab.systems.arczero.cache.keys import Key, Keyspace, Kind
 from archzero_lab.systems.arczero.cache.link import Link
 from archzero_lab.systems.arczero.cache.near import NearCache
@@ -221,7 +222,16 @@ class CacheStore(Announcements):
             told = None
         latency_ms = round((time.perf_counter() - began) * 1000, 3)
         found = {"connected": False} if told is None else {"connected": True, "latency_ms": latency_ms, **told}
-        return found | {"obeys": self.link.licensed, "refused": None if self.link.licensed else self.link.trouble}
+        if not self.link.licensed:
+            return found | {"obeys": False, "refused": self.link.trouble}
+        return found | {"obeys": True, "refused": await self._refused()}
+
+    async def _refused(self) -> str | None:
+        """What is refused of a Redis that obeys; None where it could not be asked either."""
+        with suppress(Exception):  # whatever else it is, the licence tells of it
+            async with asyncio.timeout(self._settings.timeout_s):
+                return await refused_of(self._scripts, self.keys.heartbeats[0], self._client)
+        return None
 
     async def add_usage(self, counts: dict[str, int], keep: int) -> None:
         """Add to the shared table of what is asked for most, and keep its `keep` greatest."""
