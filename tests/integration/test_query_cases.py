@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import pytest
 
 from archzero_lab.errors import DatabaseError
-from archzero_lab.jobs.indexes.query_cases import cases_of, reads_tables
+from archzero_lab.jobs.indexes.query_cases import cases_of, looks_for_rows
 from archzero_lab.jobs.indexes.session import raw_connection
 from archzero_lab.servers.stack import Stack
 from tests.integration.shop import QUERIES, somebodys_database
@@ -55,9 +55,12 @@ def test_parameters_become_cases_of_common_rare_and_middle_values(shop: str) -> 
         ("SELECT c.oid FROM pg_catalog.pg_class c", False),
         ("SELECT relname FROM pg_class", False),
         ("SELECT * FROM information_schema.tables", False),
-        ("UPDATE t SET a = $1", False),
+        ("UPDATE t SET a = $1 WHERE b = $2", True),
+        ("DELETE FROM t WHERE b = $1", True),
+        ("INSERT INTO t SELECT * FROM u WHERE b = $1", True),
+        ("INSERT INTO t (a) VALUES ($1)", False),
         ("COPY t TO stdout", False),
     ],
 )
-def test_a_servers_statistics_give_what_reads_somebodys_tables(text: str, taken: bool) -> None:
-    assert reads_tables(text) is taken
+def test_a_servers_statistics_give_what_looks_for_rows_of_somebodys_tables(text: str, taken: bool) -> None:
+    assert looks_for_rows(text) is taken
