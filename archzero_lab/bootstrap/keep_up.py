@@ -74,11 +74,15 @@ def bring_everything_up(
         urls, in_words = keep_arms(stack, portfolio, "up", ARMS, fresh=fresh, asked=asked, reporter=reporter)
         with reporter.work("service"):
             service = _start_on(stack, url_of_service(stack, urls["treatment"]), port)
-            keep_servers(stack)  # now that nothing can fail any more
-            record_state(
-                service={"url": service.url, "pid": service.record.pid, "namespace": service.namespace,
-                         "up_since": time.time(), "database_url": urls["treatment"]}
-            )  # fmt: skip
+            try:
+                keep_servers(stack)  # now that nothing but an interrupt can come between
+                record_state(
+                    service={"url": service.url, "pid": service.record.pid, "namespace": service.namespace,
+                             "up_since": time.time(), "database_url": urls["treatment"]}
+                )  # fmt: skip
+            except BaseException:
+                stack.registry.stop(service.record)
+                raise
     return service.url, in_words
 
 

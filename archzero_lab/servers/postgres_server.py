@@ -124,7 +124,7 @@ def start_postgres(
         shared=shared,
         stop_signal=signal.SIGINT,
         cwd=base,
-    )  # fmt: skip
+    )
     # said, since a shell's PGSSLMODE=require would ask for what this server has not
     url = f"postgresql://archzero:{password}@127.0.0.1:{port}/postgres?sslmode=disable"
     try:
