@@ -22,6 +22,11 @@ _VERDICTS = {
     "refuted": ("refuted", "✗"), "regressed": ("refuted", "✗"), "drop": ("refuted", "✗"), "too dear": ("refuted", "✗"),
     "inconclusive": ("inconclusive", "?"), "undecided": ("inconclusive", "?"),
 }  # fmt: skip
+_ALIGNED = (
+    "<style>div.table.table.table td,div.table.table.table th{text-align:left}"
+    "div.table.table.table .number{text-align:right}div.table{overflow-x:auto}</style>"
+)
+"""For a notebook, which has none of our pages' style and sets every cell to the right."""
 _LONG = 40
 """Letters from which on a cell is a sentence, and gets room for one."""
 
@@ -34,7 +39,7 @@ def in_three_digits(value: float) -> str:
 def whole_html(frame: pd.DataFrame) -> str:
     """A frame as HTML with nothing cut short, numbers to three digits, what is missing left out."""
     with pd.option_context("display.max_colwidth", None):
-        return tidy(frame.to_html(na_rep="", float_format=in_three_digits, justify="left", border=0))
+        return _ALIGNED + tidy(frame.to_html(na_rep="", float_format=in_three_digits, justify="left", border=0))
 
 
 def tidy(page: str) -> str:

@@ -43,6 +43,9 @@ def test_a_columns_numbers_stand_right_with_their_head_and_texts_left() -> None:
     assert '<td class="number">1.23</td>' in table
     assert "<td></td>" in table
     assert "<td>15.18</td>" in table
+    # in a notebook too, whose own style sets every cell to the right
+    assert "div.table.table.table td,div.table.table.table th{text-align:left}" in table
+    assert "div.table.table.table .number{text-align:right}" in table
 
 
 def test_a_long_text_is_whole_and_markup_in_it_stays_text() -> None:
