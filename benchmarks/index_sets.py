@@ -194,7 +194,10 @@ def main() -> None:
         base = ensure_base(stack, portfolio, lambda share: None)
         urls = make_arms(stack, base, "bench", lambda name, done, total: print(f"{done}/{total} {name}"), ARMS)
         services = {
-            arm: start_service(stack, Serving(f"bench-{arm}", urls[arm], cached=False, index_set=index_set_of(arm)))
+            arm: start_service(
+                stack,
+                Serving(f"bench-{arm}", urls[arm], cached=False, index_set=index_set_of(arm), patient=True),
+            )
             for arm in ARMS
         }
         try:

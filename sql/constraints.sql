@@ -8,4 +8,5 @@ ALTER TABLE relationships ADD CONSTRAINT relationships_source_card_id_fkey
 ALTER TABLE relationships ADD CONSTRAINT relationships_target_card_id_fkey
     FOREIGN KEY (target_card_id) REFERENCES cards (id) ON DELETE CASCADE;
 ALTER TABLE relationships ADD CONSTRAINT relationships_confidence_check CHECK (confidence BETWEEN 0 AND 1);
+ALTER TABLE relationships ADD CONSTRAINT relationships_valid_check CHECK (valid_to >= valid_from);
 ALTER TABLE bia_profiles ADD CONSTRAINT bia_profiles_pkey PRIMARY KEY (id);

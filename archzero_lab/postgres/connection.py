@@ -82,3 +82,12 @@ def connect(url: str, *, autocommit: bool = False) -> Connection:
         )
     except psycopg.OperationalError as error:
         raise connect_error(url, error) from None
+
+
+def merged_parameters(url: str, ours: dict[str, Any]) -> dict[str, Any]:
+    """Our parameters beside a URL's own, which win: of two options the later counts."""
+    given = conninfo_to_dict(url)
+    merged = {name: value for name, value in ours.items() if name not in given}
+    if "options" in given:
+        merged["options"] = f"{ours['options']} {given['options']}"
+    return merged

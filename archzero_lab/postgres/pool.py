@@ -15,11 +15,12 @@ from weakref import WeakSet
 import psycopg
 from prometheus_client import Counter, Histogram
 from psycopg import errors
-from psycopg.conninfo import conninfo_to_dict
 from psycopg.rows import TupleRow
 from psycopg_pool import AsyncConnectionPool, PoolClosed, PoolTimeout, TooManyRequests
 
-from archzero_lab.postgres.connection import reason_of
+from archzero_lab.postgres.connection import merged_parameters, reason_of
+from archzero_lab.postgres.deadline import cut_after
+from archzero_lab.postgres.fair_turns import CLIENT, FairTurns
 from archzero_lab.postgres.request_statements import BUCKETS, fetch_row, only_reads
 from archzero_lab.settings import PoolSettings
 
@@ -35,18 +36,11 @@ _RETRY_S = 0.1
 _PATIENCE_S = 1.0
 """How long a request waits for a server that has just gone: a restart takes about as long."""
 _ENDED = (errors.AdminShutdown, errors.CrashShutdown, errors.CannotConnectNow, errors.IdleSessionTimeout)
+_GRACE_S = 3.0
+"""PostgreSQL ends a statement that takes too long itself; one that has not by then is a server's that says nothing."""
 _TRIES = 4
 _APART_S = 0.02
 _NO_SLOT = ("too many clients", "too many connections", "remaining connection slots")
-
-
-def _merged(url: str, ours: dict[str, Any]) -> dict[str, Any]:
-    """Our parameters beside a URL's own, which win: of two options the later counts."""
-    given = conninfo_to_dict(url)
-    merged = {name: value for name, value in ours.items() if name not in given}
-    if "options" in given:
-        merged["options"] = f"{ours['options']} {given['options']}"
-    return merged
 
 
 class Database:
@@ -65,15 +59,17 @@ class Database:
     def __init__(self, url: str, settings: PoolSettings, application_name: str = "archzero-lab") -> None:
         self._url = url
         self._settings = settings
-        self._kwargs = _merged(url, {
+        self._kwargs = merged_parameters(url, {
             "autocommit": True,
             "application_name": application_name,
             "connect_timeout": 5,
             # by the default, 4 MB, a bitmap of a third of a million cards is lossy: each is then split into words again
-            "options": "-c statement_timeout=30s -c timezone=UTC -c work_mem=16MB",
+            "options": f"-c statement_timeout={_ms(settings.statement_timeout_s)}"
+                       f" -c lock_timeout={_ms(settings.lock_timeout_s)} -c timezone=UTC -c work_mem=16MB",
             "client_encoding": "utf8",
         })  # fmt: skip
         self._pool = self._new_pool()
+        self._turns = FairTurns(settings.max_size, max(1, int(settings.max_size * settings.client_share)))
         self._returning: asyncio.Task[None] | None = None
         self._away_since = 0.0
         self._suspected_at = 0.0
@@ -146,35 +142,50 @@ class Database:
         log.warning("PostgreSQL is back")
 
     @asynccontextmanager
-    async def connection(self) -> AsyncIterator[psycopg.AsyncConnection[TupleRow]]:
-        """A connection for as long as the block runs.
+    async def connection(self, longest_s: float | None = None) -> AsyncIterator[psycopg.AsyncConnection[TupleRow]]:
+        """A connection for as long as the block runs; where many ask, clients (fair_turns.CLIENT) have it in turn.
 
+        A block that takes longer than `longest_s` (its statement_timeout, and some seconds) has its connection cut.
         Raises psycopg_pool.PoolTimeout when none comes free, PoolClosed while PostgreSQL is away.
         """
         asked = time.perf_counter()
+        client = CLIENT.get()
+        await self._take_turn(client)
         try:
-            pool, connection = await self._acquire(asked)
-        except (PoolTimeout, PoolClosed, TooManyRequests):
-            REFUSED.inc()
-            raise
-        got = time.perf_counter()
-        ACQUIRE_WAIT.observe(got - asked)
-        try:
-            async with connection:  # commits or rolls back what was begun; the pool's connections stay open
-                yield connection
-        except psycopg.OperationalError as error:
-            if connection.closed or isinstance(error, _ENDED):
-                await self._suspect(pool, connection, got)
-            raise
+            try:
+                pool, connection = await self._acquire(asked)
+            except (PoolTimeout, PoolClosed, TooManyRequests):
+                REFUSED.inc()
+                raise
+            got = time.perf_counter()
+            ACQUIRE_WAIT.observe(got - asked)
+            try:
+                with cut_after(connection, longest_s or self._settings.statement_timeout_s + _GRACE_S):
+                    async with connection:  # commits or rolls back what was begun; the pool's connections stay open
+                        yield connection
+            except psycopg.OperationalError as error:
+                if connection.closed or isinstance(error, _ENDED):
+                    await self._suspect(pool, connection, got)
+                raise
+            finally:
+                HELD.observe(time.perf_counter() - got)
+                await pool.putconn(connection)
         finally:
-            HELD.observe(time.perf_counter() - got)
-            await pool.putconn(connection)
+            self._turns.give(client)
+
+    async def _take_turn(self, client: str) -> None:
+        try:
+            async with asyncio.timeout(self._settings.acquire_timeout_s):
+                await self._turns.take(client)
+        except TimeoutError:
+            REFUSED.inc()
+            raise PoolTimeout("no connection came free") from None
 
     async def _acquire(self, asked: float) -> tuple[Pool, psycopg.AsyncConnection[TupleRow]]:
         while True:
             pool, began = self._pool, time.perf_counter()
             try:
-                connection = await self._get(pool)
+                connection = await self._get(pool, max(asked + self._settings.acquire_timeout_s - began, 0.01))
             except PoolClosed:
                 now = time.perf_counter()
                 left = min(self._away_since, asked + _PATIENCE_S) + _PATIENCE_S - now
@@ -182,7 +193,9 @@ class Database:
                     raise
                 continue
             try:
-                if await self._answers(connection):
+                with cut_after(connection, self._settings.acquire_timeout_s):
+                    answers = await self._answers(connection)
+                if answers:
                     return pool, connection
                 await self._suspect(pool, connection, began)
             except BaseException:  # whoever asked is gone: the connection is the pool's all the same
@@ -219,13 +232,13 @@ class Database:
             self._suspected_at = time.perf_counter()
             await pool.drain()
 
-    async def _get(self, pool: Pool) -> psycopg.AsyncConnection[TupleRow]:
+    async def _get(self, pool: Pool, timeout_s: float) -> psycopg.AsyncConnection[TupleRow]:
         # closing a pool fails those who wait in it, except one that is just being given a connection: we tell them too
         told = asyncio.timeout(None)
         try:
             async with told:
                 self._asking.add(told)
-                return await pool.getconn()
+                return await pool.getconn(timeout_s)
         except TimeoutError:
             if not told.expired():
                 raise
@@ -252,20 +265,27 @@ class Database:
     async def _row(
         self, sql: LiteralString, params: dict[str, Any] | None, prepare: bool | None
     ) -> tuple[Any, ...] | None:
+        began = time.perf_counter()
         try:
             async with self.connection() as connection:
                 return await fetch_row(connection, sql, params, prepare=prepare)
         except (PoolTimeout, PoolClosed, TooManyRequests):
             raise  # they are OperationalErrors as well: no connection was had
         except psycopg.OperationalError as error:
-            if not (connection.closed and only_reads(sql)):
+            cut = time.perf_counter() - began >= self._settings.statement_timeout_s  # a second try would take as long
+            if cut or not (connection.closed and only_reads(sql)):
                 raise
             log.debug("run again on another connection: %s", type(error).__name__)
         async with self.connection() as connection:
             return await fetch_row(connection, sql, params, prepare=prepare)
 
     @asynccontextmanager
-    async def transaction(self) -> AsyncIterator[psycopg.AsyncConnection[TupleRow]]:
-        """A connection inside one transaction: committed at the end, rolled back on an error."""
-        async with self.connection() as connection, connection.transaction():
+    async def transaction(self, longest_s: float) -> AsyncIterator[psycopg.AsyncConnection[TupleRow]]:
+        """A connection inside one transaction, each statement given so long; rolled back on an error."""
+        async with self.connection(longest_s + _GRACE_S) as connection, connection.transaction():
+            await connection.execute("SELECT set_config('statement_timeout', %s, true)", [_ms(longest_s)])
             yield connection
+
+
+def _ms(seconds: float) -> str:
+    return f"{max(round(seconds * 1000), 1)}ms"

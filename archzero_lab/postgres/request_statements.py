@@ -50,15 +50,22 @@ async def fetch_row(
 
 
 async def fetch_row_and_rows(
-    connection: psycopg.AsyncConnection[TupleRow], sql: LiteralString, params: dict[str, Any], then: LiteralString
+    connection: psycopg.AsyncConnection[TupleRow],
+    sql: LiteralString,
+    params: dict[str, Any],
+    then: LiteralString,
+    first: LiteralString = "",
 ) -> tuple[tuple[Any, ...] | None, list[TupleRow]]:
     """Begin a transaction, run a statement of a request, ask another: its first row and the other's, in one round trip.
 
-    For a connection in pipeline mode.
+    For a connection in pipeline mode. `first` runs before it with the same parameters: what waits there is over when
+    the statement takes its snapshot.
     """
     began = time.perf_counter()
     async with connection.cursor(binary=True) as cursor, connection.cursor() as asked:
         await connection.execute("BEGIN")
+        if first:
+            await connection.execute(first, params)
         await cursor.execute(_tagged(sql).encode(), params)
         await asked.execute(then)
         row, rows = await cursor.fetchone(), await asked.fetchall()

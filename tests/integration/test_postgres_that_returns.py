@@ -15,7 +15,7 @@ from psycopg_pool import PoolClosed
 from archzero_lab.postgres import pool as pools
 from archzero_lab.postgres.databases import service_url
 from archzero_lab.postgres.pool import Database
-from archzero_lab.servers.hurt import HurtPostgres
+from archzero_lab.servers.hurt import HurtPostgres, Relay
 from archzero_lab.servers.stack import Stack
 from archzero_lab.settings import PoolSettings
 
@@ -175,3 +175,41 @@ async def test_a_server_that_has_no_slot_and_no_session_of_ours_is_away_and_one_
             with suppress(PoolClosed):
                 answer = await database.row("SELECT 1")
         assert answer == (1,)
+
+
+async def test_a_server_that_says_nothing_any_more_is_given_up(stack: Stack) -> None:
+    relay = await asyncio.to_thread(Relay, stack, stack.postgres_url, "silent")
+    settings = PoolSettings(min_size=1, max_size=2, acquire_timeout_s=1.0, statement_timeout_s=0.5)
+    database = Database(relay.url, settings)
+    try:
+        await database.open()
+        assert await database.row("SELECT 1") == (1,)
+        relay.set(swallow=True)
+        for _ in range(3):  # in the check before use, in a statement, in an attempt to connect
+            with pytest.raises(psycopg.OperationalError):
+                await asyncio.wait_for(database.row("SELECT 1"), 60)
+        relay.set(swallow=False)
+        async with asyncio.timeout(60):
+            while True:
+                with suppress(psycopg.OperationalError):
+                    assert await database.row("SELECT 1") == (1,)
+                    break
+                await asyncio.sleep(0.05)  # polling until the pool is new
+    finally:
+        await database.close()
+        relay.close()
+
+
+async def test_a_statement_under_which_the_network_went_silent_ends(stack: Stack) -> None:
+    relay = await asyncio.to_thread(Relay, stack, stack.postgres_url, "silent")
+    settings = PoolSettings(min_size=1, max_size=2, check_before_use=False, statement_timeout_s=0.5)
+    database = Database(relay.url, settings)
+    try:
+        await database.open()
+        assert await database.row("SELECT 1") == (1,)
+        relay.set(swallow=True)
+        with pytest.raises(psycopg.OperationalError):
+            await asyncio.wait_for(database.row("SELECT 1"), 60)
+    finally:
+        await database.close()
+        relay.close()

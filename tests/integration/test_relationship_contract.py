@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import datetime as dt
 import json
 import uuid
 from collections.abc import Callable
@@ -9,12 +11,15 @@ from typing import Any
 
 import psycopg
 import pytest
+from msgspec.structs import replace
 
 from archzero_lab.postgres.migrations import Migrations
 from archzero_lab.systems.arczero.cards.model import (
     CardType,
+    Conflict,
     GraphQuery,
     InvalidReference,
+    InvalidValue,
     NotFound,
     RelationshipDraft,
     RelationshipFilter,
@@ -100,3 +105,32 @@ async def test_graph_statistics_count_what_is_there(cards: Cards, connection: ps
     assert sum(stats["relationshipsByType"].values()) == stats["relationships"]
     await created(cards)
     assert json.loads((await cards.graph_stats()).body)["cards"] == stats["cards"] + 1
+
+
+async def test_a_relationship_that_is_there_is_refused_a_second_time(cards: Cards) -> None:
+    (one, _), (two, _) = await created(cards), await created(cards)
+    draft = RelationshipDraft(one, two, RelationshipType.dependsOn, valid_from=dt.date(2024, 1, 1))
+    first, _ = await cards.create_relationship(draft)
+    with pytest.raises(Conflict, match=str(first)):
+        await cards.create_relationship(replace(draft, confidence=0.5))
+    with pytest.raises(Conflict, match=f"row 2.*{first}"):
+        await cards.import_relationships([replace(draft, relationship_type=RelationshipType.guides), draft])
+    await cards.create_relationship(replace(draft, valid_from=dt.date(2025, 1, 1)))
+    await cards.create_relationship(replace(draft, valid_from=None))
+    with pytest.raises(Conflict, match="there is already one"):
+        await cards.create_relationship(replace(draft, valid_from=None))
+
+
+async def test_of_equal_relationships_made_at_once_one_is_made(cards: Cards) -> None:
+    (one, _), (two, _) = await created(cards), await created(cards)
+    draft = RelationshipDraft(one, two, RelationshipType.enforces)
+    made = await asyncio.gather(*[cards.create_relationship(draft) for _ in range(8)], return_exceptions=True)
+    assert sorted(type(each).__name__ for each in made) == ["Conflict"] * 7 + ["tuple"]
+
+
+async def test_a_change_that_lets_it_end_before_it_begins_is_refused(cards: Cards) -> None:
+    (one, _), (two, _) = await created(cards), await created(cards)
+    draft = RelationshipDraft(one, two, RelationshipType.enforces, valid_from=dt.date(2024, 1, 1))
+    made, _ = await cards.create_relationship(draft)
+    with pytest.raises(InvalidValue, match="validTo"):
+        await cards.update_relationship(made, RelationshipPatch(valid_to=dt.date(2023, 1, 1)))

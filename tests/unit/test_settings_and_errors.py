@@ -9,7 +9,7 @@ import pytest
 
 from archzero_lab.errors import LabError, SettingsError, mask_secrets, unknown_name
 from archzero_lab.postgres.connection import connect_error, connection_parts, require_url
-from archzero_lab.settings import load_settings
+from archzero_lab.settings import load_settings, patient
 
 
 def test_variables_override_the_file_which_overrides_the_defaults(tmp_path: Path) -> None:
@@ -24,9 +24,9 @@ def test_variables_override_the_file_which_overrides_the_defaults(tmp_path: Path
     assert settings.cache.ttl_card_s == 3600.0
 
 
-def test_the_pool_defaults_are_those_of_phase_5(tmp_path: Path) -> None:
+def test_the_pool_has_the_sizes_of_phase_5_and_an_experiments_arm_its_patience(tmp_path: Path) -> None:
     pool = load_settings(tmp_path / "none.toml", {}).pool
-    assert (pool.max_size, pool.min_size, pool.acquire_timeout_s) == (15, 5, 30.0)
+    assert (pool.max_size, pool.min_size, patient(pool).acquire_timeout_s) == (15, 5, 30.0)
     assert (pool.max_idle_s, pool.max_lifetime_s, pool.check_before_use) == (600.0, 1800.0, True)
 
 

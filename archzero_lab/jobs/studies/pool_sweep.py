@@ -17,7 +17,7 @@ from archzero_lab.postgres.connection import Connection, connect
 from archzero_lab.progress import QUIET
 from archzero_lab.servers.resources import Sampler
 from archzero_lab.servers.stack import Stack
-from archzero_lab.settings import PoolSettings
+from archzero_lab.settings import PoolSettings, patient
 from archzero_lab.stats.estimates import quantile
 from archzero_lab.systems.arms import Opening
 from archzero_lab.systems.driver import Driver
@@ -76,7 +76,8 @@ def sweep_pool(
     with system.prepare(stack, Rows(rows, seed), _PURPOSE, [system.pool_arm], QUIET) as prepared:
         openings = []
         for size in sizes:
-            pool = PoolSettings(max_size=size, min_size=min(size, 5), acquire_timeout_s=ACQUIRE_TIMEOUT_S)
+            whole_pool = patient(PoolSettings(max_size=size, min_size=min(size, 5)))
+            pool = replace(whole_pool, acquire_timeout_s=ACQUIRE_TIMEOUT_S)
             own = replace(stack, settings=replace(stack.settings, pool=pool))
             openings.append(Opening(system.pool_arm, f"pool-{size}", own))
         url = prepared.urls[system.arms[system.pool_arm].database]

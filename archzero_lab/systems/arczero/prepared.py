@@ -78,6 +78,8 @@ class PreparedCards:
         return stack, Serving(
             opening.called, opening.through(own) if opening.through else own, cached=kind.cached,
             index_set=index_set_of(kind.database), code=opening.code,
+            # a pool that was chosen for this arm is what the experiment is about
+            patient=stack.settings.pool == self._stack.settings.pool,
         )  # fmt: skip
 
     def operations(

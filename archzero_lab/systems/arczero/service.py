@@ -157,17 +157,17 @@ async def open_service(config: ServiceConfig) -> AsyncIterator[Service]:
     else:
         beside = asyncio.create_task(keep_small(database))
 
+    asking: set[asyncio.Task[bool]] = set()
+
     async def database_answers() -> bool:
-        try:
-            with translated():
-                async with asyncio.timeout(2):
-                    # as a request does: a role may connect and have no right to read
-                    return await database.row("SELECT count(*) FROM (SELECT FROM cards LIMIT 1) c") is not None
-        except (Unavailable, TimeoutError):
-            return False
-        except psycopg.Error as error:
-            log.warning("health: %s", mask_secrets(str(error).splitlines()[0]))
-            return False
+        """Whether it answers within two seconds; a question that takes longer is not asked again beside itself."""
+        if not asking:
+            task = asyncio.create_task(_answers(database))
+            asking.add(task)
+            task.add_done_callback(asking.discard)
+        (task,) = asking
+        done, _ = await asyncio.wait({task}, timeout=2)
+        return bool(done) and task.result()
 
     try:
         yield Service(
@@ -183,6 +183,18 @@ async def open_service(config: ServiceConfig) -> AsyncIterator[Service]:
         await end_task(beside)
         await closing.aclose()
         await database.close()
+
+
+async def _answers(database: Database) -> bool:
+    try:
+        with translated():
+            # as a request does: a role may connect and have no right to read
+            return await database.row("SELECT count(*) FROM (SELECT FROM cards LIMIT 1) c") is not None
+    except Unavailable:
+        return False
+    except psycopg.Error as error:
+        log.warning("health: %s", mask_secrets(str(error).splitlines()[0]))
+        return False
 
 
 def create() -> Doorkeeper | AccessLog:

@@ -16,7 +16,7 @@ from archzero_lab.errors import ServerError
 from archzero_lab.postgres.databases import service_url
 from archzero_lab.servers.process import ProcessRecord, free_port, is_alive, tail
 from archzero_lab.servers.stack import TREE, Stack
-from archzero_lab.settings import STATE
+from archzero_lab.settings import STATE, patient
 from archzero_lab.systems.arczero.service import VARIABLE, IndexSet, ServiceConfig
 from archzero_lab.systems.http import call
 
@@ -52,7 +52,7 @@ class Serving:
     """How a service runs: on which database, whose `index_set` its statements fit, with the cache or without.
 
     `code` is another checkout whose service it is, `record` its access log, port None any free one; a `kept` one
-    outlives the command.
+    outlives the command. A `patient` one lets what is slow be slow, as an experiment's arm must.
     """
 
     arm: str
@@ -65,6 +65,7 @@ class Serving:
     kept: bool = False
     code: Path | None = None
     record: Path | None = None
+    patient: bool = False
 
 
 def start_service(stack: Stack, serving: Serving) -> RunningService:
@@ -112,7 +113,7 @@ def _spawn(stack: Stack, serving: Serving) -> RunningService:
         allowed_hosts=tuple(name.strip() for name in stack.settings.allowed_hosts.split(",") if name.strip()),
         record=str(serving.record.resolve()) if serving.record is not None else "",
         cache=stack.settings.cache,
-        pool=stack.settings.pool,
+        pool=patient(stack.settings.pool) if serving.patient else stack.settings.pool,
     )
     env = {**os.environ, VARIABLE: config.encode(), "PROMETHEUS_MULTIPROC_DIR": str(counters)}
     argv = [sys.executable, "-P", "-m", *_server(serving.code), "--host", host, "--port", str(port)]

@@ -9,6 +9,7 @@ from typing import Any, ClassVar
 
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 
+from archzero_lab.postgres.fair_turns import CLIENT
 from archzero_lab.systems.arczero.api.hot_reads import Asked, HotReads, Wishes
 from archzero_lab.systems.arczero.api.wire import (
     Answer,
@@ -176,6 +177,7 @@ class Connection(HttpToolsProtocol):
 
     async def _finish(self, cards: CachedCardService, question: Question, wishes: Wishes, found: Found) -> None:
         STRICT.set(wishes.strict)
+        CLIENT.set(self._address)
         try:
             answer = of_document(await cards.finish(question, found), wishes.if_none_match)
         except Exception as error:  # asked once: whatever it is, the application would only meet it again

@@ -11,6 +11,7 @@ import socket
 from collections.abc import Collection
 from typing import Any
 
+from archzero_lab.postgres.fair_turns import CLIENT
 from archzero_lab.systems.arczero.api.wire import Answer, of_error, send_answer
 
 _SAFE = ("GET", "HEAD", "OPTIONS")
@@ -37,6 +38,7 @@ class Doorkeeper:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
+        CLIENT.set(scope["client"][0] if scope.get("client") else "")
         scope = _in_one_line(scope)
         refused = self._refusal(scope)
         if refused is not None:

@@ -21,6 +21,8 @@ from archzero_lab.systems.arczero.cards.request_context import STRICT
 _CARD = "/api/v1/cards/"
 _CARD_LENGTH = len(_CARD) + 36
 _REMEMBERED = 4_096
+_MOST_REMEMBERED_BYTES = 1_024
+"""Longer query strings are parsed each time: remembered, they would take hundreds of megabytes."""
 
 Questions = LRUCache[tuple[str, bytes], CardFilter]
 
@@ -64,7 +66,7 @@ class FastPath:
 def remember(scope: Scope, question: CardFilter) -> None:
     """Told by a handler that has answered: this path and query string ask this question."""
     questions: Questions | None = scope["litestar_app"].state.get("questions")
-    if questions is not None and not ignored(scope):
+    if questions is not None and len(scope["query_string"]) <= _MOST_REMEMBERED_BYTES and not ignored(scope):
         questions[scope["path"], scope["query_string"]] = question
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import Annotated, Any, Literal
 
 from litestar import Request, Response, Router, post
@@ -10,7 +11,7 @@ from litestar.params import QueryParameter
 from archzero_lab.systems.arczero.api.answers import told
 from archzero_lab.systems.arczero.api.errors import BadParameter, error_response
 from archzero_lab.systems.arczero.api.service import GivenCards
-from archzero_lab.systems.arczero.cards.inventory import parse_rows
+from archzero_lab.systems.arczero.cards.inventory import Row, parse_rows
 from archzero_lab.systems.arczero.cards.model import CardRow, RelationshipDraft
 
 MAX_IMPORT_BYTES = 64 * 1024 * 1024
@@ -36,11 +37,15 @@ async def import_rows(
         raise BadParameter("body", "not UTF-8; Excel saves it as 'CSV UTF-8'") from None
     is_csv = media_type == "text/csv"
     if kind == "cards":
-        count = await cards.import_cards(list(parse_rows(text, CardRow, is_csv=is_csv, where="import")))
+        count = await cards.import_cards(await asyncio.to_thread(_rows, text, CardRow, is_csv))
     else:
-        rows = list(parse_rows(text, RelationshipDraft, is_csv=is_csv, where="import"))
-        count = await cards.import_relationships(rows)
+        count = await cards.import_relationships(await asyncio.to_thread(_rows, text, RelationshipDraft, is_csv))
     return Response({"imported": count}, status_code=201)
+
+
+def _rows(text: str, shape: type[Row], is_csv: bool) -> list[Row]:
+    """All rows, or InventoryError; in a thread: tens of megabytes take seconds, in which others are answered."""
+    return list(parse_rows(text, shape, is_csv=is_csv, where="import"))
 
 
 router = Router(path="/api/v1", route_handlers=[import_rows], tags=["import"])

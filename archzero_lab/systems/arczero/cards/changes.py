@@ -40,24 +40,29 @@ ANNOUNCE: ContextVar[Announce | None] = ContextVar("announce", default=None)
 """Told what a write changes while its rows are locked and not committed; None where nobody has to know."""
 
 
-async def write_row(database: Database, sql: LiteralString, params: dict[str, Any]) -> tuple[Any, ...] | None:
+async def write_row(
+    database: Database, sql: LiteralString, params: dict[str, Any], *, lock: LiteralString = ""
+) -> tuple[Any, ...] | None:
     """The row that one writing statement returns; what it changed is announced before it is committed.
 
+    `lock` is a statement, with the same parameters, that waits for whoever must have finished before.
     Run again where another transaction got in its way, as Database.row does.
     """
-    if ANNOUNCE.get() is None:
+    if ANNOUNCE.get() is None and not lock:
         return await database.row(sql, params)
     for _ in range(_TRIES):
         try:
-            return await _write_row(database, sql, params)
+            return await _write_row(database, sql, params, lock)
         except (errors.SerializationFailure, errors.DeadlockDetected):
             await asyncio.sleep(random.random() * _APART_S)  # not at the same moment as the other again
-    return await _write_row(database, sql, params)
+    return await _write_row(database, sql, params, lock)
 
 
-async def _write_row(database: Database, sql: LiteralString, params: dict[str, Any]) -> tuple[Any, ...] | None:
+async def _write_row(
+    database: Database, sql: LiteralString, params: dict[str, Any], lock: LiteralString
+) -> tuple[Any, ...] | None:
     async with database.connection() as connection, connection.pipeline():  # rolled back for an error
-        row, changes = await fetch_row_and_rows(connection, sql, params, _CHANGES)
+        row, changes = await fetch_row_and_rows(connection, sql, params, _CHANGES, lock)
         await _announce(changes)
         await connection.execute("COMMIT")  # sent, and its answer waited for, where the block ends
     return row

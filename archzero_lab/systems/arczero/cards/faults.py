@@ -24,6 +24,10 @@ def translated() -> Iterator[None]:
     except errors.ForeignKeyViolation as error:
         end = "toCardId" if "target" in (error.diag.message_detail or "") else "fromCardId"
         raise InvalidReference(f"{end} is not the id of a card{_key_and_row(error)}") from None
+    except errors.CheckViolation as error:
+        if error.diag.constraint_name != "relationships_valid_check":
+            raise  # the contract's shapes hold the others
+        raise InvalidValue("validTo: is before validFrom") from None
     except (errors.StatementTooComplex, errors.ProgramLimitExceeded) as error:
         raise InvalidValue(f"too large for the database: {error.diag.message_primary}") from None
     except PoolClosed:

@@ -101,6 +101,8 @@ def _fields(shape: type[Row]) -> list[str]:
 def _keys(row: CardRow | RelationshipDraft) -> Iterator[tuple[Any, ...]]:
     if isinstance(row, CardRow):
         yield ("name", row.type, row.name)
+    else:
+        yield ("toCardId", row.from_card_id, row.to_card_id, row.relationship_type, row.valid_from)
     if row.id is not None:
         yield ("id", row.id)
 

@@ -14,6 +14,7 @@ from archzero_lab.postgres.request_statements import REQUEST_TAG, fetch_row
 from archzero_lab.systems.arczero.cards.changes import announce_changes, write_row
 from archzero_lab.systems.arczero.cards.faults import translated
 from archzero_lab.systems.arczero.cards.model import (
+    Conflict,
     Document,
     IfMatch,
     NotFound,
@@ -33,6 +34,23 @@ _DOCUMENT: LiteralString = (
 )
 _MATCHES: LiteralString = (
     " AND (%(if_match)s::text[] IS NULL OR r.version || '-' || r.xmin::text = ANY(%(if_match)s::text[]))"
+)
+
+
+LONGEST_IMPORT_S = 600.0
+_LIKE: LiteralString = (
+    " FROM relationships r WHERE r.source_card_id = %(source)s::uuid AND r.target_card_id = %(target)s::uuid"
+    " AND r.relationship_type = %(type)s AND r.valid_from IS NOT DISTINCT FROM %(valid_from)s::date"
+)
+# by what two alike have in common: of two at once the second looks when the first is there
+_ALIKE_WAIT: LiteralString = (
+    "SELECT pg_advisory_xact_lock(hashtextextended(concat_ws(' ', 'archzero relationship', %(source)s::uuid,"
+    " %(target)s::uuid, %(type)s::text, %(valid_from)s::date), 0))"
+)
+_ALIKE_IMPORTED: LiteralString = (
+    "SELECT r.id, o.id FROM relationships r JOIN relationships o ON o.source_card_id = r.source_card_id"
+    " AND o.target_card_id = r.target_card_id AND o.relationship_type = r.relationship_type"
+    " AND o.valid_from IS NOT DISTINCT FROM r.valid_from AND o.id <> r.id WHERE r.id = ANY(%(ids)s) LIMIT 1"
 )
 
 
@@ -85,29 +103,39 @@ class RelationshipService:
         return Document(row[0], row[1])
 
     async def create_relationship(self, draft: RelationshipDraft) -> tuple[uuid.UUID, Document]:
-        """Create a relationship. Raises InvalidReference where an end does not exist."""
+        """Create a relationship.
+
+        Raises InvalidReference where an end does not exist, Conflict where one of the same ends, type and beginning is.
+        """
+        params = {
+            "id": draft.id or uuid.uuid4(),
+            "source": draft.from_card_id,
+            "target": draft.to_card_id,
+            "type": draft.relationship_type.value,
+            "valid_from": draft.valid_from,
+            "valid_to": draft.valid_to,
+            "attributes": json_text(draft.attributes),
+            "confidence": draft.confidence,
+            "created_at": draft.created_at,
+            "origin": ORIGIN.get(),
+        }
         with translated():
             row = await write_row(
                 self._database,
                 WITH_ORIGIN + "INSERT INTO relationships AS r (id, source_card_id, target_card_id, relationship_type,"
                 " valid_from, valid_to, attributes, confidence, created_at) SELECT %(id)s, %(source)s::uuid,"
                 " %(target)s::uuid, %(type)s, %(valid_from)s::date, %(valid_to)s::date, %(attributes)s::jsonb,"
-                " %(confidence)s::float8, coalesce(%(created_at)s, now()) FROM o"
+                " %(confidence)s::float8, coalesce(%(created_at)s, now()) FROM o WHERE NOT EXISTS (SELECT" + _LIKE + ")"
                 " RETURNING " + _DOCUMENT + ", r.id",
-                {
-                    "id": draft.id or uuid.uuid4(),
-                    "source": draft.from_card_id,
-                    "target": draft.to_card_id,
-                    "type": draft.relationship_type.value,
-                    "valid_from": draft.valid_from,
-                    "valid_to": draft.valid_to,
-                    "attributes": json_text(draft.attributes),
-                    "confidence": draft.confidence,
-                    "created_at": draft.created_at,
-                    "origin": ORIGIN.get(),
-                },
+                params,
+                lock=_ALIKE_WAIT,
             )
-        assert row is not None
+            if row is None:
+                found = await self._database.row("SELECT r.id" + _LIKE, params)
+                raise Conflict(
+                    "there is already one of the same cards, type and validFrom"
+                    + (f": {found[0]}; change that one" if found is not None else "")
+                )
         return row[3], Document(row[0], row[2], row[1])
 
     async def update_relationship(
@@ -163,10 +191,9 @@ class RelationshipService:
 
     async def import_relationships(self, rows: list[RelationshipDraft]) -> int:
         """Create all the relationships or none, through COPY. Raises InvalidReference, Conflict."""
-        now = dt.datetime.now(dt.UTC)
+        now, ids = dt.datetime.now(dt.UTC), [row.id or uuid.uuid4() for row in rows]
         with translated():
-            async with self._database.transaction() as connection:
-                await fetch_row(connection, "SET LOCAL statement_timeout = '10min'")
+            async with self._database.transaction(LONGEST_IMPORT_S) as connection:
                 await fetch_row(
                     connection, "SELECT set_config('archzero.origin', %(origin)s, true)", {"origin": ORIGIN.get()}
                 )
@@ -179,10 +206,10 @@ class RelationshipService:
                         " valid_to, attributes, confidence, created_at) FROM STDIN"
                     ) as copy,
                 ):
-                    for row in rows:
+                    for row, row_id in zip(rows, ids, strict=True):
                         await copy.write_row(
                             (
-                                row.id or uuid.uuid4(),
+                                row_id,
                                 row.from_card_id,
                                 row.to_card_id,
                                 row.relationship_type.value,
@@ -193,6 +220,12 @@ class RelationshipService:
                                 row.created_at or now,
                             )
                         )
+                alike = await fetch_row(connection, _ALIKE_IMPORTED, {"ids": ids})
+                if alike is not None:
+                    raise Conflict(
+                        f"row {ids.index(alike[0]) + 1}: there is already one of the same cards, type and validFrom:"
+                        f" {alike[1]}"
+                    )
                 await announce_changes(connection)
         return len(rows)
 

@@ -11,6 +11,19 @@ CARD_COLUMNS: LiteralString = """c.id, c.name, c.type, c.lifecycle_phase AS "lif
  c.updated_at AS "updatedAt", c.attributes, c.tags, c.status, c.version"""
 """The card document: PostgreSQL renders it once and nobody parses it again on the way to the socket."""
 
+LISTED_COLUMNS: LiteralString = """c.id, CASE WHEN octet_length(c.name) > 2000 THEN left(c.name, 500)
+ || '… [cut: ' || octet_length(c.name) || ' bytes; read the card]' ELSE c.name END AS name,
+ c.type, c.lifecycle_phase AS "lifecyclePhase", c.quality_score AS "qualityScore",
+ CASE WHEN octet_length(c.description) > 100000 THEN left(c.description, 2000)
+ || '… [cut: ' || octet_length(c.description) || ' bytes; read the card]' ELSE c.description END AS description,
+ c.owner_id AS "ownerId", c.created_at AS "createdAt", c.updated_at AS "updatedAt",
+ CASE WHEN pg_column_size(c.attributes) > 100000 THEN jsonb_build_object('cut', pg_column_size(c.attributes)
+ || ' bytes; read the card') ELSE c.attributes END AS attributes,
+ CASE WHEN pg_column_size(c.tags) > 20000 THEN jsonb_build_array('[cut: ' || pg_column_size(c.tags)
+ || ' bytes; read the card]') ELSE c.tags END AS tags, c.status, c.version"""
+"""A card on a page: what is beyond the contract's limits (put in by plain SQL) is cut, and marked, so that one card
+does not make every page that has it slow. The sizes are told without unpacking what is stored apart."""
+
 NEXT_CURSOR: LiteralString = """to_char("createdAt" AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z_"') || id"""
 
 _FROM: LiteralString = " FROM cards c"
@@ -81,7 +94,7 @@ def page_statement(question: CardFilter) -> tuple[LiteralString, dict[str, Any]]
         params["offset"] = (question.page - 1) * question.page_size
     return (
         "SELECT "
-        + CARD_COLUMNS
+        + LISTED_COLUMNS
         + _FROM
         + condition
         + " ORDER BY c.created_at DESC, c.id DESC LIMIT %(limit)s"

@@ -11,7 +11,7 @@ from typing import Any, LiteralString
 
 from archzero_lab.systems.arczero.cards.model import CardFilter
 from archzero_lab.systems.arczero.cards.search import (
-    CARD_COLUMNS,
+    LISTED_COLUMNS,
     NEXT_CURSOR,
     after_cursor,
     like_pattern,
@@ -133,7 +133,7 @@ def _search(question: CardFilter, text: str) -> tuple[LiteralString, dict[str, A
         + " ORDER BY c.created_at DESC, c.id DESC LIMIT %(wanted)s)) "
     )  # fmt: skip
     page: LiteralString = (
-        "SELECT " + CARD_COLUMNS + " FROM (SELECT c.id FROM matched c" + past_cursor
+        "SELECT " + LISTED_COLUMNS + " FROM (SELECT c.id FROM matched c" + past_cursor
         + " ORDER BY c.created_at DESC, c.id DESC LIMIT %(limit)s OFFSET %(skipped)s) m JOIN cards c USING (id)"
         " ORDER BY c.created_at DESC, c.id DESC"
     )  # fmt: skip

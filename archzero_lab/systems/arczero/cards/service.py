@@ -25,7 +25,12 @@ from archzero_lab.systems.arczero.cards.model import (
     NotFound,
     VersionMismatch,
 )
-from archzero_lab.systems.arczero.cards.relationships import RelationshipService, json_text, listed
+from archzero_lab.systems.arczero.cards.relationships import (
+    LONGEST_IMPORT_S,
+    RelationshipService,
+    json_text,
+    listed,
+)
 from archzero_lab.systems.arczero.cards.request_context import ORIGIN, WITH_ORIGIN
 from archzero_lab.systems.arczero.cards.search import CARD_COLUMNS, list_statement
 
@@ -126,8 +131,7 @@ class CardService(RelationshipService, GraphService):
         """Create all the cards or none, through COPY, and return how many. Raises Conflict, InvalidValue."""
         now = dt.datetime.now(dt.UTC)
         with translated():
-            async with self._database.transaction() as connection:
-                await fetch_row(connection, "SET LOCAL statement_timeout = '10min'")
+            async with self._database.transaction(LONGEST_IMPORT_S) as connection:
                 await fetch_row(
                     connection, "SELECT set_config('archzero.origin', %(origin)s, true)", {"origin": ORIGIN.get()}
                 )

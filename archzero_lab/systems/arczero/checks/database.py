@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 import httpx
 
 from archzero_lab.postgres.connection import connect
-from archzero_lab.settings import PoolSettings
+from archzero_lab.settings import PoolSettings, patient
 from archzero_lab.systems.arczero.checks.bench import Bench
 from archzero_lab.systems.arczero.checks.statements_by_items import grows, statements_by_items
 from archzero_lab.systems.arczero.services import Serving, start_service
@@ -48,7 +48,7 @@ def pool_no_exhaustion(bench: Bench) -> Tried:
     makes the first two hang. Those are answered once it is gone.
     """
     tried = Tried()
-    pool = PoolSettings(max_size=_POOL, min_size=_POOL, acquire_timeout_s=_WAIT_S)
+    pool = replace(patient(PoolSettings(max_size=_POOL, min_size=_POOL)), acquire_timeout_s=_WAIT_S)
     small = replace(bench.stack, settings=replace(bench.stack.settings, pool=pool))
     service = start_service(small, Serving("small-pool", bench.database_url, cached=False))
     try:

@@ -28,9 +28,9 @@ class StallingDatabase(Database):
     moment: between a load and its fill, between a commit and its invalidation. Races are met often, not once a day."""
 
     @asynccontextmanager
-    async def connection(self) -> AsyncIterator[psycopg.AsyncConnection[TupleRow]]:
+    async def connection(self, longest_s: float | None = None) -> AsyncIterator[psycopg.AsyncConnection[TupleRow]]:
         """As Database.connection."""
-        async with super().connection() as connection:
+        async with super().connection(longest_s) as connection:
             yield connection
         if random.random() < _STALLED:
             await asyncio.sleep(random.random() * _STALL_S)
