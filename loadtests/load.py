@@ -17,6 +17,7 @@ import pace
 import replay
 import results
 import service_watch
+import ui_guard
 from arrivals import OpenArrivals
 from locust import events
 from locust.runners import MasterRunner, WorkerRunner
@@ -76,6 +77,7 @@ def begin(environment: Any, runner: Any, web_ui: Any, **_: Any) -> None:
         gevent.spawn(service_watch.watch, environment)
     if web_ui is not None:
         live_page.serve(environment, web_ui)
+        ui_guard.guard(web_ui, environment)
 
 
 def shape_of(environment: Any) -> str:

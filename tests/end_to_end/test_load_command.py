@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import time
+import urllib.error
 import urllib.parse
 import urllib.request
 from pathlib import Path
@@ -131,6 +132,29 @@ def test_the_web_ui_has_classes_shapes_and_a_live_page_and_leaves_nothing(enviro
         assert "Plotly.react" in _get(url + "/live")
         assert len(_get(url + "/live/plotly.js")) > 1_000_000
 
+        refused = {
+            name: _post(url + "/swarm", {"user_count": "1", "spawn_rate": "1", **form}, headers)
+            for name, form, headers in (
+                ("origin", {}, {"Origin": "http://evil.example"}),
+                ("site", {}, {"Sec-Fetch-Site": "cross-site"}),
+                ("name", {}, {"Host": f"evil.example:{port}"}),
+                ("host", {"host": "http://192.0.2.1"}, {}),
+            )
+        }
+        assert {name: status for name, (status, _) in refused.items()} == {
+            "origin": 403, "site": 403, "name": 421, "host": 200,
+        }  # fmt: skip
+        assert json.loads(refused["host"][1])["success"] is False
+        set_host = urllib.request.Request(
+            url + "/user", json.dumps({"user_class_name": "OpensCards", "host": "http://192.0.2.1"}).encode(),
+            {"Content-Type": "application/json"},
+        )  # fmt: skip
+        assert json.load(urllib.request.urlopen(set_host, timeout=20))["success"] is False
+        read = urllib.request.Request(url + "/stats/requests", headers={"Origin": "http://evil.example"})
+        with urllib.request.urlopen(read, timeout=20) as answer:
+            assert answer.headers["Access-Control-Allow-Origin"] is None
+        assert json.loads(_get(url + "/live/data"))["state"] == "ready"
+
         def swarm(**more: str) -> None:
             form = {"user_count": "1", "spawn_rate": "1", "arrival_rate": "60", "run_time": "60", **more}
             started = urllib.request.urlopen(url + "/swarm", urllib.parse.urlencode(form).encode(), timeout=20)
@@ -167,6 +191,17 @@ def test_the_web_ui_has_classes_shapes_and_a_live_page_and_leaves_nothing(enviro
         process.send_signal(signal.SIGINT)
         process.communicate(timeout=60)
     assert recorded(environment) == []
+
+
+def _post(url: str, form: dict[str, str], headers: dict[str, str]) -> tuple[int, bytes]:
+    """Status and body of a form that is sent."""
+    request = urllib.request.Request(url, urllib.parse.urlencode(form).encode(), headers)
+    try:
+        with urllib.request.urlopen(request, timeout=20) as answer:
+            return answer.status, answer.read()
+    except urllib.error.HTTPError as error:
+        with error:
+            return error.code, error.read()
 
 
 @pytest.mark.parametrize(

@@ -192,7 +192,7 @@ def serve_ui(target: Target, request: LoadRequest, folder: Path, port: int) -> N
     command += ["--web-host", "127.0.0.1", "--web-port", str(port), "--class-picker"]
     command += _processes(request)
     command.append("OpenArrivals" if request.is_open else request.closed_user)
-    env = child_environment() | dict(target.environment)
+    env = child_environment() | dict(target.environment) | {"ARCHZERO_LOAD_HOSTS": json.dumps([target.host])}
     if (folder / "catalog.json").exists():
         env["ARCHZERO_CATALOG"] = str(folder / "catalog.json")
     subprocess.run(command, env=env, cwd=LOADTESTS, check=False)
