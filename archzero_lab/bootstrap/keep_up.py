@@ -12,11 +12,20 @@ from pathlib import Path
 from filelock import FileLock, Timeout
 from rich.console import Console
 
+from archzero_lab.bootstrap.supervisor import start_supervisor, stop_supervisor
 from archzero_lab.errors import ServerError
 from archzero_lab.progress import Reporter
 from archzero_lab.servers.exclusive import exclusive
 from archzero_lab.servers.process import is_free
-from archzero_lab.servers.stack import Stack, keep_servers, read_state, record_state, running_stack
+from archzero_lab.servers.stack import (
+    Stack,
+    keep_servers,
+    kept_stack,
+    read_state,
+    record_state,
+    registry,
+    running_stack,
+)
 from archzero_lab.settings import STATE, Settings
 from archzero_lab.systems.arczero.portfolios import ARMS, choose_portfolio, keep_arms
 from archzero_lab.systems.arczero.services import RunningService, Serving, start_service, url_of_service
@@ -67,6 +76,8 @@ def bring_everything_up(
     reporter = reporter or Reporter(Console(quiet=True))
     with exclusive("up"), ExitStack() as running:
         portfolio = choose_portfolio(cards, seed, inventory, relationships)
+        stop_supervisor(registry())
+        running.callback(_watch_what_stays, settings)
         with reporter.work("servers"):
             stack = running.enter_context(running_stack(settings))
             _end_service(stack)  # its databases are about to be made anew
@@ -84,6 +95,12 @@ def bring_everything_up(
                 stack.registry.stop(service.record)
                 raise
     return service.url, in_words
+
+
+def _watch_what_stays(settings: Settings) -> None:
+    stack = kept_stack(settings)
+    if stack is not None:
+        start_supervisor(stack.registry)
 
 
 def _start_on(stack: Stack, database_url: str, port: int | None) -> RunningService:

@@ -13,10 +13,12 @@ import typer
 from archzero_lab.commands.options import InventoryFile, RelationshipsFile, Seed, ServedCards
 from archzero_lab.errors import LabError, mask_secrets
 from archzero_lab.reporting.whole_table import WholeTable
-from archzero_lab.settings import load_settings
+from archzero_lab.settings import STATE, load_settings
 from archzero_lab.terminal import console
 
 Fresh = Annotated[bool, typer.Option("--fresh", help="Load the cards anew; without it they are as they were left.")]
+_SHOWN = 5
+"""Of the supervisor's events, the last ones."""
 ArmName = Literal["control", "indexes", "cache", "treatment", "v2", "v2-cache"]
 
 
@@ -35,16 +37,22 @@ def up(
     Cards that were loaded, and what was written to them, are there again.
     """
     from archzero_lab.bootstrap.keep_up import bring_everything_up
+    from archzero_lab.bootstrap.supervisor import start_supervisor
     from archzero_lab.progress import Reporter
     from archzero_lab.servers.exclusive import exclusive
     from archzero_lab.servers.mending import restart_missing
-    from archzero_lab.servers.stack import kept_stack, status
+    from archzero_lab.servers.shared_servers import transition
+    from archzero_lab.servers.stack import kept_stack, registry, status
 
     settings = load_settings()
     with exclusive("up"):
-        for name in restart_missing(settings):
+        _warn_of_room()
+        with transition(STATE):
+            gone = restart_missing(settings)
+        for name in gone:
             console.print(f"{name} was gone: started again", highlight=False)
         if kept_stack(settings) is not None and status(settings)["service"]["url"]:
+            start_supervisor(registry())
             console.print(f"already up: {status(settings)['service']['url']} (./lab down ends it)", highlight=False)
             return
         url, cards_in_words = bring_everything_up(
@@ -58,6 +66,14 @@ def up(
             reporter=Reporter(console),
         )
     console.print(f"up: {url} on {cards_in_words}; ./lab status, ./lab down", highlight=False)
+
+
+def _warn_of_room() -> None:
+    from archzero_lab.servers.disk_room import low_room
+    from archzero_lab.servers.server_home import server_home
+
+    if room := low_room(server_home(STATE)):
+        console.print(room, highlight=False)
 
 
 def down() -> None:
@@ -79,7 +95,8 @@ def status(
         bool, typer.Option("--env", help='As a shell\'s variables: eval "$(./lab status --env)".')
     ] = False,
 ) -> None:
-    """Show URLs, pids and databases of what is up."""
+    """Show URLs, pids and databases of what is up, and what its supervisor saw."""
+    from archzero_lab.bootstrap.supervisor import events, supervisor_record
     from archzero_lab.servers import stack
     from archzero_lab.servers.mending import missing_servers
     from archzero_lab.systems.arczero.portfolios import in_words
@@ -96,8 +113,10 @@ def status(
     if as_json:
         typer.echo(json.dumps(found, indent=2))
         return
+    watched = supervisor_record(stack.registry()) is not None
     if missing := missing_servers():
-        console.print(f"{' and '.join(missing)} gone; ./lab up starts it again, and what still runs goes on")
+        ends = "its supervisor is about to start it again" if watched else "./lab up starts it again"
+        console.print(f"{' and '.join(missing)} gone; {ends}, and what still runs goes on", highlight=False)
         return
     if found["postgres"]["url"] is None:
         console.print("nothing is kept up (./lab up starts it)")
@@ -109,6 +128,14 @@ def status(
     service = found["service"]
     table.add_row("service", service["url"] or "not running", ", ".join(map(str, service["pids"])))
     console.print(table)
+    _warn_of_room()
+    if not watched:
+        console.print("nobody watches over it: ./lab up starts its supervisor again")
+    since = ((stack.read_state() or {}).get("service") or {}).get("up_since", 0.0)
+    for event in events(since)[-_SHOWN:]:
+        console.print(
+            f"{time.strftime('%Y-%m-%d %H:%M:%S', time.localtime(event['at']))} {event['what']}", highlight=False
+        )
     for name, label in found["databases"].items():
         console.print(f"{name}: {in_words(label) or 'not finished'}", highlight=False)
 
@@ -137,6 +164,7 @@ def serve(
     """
     from archzero_lab.bootstrap.keep_up import kept_purpose
     from archzero_lab.progress import Reporter
+    from archzero_lab.servers.bounded_logs import bound_logs
     from archzero_lab.servers.process import is_alive
     from archzero_lab.servers.stack import running_stack
     from archzero_lab.systems.arczero.arms import ARMS
@@ -167,6 +195,7 @@ def serve(
             )
             console.print(f"{service.url}  {in_words}, arm {arm}, cache {'on' if cached else 'off'}", highlight=False)
             while is_alive(service.record):
+                bound_logs()
                 time.sleep(0.5)  # until a signal ends us or the service dies
             raise LabError("the service ended by itself; see .lab/logs")
         except KeyboardInterrupt:

@@ -11,26 +11,27 @@ from archzero_lab.servers.stack import programs_of, read_state, record_state, re
 from archzero_lab.settings import STATE, Settings
 
 
-def missing_servers() -> list[str]:
-    """The kept servers that are gone while something else that was kept with them still runs."""
+def missing_servers(*, all_gone: bool = False) -> list[str]:
+    """The kept servers that are gone while something else that was kept with them still runs, or `all_gone`."""
     state = read_state()
     if state is None:
         return []
     alive = {record.pid for record in registry().records() if is_alive(record)}
     pids = {name: state[name]["pid"] for name in ("postgres", "redis")}
     service = (state.get("service") or {}).get("pid")
-    if not alive & {*pids.values(), service}:
+    if not all_gone and not alive & {*pids.values(), service}:
         return []  # all of it is gone: nobody waits for it, and it is started anew
     return [name for name, pid in pids.items() if pid is not None and pid not in alive]
 
 
-def restart_missing(settings: Settings) -> list[str]:
+def restart_missing(settings: Settings, *, all_gone: bool = False) -> list[str]:
     """Start the kept servers that are gone again, each at its old URL, so that what still runs finds it; their names.
 
-    Raises ServerError where one does not come up; what runs goes on.
+    Within a transition only: others may be about to do the same. Where nothing of the stack runs any more, only if
+    somebody watches over it (`all_gone`). Raises ServerError where one does not come up; what runs goes on.
     """
     state, processes, home = read_state() or {}, registry(), server_home(STATE)
-    restarted = missing_servers()
+    restarted = missing_servers(all_gone=all_gone)
     for name in restarted:
         parts = urlsplit(state[name]["url"])
         server: postgres_server.PostgresServer | redis_server.RedisServer

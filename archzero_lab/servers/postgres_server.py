@@ -22,6 +22,7 @@ import psycopg
 from archzero_lab.errors import ServerError
 from archzero_lab.extras import how_to_install
 from archzero_lab.postgres.connection import is_not_yet_up, reason_of
+from archzero_lab.servers.disk_room import wal_size_mb
 from archzero_lab.servers.private_files import given_folder, write_private
 from archzero_lab.servers.process import ProcessRecord, ProcessRegistry, free_port, is_alive, tail
 from archzero_lab.servers.server_home import readable_copy, server_user
@@ -112,7 +113,7 @@ def start_postgres(
         _make_cluster(programs, base, password_file, user)
     password = password_file.read_text().strip()
     port = port or free_port()
-    argv = [str(programs / "postgres"), "-D", str(data), *_options(port, pinned or {})]
+    argv = [str(programs / "postgres"), "-D", str(data), *_options(port, base, pinned or {})]
     log.unlink(missing_ok=True)
     record = registry.spawn(
         name,
@@ -153,7 +154,7 @@ def _make_cluster(programs: Path, base: Path, password_file: Path, user: pwd.str
         raise ServerError(f"initdb failed under {base}: {reason}; {cure_of(reason)}")
 
 
-def _options(port: int, pinned: Mapping[str, str]) -> list[str]:
+def _options(port: int, base: Path, pinned: Mapping[str, str]) -> list[str]:
     memory_mb = psutil.virtual_memory().total // 2**20
     settings = {
         "port": port,
@@ -164,7 +165,7 @@ def _options(port: int, pinned: Mapping[str, str]) -> list[str]:
         "effective_cache_size": f"{memory_mb // 2}MB",
         "maintenance_work_mem": f"{max(64, min(512, memory_mb // 16))}MB",
         # a checkpoint in the middle of a slot is noise that both arms would pay for at random
-        "max_wal_size": "8GB",
+        "max_wal_size": f"{wal_size_mb(base)}MB",
         "checkpoint_timeout": "30min",
         "jit": "off",
         "shared_preload_libraries": "pg_stat_statements,auto_explain",

@@ -24,6 +24,8 @@ from archzero_lab.servers.server_home import server_home
 from archzero_lab.servers.shared_servers import SERVERS
 from archzero_lab.settings import DATABASE_PREFIX, STATE, Settings, keep_out_of_git
 
+SUPERVISOR = "supervisor"
+"""The process that watches over what is kept up; it is stopped before that."""
 TREE = hashlib.sha256(str(STATE).encode()).hexdigest()[:6]
 """Part of every name that this stack makes on a server, so that two checkouts never touch each other's."""
 
@@ -125,6 +127,9 @@ def keep_servers(stack: Stack) -> None:
 def take_down() -> list[str]:
     """Stop everything this checkout has running; return the names."""
     processes = registry()
+    for record in processes.records():
+        if record.name == SUPERVISOR:
+            processes.stop(record)  # else it would start again what is stopped now
     stopped = []
     for record in in_stopping_order(processes.records(), last=SERVERS):
         if is_alive(record):

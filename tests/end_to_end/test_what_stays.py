@@ -10,7 +10,7 @@ import subprocess
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 
 from archzero_lab.settings import CHECKOUT
 from archzero_lab.systems.http import call
@@ -119,14 +119,33 @@ def test_an_up_that_fails_beside_a_serve_leaves_nothing_up_when_that_has_ended(e
     assert recorded(environment) == []
 
 
-def test_a_kept_server_that_is_gone_is_started_again_where_it_was_and_the_rest_goes_on(
-    environment: dict[str, str],
-) -> None:
+def test_what_is_kept_up_and_gone_is_started_again_where_it_was_and_said(environment: dict[str, str]) -> None:
     assert lab(environment, "up", "--cards", "500", "--fresh").returncode == 0
     url = _service(environment)
     path = _add(url, "stays over a dead server")
     before = json.loads(lab(environment, "status", "--json").stdout)
+    gone = {**{name: before[name]["pid"] for name in _SERVERS}, "the service": before["service"]["pids"][0]}
+    for name, pid in gone.items():
+        os.kill(pid, signal.SIGKILL)
+        _until(lambda name=name: f"{name} was gone: started again" in lab(environment, "status").stdout)
+        _until(lambda: call(url, "GET", "/api/v1/health")[1].get("status") == "ok")
+        assert call(url, "GET", path)[0] == 200
+    after = json.loads(lab(environment, "status", "--json").stdout)
+    assert [after[name]["url"] for name in _SERVERS] == [before[name]["url"] for name in _SERVERS]
+    assert after["service"]["url"] == before["service"]["url"]
+    assert lab(environment, "down").returncode == 0
+    assert recorded(environment) == []
+
+
+def test_up_starts_again_what_nobody_watches_over(environment: dict[str, str]) -> None:
+    assert lab(environment, "up", "--cards", "500", "--fresh").returncode == 0
+    url = _service(environment)
+    before = json.loads(lab(environment, "status", "--json").stdout)
     for name in _SERVERS:
+        for record in recorded(environment):
+            if record.startswith("supervisor."):
+                with suppress(ProcessLookupError):  # those of before
+                    os.kill(int(record.split(".")[1]), signal.SIGKILL)
         os.kill(before[name]["pid"], signal.SIGKILL)
         _until(lambda: "gone; ./lab up starts it again" in lab(environment, "status").stdout)
         again = lab(environment, "up")
@@ -134,9 +153,7 @@ def test_a_kept_server_that_is_gone_is_started_again_where_it_was_and_the_rest_g
         assert f"{name} was gone: started again" in again.stdout
         assert f"already up: {url}" in again.stdout
         _until(lambda: call(url, "GET", "/api/v1/health")[1].get("status") == "ok")
-        assert call(url, "GET", path)[0] == 200
     after = json.loads(lab(environment, "status", "--json").stdout)
     assert after["service"]["pids"][0] == before["service"]["pids"][0]
-    assert [after[name]["url"] for name in _SERVERS] == [before[name]["url"] for name in _SERVERS]
     assert lab(environment, "down").returncode == 0
     assert recorded(environment) == []

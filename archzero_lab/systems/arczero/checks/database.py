@@ -13,7 +13,7 @@ from archzero_lab.postgres.connection import connect
 from archzero_lab.settings import PoolSettings, patient
 from archzero_lab.systems.arczero.checks.bench import Bench
 from archzero_lab.systems.arczero.checks.statements_by_items import grows, statements_by_items
-from archzero_lab.systems.arczero.services import Serving, start_service
+from archzero_lab.systems.arczero.services import Serving, start_service, url_of_service
 from archzero_lab.systems.checks import Tried
 from archzero_lab.systems.http import metric, request
 
@@ -50,7 +50,7 @@ def pool_no_exhaustion(bench: Bench) -> Tried:
     tried = Tried()
     pool = replace(patient(PoolSettings(max_size=_POOL, min_size=_POOL)), acquire_timeout_s=_WAIT_S)
     small = replace(bench.stack, settings=replace(bench.stack.settings, pool=pool))
-    service = start_service(small, Serving("small-pool", bench.database_url, cached=False))
+    service = start_service(small, Serving("small-pool", url_of_service(bench.stack, bench.database_url), cached=False))
     try:
         refused = threading.Semaphore(0)
 

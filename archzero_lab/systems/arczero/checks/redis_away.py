@@ -6,7 +6,7 @@ from dataclasses import replace
 
 from archzero_lab.servers.hurt import HurtRedis
 from archzero_lab.systems.arczero.checks.bench import Bench
-from archzero_lab.systems.arczero.services import Serving, start_service
+from archzero_lab.systems.arczero.services import Serving, start_service, url_of_service
 from archzero_lab.systems.checks import Tried
 from archzero_lab.systems.http import call
 
@@ -19,7 +19,9 @@ def works_without_redis(bench: Bench) -> Tried:
     hurt = HurtRedis(bench.stack)
     try:
         own = replace(bench.stack, redis_url=hurt.server.url, redis_pid=hurt.server.record.pid)
-        service = start_service(own, Serving("without-redis", bench.database_url, cached=True))
+        service = start_service(
+            own, Serving("without-redis", url_of_service(bench.stack, bench.database_url), cached=True)
+        )
         try:
             call(service.url, "GET", f"/api/v1/cards/{bench.ids[0]}")
             hurt.kill()

@@ -10,7 +10,7 @@ from typing import Any
 
 from archzero_lab.errors import MeasurementError
 from archzero_lab.servers.stack import Stack
-from archzero_lab.systems.arczero.services import Serving, start_service
+from archzero_lab.systems.arczero.services import Serving, start_service, url_of_service
 from archzero_lab.systems.http import call, metric
 
 ITEMS = (1, 10, 100)
@@ -44,7 +44,7 @@ def statements_by_items(stack: Stack, database_url: str, ids: list[str]) -> dict
     size. What is created for it is deleted again, but for the imported cards. Raises MeasurementError where nothing can
     be created.
     """
-    service = start_service(stack, Serving("n-plus-one", database_url, cached=False))
+    service = start_service(stack, Serving("n-plus-one", url_of_service(stack, database_url), cached=False))
     try:
         hubs = {size: _make_hub(service.url, ids[:size]) for size in ITEMS}
         found: dict[str, dict[int, int]] = {}
