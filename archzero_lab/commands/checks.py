@@ -60,6 +60,65 @@ def verify(
         raise typer.Exit(1)
 
 
+def faults(
+    minutes: Annotated[float, typer.Option(min=0.1, help="How long to go on.")] = 10.0,
+    without: Annotated[
+        list[str] | None, typer.Option(help="Test only: take a guard out; something must then not hold.")
+    ] = None,
+    fault: Annotated[
+        list[str] | None, typer.Option(help="Only this one (may be repeated); 'none' for a soak without any.")
+    ] = None,
+    seed: Seed = 1,
+) -> None:
+    """Hurt all around a service under load; check.
+
+    Workers, servers, network, disk, clock, clients that attack: a service of four workers on servers of its own.
+    Exits 1 where a write is lost or doubled, a read is stale, other clients are stopped, or memory grows; 3 where this
+    machine was too slow to tell.
+    """
+    from archzero_lab.bootstrap.system import card_service
+    from archzero_lab.jobs.consistency.endurance import verify_faults
+    from archzero_lab.progress import Reporter
+    from archzero_lab.servers.exclusive import exclusive
+    from archzero_lab.servers.stack import running_stack
+    from archzero_lab.stats.estimates import quantile
+
+    endures = card_service().endures
+    with exclusive("verify-faults"), running_stack(load_settings()) as stack, Reporter(console).work("faults") as tell:
+        found = verify_faults(
+            endures, stack, minutes=minutes, seed=seed, without=tuple(without or ()), kinds=fault or (), progress=tell
+        )
+    table = WholeTable("fault", "times", "requests of others", "not 200", "p99", "longest", "well again after")
+    for name in sorted({met.fault for met in found.met}):
+        asked = found.asked_in(name)
+        times = [one.seconds for one in asked] or [0.0]
+        back = max(met.back_s for met in found.met if met.fault == name)
+        table.add_row(
+            name, str(sum(met.fault == name for met in found.met)), f"{len(asked):,}",
+            f"{sum(one.status != 200 for one in asked):,}", f"{quantile(times, 0.99) * 1000:,.0f} ms",
+            f"{max(times):.1f} s", f"{back:.1f} s",
+        )  # fmt: skip
+    console.print(table)
+    for name, why in found.left_out.items():
+        console.print(f"{name} was left out: {why}", highlight=False)
+    recording = found.recording
+    acknowledged = sum(not write.refused for write in recording.writes) + len(recording.made)
+    console.print(
+        f"{len(found.met)} faults in {found.seconds:.0f} s; {acknowledged:,} writes acknowledged,"
+        f" {len(recording.reads):,} reads checked; memory {found.before.rss_mb:.0f} -> {found.after.rss_mb:.0f} MB,"
+        f" open files {found.before.files} -> {found.after.files}",
+        highlight=False,
+    )
+    for violation in found.violations:
+        console.print(f"  {violation}", highlight=False, markup=False)
+    if found.violations:
+        raise typer.Exit(1)
+    if found.slow_machine:
+        console.print("inconclusive: this machine was too slow to see how long others wait")
+        raise typer.Exit(3)
+    console.print("nothing was lost, doubled or stale, and nobody else was stopped")
+
+
 def self_check(
     small: Annotated[bool, typer.Option("--small", help="12 blocks instead of 20: for CI.")] = False,
     seed: Seed = 1,

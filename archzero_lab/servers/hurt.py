@@ -14,10 +14,12 @@ from dataclasses import replace
 from pathlib import Path
 from urllib.parse import urlsplit, urlunsplit
 
+import psutil
+
 from archzero_lab.errors import ServerError
 from archzero_lab.servers import postgres_server, redis_server
 from archzero_lab.servers.private_files import open_to_all
-from archzero_lab.servers.process import free_port
+from archzero_lab.servers.process import free_port, has_ended, is_alive
 from archzero_lab.servers.server_home import server_home
 from archzero_lab.servers.stack import Stack
 from archzero_lab.settings import STATE
@@ -51,6 +53,10 @@ class HurtRedis:
             os.waitpid(self.server.record.pid, 0)  # a child of ours: gone at once, not when somebody looks
         self._registry.stop(self.server.record)
 
+    def is_up(self) -> bool:
+        """Whether its process runs."""
+        return is_alive(self.server.record) and not has_ended(self.server.record)
+
     def start(self, keep_data: bool = False) -> None:
         """Start it again, with the data it last saved or with none."""
         if not keep_data:
@@ -71,10 +77,11 @@ class HurtRedis:
 class HurtPostgres:
     """A PostgreSQL on one port and cluster through every restart."""
 
-    def __init__(self, stack: Stack) -> None:
+    def __init__(self, stack: Stack, home: Path | None = None) -> None:
+        """In a folder of its own, or a given one."""
         self._programs = stack.postgres_programs
         self._registry = stack.registry
-        self._home = _home()
+        self._home = home or _home()
         self._port = free_port()
         self.start()
 
@@ -86,6 +93,24 @@ class HurtPostgres:
         """End it: connections are cut, transactions under way lost; `immediate` as by a crash, without a word."""
         record = self.server.record
         self._registry.stop(replace(record, stop_signal=signal.SIGQUIT) if immediate else record)
+
+    def kill(self) -> None:
+        """SIGKILL: its other processes end when they notice."""
+        os.kill(self.server.record.pid, signal.SIGKILL)
+        with suppress(ChildProcessError):
+            os.waitpid(self.server.record.pid, 0)
+        self._registry.stop(self.server.record)
+
+    def is_up(self) -> bool:
+        """Whether its process runs."""
+        return is_alive(self.server.record) and not has_ended(self.server.record)
+
+    def processes(self) -> list[int]:
+        """It and those that serve a session each, or look after the rest."""
+        with suppress(psutil.Error):
+            server = psutil.Process(self.server.record.pid)
+            return [server.pid, *(child.pid for child in server.children())]
+        return []
 
     def close(self) -> None:
         """Stop it and remove its cluster."""

@@ -35,7 +35,7 @@ def _end_after(parent: Any) -> None:
     os.kill(os.getpid(), signal.SIGTERM)
 
 
-def main() -> None:
+def main(factory: str = "archzero_lab.systems.arczero.serve:create") -> None:
     """Serve until a signal ends it. What the service is, ServiceConfig says in the environment."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--host", required=True)
@@ -47,7 +47,7 @@ def main() -> None:
     if limit != resource.RLIM_INFINITY and limit < wanted:
         resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, most))
     uvicorn.run(
-        "archzero_lab.systems.arczero.serve:create",
+        factory,
         factory=True,
         host=given.host,
         port=given.port,

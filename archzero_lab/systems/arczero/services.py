@@ -8,8 +8,8 @@ import secrets
 import socket
 import sys
 import time
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from archzero_lab.errors import ServerError
@@ -52,7 +52,8 @@ class Serving:
     """How a service runs: on which database, whose `index_set` its statements fit, with the cache or without.
 
     `code` is another checkout whose service it is, `record` its access log, port None any free one; a `kept` one
-    outlives the command. A `patient` one lets what is slow be slow, as an experiment's arm must.
+    outlives the command. A `patient` one lets what is slow be slow, as an experiment's arm must. `server` is the
+    module that runs it, `environment` what its processes are told besides.
     """
 
     arm: str
@@ -66,6 +67,8 @@ class Serving:
     code: Path | None = None
     record: Path | None = None
     patient: bool = False
+    server: str = _SERVE
+    environment: Mapping[str, str] = field(default_factory=dict)
 
 
 def start_service(stack: Stack, serving: Serving) -> RunningService:
@@ -115,8 +118,8 @@ def _spawn(stack: Stack, serving: Serving) -> RunningService:
         cache=stack.settings.cache,
         pool=patient(stack.settings.pool) if serving.patient else stack.settings.pool,
     )
-    env = {**os.environ, VARIABLE: config.encode(), "PROMETHEUS_MULTIPROC_DIR": str(counters)}
-    argv = [sys.executable, "-P", "-m", *_server(serving.code), "--host", host, "--port", str(port)]
+    env = {**os.environ, VARIABLE: config.encode(), "PROMETHEUS_MULTIPROC_DIR": str(counters), **serving.environment}
+    argv = [sys.executable, "-P", "-m", *_server(serving), "--host", host, "--port", str(port)]
     argv += ["--workers", str(serving.workers)]
     if serving.code is not None:
         env["PYTHONPATH"] = str(serving.code)
@@ -128,9 +131,12 @@ def _spawn(stack: Stack, serving: Serving) -> RunningService:
     return RunningService(serving.arm, f"http://{shown}:{port}", process, config.namespace)
 
 
-def _server(code: Path | None) -> list[str]:
-    """What runs a service: this build's own server; for one of before that, uvicorn around its application."""
-    if code is None or (code / "archzero_lab" / "systems" / "arczero" / "serve.py").exists():
+def _server(serving: Serving) -> list[str]:
+    """What runs a service: its build's own server; for one of before that, uvicorn around its application."""
+    code = serving.code
+    if code is None:
+        return [serving.server]
+    if (code / "archzero_lab" / "systems" / "arczero" / "serve.py").exists():
         return [_SERVE]
     systems = (code / "archzero_lab" / "systems").exists()
     factory = "archzero_lab.systems.arczero.service:create" if systems else "archzero_lab.bootstrap.service:create"

@@ -13,6 +13,7 @@ from archzero_lab.errors import LabError, mask_secrets
 from archzero_lab.servers.stack import Stack
 from archzero_lab.systems.arczero.arms import ARMS
 from archzero_lab.systems.arczero.checks.registry import CHECKS
+from archzero_lab.systems.arczero.consistency.endured_cards import CardsEndure
 from archzero_lab.systems.arczero.consistency.histories import CardHistories
 from archzero_lab.systems.arczero.portfolios import (
     alone_with_base,
@@ -26,6 +27,7 @@ from archzero_lab.systems.arczero.prepared import PreparedCards
 from archzero_lab.systems.arczero.profiles import PROFILES
 from archzero_lab.systems.arczero.work import COUNTABLE
 from archzero_lab.systems.arms import ArmKind
+from archzero_lab.systems.endured import Endures
 from archzero_lab.systems.histories import Histories
 from archzero_lab.systems.http import request
 from archzero_lab.systems.profiles import Profile
@@ -63,6 +65,7 @@ class ArcZero:
         "held_s": "archzero_pool_held_seconds_sum",
     }
     histories: Histories = CardHistories()
+    endures: Endures = CardsEndure()
 
     def require_ready(self) -> None:
         """Nothing is needed that the lab does not bring."""

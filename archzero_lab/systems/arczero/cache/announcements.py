@@ -15,7 +15,7 @@ from redis.exceptions import ResponseError
 from archzero_lab.settings import CacheSettings
 from archzero_lab.systems.arczero.cache.batched_reads import BatchedReads
 from archzero_lab.systems.arczero.cache.counters import count
-from archzero_lab.systems.arczero.cache.entries import NOT_FOUND, encode_rest
+from archzero_lab.systems.arczero.cache.entries import MOST_BYTES, NOT_FOUND, encode_rest
 from archzero_lab.systems.arczero.cache.keys import Key, Keyspace, Kind
 from archzero_lab.systems.arczero.cache.link import Link
 from archzero_lab.systems.arczero.cache.near import NearCache
@@ -103,6 +103,8 @@ class Announcements(BatchedReads):
         """
         calls = [*self._bumps(change, token), *self._tellings(change, token)]
         slots = [other.slot for other in also]
+        if document is not None and len(document.body) > MOST_BYTES:
+            document = None  # not kept: the slot is emptied
         if key is not None and document is not None:
             soft_ms, ttl_ms = self._expiries(key.kind, document)
             args = [token, f"{document.version:010d}", encode_rest(document, soft_ms, 1), ttl_ms]

@@ -14,7 +14,7 @@ from archzero_lab.settings import CacheSettings
 from archzero_lab.systems.arczero.cache import dependencies
 from archzero_lab.systems.arczero.cache.batched_reads import Found, Reader
 from archzero_lab.systems.arczero.cache.counters import count
-from archzero_lab.systems.arczero.cache.entries import NOT_FOUND, Hit
+from archzero_lab.systems.arczero.cache.entries import MOST_BYTES, NOT_FOUND, Hit
 from archzero_lab.systems.arczero.cache.keys import Key, Kind
 from archzero_lab.systems.arczero.cache.single_flight import Flight, SingleFlight
 from archzero_lab.systems.arczero.cache.store import CacheStore
@@ -191,7 +191,7 @@ class CachedReads:
                     count(key.kind, "reload")
                     if document.etag == was:
                         count(key.kind, "needless")
-                await self._store.fill(key, lease, document, load_s, depends(document))
+                await self._store.fill(key, lease, document, load_s, _names(document, depends))
                 return document
             if time.monotonic() >= deadline:
                 flight.loading = True
@@ -217,7 +217,12 @@ class CachedReads:
         except CardsError:
             return  # the value in the cache expires by itself; the next miss tells the reader
         load_s = time.perf_counter() - began
-        await self._store.refill(key, seen, document, load_s, sequence, depends(document))
+        await self._store.refill(key, seen, document, load_s, sequence, _names(document, depends))
+
+
+def _names(document: Document, depends: Depends) -> Sequence[str]:
+    """What a document depends on; what is too large to be kept is not looked through for it."""
+    return depends(document) if len(document.body) <= MOST_BYTES else ()
 
 
 def _nothing(_: Document) -> Sequence[str]:

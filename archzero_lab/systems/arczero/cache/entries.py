@@ -28,6 +28,8 @@ FLUSHED = "x"
 MOST_NAMES = 999
 """Of an entry's dependencies; no question that the API takes has so many."""
 
+MOST_BYTES = 2 * 2**20
+"""Of an answer that is kept: a larger one would take Redis longer than anybody waits for it."""
 COMPRESS_FROM_BYTES = 16_384
 """zlib saves two thirds of the memory and, on loopback, never time: 40 microseconds more a hit at 29 kB, 140 at 72 kB
 (benchmarks/compression.py). So the pages that are read most, 20 cards in 15 kB, stay as they are; what is larger and

@@ -16,7 +16,7 @@ from redis.exceptions import ReadOnlyError
 from archzero_lab.settings import CacheSettings
 from archzero_lab.systems.arczero.cache.announcements import Announcements, Change
 from archzero_lab.systems.arczero.cache.counters import count
-from archzero_lab.systems.arczero.cache.entries import MOST_NAMES, Hit, decode, encode_value
+from archzero_lab.systems.arczero.cache.entries import MOST_BYTES, MOST_NAMES, Hit, decode, encode_value
 from archzero_lab.systems.arczero.cache.heartbeat import beat_in_one, heartbeat_keys, refused_of
 from archzero_lab.systems.arczero.cache.keys import Key, Keyspace, Kind
 from archzero_lab.systems.arczero.cache.link import Link
@@ -93,11 +93,11 @@ class CacheStore(Announcements):
     async def fill(self, key: Key, lease: Lease, document: Document, load_s: float, names: Sequence[str] = ()) -> bool:
         """Store a load under its lease, with the names of what it depends on.
 
-        False where a write or a flush has voided it, what it depends on has changed since the lease was granted, or
-        there is more of that than a value has room for.
+        False where a write or a flush has voided it, what it depends on has changed since the lease was granted, there
+        is more of that than a value has room for, or it is too large.
         """
         names = self._kept_names(names)
-        if len(names) > MOST_NAMES:
+        if len(names) > MOST_NAMES or len(document.body) > MOST_BYTES:
             await self.release(key, lease)
             return False
         soft_ms, ttl_ms = self._expiries(key.kind, document)
@@ -140,7 +140,7 @@ class CacheStore(Announcements):
     ) -> bool:
         """Store a value loaded anew, where the slot still holds the very one that was seen; ends the turn."""
         names = self._kept_names(names)
-        if len(names) > MOST_NAMES:
+        if len(names) > MOST_NAMES or len(document.body) > MOST_BYTES:
             return False
         soft_ms, ttl_ms = self._expiries(key.kind, document)
         generation = seen.identity[1:17].decode()
