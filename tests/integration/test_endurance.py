@@ -1,0 +1,40 @@
+"""A service of four workers under load, hurt from all sides; and each guard shown to be needed."""
+
+from __future__ import annotations
+
+import pytest
+
+from archzero_lab.errors import UnknownNameError
+from archzero_lab.jobs.consistency.endurance import verify_faults
+from archzero_lab.jobs.consistency.faults_around import FAULTS
+from archzero_lab.servers.stack import Stack
+from archzero_lab.systems.arczero.consistency.endured_cards import CardsEndure
+
+CARDS = CardsEndure()
+SHOWN_BY = {"pool-limits": "locked", "large-rows": "large rows", "cut": "postgres swallowed"}
+"""The fault that a guard is there for."""
+
+
+def test_whatever_is_hurt_no_write_is_lost_no_read_stale_and_other_clients_go_on(stack: Stack) -> None:
+    found = verify_faults(CARDS, stack, minutes=0.1, seed=1)
+    assert found.violations == []
+    assert {met.fault for met in found.met} | set(found.left_out) == set(FAULTS)
+    assert len([write for write in found.recording.writes if not write.refused]) > 100
+    assert len(found.recording.reads) > 100
+    assert len(found.recording.made) > 10
+    assert all(found.asked_in(met.fault) for met in found.met)
+
+
+@pytest.mark.parametrize("guard", CARDS.guards)
+def test_without_a_guard_something_does_not_hold(stack: Stack, guard: str) -> None:
+    found = verify_faults(CARDS, stack, minutes=0.1, without=(guard,), kinds=(SHOWN_BY[guard],))
+    if found.slow_machine:
+        pytest.skip("this machine is too slow to see whom the guard spares waiting")
+    assert any(violation.startswith(SHOWN_BY[guard]) for violation in found.violations)
+
+
+def test_an_unknown_guard_or_fault_is_named_with_the_known_ones(stack: Stack) -> None:
+    with pytest.raises(UnknownNameError, match="unknown guard 'luck'; known: cut"):
+        verify_faults(CARDS, stack, minutes=1, without=("luck",))
+    with pytest.raises(UnknownNameError, match="unknown fault 'rain'; known: worker killed"):
+        verify_faults(CARDS, stack, minutes=1, kinds=("rain",))

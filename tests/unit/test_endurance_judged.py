@@ -1,0 +1,57 @@
+"""What verify-faults calls a violation, and what a slow machine excuses."""
+
+from __future__ import annotations
+
+from collections import Counter
+
+import pytest
+
+from archzero_lab.jobs.consistency.clients import Asked, Recording
+from archzero_lab.jobs.consistency.endurance import Endurance, Met, Use, _judged
+
+FINE = Use(300, 200)
+
+
+def judged(
+    met: list[Met], asked: list[Asked], after: Use = FINE, strange: Counter[str] | None = None
+) -> tuple[list[str], bool]:
+    recording = Recording(asked=[Asked(0.0, 0.01, 200), *asked], strange=strange or Counter())
+    found = Endurance(met, recording, FINE, after, {}, 60.0)
+    return _judged(found), found.slow_machine
+
+
+def test_nothing_is_said_where_all_holds() -> None:
+    met = [Met("dear", 10, 14, 0.1), Met("postgres killed", 20, 24, 3.0)]
+    asked = [*[Asked(11 + n / 100, 0.4, 200) for n in range(100)], Asked(21, 2.0, 503, True), Asked(22, 0.1, 200)]
+    assert judged(met, asked) == ([], False)
+
+
+@pytest.mark.parametrize(
+    ("fault", "back_s", "asked", "said"),
+    [
+        ("dear", 0.1, [Asked(11, 3.0, 200)], "dear: p99 of other clients 3.0 s, above 2"),
+        ("dear", 0.1, [Asked(11, 0.1, 503, True)], "dear: 1 of 1 requests of other clients were not answered 200"),
+        ("silent", 0.1, [], "silent: nobody was answered"),
+        ("redis killed", 0.1, [Asked(11, 13.0, 200)], "redis killed: a request took 13.0 s, above 12"),
+        ("worker killed", 11.0, [Asked(11, 0.1, 200)], "worker killed: well again only after 11.0 s, above 10"),
+    ],
+)
+def test_what_does_not_hold_is_said(fault: str, back_s: float, asked: list[Asked], said: str) -> None:
+    assert judged([Met(fault, 10, 14, back_s)], asked) == ([said], False)
+
+
+def test_growth_and_strange_answers_are_said() -> None:
+    told, _ = judged([], [], Use(700, 300), Counter({"PUT answered 500": 2}))
+    assert told == [
+        "2 times: PUT answered 500",
+        "memory grew from 300 to 700 MB",
+        "open files grew from 200 to 300",
+    ]
+
+
+def test_of_a_slow_machine_no_time_is_held_against_the_service_and_what_is_lost_still_is() -> None:
+    calm = [Asked(1.0, 1.5, 200), Asked(2.0, 1.5, 200)]
+    met = [Met("dear", 10, 14, 20.0)]
+    told, slow = judged(met, [*calm, Asked(11, 9.0, 200), Asked(12, 0.1, 500)])
+    assert slow
+    assert told == ["dear: 1 of 2 requests of other clients were not answered 200"]
