@@ -11,7 +11,6 @@ from typing import Any
 import pytest
 
 from archzero_lab.servers.stack import Stack
-from archzero_lab.systems.arczero.cache import announcements, cached_reads, store
 from archzero_lab.systems.arczero.cache.announcements import Change
 from archzero_lab.systems.arczero.cache.entries import Miss
 from archzero_lab.systems.arczero.cache.keys import Key, Kind
@@ -208,24 +207,6 @@ async def test_a_failed_load_frees_its_lease(cached: Cached) -> None:
     for _ in range(2):
         with pytest.raises(NotFound):
             await asyncio.wait_for(cached.cards.card(missing), 1)
-
-
-async def test_an_answer_that_is_too_large_is_not_kept_and_nobody_waits_for_it(
-    cached: Cached, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    for module in (store, cached_reads, announcements):
-        monkeypatch.setattr(module, "MOST_BYTES", 100)
-    card_id, document = await cached.cards.create_card(CardDraft(f"Card {uuid.uuid4()}", CardType.Risk))
-    assert len(document.body) > 100
-    key = cached.keys.card(card_id)
-    for change in (None, CardPatch(quality_score=3)):
-        if change is not None:
-            await cached.cards.update_card(card_id, change)
-        await cached.cards.card(card_id)
-        lease = await cached.store.lease(key)
-        assert lease is not None
-        assert (lease.state, lease.value) == ("granted", None)
-        await cached.store.release(key, lease)
 
 
 async def test_concurrent_misses_in_two_processes_worth_of_services_load_once(
