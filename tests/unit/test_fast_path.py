@@ -65,6 +65,9 @@ class Opened:
         async with httpx.AsyncClient(transport=transport, base_url="http://here") as client:
             return await client.get(path, headers=headers)
 
+    def asks(self, path: str, query: str) -> object:
+        return self._fast.asks(path, query.encode())
+
 
 @pytest.fixture
 def opened() -> Opened:
@@ -123,3 +126,13 @@ def test_the_application_starts_where_warnings_are_errors() -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         Opened()
+
+
+async def test_a_long_query_string_is_not_remembered(opened: Opened) -> None:
+    for query, kept in (
+        ("q=short", True),
+        ("q=long&tags=" + ",".join(f"t{n:04}" for n in range(40)) + "&a=" + "x" * 900, False),
+    ):
+        answer = await opened.get(f"/api/v1/cards?{query}", fast=True)
+        assert answer.status_code == 200
+        assert (opened.asks("/api/v1/cards", query) is not None) is kept

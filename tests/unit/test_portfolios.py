@@ -85,6 +85,10 @@ def test_an_inventory_is_read_from_json_lines_csv_and_gzip(tmp_path: Path) -> No
         ({**CARD, "qualityScore": 101}, r"line 2: field qualityScore: must be a whole number from 0 to 100"),
         ({**CARD, "ownerId": "x"}, r"line 2: field ownerId: must be a UUID"),
         ("{not json", r"line 2: field \(whole line\): not JSON"),
+        (
+            json.dumps({"name": "x", "type": "Risk", "attributes": {"a": "b" * 2**20}}),
+            "line 2.*one has 1,048,576 at most",
+        ),
         (CARD, r"line 2: field name: the same as in line 1"),
         ("[" * 100_000, r"line 2: field \(whole line\)"),
     ],

@@ -17,10 +17,9 @@ from archzero_lab.systems.arczero.api.errors import HANDLERS
 from archzero_lab.systems.arczero.api.service import Service
 from archzero_lab.systems.arczero.api.unknown_parameters import look_at_parameters, tell_ignored
 from archzero_lab.systems.arczero.api.wire import is_strict
+from archzero_lab.systems.arczero.cards.model import MAX_CARD_BYTES
 from archzero_lab.systems.arczero.cards.protocol import Cards
 from archzero_lab.systems.arczero.cards.request_context import STRICT
-
-MAX_BODY_BYTES = 1024 * 1024
 
 
 def create_app(open_service: Callable[[], AbstractAsyncContextManager[Service]]) -> Litestar:
@@ -62,7 +61,7 @@ def create_app(open_service: Callable[[], AbstractAsyncContextManager[Service]])
         before_request=look_at,
         before_send=[tell_ignored, tell_allowed],
         exception_handlers=HANDLERS,
-        request_max_body_size=MAX_BODY_BYTES,
+        request_max_body_size=MAX_CARD_BYTES,
         openapi_config=OpenAPIConfig(
             title="Arc Zero card service",
             version="1",

@@ -15,7 +15,7 @@ import msgspec
 from archzero_lab.errors import InventoryError
 from archzero_lab.systems.arczero.cards.csv_rows import csv_objects
 from archzero_lab.systems.arczero.cards.field_errors import in_words, named_field
-from archzero_lab.systems.arczero.cards.model import CardRow, RelationshipDraft
+from archzero_lab.systems.arczero.cards.model import MAX_CARD_BYTES, CardRow, RelationshipDraft
 
 MAX_BYTES = 1024 * 2**20
 """Of an inventory, unpacked: about a million cards with long descriptions."""
@@ -62,6 +62,10 @@ def parse_rows(text: str, shape: type[Row], *, is_csv: bool, where: str) -> Iter
     decoder = msgspec.json.Decoder(shape)
     seen: dict[Any, int] = {}
     for number, line in lines:
+        if len(line) > MAX_CARD_BYTES:
+            raise InventoryError(
+                f"{where} line {number}: field (whole line): {len(line):,} bytes; one has {MAX_CARD_BYTES:,} at most"
+            )
         try:
             row = _decoded(decoder, line, shape)
         except msgspec.ValidationError as error:

@@ -83,6 +83,8 @@ Name = Annotated[str, Meta(min_length=1, max_length=LONGEST_NAME, pattern=r"^[^\
 Description = Annotated[str, Meta(max_length=LONGEST_DESCRIPTION, pattern=r"^[^\x00]*$")]
 # a comma separates tags in a question: with one in it no question would find it
 Tag = Annotated[str, Meta(min_length=1, max_length=64, pattern=r"^[^\x00,]*$")]
+MAX_CARD_BYTES = 1024 * 1024
+"""Of one card (or relationship) as JSON, wherever it comes from: a request's body, a row of an import or a file."""
 MAX_TAGS = 50
 Tags = Annotated[list[Tag], Meta(max_length=MAX_TAGS)]
 Quality = Annotated[int, Meta(ge=0, le=100)]
