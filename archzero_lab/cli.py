@@ -13,7 +13,19 @@ from typing import Annotated, Any
 
 import typer
 
-from archzero_lab.commands import checks, databases, indexes, load, notebooks, report, runs, service, stack, work
+from archzero_lab.commands import (
+    checks,
+    databases,
+    indexes,
+    load,
+    notebooks,
+    replicas,
+    report,
+    runs,
+    service,
+    stack,
+    work,
+)
 from archzero_lab.commands.help import GroupedCommands, PlainCommand
 from archzero_lab.errors import LabError, mask_secrets
 from archzero_lab.extras import extra_of, how_to_install
@@ -75,6 +87,7 @@ app.command("verify-faults", cls=PlainCommand)(checks.faults)
 app.command("self-check", cls=PlainCommand)(checks.self_check)
 app.add_typer(databases.migrate_app, name="migrate")
 app.command(cls=PlainCommand)(databases.analyze)
+app.command(cls=PlainCommand)(replicas.replicas)
 
 
 def main() -> None:

@@ -15,7 +15,7 @@ GROUPS: Mapping[str, Sequence[str]] = {
     "Your own service": ("init", "check"),
     "Judge and compare": ("gate", "compare", "history", "judge", "show", "send"),
     "Servers and service": ("up", "down", "status", "serve", "notebook", "new"),
-    "Databases": ("migrate", "analyze"),
+    "Databases": ("migrate", "analyze", "replicas"),
     "Trust": ("self-check", "verify-consistency", "verify-faults", "test"),
 }
 EXAMPLES: Mapping[str, Sequence[str]] = {
@@ -34,6 +34,10 @@ EXAMPLES: Mapping[str, Sequence[str]] = {
         "indexes --cards 20000                    phase 5's own",
         "indexes --database-url URL --migration new.sql --queries queries/",
         "indexes --database-url URL --migration new.sql --plans-only --queries q/",
+    ),
+    "replicas": (
+        "replicas --lag 500ms -- pytest tests     what its tests read too early",
+        "replicas --lag paused --load schema.sql -- python app.py",
     ),
     "gate": (
         "gate --build main                        both builds in one run",

@@ -1,0 +1,112 @@
+"""A primary and its streaming replicas, of an experiment's own, on loopback: replay held back as asked."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+import time
+import uuid
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from urllib.parse import urlsplit
+
+from archzero_lab.errors import ServerError
+from archzero_lab.postgres.connection import connect
+from archzero_lab.servers.postgres_server import PostgresServer, major_version, start_postgres
+from archzero_lab.servers.private_files import given_folder, open_to_all, write_private
+from archzero_lab.servers.process import ProcessRegistry
+from archzero_lab.servers.server_home import server_home, server_user
+from archzero_lab.settings import STATE
+
+_FOLLOWS_S = 30.0
+
+
+@dataclass(frozen=True)
+class Lag:
+    """How far replay is held back: by so many milliseconds after each commit, or `paused` until somebody resumes it."""
+
+    ms: int = 0
+    paused: bool = False
+
+
+@dataclass(frozen=True)
+class Replicated:
+    """A primary and its replicas; URLs are those of the superuser's maintenance database."""
+
+    primary: PostgresServer
+    replicas: tuple[PostgresServer, ...]
+
+    def wait_until_replayed(self) -> None:
+        """Return when every replica has replayed what the primary has written. Raises ServerError in the end."""
+        with connect(self.primary.url, autocommit=True) as connection:
+            row = connection.execute("SELECT pg_current_wal_lsn()::text").fetchone()
+        deadline = time.monotonic() + _FOLLOWS_S
+        for replica in self.replicas:
+            with connect(replica.url, autocommit=True) as connection:
+                asked = "SELECT coalesce(pg_last_wal_replay_lsn() >= %s::pg_lsn, false)"
+                while connection.execute(asked, [row[0] if row else "0/0"]).fetchone() != (True,):
+                    if time.monotonic() > deadline:
+                        raise ServerError(f"a replica did not follow within {_FOLLOWS_S:.0f} s; see {replica.log}")
+                    time.sleep(0.02)  # polling: no released PostgreSQL waits for a position in SQL
+
+    def hold_back(self, lag: Lag) -> None:
+        """Hold replay back from now on."""
+        for replica in self.replicas:
+            with connect(replica.url, autocommit=True) as connection:
+                # held in the file that the server itself writes: the command line would win over it for good
+                connection.execute(f"ALTER SYSTEM SET recovery_min_apply_delay = '{lag.ms}ms'")
+                connection.execute("SELECT pg_reload_conf()")
+                connection.execute("SELECT pg_wal_replay_pause()" if lag.paused else "SELECT pg_wal_replay_resume()")
+                deadline = time.monotonic() + _FOLLOWS_S
+                wanted = ("paused",) if lag.paused else ("not paused",)
+                while connection.execute("SELECT pg_get_wal_replay_pause_state()").fetchone() != wanted:
+                    if time.monotonic() > deadline:
+                        raise ServerError(f"replay was not {wanted[0]} within {_FOLLOWS_S:.0f} s; see {replica.log}")
+                    time.sleep(0.02)  # polling: what is asked for is done between two records
+
+
+@contextmanager
+def replicated(programs: Path, registry: ProcessRegistry, number: int) -> Iterator[Replicated]:
+    """A new primary with `number` replicas on slots of their own, stopped and removed when the block ends.
+
+    Raises ServerError where one does not come up.
+    """
+    home = open_to_all(server_home(STATE) / f"replicated-{uuid.uuid4().hex[:8]}")
+    with ExitStack() as closing:
+        closing.callback(shutil.rmtree, home, ignore_errors=True)
+        primary = start_postgres(programs, home, registry, name="primary", pinned=_SMALL)
+        closing.callback(registry.stop, primary.record)
+        replicas = []
+        for index in range(1, number + 1):
+            replica = _follow(programs, home, registry, primary, f"replica{index}")
+            closing.callback(registry.stop, replica.record)
+            replicas.append(replica)
+        yield Replicated(primary, tuple(replicas))
+
+
+_SMALL = {"shared_buffers": "128MB", "max_wal_size": "1GB", "wal_level": "replica"}
+
+
+def _follow(
+    programs: Path, home: Path, registry: ProcessRegistry, primary: PostgresServer, name: str
+) -> PostgresServer:
+    """A replica: a base backup of the primary with a slot, which reads the primary's WAL from then on."""
+    user = server_user()
+    base = home / f"{name}-{major_version(programs)}"
+    given_folder(base, user)
+    parts = urlsplit(primary.url)
+    assert parts.password is not None
+    write_private(base.with_suffix(".password"), parts.password, user)
+    command = [str(programs / "pg_basebackup"), "--host=127.0.0.1", f"--port={parts.port}", "--username=archzero",
+               f"--pgdata={base / 'data'}", "--wal-method=stream", "--checkpoint=fast", "--create-slot",
+               f"--slot={name}", "--write-recovery-conf", "--no-password"]  # fmt: skip
+    done = subprocess.run(
+        command, capture_output=True, text=True, cwd=base, user=user.pw_uid if user else None,
+        group=user.pw_gid if user else None, extra_groups=[] if user else None,
+        env={"PATH": "/usr/bin:/bin", "PGPASSWORD": parts.password, "PGSSLMODE": "disable"},
+    )  # fmt: skip
+    if done.returncode != 0:
+        raise ServerError(f"a replica could not be made: {(done.stderr.strip().splitlines() or ['no message'])[-1]}")
+    return start_postgres(programs, home, registry, name=name, pinned=_SMALL)
