@@ -86,6 +86,11 @@ def test_of_two_that_serve_each_others_statements_the_smaller_stays() -> None:
     }  # fmt: skip
 
 
+def test_what_noise_hides_is_undecided_on_whichever_side_its_ratio_fell_and_never_dropped() -> None:
+    assert _judge(losses=[_loss(0.9, 0.6, 1.4)])[0] is IndexVerdict.UNDECIDED
+    assert _judge(losses=[_loss(0.9, 0.8, 1.05)])[0] is IndexVerdict.DROP_UNUSED
+
+
 def test_what_too_few_blocks_cannot_tell_is_undecided_and_says_so() -> None:
     verdict, why, *_ = _judge(losses=[_loss(1.2, 0.95, 1.5)])
     assert verdict is IndexVerdict.UNDECIDED

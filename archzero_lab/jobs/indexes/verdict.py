@@ -200,7 +200,8 @@ def _measured(
         return IndexVerdict.DROP_UNUSED, "none of these statements reads it or works more without it", None, None
     slower = [loss for loss in losses if loss.change is Change.REGRESSED]
     if not slower:
-        if any(loss.change is Change.INCONCLUSIVE and loss.ratio > 1 for loss in losses):
+        # whatever side the ratio is on: what noise hides may be a loss
+        if any(loss.change is Change.INCONCLUSIVE and loss.ci_high > 1 + MARGIN for loss in losses):
             worst = max(losses, key=lambda loss: loss.ci_high)
             return (
                 IndexVerdict.UNDECIDED,
