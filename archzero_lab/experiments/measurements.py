@@ -50,14 +50,19 @@ class SlotRecord:
 
 @dataclass
 class Measurements:
-    """All samples and slots of a run so far."""
+    """All samples and slots of a run so far; `controls` are the samples of negative controls, by the claim's slots."""
 
     samples: list[Sample] = field(default_factory=list)
     slots: list[SlotRecord] = field(default_factory=list)
+    controls: list[Sample] = field(default_factory=list)
 
     def samples_frame(self) -> pd.DataFrame:
         """A row a request: claim, block, order, arm, variant, service_time_s, bytes."""
         return pd.DataFrame([vars(sample) for sample in self.samples])
+
+    def controls_frame(self) -> pd.DataFrame:
+        """As samples_frame."""
+        return pd.DataFrame([vars(sample) for sample in self.controls], columns=[part.name for part in fields(Sample)])
 
     def slots_frame(self) -> pd.DataFrame:
         """A row a slot, the counters as columns of their own."""
@@ -80,10 +85,13 @@ class Measurements:
         return {arm: statistics.median(values) * 1000 for arm, values in times.items()}
 
     @classmethod
-    def of_frames(cls, samples: pd.DataFrame, slots: pd.DataFrame, claims: Collection[str]) -> Measurements:
+    def of_frames(
+        cls, samples: pd.DataFrame, slots: pd.DataFrame, controls: pd.DataFrame, claims: Collection[str]
+    ) -> Measurements:
         """What frames hold of some claims: a run that was interrupted goes on."""
         counted = [part.name for part in fields(Counters) if part.name != "own"]
         found = cls([Sample(**row) for row in _rows(samples, claims)])
+        found.controls = [Sample(**row) for row in _rows(controls, claims)]
         for row in _rows(slots, claims):
             own = {name.removeprefix(OWN): row.pop(name) for name in list(row) if name.startswith(OWN)}
             counters = Counters(**{name: row.pop(name) for name in counted}, own=own)

@@ -11,12 +11,13 @@ import psutil
 
 from archzero_lab.experiments.claims import Claim
 from archzero_lab.experiments.measurements import Measurements, Sample, SlotRecord
-from archzero_lab.experiments.schedule import schedule
+from archzero_lab.experiments.schedule import Slot, schedule
 from archzero_lab.systems.arms import Arm
 from archzero_lab.systems.operations import SlotOperations
 from archzero_lab.systems.profiles import SlotSize
 
 _AWAKE = 2
+_REWARMED = 5
 
 
 def run_claim(
@@ -30,13 +31,15 @@ def run_claim(
     progress: Callable[[], None] = lambda: None,
     yardstick: Callable[[], float] = lambda: math.nan,
     first: int = 0,
+    controls: bool = False,
 ) -> None:
     """Measure one claim over `blocks` paired blocks, adding to `into`. `progress` is called after each slot.
 
     `operations_of` is systems.system.Prepared.operations: what a block asks, the same for each of its arms.
 
     `yardstick` gives the ms that the same little work takes, measured before and after each slot. Blocks before `first`
-    have been measured already: a run goes on where it was, with the blocks that it would have had anyway.
+    have been measured already: a run goes on where it was, with the blocks that it would have had anyway. With
+    `controls` each slot ends with the negative control's requests, which count for nothing else.
 
     Raises MeasurementError at the first wrong answer: a fast wrong answer is no measurement.
     """
@@ -61,6 +64,8 @@ def run_claim(
             )
         seconds = time.perf_counter() - began
         counted, steal = arm.counters().since(before), steal_share(cpu_before, cpu_seconds())
+        if controls:
+            into.controls += _control(claim, slot, arm, operations)
         into.slots.append(
             SlotRecord(
                 claim=claim.id,
@@ -76,6 +81,16 @@ def run_claim(
             )
         )
         progress()
+
+
+def _control(claim: Claim, slot: Slot, arm: Arm, operations: SlotOperations) -> list[Sample]:
+    """The times of what the arms cannot differ in; the first requests bring back what the slot has pushed out."""
+    for operation in operations.control[:_REWARMED]:
+        arm.ask(operation)
+    return [
+        Sample(claim.id, slot.block, slot.order, slot.arm, operation.variant, *arm.ask(operation))
+        for operation in operations.control
+    ]
 
 
 def cpu_seconds() -> tuple[float, float]:

@@ -33,7 +33,7 @@ _PROGRESS = "progress.json"
 """There while a run is not whole: what it was asked for and what of it is done."""
 HIT_COSTS = "hit_costs.json"
 _FACTS, _CLAIMS, _TRIED, _UNLIKE = "facts.json", "claims.json", "tried.json", "unlike.json"
-_SAMPLES, _SLOTS = "samples.parquet", "slots.parquet"
+_SAMPLES, _SLOTS, _CONTROLS = "samples.parquet", "slots.parquet", "controls.parquet"
 _LOAD, _LOAD_SLOTS, _LOAD_TOLD = "load.parquet", "load_slots.parquet", "load.json"
 _PLANS, _INDEXES, _SIZES = "plans.json", "indexes.json", "sizes.json"
 _LOAD_SECONDS, _LOAD_RESOURCES, _LOAD_TRIALS = "load_seconds.parquet", "load_resources.parquet", "trials.parquet"
@@ -134,16 +134,22 @@ class Run:
         """A row a slot: its counters of cache and PostgreSQL, load and steal of the machine."""
         return self._frame(_SLOTS)
 
+    @cached_property
+    def controls(self) -> pd.DataFrame:
+        """A row a request of the negative controls, as samples; empty of a run that had none."""
+        return self._frame(_CONTROLS) if self.holds(_CONTROLS) else Measurements().controls_frame()
+
     def keep_measurements(self, measured: Measurements) -> None:
-        """Write samples and slots, each in one step."""
+        """Write samples, slots and controls, each in one step."""
         self._write_frame(_SAMPLES, measured.samples_frame())
         self._write_frame(_SLOTS, measured.slots_frame())
+        self._write_frame(_CONTROLS, measured.controls_frame())
 
     def measurements(self, claims: Collection[str]) -> Measurements:
         """What has been measured of these claims so far; nothing where it has not begun."""
         if not claims or not self.holds(_SAMPLES):
             return Measurements()
-        return Measurements.of_frames(self._frame(_SAMPLES), self._frame(_SLOTS), claims)
+        return Measurements.of_frames(self._frame(_SAMPLES), self._frame(_SLOTS), self.controls, claims)
 
     @cached_property
     def load(self) -> pd.DataFrame:

@@ -25,7 +25,12 @@ class Operation:
 
 @dataclass(frozen=True)
 class SlotOperations:
-    """What a slot does: every operation of `warm_up` once, untimed; then `timed`, drawn from those."""
+    """What a slot does: every operation of `warm_up` once, untimed; then `timed`, drawn from those.
+
+    `control` are operations that no difference between the arms can touch, asked after them in a report: where their
+    time moves, something else than the change does it. None where a system names none.
+    """
 
     warm_up: list[Operation]
     timed: list[Operation]
+    control: tuple[Operation, ...] = ()

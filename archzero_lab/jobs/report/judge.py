@@ -9,6 +9,7 @@ from archzero_lab.errors import LabError
 from archzero_lab.experiments.claim_result import adjust
 from archzero_lab.experiments.claims import Claim
 from archzero_lab.experiments.kinds import judge_claim
+from archzero_lab.experiments.negative_control import hold_back, negative_controls
 from archzero_lab.jobs.report.evidence import RunEvidence, read_claims_of
 from archzero_lab.run_folders.run import HIT_COSTS, Run
 
@@ -31,6 +32,8 @@ def judge(
     chosen = _measured(read_claims_of(run), {claim.id: claim for claim in claims})
     evidence = RunEvidence(run, facts["margins"] if margins is None else margins)
     results = adjust([judge_claim(claim, evidence) for claim in chosen])
+    controls = negative_controls(results, run.controls)
+    results = hold_back(results, controls)
     run.summary = {
         "run_id": run.path.name,
         "resumed": resumed or bool(run.holds("summary.json") and run.summary.get("resumed")),
@@ -41,6 +44,7 @@ def judge(
         "environment": facts["environment"],
         "client": facts["client"],
         "hit_costs": run.hit_costs if run.holds(HIT_COSTS) else {},
+        "negative_controls": [control.as_dict() for control in controls],
         "claims": [result.as_dict() for result in results],
         "stages": run.stages or (run.summary["stages"] if run.holds("summary.json") else []),
     }

@@ -176,4 +176,4 @@ class _Bench:
     def _block(self, claim: Claim, block: int, into: Measurements, step: Callable[[], None] = lambda: None) -> None:
         size = self.profile.slot(claim.operations, QUANTILES.get(claim.metric))
         run_claim(claim, self.arms, self.prepared.operations, size, block + 1, self.seed, into, step, self.yardstick,
-                  first=block)  # fmt: skip
+                  first=block, controls=True)  # fmt: skip

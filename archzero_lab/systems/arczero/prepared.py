@@ -26,12 +26,13 @@ from archzero_lab.systems.arczero.work import work_operations
 from archzero_lab.systems.arms import Arm, Opening
 from archzero_lab.systems.checks import Tried
 from archzero_lab.systems.http import call
-from archzero_lab.systems.operations import SlotOperations
+from archzero_lab.systems.operations import Operation, SlotOperations
 from archzero_lab.systems.system import Rows
 
 _READING_TABLES = ["card_vocabulary", "card_counts", "card_changes"]
 """Tables of index set v2 that are there for reading alone."""
 _CARDS, _DISTINCT = 5, 12
+_CONTROLS = 50
 _COSTED = 4_000
 """Reads whose cost is looked at: a quarter of a second of CPU, which is told in hundredths."""
 _IMPORTED = 1_200  # more than the thousand changes after which the vocabulary is brought up to date
@@ -52,6 +53,12 @@ class PreparedCards:
         self._seed = rows.seed
         with connect(self.urls["control"]) as connection:
             self.catalog: Catalog = read_catalog(connection, rows.seed)
+            related = connection.execute("SELECT id::text FROM relationships ORDER BY id LIMIT %s", [_CONTROLS])
+            # by its primary key, which every arm has, and never cached: through all layers, and nothing differs
+            self._control = [
+                Operation(f"/api/v1/relationships/{row[0]}", "a relationship by its id", row[0].encode())
+                for row in related
+            ]
 
     @contextmanager
     def arms(self, *openings: Opening) -> Iterator[dict[str, Arm]]:
@@ -87,8 +94,9 @@ class PreparedCards:
     ) -> SlotOperations:
         """The operations of one block."""
         return slot_operations(
-            kind, self.catalog, distinct=distinct, requests=requests, seed=seed, block=block, paths=paths
-        )
+            kind, self.catalog, distinct=distinct, requests=requests, seed=seed, block=block, paths=paths,
+            control=self._control,
+        )  # fmt: skip
 
     def work(self, kind: str, requests: int, seed: int) -> SlotOperations:
         """Operations of one countable kind."""

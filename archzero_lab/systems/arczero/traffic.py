@@ -10,6 +10,7 @@ from archzero_lab.errors import MeasurementError
 from archzero_lab.systems.arczero.cards.catalog import Catalog
 from archzero_lab.systems.operations import Operation, SlotOperations
 
+_LEAST_CONTROLS = 10
 _PAGE = b'"totalRelation"'
 
 
@@ -22,11 +23,13 @@ def slot_operations(
     seed: int,
     block: int,
     paths: Sequence[str] = (),
+    control: Sequence[Operation] = (),
 ) -> SlotOperations:
     """Operations of one block for `kind`: list, detail, search, filter, or requests: those for `paths`.
 
     Every distinct operation comes equally often among the timed ones (within one), in random order, so that a
-    quantile means the same in every block. Raises MeasurementError where the database holds nothing to ask for.
+    quantile means the same in every block. A fifth as many of `control` come after
+    them. Raises MeasurementError where the database holds nothing to ask for.
     """
     if not catalog.ids:
         raise MeasurementError("the database holds no active card; load some first (./lab report --cards N)")
@@ -35,7 +38,7 @@ def slot_operations(
         own = [Operation(path, path, b"") for path in paths]
         timed = [own[number % len(own)] for number in range(requests)]
         rng.shuffle(timed)
-        return SlotOperations(own, timed)
+        return SlotOperations(own, timed, _controls(rng, control, requests))
     make: Callable[[random.Random, Catalog, int], Operation] = {
         "list": _list,
         "detail": _detail,
@@ -45,7 +48,11 @@ def slot_operations(
     warm_up = [make(rng, catalog, number) for number in range(distinct)]
     timed = [warm_up[number % distinct] for number in range(requests)]
     rng.shuffle(timed)
-    return SlotOperations(warm_up, timed)
+    return SlotOperations(warm_up, timed, _controls(rng, control, requests))
+
+
+def _controls(rng: random.Random, control: Sequence[Operation], requests: int) -> tuple[Operation, ...]:
+    return tuple(rng.choice(control) for _ in range(max(_LEAST_CONTROLS, requests // 5))) if control else ()
 
 
 def _list(rng: random.Random, catalog: Catalog, number: int) -> Operation:
