@@ -33,7 +33,8 @@ class SlotRecord:
     """One slot: counters over its timed requests, and what the machine was doing meanwhile.
 
     `load_1m` is the load average before; `steal` the share of CPU time taken by others of the host; `yardstick_ms` what
-    the same little work took just before and after, by which runs are told from machines.
+    the same little work took just before and after, by which runs are told from machines. `reset` says that the cache
+    was empty at its beginning.
     """
 
     claim: str
@@ -46,6 +47,7 @@ class SlotRecord:
     load_1m: float
     steal: float
     yardstick_ms: float
+    reset: bool = True
 
 
 @dataclass

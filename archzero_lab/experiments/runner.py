@@ -12,7 +12,7 @@ import psutil
 from archzero_lab.experiments.claims import Claim
 from archzero_lab.experiments.measurements import Measurements, Sample, SlotRecord
 from archzero_lab.experiments.schedule import Slot, schedule
-from archzero_lab.systems.arms import Arm
+from archzero_lab.systems.arms import Arm, NotReset
 from archzero_lab.systems.operations import SlotOperations
 from archzero_lab.systems.profiles import SlotSize
 
@@ -51,7 +51,11 @@ def run_claim(
             claim.operations, distinct=size.distinct, requests=size.requests, seed=seed, block=slot.block,
             paths=claim.paths,
         )  # fmt: skip
-        arm.reset()
+        reset = True
+        try:
+            arm.reset()
+        except NotReset:
+            reset = False  # measured all the same, and told
         # a cache has to hold each of them; without one a few requests bring the processes back that were idle
         for operation in operations.warm_up if claim.mechanism == "hits" else operations.warm_up[:_AWAKE]:
             arm.ask(operation)
@@ -78,6 +82,7 @@ def run_claim(
                 load_1m=load_1m,
                 steal=steal,
                 yardstick_ms=math.sqrt(yardstick_before * yardstick()),
+                reset=reset,
             )
         )
         progress()

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
 
+from archzero_lab.errors import MeasurementError
 from archzero_lab.servers.process import ProcessRecord
 from archzero_lab.servers.stack import Stack
 from archzero_lab.systems.operations import Operation
@@ -55,6 +56,10 @@ class Counters:
         )
 
 
+class NotReset(MeasurementError):
+    """An arm's cache was not emptied, however often it was asked: what follows is measured, and marked."""
+
+
 class Arm(Protocol):
     """One side of a comparison, up and running."""
 
@@ -71,7 +76,7 @@ class Arm(Protocol):
         """The process that answers; None where it is not ours."""
 
     def reset(self) -> None:
-        """Put the cache into the state that every slot begins with: empty. Raises MeasurementError where it is not."""
+        """Put the cache into the state that every slot begins with: empty. Raises NotReset where it is not."""
 
     def ask(self, operation: Operation) -> tuple[float, int]:
         """Send one request and wait: (service_time_s, bytes). Raises MeasurementError for a wrong answer."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -15,12 +16,17 @@ from archzero_lab.experiments.claim_result import adjust
 from archzero_lab.experiments.claims import Claim
 from archzero_lab.experiments.gains import analyze_gain, claim_course
 from archzero_lab.experiments.measurements import Measurements, Sample, SlotRecord
+from archzero_lab.experiments.noise import noise_warnings
 from archzero_lab.experiments.ranges import analyze_range
+from archzero_lab.experiments.runner import run_claim
 from archzero_lab.experiments.schedule import schedule
 from archzero_lab.run_folders.run import Run
 from archzero_lab.stats.verdict import Verdict
+from archzero_lab.systems.arczero.arms import ServiceArm
 from archzero_lab.systems.arczero.profiles import PROFILES
-from archzero_lab.systems.arms import Counters
+from archzero_lab.systems.arms import Counters, NotReset
+from archzero_lab.systems.operations import Operation, SlotOperations
+from archzero_lab.systems.profiles import SlotSize
 
 SYSTEM = system_here()
 
@@ -89,6 +95,46 @@ def test_blocks_under_a_thieving_host_are_named() -> None:
     claim = _claim("search_gin")
     result = _analyzed(claim, _measured(claim, 0.01, blocks=6, steal=0.5))
     assert any("blocks 0, 1, 2, 3, 4, 5" in warning for warning in result.warnings)  # type: ignore[attr-defined]
+
+
+class StuckArm:
+    """Answers, and cannot be emptied."""
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+
+    def reset(self) -> None:
+        raise NotReset("Redis was too slow")
+
+    def ask(self, operation: Operation) -> tuple[float, int]:
+        return 0.001, 9
+
+    def counters(self) -> Counters:
+        return Counters(0, 0, 0, 0.0, 0)
+
+
+def test_a_cache_that_is_not_emptied_in_time_ends_nothing_and_is_told_with_its_blocks() -> None:
+    claim = _claim("search_gin")
+    arms: Any = {name: StuckArm(name) for name in claim.arms}
+    asked = SlotOperations([Operation("/x", "x")], [Operation("/x", "x")] * 10, (Operation("/y", "y"),) * 10)
+    found = Measurements()
+    run_claim(claim, arms, lambda *_, **__: asked, SlotSize(1, 10), 2, 1, found, controls=True)
+    assert [slot.reset for slot in found.slots] == [False] * len(claim.arms) * 2
+    assert noise_warnings(found.slots_frame()) == [
+        "the cache was not emptied before a slot, Redis was too slow, in blocks 0, 1"
+    ]
+    assert len(found.controls) == len(found.samples) == 20 * len(claim.arms)
+    assert {sample.variant for sample in found.controls} == {"y"}
+
+
+def test_a_flush_that_is_owed_for_a_moment_is_asked_for_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    answers = [{"status": "owed"}, {"status": "owed"}, {"status": "flushed"}, *[{"status": "owed"}] * 9]
+    arm = object.__new__(ServiceArm)
+    arm.name, arm._cached = "treatment", True
+    monkeypatch.setattr(arm, "_call", lambda *_: answers.pop(0), raising=False)
+    arm.reset()
+    with pytest.raises(NotReset, match="treatment was not emptied"):
+        arm.reset()
 
 
 @pytest.mark.parametrize(
