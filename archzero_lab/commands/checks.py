@@ -98,7 +98,8 @@ def faults(
             f"{sum(one.status != 200 for one in asked):,}", f"{quantile(times, 0.99) * 1000:,.0f} ms",
             f"{max(times):.1f} s", f"{back:.1f} s",
         )  # fmt: skip
-    console.print(table)
+    if found.met:
+        console.print(table)
     for name, why in found.left_out.items():
         console.print(f"{name} was left out: {why}", highlight=False)
     recording = found.recording

@@ -9,6 +9,7 @@ import shutil
 import signal
 import subprocess
 import tempfile
+import time
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack, suppress
 from dataclasses import replace
@@ -18,7 +19,7 @@ from typing import LiteralString
 import psutil
 import psycopg
 
-from archzero_lab.errors import unknown_name
+from archzero_lab.errors import MeasurementError, unknown_name
 from archzero_lab.jobs.consistency import attacks
 from archzero_lab.postgres.connection import connect
 from archzero_lab.servers.hurt import HurtPostgres, HurtRedis, Relay
@@ -114,11 +115,23 @@ class Ground:
         )  # fmt: skip
 
     def workers(self) -> list[int]:
-        """The worker processes, without multiprocessing's own helper."""
+        """The worker processes that live, without multiprocessing's own helper."""
+        found = []
         with suppress(psutil.Error):
-            children = psutil.Process(self.service.pid).children()
-            return [one.pid for one in children if "resource_tracker" not in " ".join(one.cmdline())]
-        return []
+            for child in psutil.Process(self.service.pid).children():
+                with suppress(psutil.Error):  # one that has just ended
+                    if child.status() != psutil.STATUS_ZOMBIE and "resource_tracker" not in " ".join(child.cmdline()):
+                        found.append(child.pid)
+        return found
+
+    def _a_worker(self) -> int:
+        """One of them; raises MeasurementError where for ten seconds there is none."""
+        until = time.monotonic() + 10
+        while not (found := self.workers()):
+            if time.monotonic() > until:
+                raise MeasurementError("the service has no worker process any more; see .lab/logs/service-faults.log")
+            time.sleep(0.05)  # polling: one that was killed is about to be replaced
+        return self._rng.choice(found)
 
     def connect(self) -> psycopg.Connection:
         """A connection past the relay."""
@@ -144,8 +157,8 @@ class Ground:
             self._attack.stdin.close()
             return
         begin: dict[str, Callable[[], None]] = {
-            "worker killed": lambda: self._signal([self._rng.choice(self.workers())], signal.SIGKILL),
-            "worker stopped": lambda: self._pause([self._rng.choice(self.workers())]),
+            "worker killed": lambda: self._signal([self._a_worker()], signal.SIGKILL),
+            "worker stopped": lambda: self._pause([self._a_worker()]),
             "redis killed": self._redis.kill,
             "redis stopped": lambda: self._pause([self._redis.server.record.pid]),
             "redis swallowed": lambda: self._to_redis.set(swallow=True),
