@@ -16,6 +16,7 @@ import typer
 from archzero_lab.commands import (
     checks,
     databases,
+    fragility,
     indexes,
     load,
     notebooks,
@@ -72,6 +73,7 @@ app.command(cls=PlainCommand)(notebooks.notebook)
 app.command(cls=PlainCommand)(notebooks.new)
 app.command(cls=PlainCommand)(load.load)
 app.command(cls=PlainCommand)(indexes.indexes)
+app.command(cls=PlainCommand)(fragility.fragility)
 app.command(cls=PlainCommand)(service.init)
 app.command(cls=PlainCommand)(service.check)
 app.command(cls=PlainCommand)(report.judge)

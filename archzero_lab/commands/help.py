@@ -11,7 +11,7 @@ from typer.core import TyperCommand, TyperGroup
 from archzero_lab.settings import COMMAND
 
 GROUPS: Mapping[str, Sequence[str]] = {
-    "Measure": ("report", "load", "indexes", "sweep", "work"),
+    "Measure": ("report", "load", "indexes", "fragility", "sweep", "work"),
     "Your own service": ("init", "check"),
     "Judge and compare": ("gate", "compare", "history", "judge", "show", "send"),
     "Servers and service": ("up", "down", "status", "serve", "notebook", "new"),
@@ -34,6 +34,10 @@ EXAMPLES: Mapping[str, Sequence[str]] = {
         "indexes --cards 20000                    phase 5's own",
         "indexes --database-url URL --migration new.sql --queries queries/",
         "indexes --database-url URL --migration new.sql --plans-only --queries q/",
+    ),
+    "fragility": (
+        "fragility --database-url URL --queries queries/",
+        "fragility --database-url URL --from-pg-stat-statements 20 --analyzes 200",
     ),
     "replicas": (
         "replicas --lag 500ms -- pytest tests     what its tests read too early",

@@ -75,7 +75,7 @@ def own_copy(stack: Stack, request: IndexRequest, reporter: Reporter) -> Iterato
         server = closing.enter_context(copy_server(stack, request.database_url, request.server))
         closing.callback(drop_database, server.url, name)
         give = closing.enter_context(statistics_of(request.database_url, server.programs)) if request.sample else None
-        copy, held = _copied(server, request, name, reporter)
+        copy, held = copied(server, request, name, reporter)
         url, admin_url = copy.url, database_url(server.url, name)
         if give is not None:
             give(url)
@@ -159,7 +159,7 @@ def _often(times: int) -> str:
     return "once" if times == 1 else f"{times:,} times"
 
 
-def _copied(server: CopyServer, request: IndexRequest, name: str, reporter: Reporter) -> tuple[Copy, str]:
+def copied(server: CopyServer, request: IndexRequest, name: str, reporter: Reporter) -> tuple[Copy, str]:
     """The copy, and what it holds in words."""
     if request.sample:
         with reporter.work("sample"):
