@@ -71,18 +71,23 @@ def test_writes_behind_a_locked_row_are_refused_and_stop_no_other_client(
 
 def test_statements_of_one_client_leave_a_connection_for_the_next_however_long_they_take(database_url: str) -> None:
     async def run() -> tuple[object, ...] | None:
-        database = Database(database_url, PoolSettings(min_size=SIZE, max_size=SIZE, acquire_timeout_s=1.0))
+        limits = PoolSettings(min_size=SIZE, max_size=SIZE, acquire_timeout_s=10.0, statement_timeout_s=60.0)
+        database = Database(database_url, limits)
         await database.open()
 
-        async def sleep(client: str, seconds: int) -> tuple[object, ...] | None:
+        async def sleep(client: str, seconds: float) -> tuple[object, ...] | None:
             CLIENT.set(client)
             return await database.row("SELECT 1 FROM pg_sleep(%(seconds)s)", {"seconds": seconds})
 
+        # every connection in use once: none is still being opened
+        await asyncio.gather(*[asyncio.create_task(sleep(f"client {number}", 0.1)) for number in range(SIZE)])
+        greedy = [asyncio.create_task(sleep("greedy", 40)) for _ in range(SIZE)]
         try:
-            greedy = [asyncio.create_task(sleep("greedy", 3)) for _ in range(SIZE)]
             await asyncio.sleep(0)
             return await asyncio.create_task(sleep("other", 0))
         finally:
+            for task in greedy:
+                task.cancel()
             await asyncio.gather(*greedy, return_exceptions=True)
             await database.close()
 

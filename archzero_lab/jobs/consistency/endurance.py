@@ -27,8 +27,8 @@ LONGEST_AROUND_S = 12.0
 """The longest that anybody waits for any answer while a server, the network, the disk or a worker is away."""
 BACK_S = 10.0
 """From the end of a fault until reads and writes are answered as ever."""
-_SLOW_MACHINE_S = 1.0
-"""p99 between the faults above which the times say more about the machine."""
+_SLOW_MACHINE_S = 0.5
+"""p99 between the faults above which the waits say more about the machine."""
 _GROWTH, _GROWTH_MB, _FILES = 1.5, 200, 40
 _FAULT_S, _CALM_S, _WARM_S, _GIVEN_UP_S = 4.0, 1.5, 4.0, 60.0
 
@@ -53,7 +53,7 @@ class Met:
 
 @dataclass
 class Endurance:
-    """What a run found. `violations` are sentences; `slow_machine` says that its times are not the service's."""
+    """What a run found. `broken` promises and `waits` beyond their bounds are sentences."""
 
     met: list[Met]
     recording: Recording
@@ -61,8 +61,14 @@ class Endurance:
     after: Use
     left_out: dict[str, str]
     seconds: float
-    violations: list[str] = field(default_factory=list)
-    slow_machine: bool = False
+    broken: list[str] = field(default_factory=list)
+    waits: list[str] = field(default_factory=list)
+
+    @property
+    def slow_machine(self) -> bool:
+        """Whether others waited while nothing was hurt: then the waits are not the service's."""
+        calm = self.asked_between()
+        return bool(calm) and quantile(calm, 0.99) > _SLOW_MACHINE_S
 
     def asked_in(self, fault: str) -> list[Asked]:
         """What other clients asked for while it lasted, wherever it was met."""
@@ -120,7 +126,8 @@ def verify_faults(
         after = _use_when_quiet(ground, before)
         left_out = {fault: why for fault, why in ground.left_out.items() if fault in chosen}
         found = Endurance(met, clients.recording, before, after, left_out, time.monotonic() - began)
-        found.violations = [*_lost(ground, clients), *_judged(found)]
+        found.broken = [*_lost(ground, clients), *_grown(found)]
+        found.waits = _waits(found)
     return found
 
 
@@ -196,11 +203,19 @@ def _lost(ground: Ground, clients: Clients) -> list[str]:
     return found
 
 
-def _judged(found: Endurance) -> list[str]:
-    """What else does not hold."""
+def _grown(found: Endurance) -> list[str]:
+    """Answers that the contract does not have, memory and files that were not given back."""
     told = [f"{count} times: {what}" for what, count in found.recording.strange.items()]
-    calm = found.asked_between()
-    found.slow_machine = bool(calm) and quantile(calm, 0.99) > _SLOW_MACHINE_S
+    if found.after.rss_mb > found.before.rss_mb * _GROWTH + _GROWTH_MB:
+        told.append(f"memory grew from {found.before.rss_mb:.0f} to {found.after.rss_mb:.0f} MB")
+    if found.after.files > found.before.files + _FILES:
+        told.append(f"open files grew from {found.before.files} to {found.after.files}")
+    return told
+
+
+def _waits(found: Endurance) -> list[str]:
+    """Whom a fault kept waiting, or from being answered, beyond the bounds."""
+    told = []
     for fault in dict.fromkeys(met.fault for met in found.met):
         asked = found.asked_in(fault)
         slowest = max((a.seconds for a in asked), default=0.0)
@@ -211,17 +226,13 @@ def _judged(found: Endurance) -> list[str]:
             if not_answered:
                 told.append(f"{fault}: {not_answered} of {len(asked)} requests of other clients were not answered 200")
             p99 = quantile([a.seconds for a in asked], 0.99)
-            if p99 > LONGEST_OTHERS_S and not found.slow_machine:
+            if p99 > LONGEST_OTHERS_S:
                 told.append(f"{fault}: p99 of other clients {p99:.1f} s, above {LONGEST_OTHERS_S:g}")
-        elif slowest > LONGEST_AROUND_S and not found.slow_machine:
+        elif slowest > LONGEST_AROUND_S:
             told.append(f"{fault}: a request took {slowest:.1f} s, above {LONGEST_AROUND_S:g}")
     told += [
         f"{met.fault}: well again only after {met.back_s:.1f} s, above {BACK_S:g}"
         for met in found.met
-        if met.back_s > BACK_S and not found.slow_machine
+        if met.back_s > BACK_S
     ]
-    if found.after.rss_mb > found.before.rss_mb * _GROWTH + _GROWTH_MB:
-        told.append(f"memory grew from {found.before.rss_mb:.0f} to {found.after.rss_mb:.0f} MB")
-    if found.after.files > found.before.files + _FILES:
-        told.append(f"open files grew from {found.before.files} to {found.after.files}")
     return told

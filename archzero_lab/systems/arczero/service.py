@@ -180,7 +180,8 @@ async def open_service(config: ServiceConfig) -> AsyncIterator[Service]:
             metrics=lambda: generate_latest(counters.registry()),
         )
     finally:
-        await end_task(beside)
+        for task in (beside, *asking):
+            await end_task(task)
         await closing.aclose()
         await database.close()
 
