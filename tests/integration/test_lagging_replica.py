@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+import os
+import signal
+import subprocess
 import sys
+import threading
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from archzero_lab.errors import LabError
+from archzero_lab.jobs.replicas import run as run_of
 from archzero_lab.jobs.replicas.run import Asked, Lagged, run_lagged
 from archzero_lab.servers.replicas import Lag
 from archzero_lab.servers.stack import Stack, redis_program
@@ -97,3 +103,21 @@ def test_a_stale_read_names_the_path_that_was_being_answered(stack: Stack, tmp_p
     found = run_lagged(stack.postgres_programs, None, stack.registry, asked)
     assert found.code == 0
     assert {place.endpoint for place in found.places()} == {"/countries", "/countries/count"}
+
+
+def test_who_is_interrupted_ends_the_command_whatever_it_ignores_and_tells_what_was_seen(
+    stack: Stack, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(run_of, "_HEARD_S", 0.5)
+    deaf = "import signal, time; signal.signal(2, signal.SIG_IGN); signal.signal(15, signal.SIG_IGN); time.sleep(600)"
+    interrupting = threading.Timer(1.0, lambda: os.kill(os.getpid(), signal.SIGINT))
+    original = subprocess.Popen
+
+    def started(*given: Any, **options: Any) -> Any:
+        if deaf in given[0]:
+            interrupting.start()
+        return original(*given, **options)
+
+    monkeypatch.setattr(run_of.subprocess, "Popen", started)
+    found = run_lagged(stack.postgres_programs, None, stack.registry, Asked([sys.executable, "-c", deaf], Lag()))
+    assert found.code == -signal.SIGKILL

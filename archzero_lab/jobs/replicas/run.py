@@ -9,7 +9,7 @@ import subprocess
 import time
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -29,6 +29,8 @@ from archzero_lab.settings import STATE
 
 LINES = Path(__file__).with_name("lines")
 _DATABASE = "app"
+_HEARD_S = 3.0
+"""A program that is interrupted ends within this, or is asked more firmly."""
 
 
 @dataclass(frozen=True)
@@ -157,13 +159,17 @@ def _redis(program: Path, registry: ProcessRegistry) -> Iterator[str]:
 
 
 def _run(command: Sequence[str], environment: Mapping[str, str]) -> int:
-    """The command's exit code; an interrupt is its own to answer."""
+    """The command's exit code; an interrupt is its own to answer first, and ends it for certain."""
     try:
         process = subprocess.Popen(list(command), env={**os.environ, **environment})
     except OSError as error:
         raise LabError(f"cannot start {command[0]}: {error.strerror}") from None
-    while True:
-        try:
-            return process.wait()
-        except KeyboardInterrupt:
-            process.send_signal(signal.SIGINT)
+    try:
+        return process.wait()
+    except KeyboardInterrupt:  # a terminal's has reached it too; one that was sent to the lab alone has not
+        for number in (None, signal.SIGINT, signal.SIGTERM, signal.SIGKILL):
+            if number is not None:
+                process.send_signal(number)
+            with suppress(subprocess.TimeoutExpired):
+                return process.wait(_HEARD_S)
+        return process.wait()
