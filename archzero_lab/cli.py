@@ -9,9 +9,11 @@ import signal
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import PurePath
 from typing import Annotated, Any
 
 import typer
+from typer.completion import completion_init, get_completion_script  # type: ignore[attr-defined]
 
 from archzero_lab.commands import (
     checks,
@@ -28,7 +30,7 @@ from archzero_lab.commands import (
     work,
 )
 from archzero_lab.commands.help import GroupedCommands, PlainCommand
-from archzero_lab.errors import LabError, mask_secrets
+from archzero_lab.errors import LabError, SettingsError, mask_secrets
 from archzero_lab.extras import extra_of, how_to_install
 from archzero_lab.postgres.shell_variables import take_shell_variables
 from archzero_lab.settings import COMMAND
@@ -43,11 +45,22 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 _debug = False
+_COMPLETE = "_LAB_COMPLETE"
+"""What a shell asks for completions by."""
 
 
 def _tell_version(asked: bool) -> None:
     if asked:
         typer.echo(f"archzero-lab {importlib.metadata.version('archzero-lab')}")
+        raise typer.Exit
+
+
+def _print_completion(shell: str | None) -> None:
+    if shell is not None:
+        if shell not in ("bash", "zsh", "fish"):
+            raise SettingsError(f"--completion {shell}: bash, zsh or fish")
+        name = PurePath(COMMAND).name
+        typer.echo(get_completion_script(prog_name=name, complete_var=_COMPLETE, shell=shell))
         raise typer.Exit
 
 
@@ -57,6 +70,12 @@ def options(
     version: Annotated[
         bool, typer.Option("--version", help="Show the version and exit.", callback=_tell_version, is_eager=True)
     ] = False,
+    completion: Annotated[
+        str | None,
+        typer.Option(
+            metavar="SHELL", help="Print completion for bash, zsh or fish.", callback=_print_completion, is_eager=True
+        ),
+    ] = None,
 ) -> None:
     """Options of every command."""
     global _debug
@@ -99,7 +118,8 @@ def main() -> None:
         signal.signal(number, _interrupt)
     take_shell_variables(os.environ)
     with _told_errors():
-        app(prog_name=COMMAND)
+        completion_init()
+        app(prog_name=COMMAND, complete_var=_COMPLETE)
 
 
 def _interrupt(number: int, _frame: Any) -> None:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import subprocess
+from pathlib import Path
+
 import pytest
 import typer
 from typer.testing import CliRunner
@@ -9,6 +12,7 @@ from typer.testing import CliRunner
 from archzero_lab.cli import app
 from archzero_lab.commands.help import EXAMPLES, GROUPS
 
+ROOT = Path(__file__).parents[2]
 COMMAND = typer.main.get_command(app)
 NAMES = sorted(COMMAND.commands)  # type: ignore[attr-defined]
 
@@ -45,3 +49,12 @@ def test_examples_are_of_commands_that_there_are_and_of_options_that_they_have()
 def test_what_migrate_can_do_is_all_there() -> None:
     text = "\n".join(_help("migrate"))
     assert [name for name in ("up", "down", "status", "lint") if f"\n  {name} " not in text] == []
+
+
+@pytest.mark.parametrize(("words", "completed"), [("./lab repl", "replicas"), ("./lab report --prof", "--profile")])
+def test_bash_completes_commands_and_options(words: str, completed: str) -> None:
+    asked = [str(ROOT / "lab"), "--completion", "bash"]
+    script = subprocess.run(asked, capture_output=True, text=True, check=True).stdout
+    ask = f'COMP_WORDS=({words}); COMP_CWORD={words.count(" ")}; _lab_completion "$0"; echo "${{COMPREPLY[@]}}"'
+    done = subprocess.run(["bash", "-c", script + ask, str(ROOT / "lab")], capture_output=True, text=True, check=True)
+    assert done.stdout.split() == [completed]
