@@ -10,12 +10,12 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from archzero_lab.errors import SettingsError
-from archzero_lab.servers.replicas import Lag
 from archzero_lab.settings import load_settings
 from archzero_lab.terminal import console, relative
 
 if TYPE_CHECKING:
     from archzero_lab.jobs.replicas.run import Place
+    from archzero_lab.servers.replicas import Lag
 
 _LAG = re.compile(r"(\d+)(ms|s)")
 _MOST_TEXT = 200
@@ -97,6 +97,8 @@ def _print(place: Place) -> None:
 
 
 def _read_lag(text: str) -> Lag:
+    from archzero_lab.servers.replicas import Lag
+
     if text == "paused":
         return Lag(paused=True)
     match = _LAG.fullmatch(text)

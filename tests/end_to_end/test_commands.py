@@ -34,7 +34,20 @@ def _get(url: str) -> Any:
 def test_help_lists_the_commands_and_loads_nothing_that_takes_a_while(environment: dict[str, str]) -> None:
     done = lab(environment, "--help")
     assert done.returncode == 0
-    for command in ("report", "test", "up", "down", "status", "serve", "migrate", "analyze", "notebook"):
+    for command in (
+        "report",
+        "test",
+        "up",
+        "down",
+        "status",
+        "serve",
+        "migrate",
+        "analyze",
+        "notebook",
+        "replicas",
+        "fragility",
+        "verify-faults",
+    ):
         assert re.search(rf"\b{command}\b", done.stdout)
     traced = subprocess.run(
         [sys.executable, "-X", "importtime", "-m", "archzero_lab", "--help"], capture_output=True, text=True
