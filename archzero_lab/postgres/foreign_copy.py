@@ -5,11 +5,11 @@ from __future__ import annotations
 import re
 import subprocess
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import psycopg
 from psycopg import sql
@@ -175,11 +175,33 @@ def statistics_of(source_url: str, programs: Path) -> Iterator[Callable[[str], N
     with tempfile.TemporaryDirectory(prefix="archzero-copy-") as folder:
         dump = Path(folder) / "dump"
         _dump(source_url, programs, dump, ["--statistics-only"])
+        with connect(source_url) as source:
+            source.read_only = True
+            known = source.execute(
+                "SELECT schemaname, tablename, attname, inherited FROM pg_stats"
+                " WHERE schemaname NOT IN ('pg_catalog', 'information_schema')"
+            ).fetchall()
 
         def give(url: str) -> None:
+            _clear_statistics(url, known)
             restore(url, programs, dump, ["--statistics-only"])
 
         yield give
+
+
+def _clear_statistics(url: str, known: Sequence[tuple[Any, ...]]) -> None:
+    """Take away what a copy's own ANALYZE made of these columns: what is given leaves what the source has not.
+
+    A column whose values are equally common has no list of common ones; that of a sample would stay.
+    """
+    with connect(url, autocommit=True) as copy:
+        for schema, table, column, inherited in known:
+            copy.execute(
+                "SELECT pg_clear_attribute_stats(%(schema)s, %(table)s, %(column)s, %(inherited)s) FROM pg_attribute"
+                " WHERE attrelid = to_regclass(format('%%I.%%I', %(schema)s::text, %(table)s::text))"
+                " AND attname = %(column)s",
+                {"schema": schema, "table": table, "column": column, "inherited": inherited},
+            )
 
 
 _WANT_ROWS = (

@@ -135,6 +135,12 @@ def test_a_sample_is_planned_with_the_statistics_of_the_whole(stack: Stack) -> N
                 assert estimates(url) != whole
                 give(url)
                 assert estimates(url) == whole
+                with connect(url, autocommit=True) as copy:  # common values, where the source has none
+                    copy.execute("UPDATE shop.event_2026 SET what = 'the same'")
+                    copy.execute("ANALYZE shop.event_2026")
+                assert estimates(url) != whole
+                give(url)
+                assert estimates(url) == whole
                 with connect(url) as copy:
                     kept = copy.execute(
                         "SELECT reloptions FROM pg_class WHERE relnamespace = 'shop'::regnamespace AND relkind = 'r'"
