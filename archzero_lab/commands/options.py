@@ -20,6 +20,22 @@ RelationshipsFile = Annotated[
 ]
 Seed = Annotated[int, typer.Option(min=0, help="Same seed, same rows and same order of everything.")]
 RunName = Annotated[str, typer.Argument(help="A run's id, its folder, or latest.")]
+SourceUrl = Annotated[
+    str,
+    typer.Option(
+        envvar="ARCHZERO_SOURCE_URL", help="A database of your own (of archzero.toml's); it is copied, never changed."
+    ),
+]
+QueriesFolder = Annotated[Path | None, typer.Option(help="A folder of .sql files, a statement each.")]
+BusiestStatements = Annotated[
+    int, typer.Option(min=0, help="The N statements that took the most time of that database.")
+]
+CopyVersion = Annotated[
+    int, typer.Option(help="Copy onto PostgreSQL of this major version, fetched by npm where the machine has none.")
+]
+CopyOn = Annotated[
+    str, typer.Option(help="Copy onto this scratch server of yours (a superuser's URL); all of it is dropped.")
+]
 
 
 def own_database(url: str) -> str:
