@@ -98,7 +98,7 @@ class Supervisor:
             self._failed[part] += 1
             pause_s = min(2.0 ** self._failed[part], _LONGEST_PAUSE_S)
             self._not_before[part] = self._clock() + pause_s
-            if self._failed[part] in (1, 5):  # once more where it goes on; not each time
+            if self._failed[part] in (2, 5):  # the first attempt may meet what the dead one left behind
                 self._tell(f"{part} is gone and does not start: {error}")
             return
         self._failed[part] = 0
