@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import logging
 import random
 import select
@@ -38,6 +39,7 @@ _PATIENCE_S = 1.0
 _ENDED = (errors.AdminShutdown, errors.CrashShutdown, errors.CannotConnectNow, errors.IdleSessionTimeout)
 _GRACE_S = 3.0
 """PostgreSQL ends a statement that takes too long itself; one that has not by then is a server's that says nothing."""
+_CONNECT_S = 5
 _TRIES = 4
 _APART_S = 0.02
 _NO_SLOT = ("too many clients", "too many connections", "remaining connection slots")
@@ -62,10 +64,12 @@ class Database:
         self._kwargs = merged_parameters(url, {
             "autocommit": True,
             "application_name": application_name,
-            "connect_timeout": 5,
+            "connect_timeout": _CONNECT_S,
             # by the default, 4 MB, a bitmap of a third of a million cards is lossy: each is then split into words again
             "options": f"-c statement_timeout={_ms(settings.statement_timeout_s)}"
-                       f" -c lock_timeout={_ms(settings.lock_timeout_s)} -c timezone=UTC -c work_mem=16MB",
+                       f" -c lock_timeout={_ms(settings.lock_timeout_s)} -c timezone=UTC -c work_mem=16MB"
+                       # who is cut off within a transaction holds its rows for as long as the server knows nothing
+                       f" -c idle_in_transaction_session_timeout={_ms(settings.statement_timeout_s + _GRACE_S)}",
             "client_encoding": "utf8",
         })  # fmt: skip
         self._pool = self._new_pool()
@@ -140,6 +144,8 @@ class Database:
         await pool.open(wait=False)
         self._pool, self._returning = pool, None
         log.warning("PostgreSQL is back")
+        # psycopg leaves the socket of an attempt that timed out in a reference cycle: the last ones end by then
+        asyncio.get_running_loop().call_later(_CONNECT_S + 1, gc.collect)
 
     @asynccontextmanager
     async def connection(self, longest_s: float | None = None) -> AsyncIterator[psycopg.AsyncConnection[TupleRow]]:

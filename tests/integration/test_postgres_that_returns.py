@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import gc
+import logging
 import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, suppress
+from urllib.parse import urlsplit
 
+import psutil
 import psycopg
 import pytest
 from psycopg import sql
@@ -213,3 +217,50 @@ async def test_a_statement_under_which_the_network_went_silent_ends(stack: Stack
     finally:
         await database.close()
         relay.close()
+
+
+def _sockets_to(port: int) -> int:
+    own = psutil.Process().net_connections()
+    return sum(1 for one in own if one.raddr and one.raddr.port == port and one.status == psutil.CONN_ESTABLISHED)
+
+
+async def test_attempts_to_connect_that_were_never_answered_leave_no_socket_behind(
+    stack: Stack, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("psycopg", "psycopg.pool"):  # pytest keeps what is logged, and with it the errors' frames
+        monkeypatch.setattr(logging.getLogger(name), "disabled", True)
+    relay = await asyncio.to_thread(Relay, stack, stack.postgres_url, "silent")
+    port = urlsplit(relay.url).port
+    assert port is not None
+    settings = PoolSettings(min_size=1, max_size=2, acquire_timeout_s=1.0, statement_timeout_s=0.5)
+    database = Database(relay.url, settings)
+    gc.disable()  # by chance it would tidy up here, as it seldom does in a service
+    try:
+        await database.open()
+        assert await database.row("SELECT 1") == (1,)
+        relay.set(swallow=True)
+        async with asyncio.timeout(60):
+            while database._returning is None:  # an attempt has timed out, and another has begun
+                with suppress(psycopg.OperationalError):
+                    await database.row("SELECT 1")
+                await asyncio.sleep(0.05)
+            await asyncio.sleep(0.5)
+            relay.set(swallow=False)
+            while _sockets_to(port) != 1 or database._returning is not None:  # the pool's own connection alone
+                await asyncio.sleep(0.05)  # polling
+    finally:
+        gc.enable()
+        await database.close()
+        relay.close()
+
+
+def test_whoever_falls_silent_within_a_transaction_loses_its_locks(stack: Stack) -> None:
+    settings = PoolSettings(statement_timeout_s=0.1)
+    with (
+        psycopg.connect(stack.postgres_url, **Database(stack.postgres_url, settings)._kwargs | {"autocommit": False})
+        as silent,
+        psycopg.connect(stack.postgres_url, options="-c lock_timeout=60s") as other,
+    ):  # fmt: skip
+        silent.execute("SELECT pg_advisory_xact_lock(2177)")
+        other.execute("SELECT pg_advisory_xact_lock(2177)")  # raises LockNotAvailable where it is never let go
+        silent.close()

@@ -27,7 +27,7 @@ _NO_ANSWER = 0
 
 @dataclass(frozen=True, slots=True)
 class Asked:
-    """A page that was asked for: when (monotonic s), for how long, and the status; 0 where no answer came."""
+    """A request: when (monotonic s), for how long, and the status; 0 where no answer came."""
 
     began_s: float
     seconds: float
@@ -42,6 +42,8 @@ class Recording:
     writes: list[Write] = field(default_factory=list)
     reads: list[Read] = field(default_factory=list)
     asked: list[Asked] = field(default_factory=list)
+    written: list[Asked] = field(default_factory=list)
+    """How long each PUT and POST waited for its answer."""
     made: list[str] = field(default_factory=list)
     strange: Counter[str] = field(default_factory=Counter)
     """Answers that the contract does not have, by what was asked."""
@@ -102,6 +104,7 @@ class Clients:
             except httpx.HTTPError:
                 answer = None
             ended = time.monotonic_ns()
+            self._wrote(began, ended, answer)
             if answer is not None and answer.status_code == 200:
                 self.recording.writes.append(Write(path, answer.json()["version"], began, ended))
                 etags[path] = answer.headers["ETag"]
@@ -114,9 +117,13 @@ class Clients:
 
     async def _make(self, client: httpx.AsyncClient, name: str) -> None:
         path, body, _ = self._service.new(name)
+        began = time.monotonic_ns()
         try:
             answer = await client.post(path, json=body)
         except httpx.HTTPError:
+            answer = None
+        self._wrote(began, time.monotonic_ns(), answer)
+        if answer is None:
             return
         if answer.status_code == 201:
             self.recording.made.append(name)
@@ -158,6 +165,10 @@ class Clients:
                 status, after = _NO_ANSWER, False
             self.recording.asked.append(Asked(began, time.monotonic() - began, status, after))
             await asyncio.sleep(_ASK_PAUSE_S)
+
+    def _wrote(self, began_ns: int, ended_ns: int, answer: httpx.Response | None) -> None:
+        status = _NO_ANSWER if answer is None else answer.status_code
+        self.recording.written.append(Asked(began_ns / 1e9, (ended_ns - began_ns) / 1e9, status))
 
     def _note(self, what: str, answer: httpx.Response | None) -> None:
         """Count an answer that is neither success nor a 503 that says when to come again."""

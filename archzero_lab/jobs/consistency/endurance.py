@@ -72,8 +72,14 @@ class Endurance:
 
     def asked_in(self, fault: str) -> list[Asked]:
         """What other clients asked for while it lasted, wherever it was met."""
-        spans = [one for one in self.met if one.fault == fault]
-        return [a for a in self.recording.asked if any(m.began_s <= a.began_s < m.ended_s for m in spans)]
+        spans = [(one.began_s, one.ended_s) for one in self.met if one.fault == fault]
+        return [a for a in self.recording.asked if any(began <= a.began_s < ended for began, ended in spans)]
+
+    def slowest_around(self, fault: str) -> float:
+        """Seconds of the slowest read or write that began while it lasted or before all was well; 0 for none."""
+        spans = [(one.began_s, one.ended_s + one.back_s) for one in self.met if one.fault == fault]
+        both = [*self.recording.asked, *self.recording.written]
+        return max((a.seconds for a in both if any(b <= a.began_s < e for b, e in spans)), default=0.0)
 
     def asked_between(self) -> list[float]:
         """Seconds of what was asked for while nothing was hurt."""
@@ -218,7 +224,6 @@ def _waits(found: Endurance) -> list[str]:
     told = []
     for fault in dict.fromkeys(met.fault for met in found.met):
         asked = found.asked_in(fault)
-        slowest = max((a.seconds for a in asked), default=0.0)
         if not asked:
             told.append(f"{fault}: nobody was answered")
         elif fault in BY_CLIENTS:
@@ -228,7 +233,7 @@ def _waits(found: Endurance) -> list[str]:
             p99 = quantile([a.seconds for a in asked], 0.99)
             if p99 > LONGEST_OTHERS_S:
                 told.append(f"{fault}: p99 of other clients {p99:.1f} s, above {LONGEST_OTHERS_S:g}")
-        elif slowest > LONGEST_AROUND_S:
+        elif (slowest := found.slowest_around(fault)) > LONGEST_AROUND_S:
             told.append(f"{fault}: a request took {slowest:.1f} s, above {LONGEST_AROUND_S:g}")
     told += [
         f"{met.fault}: well again only after {met.back_s:.1f} s, above {BACK_S:g}"

@@ -9,13 +9,14 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Awaitable, Callable
-from contextlib import suppress
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager, suppress
 from typing import Any, Protocol
 
 import psycopg
 from psycopg.rows import TupleRow
 
+from archzero_lab.postgres.deadline import cut_after
 from archzero_lab.settings import CacheSettings
 from archzero_lab.systems.arczero.cache.link import Link
 from archzero_lab.systems.arczero.cache.outbox_size import MAKE_ONE
@@ -27,6 +28,9 @@ _GRACE_S = 2.0
 """A row that names its writer is left to it for so long; then the writer is taken for dead."""
 _AGAIN_S = 0.25
 _BATCH = 500
+_STATEMENT_S, _BATCH_S, _MAKE_ONE_S = 2.0, 4.0, 12.0
+"""After which the connection is cut: a PostgreSQL that says nothing would keep every later statement waiting too."""
+_CONNECT_S = 5
 
 
 class Invalidates(Protocol):
@@ -113,27 +117,27 @@ class Outbox:
         lock = "FOR UPDATE" if everything else "FOR UPDATE SKIP LOCKED"
         params = [] if everything else [origins or [], _GRACE_S]
         while True:
-            async with self._lock:
-                connection = await self._open()
-                async with connection.transaction():
-                    rows = await (
-                        await connection.execute(f"{query}{where} ORDER BY id LIMIT {_BATCH} {lock}".encode(), params)
-                    ).fetchall()
-                    if not rows:
-                        return True
-                    if not await self._store.invalidate([Changed(*row[1:]) for row in rows]):
-                        # leaves the block without deleting: the rows wait for Redis
-                        return False
-                    await connection.execute("DELETE FROM cache_outbox WHERE id = ANY(%s)", [[row[0] for row in rows]])
-                if len(rows) == _BATCH:  # there are more
+            async with self._alone(_BATCH_S) as connection, connection.transaction():
+                rows = await (
+                    await connection.execute(f"{query}{where} ORDER BY id LIMIT {_BATCH} {lock}".encode(), params)
+                ).fetchall()
+                if not rows:
+                    return True
+                if not await self._store.invalidate([Changed(*row[1:]) for row in rows]):
+                    # leaves the block without deleting: the rows wait for Redis
+                    return False
+                await connection.execute("DELETE FROM cache_outbox WHERE id = ANY(%s)", [[row[0] for row in rows]])
+            if len(rows) == _BATCH:  # there are more
+                async with self._alone(_MAKE_ONE_S) as connection:
                     await connection.execute(MAKE_ONE.encode(), [0.0 if everything else _GRACE_S])
 
     async def _run(self) -> None:
         while True:
             try:
                 listener = await psycopg.AsyncConnection.connect(
-                    self._url, autocommit=True, application_name="archzero-lab outbox", connect_timeout=5
-                )
+                    self._url, autocommit=True, application_name="archzero-lab outbox", connect_timeout=_CONNECT_S,
+                    keepalives_idle=5, keepalives_interval=2, keepalives_count=3,  # it only listens: else it never knew
+                )  # fmt: skip
                 try:
                     await listener.execute("LISTEN cache_outbox")
                     asked: list[str] = []
@@ -161,16 +165,30 @@ class Outbox:
             raise
 
     async def _execute(self, sql: str, params: list[Any] | None = None) -> list[TupleRow]:
-        async with self._lock:
-            connection = await self._open()
+        async with self._alone(_STATEMENT_S) as connection:
             cursor = await connection.execute(sql.encode(), params)
             return await cursor.fetchall() if cursor.description else []
+
+    @asynccontextmanager
+    async def _alone(self, longest_s: float) -> AsyncIterator[psycopg.AsyncConnection[TupleRow]]:
+        """The connection, which one block has at a time, and not for longer.
+
+        Raises TimeoutError where another has it for so long, psycopg.OperationalError where PostgreSQL says nothing.
+        """
+        async with asyncio.timeout(longest_s):
+            await self._lock.acquire()
+        try:
+            connection = await self._open()
+            with cut_after(connection, longest_s):
+                yield connection
+        finally:
+            self._lock.release()
 
     async def _open(self) -> psycopg.AsyncConnection[TupleRow]:
         if self._connection is None or self._connection.closed:
             self._connection = await psycopg.AsyncConnection.connect(
-                self._url, autocommit=True, application_name="archzero-lab outbox", connect_timeout=5,
-                options="-c statement_timeout=10s",
+                self._url, autocommit=True, application_name="archzero-lab outbox", connect_timeout=_CONNECT_S,
+                options="-c statement_timeout=10s -c idle_in_transaction_session_timeout=5s",
             )  # fmt: skip
         return self._connection
 
