@@ -22,6 +22,7 @@ from archzero_lab.postgres.pool import Database
 from archzero_lab.servers.hurt import HurtPostgres, Relay
 from archzero_lab.servers.stack import Stack
 from archzero_lab.settings import PoolSettings
+from tests.integration.conftest import until
 
 SIZE = 10
 END_ALL = "SELECT pg_terminate_backend(pid, 10000) FROM pg_stat_activity WHERE application_name = %s"
@@ -234,6 +235,10 @@ async def test_attempts_to_connect_that_were_never_answered_leave_no_socket_behi
     assert port is not None
     settings = PoolSettings(min_size=1, max_size=2, acquire_timeout_s=1.0, statement_timeout_s=0.5)
     database = Database(relay.url, settings)
+
+    async def alone() -> bool:
+        return _sockets_to(port) == 1 and database._returning is None  # the pool's own connection
+
     gc.disable()  # by chance it would tidy up here, as it seldom does in a service
     try:
         await database.open()
@@ -246,8 +251,7 @@ async def test_attempts_to_connect_that_were_never_answered_leave_no_socket_behi
                 await asyncio.sleep(0.05)
             await asyncio.sleep(0.5)
             relay.set(swallow=False)
-            while _sockets_to(port) != 1 or database._returning is not None:  # the pool's own connection alone
-                await asyncio.sleep(0.05)  # polling
+            await until(alone, 60)
     finally:
         gc.enable()
         await database.close()
