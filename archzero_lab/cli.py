@@ -18,6 +18,7 @@ from typer.completion import completion_init, get_completion_script  # type: ign
 from archzero_lab.commands import (
     checks,
     databases,
+    docs,
     fragility,
     indexes,
     load,
@@ -84,6 +85,7 @@ def options(
 
 app.command(cls=PlainCommand)(report.report)
 app.command("test", cls=PlainCommand, context_settings={"ignore_unknown_options": True})(checks.run_tests)
+app.command(cls=PlainCommand)(docs.docs)
 app.command(cls=PlainCommand)(stack.up)
 app.command(cls=PlainCommand)(stack.down)
 app.command(cls=PlainCommand)(stack.status)

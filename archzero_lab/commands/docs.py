@@ -1,0 +1,118 @@
+"""The docs as a site that is read without a network, and the page of it that is made from docstrings."""
+
+from __future__ import annotations
+
+import inspect
+import re
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from archzero_lab.errors import LabError
+from archzero_lab.settings import CHECKOUT, IN_CHECKOUT
+from archzero_lab.terminal import console
+
+REFERENCE = Path("docs/reference.md")
+SITE = Path("reports/docs")
+_COLOUR = re.compile(r"\x1b\[[0-9;]*m")
+_EXAMPLE = ("lab.", "found = lab.", "import ")
+_HEAD = """# What a notebook imports
+
+<!-- made from the docstrings by `./lab docs` -->
+
+    import archzero_lab as lab
+
+[notebooks.md](notebooks.md) shows it in use.
+"""
+
+
+def docs(
+    check: Annotated[
+        bool, typer.Option("--check", help="Exit 1 where the page made from docstrings is older than they are.")
+    ] = False,
+) -> None:
+    """Make the docs a site in reports/docs.
+
+    A link that leads nowhere ends it.
+    """
+    if not IN_CHECKOUT:
+        raise LabError("the docs are not part of the package: clone the repository, and run ./lab docs there")
+    page, text = CHECKOUT / REFERENCE, reference()
+    if check and page.read_text(encoding="utf-8") != text:
+        console.print(f"{REFERENCE} is older than the docstrings: run ./lab docs, and commit it", highlight=False)
+        raise typer.Exit(1)
+    page.write_text(text, encoding="utf-8")
+    build_site(CHECKOUT)
+    console.print(f"{SITE}/index.html", highlight=False, markup=False)
+
+
+def build_site(folder: Path) -> None:
+    """By the zensical.toml of a folder. Raises LabError with each link that leads nowhere."""
+    builder = [str(Path(sys.executable).with_name("zensical")), "build", "--strict", "--clean"]
+    done = subprocess.run(builder, cwd=folder, capture_output=True, text=True)
+    if done.returncode != 0:
+        said = _COLOUR.sub("", done.stderr or done.stdout).partition("Traceback")[0].strip()
+        raise LabError(f"the docs could not be made:\n{said[-2000:]}")
+
+
+def reference() -> str:
+    """Markdown of everything public that a notebook imports: signatures and docstrings, classes with their members."""
+    import archzero_lab
+
+    names = sorted(archzero_lab.__all__, key=lambda name: (name[0].isupper(), name))
+    return "\n".join([_HEAD, *(line for name in names for line in _entry(name, getattr(archzero_lab, name)))])
+
+
+def _entry(name: str, what: Any) -> Iterator[str]:
+    yield f"## {name}\n"
+    yield _code(f"lab.{name}{_signature(what)}")
+    yield f"{_text(what)}\n"
+    if inspect.isclass(what):
+        for member, value in vars(what).items():
+            if member.startswith("_") or not inspect.getdoc(value):
+                continue
+            if isinstance(value, property):
+                yield f"- `{member}`: {_line(value)}"
+            elif inspect.isfunction(value):
+                yield f"- `{member}{_signature(value)}`: {_line(value)}"
+        yield ""
+
+
+class _Made:
+    """A default that is made anew each time, as it reads in a signature."""
+
+    def __repr__(self) -> str:
+        return "…"
+
+
+def _signature(what: Any) -> str:
+    shown = []
+    for one in inspect.signature(what).parameters.values():
+        if one.name != "self":
+            made = type(one.default).__name__ == "_HAS_DEFAULT_FACTORY_CLASS"  # of a dataclass; its address is no help
+            shown.append(one.replace(annotation=one.empty, default=_Made() if made else one.default))
+    return str(inspect.Signature(shown))
+
+
+def _code(text: str) -> str:
+    return f"```python\n{text}\n```\n"
+
+
+def _text(what: Any) -> str:
+    """A docstring as Markdown: its examples as code, the rest as prose."""
+    lines: list[str] = []
+    for line in (inspect.getdoc(what) or "").splitlines():
+        if line.startswith(_EXAMPLE):
+            line = f"    {line}"
+        if lines and line and lines[-1] and line.startswith("    ") != lines[-1].startswith("    "):
+            lines.append("")
+        lines.append(line)
+    return "\n".join(lines)
+
+
+def _line(what: Any) -> str:
+    return " ".join(_text(what).split())
