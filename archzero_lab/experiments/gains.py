@@ -134,6 +134,10 @@ def _verdict(claim: Claim, comparison: Comparison, bar: float, margin: float = 0
     return rule(float(np.exp(bar)), comparison.ci_low / (1 + margin), comparison.ci_high * (1 + margin))
 
 
+_WORK = ("rows", "temporary_blocks", "wal_bytes")
+"""Counted beside what a claim may name as its mechanism; runs before 0.3 do not have it."""
+
+
 def mechanism_of_gain(claim: Claim, slots: pd.DataFrame) -> tuple[dict[str, Any], bool]:
     """The counters of both arms a 1,000 requests, and whether the one that must move with a gain did."""
     told: dict[str, Any] = {}
@@ -147,6 +151,7 @@ def mechanism_of_gain(claim: Claim, slots: pd.DataFrame) -> tuple[dict[str, Any]
             "statements_per_1000": _per(mine["statements"], requests),
             "database_ms_per_1000": _per(mine["database_s"] * 1000, requests),
             "blocks_per_1000": _per(mine["blocks"], requests),
+            **{f"{name}_per_1000": _per(mine[name], requests) for name in _WORK if name in mine},
             **{f"{name.removeprefix(OWN)}_per_1000": _per(mine[name], requests) for name in own},
         }
     control, treatment = told[claim.control], told[claim.treatment]

@@ -91,7 +91,7 @@ class Measurements:
         cls, samples: pd.DataFrame, slots: pd.DataFrame, controls: pd.DataFrame, claims: Collection[str]
     ) -> Measurements:
         """What frames hold of some claims: a run that was interrupted goes on."""
-        counted = [part.name for part in fields(Counters) if part.name != "own"]
+        counted = [part.name for part in fields(Counters) if part.name != "own" and part.name in slots]
         found = cls([Sample(**row) for row in _rows(samples, claims)])
         found.controls = [Sample(**row) for row in _rows(controls, claims)]
         for row in _rows(slots, claims):

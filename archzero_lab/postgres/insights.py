@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, LiteralString
 
 import psycopg
 
@@ -100,6 +100,10 @@ class DatabaseCounters:
     execution_s: float
     blocks_hit: int
     blocks_read: int
+    rows: int = 0
+    temporary_blocks: int = 0
+    wal_bytes: int | None = None
+    """None before PostgreSQL 13, which does not count it."""
 
     def minus(self, earlier: DatabaseCounters) -> DatabaseCounters:
         """What was added since `earlier`."""
@@ -108,6 +112,9 @@ class DatabaseCounters:
             self.execution_s - earlier.execution_s,
             self.blocks_hit - earlier.blocks_hit,
             self.blocks_read - earlier.blocks_read,
+            self.rows - earlier.rows,
+            self.temporary_blocks - earlier.temporary_blocks,
+            None if self.wal_bytes is None or earlier.wal_bytes is None else self.wal_bytes - earlier.wal_bytes,
         )
 
 
@@ -116,13 +123,18 @@ def database_counters(connection: Connection, tag: str = REQUEST_TAG, *, of_othe
 
     With "" over all, and `of_others` over those of other roles than the connection's. Needs pg_stat_statements.
     """
+    counted = connection.info.server_version >= 130_000
+    wal: LiteralString = "coalesce(sum(wal_bytes), 0)::bigint" if counted else "NULL"
     row = connection.execute(
         "SELECT coalesce(sum(calls), 0)::bigint, coalesce(sum(total_exec_time), 0) / 1000,"
-        " coalesce(sum(shared_blks_hit), 0)::bigint, coalesce(sum(shared_blks_read), 0)::bigint"
-        " FROM pg_stat_statements WHERE dbid = (SELECT oid FROM pg_database WHERE datname = current_database())"
+        " coalesce(sum(shared_blks_hit), 0)::bigint, coalesce(sum(shared_blks_read), 0)::bigint,"
+        " coalesce(sum(rows), 0)::bigint, coalesce(sum(temp_blks_read + temp_blks_written), 0)::bigint, "
+        + wal
+        + " FROM pg_stat_statements WHERE dbid = (SELECT oid FROM pg_database WHERE datname = current_database())"
         " AND strpos(query, %s) > 0 AND strpos(query, 'pg_stat_statements') = 0"
         " AND NOT (%s AND userid = (SELECT oid FROM pg_roles WHERE rolname = current_user))",
         [tag, of_others],
     ).fetchone()
     assert row is not None
-    return DatabaseCounters(int(row[0]), float(row[1]), int(row[2]), int(row[3]))
+    hit, read, rows, temporary = (int(value) for value in row[2:6])
+    return DatabaseCounters(int(row[0]), float(row[1]), hit, read, rows, temporary, row[6])

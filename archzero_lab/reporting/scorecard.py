@@ -15,6 +15,7 @@ from archzero_lab.reporting.figures import Picture, improvements
 from archzero_lab.reporting.notebooks import NotebookPage
 from archzero_lab.reporting.pages import render
 from archzero_lab.reporting.whole_table import WholeTable
+from archzero_lab.reporting.work_table import work_table
 from archzero_lab.run_folders.run import PAGE
 from archzero_lab.settings import COMMAND
 
@@ -193,6 +194,7 @@ def index_page(
                 "figures": [p._repr_html_() for p in pictures.get(row["id"], ())],
                 "claim": claim,
                 "layers": _layers(summary, claim),
+                "work": work_table(claim),
             }
             for row, claim in zip(rows(summary), in_order(summary), strict=True)
         ],

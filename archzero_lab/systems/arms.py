@@ -39,6 +39,9 @@ class Counters:
     database_s: float | None
     blocks: int | None
     own: Mapping[str, float] = field(default_factory=dict)
+    rows: int | None = None
+    temporary_blocks: int | None = None
+    wal_bytes: int | None = None
 
     def since(self, earlier: Counters) -> Counters:
         """What was added since `earlier`."""
@@ -53,6 +56,9 @@ class Counters:
             less(self.database_s, earlier.database_s),
             less(self.blocks, earlier.blocks),
             {name: value - earlier.own.get(name, 0.0) for name, value in self.own.items()},
+            less(self.rows, earlier.rows),
+            less(self.temporary_blocks, earlier.temporary_blocks),
+            less(self.wal_bytes, earlier.wal_bytes),
         )
 
 

@@ -92,8 +92,10 @@ def test_a_report_says_of_each_claim_what_held_and_leaves_their_repository_and_d
     told = claims["search"]["mechanism"]
     assert told["branch"]["cache_hits"] == told["branch"]["requests"]
     assert told["branch"]["statements_per_1000"] == 0 < told["main"]["statements_per_1000"]
+    assert told["main"]["rows_per_1000"] > 0 == told["branch"]["rows_per_1000"]
     page = (latest / "index.html").read_text()
     assert "branch: . (" in page
+    assert "counted beside the times" in page
     assert "databases copied from PostgreSQL" in page
     assert "cards" not in page
     assert shop.git("status", "--porcelain") == before

@@ -27,3 +27,19 @@ async def test_requests_are_counted_and_what_runs_in_the_background_is_not(datab
         counted = database_counters(connection).minus(before)
         assert counted.statements == 3
         assert counted.execution_s > 0
+        assert counted.rows == 3, "each page is one document"
+        assert counted.temporary_blocks == 0
+
+
+async def test_a_write_is_counted_with_what_it_logs(database_url: str) -> None:
+    with connect(database_url, autocommit=True) as connection:
+        try:
+            connection.execute("CREATE EXTENSION IF NOT EXISTS pg_stat_statements")
+            before = database_counters(connection, "")
+        except psycopg.Error:
+            pytest.skip("this server has no pg_stat_statements loaded")
+        connection.execute("UPDATE cards SET quality_score = 1 WHERE id = (SELECT min(id::text)::uuid FROM cards)")
+        counted = database_counters(connection, "").minus(before)
+        assert counted.wal_bytes is not None
+        assert counted.wal_bytes > 50, "a row's new version"
+        assert counted.rows >= 1

@@ -14,7 +14,7 @@ from archzero_lab.errors import SettingsError
 from archzero_lab.experiments.claim_files import load_claims, read_claims
 from archzero_lab.experiments.claim_result import adjust
 from archzero_lab.experiments.claims import Claim
-from archzero_lab.experiments.gains import analyze_gain, claim_course
+from archzero_lab.experiments.gains import analyze_gain, claim_course, mechanism_of_gain
 from archzero_lab.experiments.measurements import Measurements, Sample, SlotRecord
 from archzero_lab.experiments.noise import noise_warnings
 from archzero_lab.experiments.ranges import analyze_range
@@ -64,6 +64,19 @@ def _measured(
 
 def _analyzed(claim: Claim, measured: Measurements) -> object:
     return analyze_gain(claim, measured.samples_frame(), measured.slots_frame())
+
+
+def test_work_is_counted_where_the_run_has_it_and_left_out_where_it_is_older() -> None:
+    claim = _claim("card_list_cached")
+    slots = _measured(claim, 0.01).slots_frame()
+    slots["rows"] = [0 if arm == claim.treatment else 2_000 for arm in slots["arm"]]
+    told, moved = mechanism_of_gain(claim, slots)
+    assert moved
+    assert told[claim.control]["rows_per_1000"] == 50_000
+    assert told[claim.treatment]["rows_per_1000"] == 0
+    assert told[claim.control]["wal_bytes_per_1000"] is None, "not counted by this server"
+    older, _ = mechanism_of_gain(claim, slots.drop(columns=["rows", "temporary_blocks", "wal_bytes"]))
+    assert "rows_per_1000" not in older[claim.control]
 
 
 def test_a_gain_beyond_the_claim_is_confirmed_and_one_short_of_it_refuted() -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from archzero_lab.reporting.scorecard import answer, index_page, measured_when, next_steps, repeat_command, rows, trust
+from archzero_lab.reporting.work_table import work_table
 
 
 def _claim(name: str, verdict: str, **besides: Any) -> dict[str, Any]:
@@ -93,6 +94,20 @@ def test_the_command_to_repeat_has_this_runs_profile_rows_seed_and_files() -> No
 def test_when_and_on_what_it_was_measured() -> None:
     assert measured_when(MIXED) == "2026-11-29 03:00; 1 min 15 s; AMD EPYC, 2 cores, 24 GB"
     assert measured_when(MIXED | {"run_id": "renamed"}).startswith("1 min 15 s")
+
+
+def test_work_stands_beside_the_times_a_request_and_an_arm() -> None:
+    control = {"requests": 40, "cache_hits": 0, "statements_per_1000": 1000.0, "blocks_per_1000": 2_670_000.0,
+               "rows_per_1000": 50_000.0, "wal_bytes_per_1000": 0.0, "temporary_blocks_per_1000": None}  # fmt: skip
+    treatment = {**dict.fromkeys(control, 0.0), "requests": 40, "cache_hits": 40, "temporary_blocks_per_1000": None}
+    counted = _claim("counted", "confirmed", mechanism={"control": control, "treatment": treatment, "moved": True})
+    assert work_table(counted) == [
+        ["a request", "control", "treatment"], ["statements", "1", "0"], ["rows", "50", "0"],
+        ["blocks read", "2,670", "0"], ["WAL bytes", "0", "0"], ["found in the cache", "0", "1"],
+    ]  # fmt: skip
+    page = index_page(_summary(counted, _claim("not counted", "refuted", mechanism={"moved": True})), [], {})
+    assert page.count("counted beside the times") == 1
+    assert ">2,670</td>" in page
 
 
 def test_a_claim_of_the_cache_shows_what_a_hit_costs_and_others_do_not() -> None:

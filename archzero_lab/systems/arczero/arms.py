@@ -85,7 +85,10 @@ class ServiceArm:
         except psycopg.Error:
             return Counters(hits, misses, None, None, None)
         blocks = database.blocks_hit + database.blocks_read
-        return Counters(hits, misses, database.statements, database.execution_s, blocks)
+        return Counters(
+            hits, misses, database.statements, database.execution_s, blocks,
+            rows=database.rows, temporary_blocks=database.temporary_blocks, wal_bytes=database.wal_bytes,
+        )  # fmt: skip
 
     def close(self) -> None:
         """Close connections."""

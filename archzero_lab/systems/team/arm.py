@@ -113,10 +113,9 @@ class TeamArm:
     def counters(self) -> Counters:
         """Its database's statements, time and blocks, its Redis' hits and misses, the team's own totals."""
         info = self._info()
-        statements, database_s, blocks = self._database()
         own = {name: self._own(name, entry, info) for name, entry in self._counters.items()}
         hits, misses = int(info.get("keyspace_hits", 0)), int(info.get("keyspace_misses", 0))
-        return Counters(hits, misses, statements, database_s, blocks, own)
+        return replace(self._database(), hits=hits, misses=misses, own=own)
 
     def close(self) -> None:
         """Close connections."""
@@ -169,19 +168,24 @@ class TeamArm:
             return False
         return True
 
-    def _database(self) -> tuple[int | None, float | None, int | None]:
+    def _database(self) -> Counters:
+        unknown = Counters(0, 0, None, None, None)
         if self._connection is None:
-            return None, None, None
+            return unknown
         try:
             if self.counts_statements:
                 found = database_counters(self._connection, "", of_others=self._place.apart)
-                return found.statements, found.execution_s, found.blocks_hit + found.blocks_read
+                return replace(
+                    unknown, statements=found.statements, database_s=found.execution_s,
+                    blocks=found.blocks_hit + found.blocks_read, rows=found.rows,
+                    temporary_blocks=found.temporary_blocks, wal_bytes=found.wal_bytes,
+                )  # fmt: skip
             row = self._connection.execute(
                 "SELECT (blks_hit + blks_read)::bigint FROM pg_stat_database WHERE datname = current_database()"
             ).fetchone()
         except psycopg.Error as error:
             raise MeasurementError(f"counters of arm {self.name}: {error.diag.message_primary or error}") from None
-        return None, None, int(row[0]) if row else None
+        return replace(unknown, blocks=int(row[0])) if row else unknown
 
     def _own(self, name: str, entry: CounterEntry, info: Mapping[str, Any]) -> float:
         """One of the team's totals. Raises MeasurementError where it is not to be had, or no number."""
