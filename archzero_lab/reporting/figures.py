@@ -16,6 +16,8 @@ import numpy as np
 import pandas as pd
 from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullFormatter
 
+from archzero_lab.reporting.plotted import as_csv, download_link, mark_points, with_hints
+
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
@@ -65,11 +67,14 @@ class Picture:
 
     svg: str
     alt: str
+    numbers: str = ""
+    """What it shows as CSV; see reporting.plotted."""
 
     def _repr_html_(self) -> str:
+        link = download_link(self.numbers, self.alt.partition(":")[0]) if self.numbers else ""
         return (
-            f'<figure role="img" aria-label="{html.escape(self.alt)}" style="margin:16px 0;max-width:900px">'
-            f"{self.svg}</figure>"
+            f'<figure style="margin:16px 0;max-width:900px"><div role="img" aria-label="{html.escape(self.alt)}">'
+            f"{self.svg}</div>{f'<figcaption>{link}</figcaption>' if link else ''}</figure>"
         )
 
     def __repr__(self) -> str:
@@ -91,19 +96,20 @@ class Pictures:
 
 def picture(figure: Figure, alt: str) -> Picture:
     """A figure as inline SVG that scales with its page; the figure is closed."""
+    numbers, hints = as_csv(figure), mark_points(figure)
     buffer = io.StringIO()
     figure.savefig(
         buffer, format="svg", bbox_inches="tight", metadata={"Date": None, "Creator": None}, transparent=True
     )
     plt.close(figure)
-    text = buffer.getvalue()
+    text = with_hints(buffer.getvalue(), hints)
     svg = text[text.index("<svg") :]
     head, rest = svg.split(">", 1)
     kept = " ".join(part for part in head.split(" ") if not part.startswith(("width=", "height=")))
     # what is black in it has the colour of the text around it, by day and by night; texts have no colour of their own
     rest = re.sub("#(?:000000|111111)", "currentColor", rest)
     least = f"min-width:{_least_width(text):.0f}px"
-    return Picture(f'{kept} style="width:100%;{least};height:auto;fill:currentColor">{rest}', alt)
+    return Picture(f'{kept} style="width:100%;{least};height:auto;fill:currentColor">{rest}', alt, numbers)
 
 
 def _least_width(svg: str) -> float:

@@ -48,7 +48,7 @@ _PROBE = """
   for (const figure of document.querySelectorAll("figure")) {
     const drawn = figure.querySelector("svg")?.getBoundingClientRect();
     if (!drawn || drawn.width < 50 || drawn.height < 20 || figure.querySelectorAll("svg path").length < 3)
-      wrong.push(`an empty figure: ${figure.getAttribute("aria-label")}`);
+      wrong.push(`an empty figure: ${figure.querySelector("[role=img]")?.getAttribute("aria-label")}`);
   }
   for (const link of document.querySelectorAll('a[href^="#"]'))
     if (!document.getElementById(decodeURIComponent(link.hash.slice(1)))) wrong.push(`leads nowhere: ${link.hash}`);
@@ -71,5 +71,5 @@ def faults_of(page: Page, file: Path, *, picture: Path | None = None) -> list[st
                 name = f"{file.stem}-{width}{'-dark' if dark else ''}.png"
                 page.screenshot(path=str(picture / name), full_page=True)
     hrefs = page.eval_on_selector_all("a[href]", "links => links.map(link => link.getAttribute('href'))")
-    files = {href.partition("#")[0] for href in hrefs if not href.startswith("#")}
+    files = {href.partition("#")[0] for href in hrefs if not href.startswith(("#", "data:"))}
     return wrong + [f"{file.name}: no such file: {name}" for name in files if not (file.parent / name).exists()]

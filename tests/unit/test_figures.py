@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import csv
+import io
+import urllib.parse
+import xml.etree.ElementTree as ET
+
 import pandas as pd
 import pytest
 
-from archzero_lab.reporting import course_figures
+from archzero_lab.reporting import course_figures, figures
 
 
 @pytest.mark.parametrize(
@@ -48,3 +53,40 @@ def test_a_sweep_of_one_cell() -> None:
     )  # fmt: skip
     assert "1,000 rows 2 to 1 ms" in course_figures.sweep_lines(cells, "A claim").alt
     assert course_figures.sweep_map(cells, "A claim").alt == "A claim: 1 refuted"
+
+
+BLOCKS = pd.DataFrame({"control": [80.0, 90.0, 85.0], "treatment <b>": [8.0, 9.0, 7.5]})
+
+
+def test_every_point_of_a_figure_says_what_it_is_and_no_name_is_markup() -> None:
+    made = figures.paired_blocks(BLOCKS, "List: block by block", "p50, ms", 50)
+    names = {"svg": "http://www.w3.org/2000/svg"}
+    told = [one.text for one in ET.fromstring(made.svg).findall(".//svg:use/svg:title", names)]  # noqa: S314
+    assert told == [
+        f"{arm}\nblock: {block}\np50, ms: {figures_told}"
+        for arm, values in (("control", ("80", "90", "85")), ("treatment <b>", ("8", "9", "7.5")))
+        for block, figures_told in enumerate(values)
+    ]
+    assert "points-" not in made.svg
+
+
+def test_a_figures_numbers_are_saved_as_they_are() -> None:
+    made = figures.paired_blocks(BLOCKS, "List: block by block", "p50, ms", 50)
+    place = made._repr_html_().partition('href="data:text/csv;charset=utf-8,')[2].partition('"')[0]
+    rows = list(csv.DictReader(io.StringIO(urllib.parse.unquote(place))))
+    assert [(row["series"], float(row["x"]), float(row["y"])) for row in rows] == [
+        (arm, block, value) for arm, column in BLOCKS.items() for block, value in column.items()
+    ]
+    assert {row["axis"] for row in rows} == {"p50, ms"}
+
+
+def test_bars_are_saved_with_the_names_beside_them_and_a_figure_of_thousands_without_numbers() -> None:
+    samples = pd.DataFrame({"variant": ["a", "a", "b", "b"], "arm": ["control", "treatment"] * 2,
+                            "service_time_s": [0.1, 0.01, 0.2, 0.02]})  # fmt: skip
+    rows = list(csv.DictReader(io.StringIO(figures.by_variant(samples, "by variant").numbers)))
+    assert {(row["series"], row["y"], round(float(row["x"]))) for row in rows} == {
+        ("control", "a", 100), ("treatment", "a", 10), ("control", "b", 200), ("treatment", "b", 20),
+    }  # fmt: skip
+    many = pd.DataFrame({"arm": ["control"] * 4_000, "service_time_s": [0.001] * 4_000})
+    assert figures.percentile_curves(many, "many").numbers == ""
+    assert "figcaption" not in figures.percentile_curves(many, "many")._repr_html_()
