@@ -142,7 +142,7 @@ def mechanism_of_gain(claim: Claim, slots: pd.DataFrame) -> tuple[dict[str, Any]
     """The counters of both arms a 1,000 requests, and whether the one that must move with a gain did."""
     told: dict[str, Any] = {}
     own = [str(name) for name in slots if str(name).startswith(OWN)]
-    for arm in (claim.control, claim.treatment):
+    for arm in dict.fromkeys((claim.control, claim.treatment, *slots["arm"].unique())):
         mine = slots[slots["arm"] == arm]
         requests = int(mine["requests"].sum())
         told[arm] = {

@@ -94,7 +94,7 @@ class Course:
 
 
 def check_metric(metric: str) -> None:
-    """Raise UnknownNameError for a metric that there is none of."""
+    """Raise UnknownNameError for an unknown metric."""
     if metric not in METRICS:
         raise unknown_name("metric", metric, list(METRICS))
 

@@ -208,8 +208,8 @@ def experiment(
         lab.experiment(lambda: json.dumps(rows), lambda: msgspec.json.encode(rows), metric="mean")
         lab.experiment(lab.Requests("http://127.0.0.1:3000", paths), lab.Requests("http://127.0.0.1:3001", paths))
 
-    Returns at once and measures in the background. Raises UnknownNameError for a metric that there is none of,
-    SettingsError for what is no arm, DatabaseError for a statement that PostgreSQL does not take.
+    Returns at once and measures in the background. Raises UnknownNameError for an unknown metric,
+    SettingsError for what cannot be an arm, DatabaseError for a statement that PostgreSQL rejects.
     """
     check_metric(metric)
     if blocks < 1:

@@ -192,8 +192,8 @@ def report(
         lab.report(only=["card_detail", "search_gin"])
         lab.report(profile="standard").run.claims
 
-    `resume` goes on with a run that was stopped. Loaded cards and whole claims are not done again. Raises
-    UnknownNameError for a profile or claim that there is none of, LabError for a run that is none to go on with.
+    `resume` goes on with a run that was stopped: loaded cards and whole claims are not done again. Raises
+    UnknownNameError for an unknown profile or claim, LabError for a run that cannot be resumed.
     """
     if resume:
         asked = unfinished_run(resume).done["request"]

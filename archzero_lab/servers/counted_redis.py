@@ -93,7 +93,7 @@ class CountedRedis:
         with self._lock:
             return self._open > 0
 
-    def asked(self, arguments: tuple[bytes, ...]) -> None:
+    def note_command(self, arguments: tuple[bytes, ...]) -> None:
         """A command went by."""
         with self._lock:
             self._open += not _blocks(arguments)
@@ -146,7 +146,7 @@ class _Asking(asyncio.Protocol):
         while (command := self._reader.gets()) is not _NOTHING:
             if isinstance(command, list) and command:
                 arguments = tuple(cast("list[bytes]", command))
-                self._relay.asked(arguments)
+                self._relay.note_command(arguments)
                 if arguments[0].upper() in _SUBSCRIBES:
                     self.subscribed = True
                     self._relay.answered(arguments, 0)

@@ -128,6 +128,19 @@ async def test_of_equal_relationships_made_at_once_one_is_made(cards: Cards) -> 
     assert sorted(type(each).__name__ for each in made) == ["Conflict"] * 7 + ["tuple"]
 
 
+async def test_of_equal_relationships_imported_and_made_at_once_one_is_there(cards: Cards) -> None:
+    (one, _), (two, _) = await created(cards), await created(cards)
+    draft = RelationshipDraft(one, two, RelationshipType.enforces)
+    others = [
+        RelationshipDraft(two, one, RelationshipType.enforces, valid_from=dt.date(2024, 1, day)) for day in range(1, 9)
+    ]
+    at_once = [*(cards.import_relationships([draft, other]) for other in others), cards.create_relationship(draft)]
+    made = await asyncio.gather(*at_once, return_exceptions=True)
+    assert sum(isinstance(each, Conflict) for each in made) == len(at_once) - 1, made
+    page = json.loads((await cards.relationships(RelationshipFilter(card_id=one))).body)
+    assert [row["toCardId"] for row in page["data"]].count(str(two)) == 1
+
+
 async def test_a_change_that_lets_it_end_before_it_begins_is_refused(cards: Cards) -> None:
     (one, _), (two, _) = await created(cards), await created(cards)
     draft = RelationshipDraft(one, two, RelationshipType.enforces, valid_from=dt.date(2024, 1, 1))

@@ -10,7 +10,7 @@ import pandas as pd
 import pytest
 
 from archzero_lab.jobs.load.request import LoadRequest
-from archzero_lab.jobs.load.result import capacity_of, seconds_frame, told, told_capacity, trials_frame
+from archzero_lab.jobs.load.result import capacity_of, load_entry, seconds_frame, told_capacity, trials_frame
 from archzero_lab.jobs.report import pictures as claim_pictures
 from archzero_lab.jupyter.load import Load
 from archzero_lab.run_folders import finding
@@ -112,7 +112,7 @@ def test_a_capacity_that_locust_limited_is_not_valid_and_every_round_says_why() 
 
 
 def test_the_password_of_a_host_is_not_kept() -> None:
-    found = told("host", _found(10.0) | {"host": "http://me:s3cret@127.0.0.1:1"}, None)
+    found = load_entry("host", _found(10.0) | {"host": "http://me:s3cret@127.0.0.1:1"}, None)
     assert found["host"] == "http://me:***@127.0.0.1:1"
     assert "s3cret" not in json.dumps(found)
 

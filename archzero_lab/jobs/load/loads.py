@@ -20,7 +20,7 @@ import pandas as pd
 
 from archzero_lab.errors import MeasurementError
 from archzero_lab.jobs.load.request import DEFAULT_RATE, LOADTESTS, LoadRequest
-from archzero_lab.jobs.load.result import LEAST_PER_S, seconds_frame, told, told_capacity, trials_frame
+from archzero_lab.jobs.load.result import LEAST_PER_S, load_entry, seconds_frame, told_capacity, trials_frame
 from archzero_lab.run_folders.run import Run
 from archzero_lab.servers.child_environment import child_environment
 from archzero_lab.servers.process import has_ended, tail
@@ -176,7 +176,7 @@ def _keep(
             entry = told_capacity(target.arm, rounds)
             trials.append(trials_frame(target.arm, rounds))
         else:
-            entry = told(target.arm, last, None)
+            entry = load_entry(target.arm, last, None)
         arms.append(entry | {name: last[name] for name in ("actions", "blocks", "failed_because", "seconds")})
         seconds += [seconds_frame(target.arm, found).assign(round=number) for number, found in enumerate(rounds)]
     kept = [frame for frame in seconds if not frame.empty]

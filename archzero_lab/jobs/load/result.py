@@ -129,7 +129,7 @@ def trials_frame(arm: str, results: Sequence[dict[str, Any]]) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
-def told(arm: str, found: dict[str, Any], capacity: Capacity | None) -> dict[str, Any]:
+def load_entry(arm: str, found: dict[str, Any], capacity: Capacity | None) -> dict[str, Any]:
     """A load as `--json` writes it."""
     kept = (
         "workload", "shape", "offered_rate_per_s", "achieved_rate_per_s", "requests", "failures", "dropped",
@@ -150,7 +150,7 @@ def told_capacity(arm: str, rounds: Sequence[dict[str, Any]]) -> dict[str, Any]:
     that was found may be its own.
     """
     analysed = rounds[1:] or rounds
-    entry = told(arm, rounds[-1], capacity_of([found["capacity"]["rate_per_s"] for found in analysed]))
+    entry = load_entry(arm, rounds[-1], capacity_of([found["capacity"]["rate_per_s"] for found in analysed]))
     in_the_way = [number for number, found in enumerate(rounds) if found["capacity"]["generator_in_the_way"]]
     blamed = [number for number in in_the_way if rounds[number] in analysed]
     reasons = [f"round {number}: {reason}" for number, found in enumerate(rounds) for reason in found["reasons"]]

@@ -176,7 +176,7 @@ class _Session:
                         self._database = wire.startup_parameters(body).get("database", "")
                         messages.started()
                 else:
-                    asked = self._statements.told(kind, body)
+                    asked = self._statements.read_message(kind, body)
                     if asked is not None:
                         self._on_its_way.append(await self._look(asked))
                 out.write(raw)

@@ -57,7 +57,7 @@ class Statements:
         self._prepared: dict[str, tuple[str, tuple[int, ...]]] = {}
         self._bound: dict[str, Asked] = {}
 
-    def told(self, kind: bytes, body: bytes) -> Asked | None:
+    def read_message(self, kind: bytes, body: bytes) -> Asked | None:
         """The statement that this message asks to be run; None where it asks for none."""
         if kind == b"Q":
             return Asked(_text(body, 0)[0], simple=True)

@@ -95,7 +95,7 @@ class ErrorView(msgspec.Struct):
     error: ErrorBody
 
 
-def told(shape: Any, *statuses: int, ok: int = 200) -> dict[int, ResponseSpec]:
+def responses_of(shape: Any, *statuses: int, ok: int = 200) -> dict[int, ResponseSpec]:
     """The OpenAPI responses of a handler: `shape` on success, errors in their one form."""
     success = ResponseSpec(shape, description="success", media_type="application/json", generate_examples=False)
     errors = {

@@ -7,14 +7,14 @@ from litestar.params import FromPath, JSONBody
 from litestar.types import Scope
 
 from archzero_lab.systems.arczero.api import parameters as p
-from archzero_lab.systems.arczero.api.answers import ETAG, CardPageView, CardView, document_response, told
+from archzero_lab.systems.arczero.api.answers import ETAG, CardPageView, CardView, document_response, responses_of
 from archzero_lab.systems.arczero.api.errors import BadParameter
 from archzero_lab.systems.arczero.api.fast_path import remember
 from archzero_lab.systems.arczero.api.service import GivenCards
 from archzero_lab.systems.arczero.cards.model import CardDraft, CardPatch
 
 
-@get("/cards", responses=told(CardPageView), response_headers=[ETAG])
+@get("/cards", responses=responses_of(CardPageView), response_headers=[ETAG])
 async def list_cards(
     cards: GivenCards,
     scope: Scope,
@@ -50,7 +50,7 @@ async def list_cards(
     return document_response(document, if_none_match)
 
 
-@get("/search", responses=told(CardPageView), response_headers=[ETAG])
+@get("/search", responses=responses_of(CardPageView), response_headers=[ETAG])
 async def search_cards(
     cards: GivenCards,
     scope: Scope,
@@ -69,13 +69,13 @@ async def search_cards(
     return document_response(document, if_none_match)
 
 
-@get("/cards/{card_id:str}", responses=told(CardView, 404), response_headers=[ETAG])
+@get("/cards/{card_id:str}", responses=responses_of(CardView, 404), response_headers=[ETAG])
 async def get_card(cards: GivenCards, card_id: FromPath[str], if_none_match: p.IfNoneMatch = None) -> Response[bytes]:
     """One card."""
     return document_response(await cards.card(p.identifier(card_id, "id")), if_none_match)
 
 
-@post("/cards", responses=told(CardView, 409, 422, ok=201), response_headers=[ETAG])
+@post("/cards", responses=responses_of(CardView, 409, 422, ok=201), response_headers=[ETAG])
 async def create_card(cards: GivenCards, data: JSONBody[CardDraft]) -> Response[bytes]:
     """Create a card."""
     card_id, document = await cards.create_card(data)
@@ -84,7 +84,7 @@ async def create_card(cards: GivenCards, data: JSONBody[CardDraft]) -> Response[
     return response
 
 
-@put("/cards/{card_id:str}", responses=told(CardView, 404, 409, 412, 422), response_headers=[ETAG])
+@put("/cards/{card_id:str}", responses=responses_of(CardView, 404, 409, 412, 422), response_headers=[ETAG])
 async def update_card(
     cards: GivenCards, card_id: FromPath[str], data: JSONBody[CardPatch], if_match: p.GivenIfMatch = None
 ) -> Response[bytes]:
@@ -93,7 +93,7 @@ async def update_card(
     return document_response(await cards.update_card(p.identifier(card_id, "id"), data, named))
 
 
-@delete("/cards/{card_id:str}", responses={k: v for k, v in told(None, 404, 412, ok=204).items() if k != 204})
+@delete("/cards/{card_id:str}", responses={k: v for k, v in responses_of(None, 404, 412, ok=204).items() if k != 204})
 async def delete_card(cards: GivenCards, card_id: FromPath[str], if_match: p.GivenIfMatch = None) -> None:
     """Delete a card and its relationships."""
     await cards.delete_card(p.identifier(card_id, "id"), p.if_match(if_match))

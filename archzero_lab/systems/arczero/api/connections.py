@@ -97,7 +97,7 @@ class Connection(HttpToolsProtocol):
             self.transport.pause_reading()
             return
         hot = self._hot
-        asked = hot.asked(data) if hot is not None and not self._in_message and self._is_between() else None
+        asked = hot.read_request(data) if hot is not None and not self._in_message and self._is_between() else None
         if asked is None or hot is None:
             self._parse(data)
             return

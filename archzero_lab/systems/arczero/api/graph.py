@@ -8,12 +8,12 @@ from litestar import Response, Router, get
 from litestar.params import QueryParameter
 
 from archzero_lab.systems.arczero.api import parameters as p
-from archzero_lab.systems.arczero.api.answers import ETAG, document_response, told
+from archzero_lab.systems.arczero.api.answers import ETAG, document_response, responses_of
 from archzero_lab.systems.arczero.api.service import GivenCards
 from archzero_lab.systems.arczero.cards.model import CardType, GraphQuery, RelationshipType
 
 
-@get("/graph", responses=told(dict[str, Any], 404), response_headers=[ETAG])
+@get("/graph", responses=responses_of(dict[str, Any], 404), response_headers=[ETAG])
 async def get_graph(
     cards: GivenCards,
     center_card_id: Annotated[str, QueryParameter(name="center_card_id")],
@@ -34,7 +34,7 @@ async def get_graph(
     return document_response(await cards.graph(query), if_none_match)
 
 
-@get("/graph/stats", responses=told(dict[str, Any]), response_headers=[ETAG])
+@get("/graph/stats", responses=responses_of(dict[str, Any]), response_headers=[ETAG])
 async def get_graph_stats(cards: GivenCards, if_none_match: p.IfNoneMatch = None) -> Response[bytes]:
     """Counts of cards and relationships by type."""
     return document_response(await cards.graph_stats(), if_none_match)

@@ -83,7 +83,7 @@ class HotReads:
             self._cards = self._open()
         return self._cards
 
-    def asked(self, data: bytes) -> Asked | None:
+    def read_request(self, data: bytes) -> Asked | None:
         """What a whole request asks for; None where it is not whole, more than one, or not known."""
         if not (data.startswith(_GET) and data.endswith(_END)) or len(data) > _MOST_HEADER_BYTES:
             return None

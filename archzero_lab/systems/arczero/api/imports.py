@@ -8,7 +8,7 @@ from typing import Annotated, Any, Literal
 from litestar import Request, Response, Router, post
 from litestar.params import QueryParameter
 
-from archzero_lab.systems.arczero.api.answers import told
+from archzero_lab.systems.arczero.api.answers import responses_of
 from archzero_lab.systems.arczero.api.errors import BadParameter, error_response
 from archzero_lab.systems.arczero.api.service import GivenCards
 from archzero_lab.systems.arczero.cards.inventory import Row, parse_rows
@@ -19,7 +19,7 @@ MAX_IMPORT_BYTES = 64 * 1024 * 1024
 
 @post(
     "/import",
-    responses=told(dict[str, int], 409, 415, 422, ok=201),
+    responses=responses_of(dict[str, int], 409, 415, 422, ok=201),
     request_max_body_size=MAX_IMPORT_BYTES,
 )
 async def import_rows(

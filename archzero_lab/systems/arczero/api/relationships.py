@@ -13,7 +13,7 @@ from archzero_lab.systems.arczero.api.answers import (
     RelationshipPageView,
     RelationshipView,
     document_response,
-    told,
+    responses_of,
 )
 from archzero_lab.systems.arczero.api.service import GivenCards
 from archzero_lab.systems.arczero.cards.model import (
@@ -24,7 +24,7 @@ from archzero_lab.systems.arczero.cards.model import (
 )
 
 
-@get("/relationships", responses=told(RelationshipPageView), response_headers=[ETAG])
+@get("/relationships", responses=responses_of(RelationshipPageView), response_headers=[ETAG])
 async def list_relationships(
     cards: GivenCards,
     card_id: Annotated[str | None, QueryParameter(name="card_id", description="a card at either end")] = None,
@@ -43,7 +43,7 @@ async def list_relationships(
     return document_response(await cards.relationships(question), if_none_match)
 
 
-@get("/relationships/{relationship_id:str}", responses=told(RelationshipView, 404), response_headers=[ETAG])
+@get("/relationships/{relationship_id:str}", responses=responses_of(RelationshipView, 404), response_headers=[ETAG])
 async def get_relationship(
     cards: GivenCards, relationship_id: FromPath[str], if_none_match: p.IfNoneMatch = None
 ) -> Response[bytes]:
@@ -51,7 +51,7 @@ async def get_relationship(
     return document_response(await cards.relationship(p.identifier(relationship_id, "id")), if_none_match)
 
 
-@post("/relationships", responses=told(RelationshipView, 409, 422, ok=201), response_headers=[ETAG])
+@post("/relationships", responses=responses_of(RelationshipView, 409, 422, ok=201), response_headers=[ETAG])
 async def create_relationship(cards: GivenCards, data: JSONBody[RelationshipDraft]) -> Response[bytes]:
     """Create a relationship between two cards."""
     relationship_id, document = await cards.create_relationship(data)
@@ -60,7 +60,11 @@ async def create_relationship(cards: GivenCards, data: JSONBody[RelationshipDraf
     return response
 
 
-@put("/relationships/{relationship_id:str}", responses=told(RelationshipView, 404, 412, 422), response_headers=[ETAG])
+@put(
+    "/relationships/{relationship_id:str}",
+    responses=responses_of(RelationshipView, 404, 412, 422),
+    response_headers=[ETAG],
+)
 async def update_relationship(
     cards: GivenCards,
     relationship_id: FromPath[str],
@@ -74,7 +78,7 @@ async def update_relationship(
 
 @delete(
     "/relationships/{relationship_id:str}",
-    responses={k: v for k, v in told(None, 404, 412, ok=204).items() if k != 204},
+    responses={k: v for k, v in responses_of(None, 404, 412, ok=204).items() if k != 204},
 )
 async def delete_relationship(
     cards: GivenCards, relationship_id: FromPath[str], if_match: p.GivenIfMatch = None

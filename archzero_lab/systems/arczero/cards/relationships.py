@@ -42,9 +42,15 @@ _LIKE: LiteralString = (
     " FROM relationships r WHERE r.source_card_id = %(source)s::uuid AND r.target_card_id = %(target)s::uuid"
     " AND r.relationship_type = %(type)s AND r.valid_from IS NOT DISTINCT FROM %(valid_from)s::date"
 )
+# an import looks at its rows when nobody else's are on the way: it waits for writes of one, and they for its end
+_IMPORT_WAIT: LiteralString = (
+    "SELECT set_config('lock_timeout', '60s', true),"
+    " pg_advisory_xact_lock(hashtextextended('archzero relationships imported', 0))"
+)
 # by what two alike have in common: of two at once the second looks when the first is there
 _ALIKE_WAIT: LiteralString = (
-    "SELECT pg_advisory_xact_lock(hashtextextended(concat_ws(' ', 'archzero relationship', %(source)s::uuid,"
+    "SELECT pg_advisory_xact_lock_shared(hashtextextended('archzero relationships imported', 0)),"
+    " pg_advisory_xact_lock(hashtextextended(concat_ws(' ', 'archzero relationship', %(source)s::uuid,"
     " %(target)s::uuid, %(type)s::text, %(valid_from)s::date), 0))"
 )
 _ALIKE_IMPORTED: LiteralString = (
@@ -220,6 +226,7 @@ class RelationshipService:
                                 row.created_at or now,
                             )
                         )
+                await fetch_row(connection, _IMPORT_WAIT, {})
                 alike = await fetch_row(connection, _ALIKE_IMPORTED, {"ids": ids})
                 if alike is not None:
                     raise Conflict(
