@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable
+from collections import Counter
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -30,12 +31,17 @@ _WARM_UP = 3
 
 @dataclass(frozen=True)
 class OwnArm:
-    """One side: `call` does the work once. `close` is called when the experiment ends, however it does."""
+    """One side: `call` does the work once, `reset` comes before each slot, `totals` only grow.
+
+    `close` is called when the experiment ends, however it does.
+    """
 
     name: str
     call: Callable[[], Any]
     close: Callable[[], None] = lambda: None
     described: dict[str, Any] = field(default_factory=dict)
+    totals: Callable[[], Mapping[str, float]] = dict
+    reset: Callable[[], Any] = lambda: None
 
 
 @dataclass(frozen=True)
@@ -79,6 +85,8 @@ class Course:
         self.done = 0
         self.times: list[tuple[int, int, str, float]] = []
         """Each call: block, order, arm, seconds."""
+        self.work: dict[str, Counter[str]] = {}
+        """What the calls of each arm added to its totals."""
         self.waits = ""
         """What it waits for before it may measure, in words."""
         self._stopped = threading.Event()
@@ -139,16 +147,20 @@ def _measure(arms: dict[str, OwnArm], course: Course, metric: str, blocks: int, 
         if slot.order == 0 and course.stopped:
             break
         arm = arms[slot.arm]
+        arm.reset()
         for _ in range(_WARM_UP):
             _once(slot.arm, arm, slot.block, blocks)
-        before = cpu_seconds()
+        counted, before = arm.totals(), cpu_seconds()
         times = [_once(slot.arm, arm, slot.block, blocks) for _ in range(number)]
+        steal = steal_share(before, cpu_seconds())
+        work = course.work.setdefault(slot.arm, Counter())
+        work.update({name: value - counted[name] for name, value in arm.totals().items()})
         q = QUANTILES.get(metric)
         value = float(np.mean(times)) if q is None else float(np.quantile(times, q))
         course.times += [(slot.block, slot.order, slot.arm, seconds) for seconds in times]
         course.rows.append(
             {"block": slot.block, "order": slot.order, "arm": slot.arm, "calls": number, "ms": value * 1000,
-             "steal": steal_share(before, cpu_seconds())}
+             "steal": steal}
         )  # fmt: skip
         course.done = len(course.rows) // 2
 
@@ -158,7 +170,7 @@ def result_of(arms: dict[str, OwnArm], course: Course, metric: str, margin: floa
     rows = list(course.rows)  # while the course goes on, a table of the list that grows would be of two lengths
     frame = pd.DataFrame(rows, columns=["block", "order", "arm", "calls", "ms", "steal"])
     whole = frame[frame.groupby("block")["arm"].transform("nunique") == 2]
-    mechanism = pd.DataFrame({name: arm.described for name, arm in arms.items()}).T
+    mechanism = pd.DataFrame({name: arm.described | _a_call(name, course, rows) for name, arm in arms.items()}).T
     if whole.empty:
         told = (f"needs at least {MINIMUM_BLOCKS} blocks, had 0",)
         return OwnResult(Change.INCONCLUSIVE, None, metric, margin, whole, told, mechanism)
@@ -182,6 +194,11 @@ def result_of(arms: dict[str, OwnArm], course: Course, metric: str, margin: floa
         if more > 0:
             warnings.append(f"it would take about {more} more {'block' if more == 1 else 'blocks'} to decide")
     return OwnResult(verdict, found, metric, margin, whole.reset_index(drop=True), tuple(warnings), mechanism)
+
+
+def _a_call(arm: str, course: Course, rows: list[dict[str, Any]]) -> dict[str, float]:
+    calls = sum(row["calls"] for row in rows if row["arm"] == arm)
+    return {f"{name} a call": value / calls for name, value in course.work.get(arm, {}).items()} if calls else {}
 
 
 def _calls_of(arms: dict[str, OwnArm], metric: str, blocks: int) -> int:

@@ -14,6 +14,7 @@ import psycopg
 
 from archzero_lab.errors import DatabaseError, MeasurementError, SettingsError, mask_secrets, unknown_name
 from archzero_lab.experiments.own import OwnArm
+from archzero_lab.jupyter.counting import open_totals
 from archzero_lab.jupyter.stack import database_of
 from archzero_lab.postgres.connection import connect
 from archzero_lab.postgres.plans import explain
@@ -44,6 +45,9 @@ class Requests:
 
     `status` is what a right answer has; without one any 2xx is right. Redirects are answers. `verify`: the file of a
     CA, or False, for https. Answers may come packed, streamed, in chunks.
+
+    `database` and `redis` are URLs of what stands behind it: statements, rows, blocks and commands a call are told
+    beside the times then (`found.mechanism`). `reset` is called before each slot, outside of its time.
     """
 
     url: str
@@ -53,6 +57,9 @@ class Requests:
     json: Any = None
     status: int | None = None
     verify: bool | str = True
+    database: str = ""
+    redis: str = ""
+    reset: Callable[[], Any] | None = None
 
 
 Arm = Callable[[], Any] | str | Statement | Requests
@@ -122,8 +129,13 @@ def _requests(name: str, given: Requests) -> OwnArm:
     operations = [
         Operation(path, path, method=given.method, headers=tuple(headers.items()), body=body) for path in given.paths
     ]
+    totals, close_totals = open_totals(name, given.database, given.redis)
     driver = Driver(given.url, verify=given.verify)
     asked = 0
+
+    def close() -> None:
+        close_totals()
+        driver.close()
 
     def call() -> None:
         nonlocal asked
@@ -138,7 +150,8 @@ def _requests(name: str, given: Requests) -> OwnArm:
                 + (f": {told}" if told else "")
             )
 
-    return OwnArm(name, call, driver.close, {"url": mask_secrets(given.url), "paths": len(given.paths)})
+    described = {"url": mask_secrets(given.url), "paths": len(given.paths)}
+    return OwnArm(name, call, close, described, totals, given.reset or (lambda: None))
 
 
 def _callable(name: str, given: Callable[[], Any]) -> OwnArm:

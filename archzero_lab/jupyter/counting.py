@@ -1,0 +1,63 @@
+"""What an arm of one's own makes its PostgreSQL and Redis do, as totals that only grow."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from contextlib import ExitStack
+
+import psycopg
+import redis
+
+from archzero_lab.errors import DatabaseError, SettingsError, mask_secrets
+from archzero_lab.postgres.connection import connect
+from archzero_lab.postgres.insights import database_counters
+
+Totals = Callable[[], Mapping[str, float]]
+
+
+def open_totals(name: str, database: str, redis_url: str) -> tuple[Totals, Callable[[], None]]:
+    """Totals of a database and a Redis ("": none), and what closes their connections; both are only read.
+
+    PostgreSQL's are those of all roles in that database. Raises DatabaseError where it counts no statements,
+    SettingsError where Redis does not answer.
+    """
+    with ExitStack() as opened:
+        parts: list[Totals] = []
+        if database:
+            connection = opened.enter_context(connect(database, autocommit=True))
+            connection.execute("SET default_transaction_read_only = on")
+            parts.append(lambda: _of_database(name, connection))
+        if redis_url:
+            client = opened.enter_context(redis.Redis.from_url(redis_url, socket_timeout=10, decode_responses=True))
+            asked = 0
+
+            def of_redis() -> Mapping[str, float]:
+                nonlocal asked
+                asked += 1
+                try:
+                    told = client.info("stats")
+                except redis.RedisError as error:
+                    raise SettingsError(f"{name}: {mask_secrets(redis_url)} does not answer: {error}") from None
+                assert isinstance(told, dict)
+                # our own question is a command too
+                return {"Redis commands": told["total_commands_processed"] - asked,
+                        "Redis hits": told["keyspace_hits"], "Redis misses": told["keyspace_misses"]}  # fmt: skip
+
+            parts.append(of_redis)
+        for part in parts:
+            part()  # whatever cannot be counted is said before anything is measured
+        close = opened.pop_all().close
+    return (lambda: {key: value for part in parts for key, value in part().items()}), close
+
+
+def _of_database(name: str, connection: psycopg.Connection) -> Mapping[str, float]:
+    try:
+        found = database_counters(connection, "")
+    except psycopg.Error as error:
+        raise DatabaseError(
+            f"{name}: its database counts no statements ({error.diag.message_primary or error}); add"
+            " pg_stat_statements to shared_preload_libraries, and CREATE EXTENSION pg_stat_statements"
+        ) from None
+    wal = {} if found.wal_bytes is None else {"WAL bytes": found.wal_bytes}
+    return {"statements": found.statements, "rows": found.rows, "blocks": found.blocks_hit + found.blocks_read,
+            "temporary blocks": found.temporary_blocks, **wal}  # fmt: skip
