@@ -27,6 +27,8 @@ _ALIGNED = (
     "div.table.table.table .number{text-align:right}div.table{overflow-x:auto}</style>"
 )
 """For a notebook, which has none of our pages' style and sets every cell to the right."""
+_FRAME = '<div class="table" tabindex="0">'
+"""It scrolls where its table is too wide, and whoever has no mouse must come to it."""
 _LONG = 40
 """Letters from which on a cell is a sentence, and gets room for one."""
 
@@ -44,8 +46,8 @@ def whole_html(frame: pd.DataFrame) -> str:
 
 def tidy(page: str) -> str:
     """HTML of pandas' with each cell as what it holds; every table in a frame that scrolls where it is too wide."""
-    page = _OTHER.sub(lambda found: f'<div class="table">{found[0]}</div>', page)
-    return _TABLE.sub(lambda found: f'<div class="table"><table>{_rows(_one_head(found["rows"]))}</table></div>', page)
+    page = _OTHER.sub(lambda found: f"{_FRAME}{found[0]}</div>", page)
+    return _TABLE.sub(lambda found: f"{_FRAME}<table>{_rows(_one_head(found['rows']))}</table></div>", page)
 
 
 def _one_head(rows: str) -> str:

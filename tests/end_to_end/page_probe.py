@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Page
 
+RULES = ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa"]
 SIZES = ((1600, 1000), (1024, 768), (768, 1024), (400, 800))
 _PROBE = """
 () => {
@@ -57,6 +59,12 @@ _PROBE = """
 """
 
 
+def barriers(page: Page) -> list[str]:
+    """What axe-core finds on an open page against WCAG 2.1 A and AA, a line a rule."""
+    found = Axe().run(page, options={"runOnly": RULES}).response["violations"]
+    return [f"{one['id']}, {len(one['nodes'])} times: {one['nodes'][0]['html'][:80]}" for one in found]
+
+
 def faults_of(page: Page, file: Path, *, picture: Path | None = None) -> list[str]:
     """What is wrong with a file's page at four sizes, by day and by night, a line each with where."""
     wrong: list[str] = []
@@ -67,6 +75,8 @@ def faults_of(page: Page, file: Path, *, picture: Path | None = None) -> list[st
             page.goto(file.as_uri())
             where = f"{file.name}, {width} px{', dark' if dark else ''}"
             wrong += [f"{where}: {fault}" for fault in page.evaluate(_PROBE)]
+            if width in (1600, 400):
+                wrong += [f"{where}: {fault}" for fault in barriers(page)]
             if picture is not None and width in (1600, 400):
                 name = f"{file.stem}-{width}{'-dark' if dark else ''}.png"
                 page.screenshot(path=str(picture / name), full_page=True)

@@ -13,6 +13,7 @@ from archzero_lab.commands.docs import REFERENCE, SITE, build_site, reference
 from archzero_lab.errors import LabError
 from archzero_lab.settings import CHECKOUT
 from tests.end_to_end.command import lab
+from tests.end_to_end.page_probe import barriers
 
 PAGES = sorted(path.stem for path in (CHECKOUT / "docs").glob("*.md"))
 
@@ -51,6 +52,7 @@ def test_pages_are_read_from_files_with_no_network_and_no_sideways_scroll(
         assert page.evaluate("document.documentElement.scrollWidth <= innerWidth"), name
         broken = page.evaluate("[...document.images].filter(i => !i.naturalWidth).map(i => i.src)")
         assert broken == [], name
+        assert barriers(page) == [], name
         assert page.locator(".md-search:visible, label[for=__search]:visible").count() == 0, "it would find nothing"
     page.close()
     assert [url for url in asked if not url.startswith(("file:", "data:"))] == []
