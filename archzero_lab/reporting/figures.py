@@ -71,10 +71,12 @@ class Picture:
     """What it shows as CSV; see reporting.plotted."""
 
     def _repr_html_(self) -> str:
+        # on a narrow screen it scrolls: whoever has no mouse comes to it by its link, or by itself
         link = download_link(self.numbers, self.alt.partition(":")[0]) if self.numbers else ""
+        reached, caption = ("", f"<figcaption>{link}</figcaption>") if link else (' tabindex="0"', "")
         return (
-            f'<figure style="margin:16px 0;max-width:900px"><div role="img" aria-label="{html.escape(self.alt)}">'
-            f"{self.svg}</div>{f'<figcaption>{link}</figcaption>' if link else ''}</figure>"
+            f'<figure style="margin:16px 0;max-width:900px"{reached}>'
+            f'<div role="img" aria-label="{html.escape(self.alt)}">{self.svg}</div>{caption}</figure>'
         )
 
     def __repr__(self) -> str:
