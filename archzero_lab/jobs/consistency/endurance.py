@@ -20,6 +20,7 @@ from archzero_lab.servers.stack import Stack
 from archzero_lab.settings import STATE
 from archzero_lab.stats.estimates import quantile
 from archzero_lab.systems.endured import Endures
+from archzero_lab.systems.histories import Read
 
 LONGEST_OTHERS_S = 2.0
 """p99 of what other clients ask for while one client attacks; all of it must be answered."""
@@ -132,7 +133,7 @@ def verify_faults(
         after = _use_when_quiet(ground, before)
         left_out = {fault: why for fault, why in ground.left_out.items() if fault in chosen}
         found = Endurance(met, clients.recording, before, after, left_out, time.monotonic() - began)
-        found.broken = [*_lost(ground, clients), *_grown(found)]
+        found.broken = [*_lost(ground, clients, met), *_grown(found)]
         found.waits = _waits(found)
     return found
 
@@ -186,7 +187,7 @@ def _use_when_quiet(ground: Ground, before: Use) -> Use:
     return use
 
 
-def _lost(ground: Ground, clients: Clients) -> list[str]:
+def _lost(ground: Ground, clients: Clients, met: Sequence[Met]) -> list[str]:
     """Acknowledged writes that are not there, writes that were made twice, reads that were stale."""
     recording, service = clients.recording, ground.service
     found = []
@@ -205,8 +206,21 @@ def _lost(ground: Ground, clients: Clients) -> list[str]:
         if last[path] > most or len(set(acknowledged)) < len(acknowledged):
             found.append(f"{path}: written {len(mine)} times, and at version {last[path]}")
     stale = check(recording.writes, recording.reads).violations
-    found += [f"{v.kind}: {v.read.key} read at version {v.read.version}, not {v.expected}" for v in stale[:5]]
-    return found
+    return found + [
+        f"{v.kind}: {v.read.key} read at version {v.read.version}, not {v.expected}, {_when(v.read, met)}"
+        for v in stale[:5]
+    ]
+
+
+def _when(read: Read, met: Sequence[Met]) -> str:
+    """Which fault a read belongs to: what was hurt, or had just been."""
+    began_s = read.began_ns / 1e9
+    last = next((one for one in reversed(met) if one.began_s <= began_s), None)
+    if last is None:
+        return "before any fault"
+    return (
+        f"{began_s - last.began_s:.2f} s after '{last.fault}' began, which lasted {last.ended_s - last.began_s:.2f} s"
+    )
 
 
 def _grown(found: Endurance) -> list[str]:

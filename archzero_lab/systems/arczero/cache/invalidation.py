@@ -18,6 +18,7 @@ from psycopg.rows import TupleRow
 
 from archzero_lab.postgres.deadline import cut_after
 from archzero_lab.settings import CacheSettings
+from archzero_lab.systems.arczero.cache.absence import Absence
 from archzero_lab.systems.arczero.cache.link import Link
 from archzero_lab.systems.arczero.cache.outbox_size import MAKE_ONE
 from archzero_lab.systems.arczero.cache.tasks import end_task
@@ -47,6 +48,7 @@ class Outbox:
         self._url = database_url
         self._store = store
         self._link = link
+        self._settings = settings
         self._licence_s = settings.licence_s
         self._period_s = settings.outbox_period_s
         self._done: list[str] = []
@@ -77,16 +79,18 @@ class Outbox:
         or when no process can hold a licence any more, for then every reader drains before it believes Redis again.
         Where Redis has been away for longer than that and is so still, nobody waits. Not safe is a Redis that renews
         licences and yet could not be told, nor a PostgreSQL that could not be asked in all that time: a process that
-        has Redis, but not the row, may go on reading the old value.
+        has Redis, but not the row, may go on reading the old value. Nor is it safe where only this process is late:
+        see cache.absence.
         """
         bound_s = self._licence_s + 0.2
-        if self._link.lost_for_s > bound_s and not await self._link.obeys():
+        if self._link.lost_for_s > bound_s and not await self._link.obeys() and self._link.lost_for_s > bound_s:
             return True
         # the write has been committed: nothing that goes wrong from here on is its failure
         with suppress(Exception):
             await self._execute("SELECT pg_notify('cache_outbox', %s)", [origin])
         asked = False
-        began = obeyed = time.monotonic()
+        absence = Absence(self._settings)
+        began = time.monotonic()
         while time.monotonic() < began + 3 * bound_s:
             await asyncio.sleep(0.02)
             with suppress(Exception):
@@ -96,9 +100,12 @@ class Outbox:
             if await tell():
                 self.done(origin)
                 return True
+            looked = time.monotonic()
             if await self._link.obeys():
-                obeyed = time.monotonic()  # others may have renewed their licences as well
-            elif time.monotonic() > obeyed + bound_s:
+                absence.answered()  # others may have renewed their licences as well
+                continue
+            absence.failed(looked, time.monotonic())
+            if absence.lasts_s(time.monotonic()) > bound_s:
                 return asked
         return False
 

@@ -23,6 +23,7 @@ from redis.exceptions import TimeoutError as RedisTimeoutError
 
 from archzero_lab.errors import mask_secrets
 from archzero_lab.settings import CacheSettings
+from archzero_lab.systems.arczero.cache.absence import Absence
 from archzero_lab.systems.arczero.cache.breaker import CircuitBreaker
 from archzero_lab.systems.arczero.cache.clients import REDIS_FAILED, close_client, is_cluster, open_client
 from archzero_lab.systems.arczero.cache.counters import count, count_call
@@ -63,7 +64,7 @@ class Link:
         self._validating = False
         self._licensed_until = 0.0
         self._revocations = 0
-        self._failing_since: float | None = None
+        self._absence = Absence(settings)
         self._last_error = "not connected yet"
         self._wake = asyncio.Event()
         self._first_beat = asyncio.Event()
@@ -90,8 +91,8 @@ class Link:
 
     @property
     def lost_for_s(self) -> float:
-        """How long every heartbeat has failed, 0 where the last one was answered."""
-        return 0.0 if self._failing_since is None else time.monotonic() - self._failing_since
+        """How long Redis has been seen to be away, 0 where the last heartbeat was answered."""
+        return self._absence.lasts_s(time.monotonic())
 
     @property
     def trouble(self) -> str:
@@ -215,15 +216,14 @@ class Link:
             async with asyncio.timeout(self._settings.timeout_s):
                 identity = await self.beat(self._probe)
         except REDIS_FAILED as error:  # what was not done renews nothing
-            if self._failing_since is None:
-                self._failing_since = sent
+            if self._absence.failed(sent, time.monotonic()):
                 log.debug("heartbeat: %s", mask_secrets(str(error)))
             self._failed(error)
             refused = isinstance(error, ResponseError)
             if not self._suspect and (refused or (self._clustered and not isinstance(error, _LATE))):
                 self.revoke()
             return False
-        self._failing_since = None
+        self._absence.answered()
         if not self._suspect and identity != self._identity:
             self.revoke()
         if self._clustered and not self._suspect and await self._told_run_ids() != self._run_ids:
