@@ -135,14 +135,14 @@ def _verdict(claim: Claim, comparison: Comparison, bar: float, margin: float = 0
 
 
 _WORK = ("rows", "temporary_blocks", "wal_bytes")
-"""Counted beside what a claim may name as its mechanism; runs before 0.3 do not have it."""
+"""Counted beside what a claim may name as its mechanism; older runs do not have it."""
 
 
 def mechanism_of_gain(claim: Claim, slots: pd.DataFrame) -> tuple[dict[str, Any], bool]:
     """The counters of both arms a 1,000 requests, and whether the one that must move with a gain did."""
     told: dict[str, Any] = {}
     own = [str(name) for name in slots if str(name).startswith(OWN)]
-    for arm in dict.fromkeys((claim.control, claim.treatment, *slots["arm"].unique())):
+    for arm in (claim.control, claim.treatment):
         mine = slots[slots["arm"] == arm]
         requests = int(mine["requests"].sum())
         told[arm] = {

@@ -174,6 +174,7 @@ def paired_blocks(
     values = table.to_numpy()
     if values.max() > _NARROW * values.min():  # else a decade's few marks would leave the axis without numbers
         log_axis(axes.yaxis, axes.set_yscale)
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True))  # there is no block 2.5
     axes.set(xlabel="block", ylabel=what, title=title)
     legend_above(axes)
     return picture(figure, f"{title}: {len(table)} paired blocks for {', '.join(arms)}")
@@ -187,11 +188,13 @@ def improvements(claims: list[dict[str, Any]]) -> Picture:
     for row, claim in enumerate(reversed(shown)):
         measured = claim["measured"]
         low, high, value = (measured[key] * 100 for key in ("ci_low", "ci_high", "improvement"))
-        axes.plot([low, high], [row, row], color=COLOURS["treatment"], linewidth=6, alpha=0.35, solid_capstyle="butt")
-        axes.plot([value], [row], "o", color=COLOURS["treatment"])
+        band: dict[str, Any] = {"linewidth": 6, "alpha": 0.35, "solid_capstyle": "butt", "label": "95 % interval"}
+        axes.plot([low, high], [row, row], color=COLOURS["treatment"], **band)
+        axes.plot([value], [row], "o", color=COLOURS["treatment"], label="measured")
         axes.plot(
-            [claim["claimed"]["improvement"] * 100], [row], "|", color="#111111", markersize=22, markeredgewidth=2
-        )
+            [claim["claimed"]["improvement"] * 100], [row], "|", color="#111111", markersize=22, markeredgewidth=2,
+            label="claimed",
+        )  # fmt: skip
         said.append(f"{claim['title']} {value:.1f} % of claimed {claim['claimed']['improvement'] * 100:g} %")
     axes.set_yticks(range(len(shown)), [claim["title"] for claim in reversed(shown)])
     axes.set(xlabel="gain, % (dot: measured, band: 95 % interval, bar: claimed)")

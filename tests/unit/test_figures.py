@@ -80,6 +80,15 @@ def test_a_figures_numbers_are_saved_as_they_are() -> None:
     assert {row["axis"] for row in rows} == {"p50, ms"}
 
 
+def test_what_is_claimed_and_what_is_measured_are_told_apart_in_the_numbers() -> None:
+    claim = {"title": "List", "claimed": {"improvement": 0.9},
+             "measured": {"improvement": 0.95, "ci_low": 0.94, "ci_high": 0.96}}  # fmt: skip
+    rows = list(csv.DictReader(io.StringIO(figures.improvements([claim]).numbers)))
+    assert [(row["series"], row["y"], float(row["x"])) for row in rows] == [
+        ("95 % interval", "List", 94), ("95 % interval", "List", 96), ("measured", "List", 95), ("claimed", "List", 90),
+    ]  # fmt: skip
+
+
 def test_bars_are_saved_with_the_names_beside_them_and_a_figure_of_thousands_without_numbers() -> None:
     samples = pd.DataFrame({"variant": ["a", "a", "b", "b"], "arm": ["control", "treatment"] * 2,
                             "service_time_s": [0.1, 0.01, 0.2, 0.02]})  # fmt: skip
