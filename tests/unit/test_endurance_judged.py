@@ -18,7 +18,7 @@ def found(met: list[Met], asked: list[Asked], after: Use = FINE, strange: Counte
 
 
 def test_nothing_is_said_where_all_holds() -> None:
-    met = [Met("dear", 10, 14, 0.1), Met("postgres killed", 20, 24, 3.0)]
+    met = [Met("dear", 10, 10, 14, 0.1), Met("postgres killed", 20, 20, 24, 3.0)]
     asked = [*[Asked(11 + n / 100, 0.4, 200) for n in range(100)], Asked(21, 2.0, 503, True), Asked(22, 0.1, 200)]
     of = found(met, asked)
     assert (_waits(of), _grown(of), of.slow_machine) == ([], [], False)
@@ -35,7 +35,7 @@ def test_nothing_is_said_where_all_holds() -> None:
     ],
 )
 def test_what_does_not_hold_is_said(fault: str, back_s: float, asked: list[Asked], said: str) -> None:
-    assert _waits(found([Met(fault, 10, 14, back_s)], asked)) == [said]
+    assert _waits(found([Met(fault, 10, 10, 14, back_s)], asked)) == [said]
 
 
 def test_growth_and_strange_answers_are_said() -> None:
@@ -47,6 +47,14 @@ def test_growth_and_strange_answers_are_said() -> None:
 
 
 def test_a_machine_on_which_others_wait_for_nothing_is_slow() -> None:
-    met = [Met("dear", 10, 14, 20.0)]
+    met = [Met("dear", 10, 10, 14, 20.0)]
     assert not found(met, [Asked(11, 9.0, 200)]).slow_machine
     assert found(met, [Asked(1.0, 1.5, 200), Asked(2.0, 1.5, 200), Asked(11, 9.0, 200)]).slow_machine
+
+
+def test_an_attack_is_judged_by_what_waited_once_it_was_under_way() -> None:
+    quick_before = [Asked(10 + n / 1000, 0.01, 200) for n in range(1000)]
+    held = Asked(11.5, 3.5, 200)  # asked before it was wholly there, and held by it
+    assert _waits(found([Met("locked", 10, 12, 16, 0.1)], [*quick_before, held])) == [
+        "locked: p99 of other clients 3.5 s, above 2"
+    ]

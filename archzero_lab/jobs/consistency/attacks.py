@@ -1,5 +1,7 @@
 """What one client can do to a service, in a process of its own: python -m … KIND URL SECONDS < paths and bodies.
 
+It says UNDER_WAY once its connections have been made or refused, and ends by itself.
+
 silent: connections that send nothing or stop in the midst; slow: a byte now and then; dear: questions that cost much;
 large: bodies at the limit, cut off or whole; locked: writes to a row that somebody holds locked.
 """
@@ -18,8 +20,11 @@ from typing import Any
 from urllib.parse import urlsplit
 
 ADDRESS = "127.0.0.2"
-NUMBERS = {"silent": 400, "slow": 60, "dear": 60, "large": 3, "locked": 120}
+NUMBERS = {"silent": 400, "slow": 60, "dear": 60, "large": 3, "locked": 60}
 """Connections at once."""
+_UNTIL_UNDER_WAY = {"locked": 4}
+"""How often each of them is made until the attack is under way; once where nothing is said."""
+UNDER_WAY = "under way"
 _BEGUN = (
     b"", b"GET /api/v1/health HTTP/1.1\r\nHost: localhost\r\nX-A: ",
     b"POST /api/v1/cards HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\nContent-Length: 500\r\n\r\n{",
@@ -29,7 +34,8 @@ _BEGUN = (
 class Attack:
     """An attack on a service until a time. `told` has what the service's own form of it needs."""
 
-    def __init__(self, url: str, seconds: float, told: dict[str, Any]) -> None:
+    def __init__(self, url: str, seconds: float, told: dict[str, Any], connections: int) -> None:
+        self._not_yet = connections
         parts = urlsplit(url)
         self._host, self._port = parts.hostname or "127.0.0.1", parts.port or 80
         self._until = time.monotonic() + seconds
@@ -38,7 +44,12 @@ class Attack:
         self._body = Path(told["large"][2]).read_bytes() if "large" in told else b""
 
     async def _connect(self) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
-        return await asyncio.open_connection(self._host, self._port, local_addr=(ADDRESS, 0))
+        try:
+            return await asyncio.open_connection(self._host, self._port, local_addr=(ADDRESS, 0))
+        finally:
+            self._not_yet -= 1
+            if self._not_yet == 0:
+                print(UNDER_WAY, flush=True)
 
     async def until_over(self, doing: Callable[[], Awaitable[None]]) -> None:
         """Do it again and again."""
@@ -98,21 +109,23 @@ class Attack:
             writer.close()
 
     async def locked(self) -> None:
-        """Write to the row, and wait for the answer."""
+        """Write to the row, and ask anew after half a second, answered or not: so every worker gets its share."""
         reader, writer = await self._connect()
         path, body = self._told["locked"]
         head = f"PUT {path} HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
         writer.write(f"{head}Content-Length: {len(body)}\r\nConnection: close\r\n\r\n{body}".encode())
         try:
-            while await reader.read(65_536):
-                pass
+            async with asyncio.timeout(self._rng.uniform(0.3, 0.7)):
+                while await reader.read(65_536):
+                    pass
+                await asyncio.sleep(1)
         finally:
             writer.close()
 
 
 async def attack(kind: str, url: str, seconds: float, told: dict[str, Any]) -> None:
     """Attack until the time is over."""
-    attacks = Attack(url, seconds, told)
+    attacks = Attack(url, seconds, told, NUMBERS[kind] * _UNTIL_UNDER_WAY.get(kind, 1))
     await asyncio.gather(*[attacks.until_over(getattr(attacks, kind)) for _ in range(NUMBERS[kind])])
 
 

@@ -44,10 +44,14 @@ class Use:
 
 @dataclass(frozen=True)
 class Met:
-    """A fault that was met: when (monotonic s), and how long after its end all was well; inf where it never was."""
+    """A fault that was met, in monotonic s, and how long after its end all was well; inf where it never was.
+
+    From `began_s` it was brought about, from `whole_s` until `ended_s` it was there: an attack's process takes a while.
+    """
 
     fault: str
     began_s: float
+    whole_s: float
     ended_s: float
     back_s: float
 
@@ -72,9 +76,13 @@ class Endurance:
         return bool(calm) and quantile(calm, 0.99) > _SLOW_MACHINE_S
 
     def asked_in(self, fault: str) -> list[Asked]:
-        """What other clients asked for while it lasted, wherever it was met."""
-        spans = [(one.began_s, one.ended_s) for one in self.met if one.fault == fault]
-        return [a for a in self.recording.asked if any(began <= a.began_s < ended for began, ended in spans)]
+        """What other clients asked for or waited for while it was there, wherever it was met."""
+        spans = [(one.whole_s, one.ended_s) for one in self.met if one.fault == fault]
+        return [
+            a
+            for a in self.recording.asked
+            if any(whole < a.began_s + a.seconds and a.began_s < ended for whole, ended in spans)
+        ]
 
     def slowest_around(self, fault: str) -> float:
         """Seconds of the slowest read or write that began while it lasted or before all was well; 0 for none."""
@@ -141,12 +149,13 @@ def verify_faults(
 def _meet(ground: Ground, fault: str, clients: Clients) -> Met:
     began = time.monotonic()
     ground.hurt(fault, _FAULT_S)
+    whole = time.monotonic()
     time.sleep(_FAULT_S)  # it lasts
     ground.heal()
     ended = time.monotonic()
     back = _until_well(ground, clients.mark)
     time.sleep(_CALM_S)  # all is in order, until the next
-    return Met(fault, began, ended, back)
+    return Met(fault, began, whole, ended, back)
 
 
 def _until_well(ground: Ground, mark: str) -> float:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import random
+import select
 import shutil
 import signal
 import subprocess
@@ -35,6 +36,8 @@ AROUND = (
 FAULTS = (*AROUND, *BY_CLIENTS)
 _WORKERS = 4
 _DEAR = 200
+_BEGINS_S = 20.0
+"""The longest that an attack may take to be under way."""
 _FAKETIME = ("/usr/lib/*/faketime/libfaketimeMT.so.1", "/usr/lib*/faketime/libfaketimeMT.so.1")
 _HOUR_S = 3_600
 
@@ -144,17 +147,20 @@ class Ground:
         return f"{before}@{port}/{after.partition('/')[2]}"
 
     def hurt(self, fault: str, seconds: float) -> None:
-        """Begin a fault, which `heal` ends."""
+        """Begin a fault, which `heal` ends; it is wholly there when this returns, for so many seconds at least."""
         if fault in attacks.NUMBERS:
             if fault == "locked":
                 self._holding = self.connect()
                 self._holding.execute(self.service.lock)
             self._attack = subprocess.Popen(
-                attacks.command(fault, self.service.url, seconds), stdin=subprocess.PIPE, text=True
-            )
+                attacks.command(fault, self.service.url, _BEGINS_S + seconds),
+                stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
+            )  # fmt: skip
             assert self._attack.stdin is not None
+            assert self._attack.stdout is not None
             self._attack.stdin.write(self._told)
             self._attack.stdin.close()
+            select.select([self._attack.stdout], [], [], _BEGINS_S)
             return
         begin: dict[str, Callable[[], None]] = {
             "worker killed": lambda: self._signal([self._a_worker()], signal.SIGKILL),
@@ -175,7 +181,10 @@ class Ground:
     def heal(self) -> None:
         """End whatever was begun."""
         if self._attack is not None:
+            self._attack.terminate()
             self._attack.wait(timeout=60)
+            assert self._attack.stdout is not None
+            self._attack.stdout.close()
             self._attack = None
         if self._holding is not None:
             self._holding.close()

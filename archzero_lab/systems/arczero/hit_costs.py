@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -25,34 +27,42 @@ LAYERS = {
 """Layers of a hit, from the outside in, and what a page says of each."""
 
 _GENERATION = "0" * 16
+_ROUND = 50
+"""Reads between two looks at whether all were hits."""
+_TRIED = 3
+"""Of as many rounds as are needed: a busy machine makes a read late, which is then no hit."""
 
 
 def hit_costs(arm: ServiceArm, redis_pid: int, asked: Sequence[Operation], requests: int) -> dict[str, float]:
-    """Microseconds of CPU a hit, by layer; nothing where this machine does not tell them or not all were hits.
+    """Microseconds of CPU a hit, by layer; nothing where this machine does not tell them or too few were hits.
 
-    The service's and Redis' processes are charged by the kernel's scheduler (/proc/PID/schedstat, nanoseconds), and the
-    service's part split into the kernel's and its own by its clock ticks. What the cache and the answer take is
-    measured in this process, by the same code on an entry of the same bytes; the loop is what remains.
+    Asked in rounds, of which those count whose reads were all hits, until `requests` are together. The service's and
+    Redis' processes are charged by the kernel's scheduler (/proc/PID/schedstat, nanoseconds), and the service's part
+    split into the kernel's and its own by its clock ticks. What the cache and the answer take is measured in this
+    process, by the same code on an entry of the same bytes; the loop is what remains.
     """
     assert arm.process is not None
+    service, redis = psutil.Process(arm.process.pid), psutil.Process(redis_pid)
     for operation in asked:
         arm.ask(operation)
-    service, redis = psutil.Process(arm.process.pid), psutil.Process(redis_pid)
-    hits, _ = arm.cache_counts()
-    try:
-        before, ticks = (_cpu_s(service), _cpu_s(redis)), service.cpu_times()
-        for number in range(requests):
-            arm.ask(asked[number % len(asked)])
-        after, later = (_cpu_s(service), _cpu_s(redis)), service.cpu_times()
-    except OSError:  # no schedstat: not Linux, or a kernel without it
+    used, counted = _Used(), 0
+    for _ in range(_TRIED * -(-requests // _ROUND)):
+        hits, _ = arm.cache_counts()
+        try:
+            before = _Used.by(service, redis)
+            for number in range(counted, counted + _ROUND):
+                arm.ask(asked[number % len(asked)])
+            after = _Used.by(service, redis)
+        except OSError:  # no schedstat: not Linux, or a kernel without it
+            return {}
+        if arm.cache_counts()[0] - hits >= _ROUND:
+            used, counted = used.plus(before, after), counted + _ROUND
+        if counted >= requests:
+            break
+    if counted < requests or used.kernel + used.user <= 0:
         return {}
-    if arm.cache_counts()[0] - hits < requests:
-        return {}
-    of_service, of_redis = ((now - then) / requests * 1e6 for now, then in zip(after, before, strict=True))
-    in_kernel, in_user = later.system - ticks.system, later.user - ticks.user
-    if in_kernel + in_user <= 0:
-        return {}
-    sockets = of_service * in_kernel / (in_kernel + in_user)
+    of_service, of_redis = used.service_s / counted * 1e6, used.redis_s / counted * 1e6
+    sockets = of_service * used.kernel / (used.kernel + used.user)
     cache, answer = _ours(arm.body(asked[0]))
     return {
         "sockets": sockets,
@@ -63,10 +73,40 @@ def hit_costs(arm: ServiceArm, redis_pid: int, asked: Sequence[Operation], reque
     }
 
 
+@dataclass(frozen=True)
+class _Used:
+    """CPU seconds of the two processes; of the service also by its clock ticks, in the kernel and outside it."""
+
+    service_s: float = 0.0
+    redis_s: float = 0.0
+    kernel: float = 0.0
+    user: float = 0.0
+
+    @classmethod
+    def by(cls, service: psutil.Process, redis: psutil.Process) -> _Used:
+        """Until now. Raises OSError where the kernel does not tell."""
+        ticks = service.cpu_times()
+        return cls(_cpu_s(service), _cpu_s(redis), ticks.system, ticks.user)
+
+    def plus(self, before: _Used, after: _Used) -> _Used:
+        """With what was used from one look to the other."""
+        return _Used(
+            self.service_s + after.service_s - before.service_s,
+            self.redis_s + after.redis_s - before.redis_s,
+            self.kernel + after.kernel - before.kernel,
+            self.user + after.user - before.user,
+        )
+
+
 def _cpu_s(process: psutil.Process) -> float:
-    """CPU time of all threads of a process, in seconds."""
-    tasks = Path(f"/proc/{process.pid}/task").iterdir()
-    return sum(int((task / "schedstat").read_text().split()[0]) for task in tasks) / 1e9
+    """CPU time of all threads of a process, in seconds; one that ends while they are read is left out."""
+    found = []
+    for task in Path(f"/proc/{process.pid}/task").iterdir():
+        with suppress(FileNotFoundError, ProcessLookupError):
+            found.append(int((task / "schedstat").read_text().split()[0]))
+    if not found:
+        raise FileNotFoundError(f"/proc/{process.pid}/task/*/schedstat")
+    return sum(found) / 1e9
 
 
 def _ours(body: bytes) -> tuple[float, float]:
