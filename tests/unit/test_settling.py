@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 
 from archzero_lab.settings import CacheSettings
-from archzero_lab.systems.arczero.cache import invalidation
 from archzero_lab.systems.arczero.cache import link as links
+from archzero_lab.systems.arczero.cache import settling
 from archzero_lab.systems.arczero.cache.absence import Absence
 from archzero_lab.systems.arczero.cache.invalidation import Outbox
 from archzero_lab.systems.arczero.cache.link import Link
@@ -48,7 +48,7 @@ class Seen:
 @pytest.fixture
 def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
     made = Clock()
-    monkeypatch.setattr(invalidation, "time", made)
+    monkeypatch.setattr(settling, "time", made)
     monkeypatch.setattr(links, "time", made)
     return made
 

@@ -11,6 +11,7 @@ from typing import Protocol, TypeVar
 from archzero_lab.settings import CacheSettings
 from archzero_lab.systems.arczero.cache.cached_reads import CachedReads
 from archzero_lab.systems.arczero.cache.keys import Key, Kind
+from archzero_lab.systems.arczero.cache.settling import Known, is_nobodys, tell_or_see_away
 from archzero_lab.systems.arczero.cache.store import CacheStore
 from archzero_lab.systems.arczero.cache.usage import Usage
 from archzero_lab.systems.arczero.cards.changes import ANNOUNCE, Changed
@@ -55,6 +56,7 @@ class CachedCardService(CachedReads):
     ) -> None:
         super().__init__(cards, store, settings, usage)
         self._outbox = outbox
+        self._settings = settings
 
     async def create_card(self, draft: CardDraft) -> tuple[uuid.UUID, Document]:
         """Create a card. Raises Conflict."""
@@ -121,7 +123,7 @@ class CachedCardService(CachedReads):
 
         async def announce(changes: Sequence[Changed]) -> None:
             announced.extend(changes)
-            await self._store.fence(key, self._store.change_of(announced, whole), token)
+            await self._announce(lambda: self._store.fence(key, self._store.change_of(announced, whole), token))
 
         ORIGIN.set(token)
         ANNOUNCE.set(announce)
@@ -148,3 +150,15 @@ class CachedCardService(CachedReads):
         if not await self._outbox.settle(token, tell):
             raise Unavailable("it was written, but who reads from the cache may not see it yet; ask again in a moment")
         return result
+
+    async def _announce(self, fence: Callable[[], Awaitable[bool]]) -> None:
+        """Announce a write before its commit. Raises Unavailable where Redis is believed and yet could not be told.
+
+        A commit that was not announced, and whose writer then waits for PostgreSQL, would be read from the database by
+        one reader and its older value from Redis by the next.
+        """
+        link = self._store.link
+        if await fence() or await is_nobodys(link, self._settings):
+            return
+        if await tell_or_see_away(link, self._settings, fence) is Known.NEITHER:
+            raise Unavailable("the cache could not be told of this write; nothing was written; ask again in a moment")

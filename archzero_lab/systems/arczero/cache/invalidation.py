@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager, suppress
 from typing import Any, Protocol
@@ -18,9 +17,9 @@ from psycopg.rows import TupleRow
 
 from archzero_lab.postgres.deadline import cut_after
 from archzero_lab.settings import CacheSettings
-from archzero_lab.systems.arczero.cache.absence import Absence
 from archzero_lab.systems.arczero.cache.link import Link
 from archzero_lab.systems.arczero.cache.outbox_size import MAKE_ONE
+from archzero_lab.systems.arczero.cache.settling import Known, is_nobodys, tell_or_see_away
 from archzero_lab.systems.arczero.cache.tasks import end_task
 from archzero_lab.systems.arczero.cards.changes import Changed
 
@@ -49,7 +48,6 @@ class Outbox:
         self._store = store
         self._link = link
         self._settings = settings
-        self._licence_s = settings.licence_s
         self._period_s = settings.outbox_period_s
         self._done: list[str] = []
         self._connection: psycopg.AsyncConnection[TupleRow] | None = None
@@ -82,17 +80,15 @@ class Outbox:
         has Redis, but not the row, may go on reading the old value. Nor is it safe where only this process is late:
         see cache.absence.
         """
-        bound_s = self._licence_s + 0.2
-        if self._link.lost_for_s > bound_s and not await self._link.obeys() and self._link.lost_for_s > bound_s:
+        if await is_nobodys(self._link, self._settings):
             return True
         # the write has been committed: nothing that goes wrong from here on is its failure
         with suppress(Exception):
             await self._execute("SELECT pg_notify('cache_outbox', %s)", [origin])
         asked = False
-        absence = Absence(self._settings)
-        began = time.monotonic()
-        while time.monotonic() < began + 3 * bound_s:
-            await asyncio.sleep(0.02)
+
+        async def drained_or_told() -> bool:
+            nonlocal asked
             with suppress(Exception):
                 if not await self._execute("SELECT 1 FROM cache_outbox WHERE origin = %s", [origin]):
                     return True
@@ -100,14 +96,10 @@ class Outbox:
             if await tell():
                 self.done(origin)
                 return True
-            looked = time.monotonic()
-            if await self._link.obeys():
-                absence.answered()  # others may have renewed their licences as well
-                continue
-            absence.failed(looked, time.monotonic())
-            if absence.lasts_s(time.monotonic()) > bound_s:
-                return asked
-        return False
+            return False
+
+        known = await tell_or_see_away(self._link, self._settings, drained_or_told)
+        return known is Known.TOLD or (known is Known.AWAY and asked)
 
     async def drain(self, *, everything: bool, origins: list[str] | None = None) -> bool:
         """Tell Redis of waiting rows and delete them; True where all that were seen are gone.

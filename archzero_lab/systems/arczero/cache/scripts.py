@@ -164,7 +164,8 @@ local until_ms = time[1] * 1000 + math.floor(time[2] / 1000) + ARGV[2]
 redis.call('ZADD', KEYS[1] .. ':writers', until_ms, ARGV[1])
 each(ARGV[3], ARGV[4], function(key, held)
   if string.sub(held, 1, 1) ~= 'P' or #held > 1000 then held = 'P' end
-  redis.call('SET', key, held .. ARGV[1], 'PX', ARGV[2])
+  if not string.find(held, ARGV[1], 2, true) then held = held .. ARGV[1] end
+  redis.call('SET', key, held, 'PX', ARGV[2])
 end)
 return 1
 """
@@ -204,11 +205,13 @@ return 1
 
 # Announce a write to a slot: nobody fills it until all who announced one have told, or ARGV[2] ms have passed.
 # KEYS: slot. ARGV: token, ms. Writers of one card are at it together: each adds its token, or the first to tell would
-# store its value while another's newer one is committed and not told yet.
+# store its value while another's newer one is committed and not told yet. One that announces again, for it heard no
+# answer, stands there once.
 FENCE = """
 local held = redis.call('GET', KEYS[1])
 if not held or string.sub(held, 1, 1) ~= 'F' or #held > 1000 then held = 'F0000000000' end
-redis.call('SET', KEYS[1], held .. ARGV[1], 'PX', ARGV[2])
+if not string.find(held, ARGV[1], 12, true) then held = held .. ARGV[1] end
+redis.call('SET', KEYS[1], held, 'PX', ARGV[2])
 return 1
 """
 
