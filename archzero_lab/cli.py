@@ -26,6 +26,7 @@ from archzero_lab.commands import (
     replicas,
     report,
     runs,
+    servers,
     service,
     stack,
     work,
@@ -95,6 +96,7 @@ app.command(cls=PlainCommand)(notebooks.new)
 app.command(cls=PlainCommand)(load.load)
 app.command(cls=PlainCommand)(indexes.indexes)
 app.command(cls=PlainCommand)(fragility.fragility)
+app.command("compare-servers", cls=PlainCommand)(servers.compare_servers)
 app.command(cls=PlainCommand)(service.init)
 app.command(cls=PlainCommand)(service.check)
 app.command(cls=PlainCommand)(report.judge)

@@ -11,7 +11,7 @@ from typer.core import TyperCommand, TyperGroup
 from archzero_lab.settings import COMMAND
 
 GROUPS: Mapping[str, Sequence[str]] = {
-    "Measure": ("report", "load", "indexes", "fragility", "sweep", "work"),
+    "Measure": ("report", "load", "indexes", "fragility", "compare-servers", "sweep", "work"),
     "Your own service": ("init", "check"),
     "Judge and compare": ("gate", "compare", "history", "judge", "show", "send"),
     "Servers and service": ("up", "down", "status", "serve", "notebook", "new"),
@@ -38,6 +38,11 @@ EXAMPLES: Mapping[str, Sequence[str]] = {
     "fragility": (
         "fragility --database-url URL --queries queries/",
         "fragility --database-url URL --from-pg-stat-statements 20 --analyzes 200",
+    ),
+    "compare-servers": (
+        "compare-servers URL_A URL_B --queries queries/",
+        "compare-servers URL --server-version 15 --server-version 18 --queries q/",
+        "compare-servers URL --set work_mem=64MB --from-pg-stat-statements 20",
     ),
     "replicas": (
         "replicas --lag 500ms -- pytest tests     what its tests read too early",

@@ -19,6 +19,7 @@ from archzero_lab.commands.options import (
     SourceUrl,
     files_of,
     own_database,
+    settings_of,
 )
 from archzero_lab.errors import SettingsError
 from archzero_lab.jobs.indexes.verdict import READS_PER_WRITE
@@ -89,7 +90,7 @@ def indexes(
         cards, seed, blocks, reads_per_write, own_database(database_url or team_database()), migration, queries,
         from_pg_stat_statements, files_of(inventory, relationships), sample,
         WantedServer(server_version, own_database(copy_on)), strict, values_from,
-        seconds_of(budget) if budget else 0.0, role, _settings_of(set_ or []),
+        seconds_of(budget) if budget else 0.0, role, settings_of(set_ or []),
     )  # fmt: skip
     check_request(request)
     if plans_only and sample:
@@ -124,15 +125,6 @@ def indexes(
     console.print(check(told), style="yellow" if found.slower_without_dropped else "", highlight=False,
                   soft_wrap=True)  # fmt: skip
     console.print(f"page: {relative(run.path / 'index.html')}", highlight=False, soft_wrap=True)
-
-
-def _settings_of(given: list[str]) -> dict[str, str]:
-    """NAME=VALUE as a mapping. Raises SettingsError for another form."""
-    pairs = [one.partition("=") for one in given]
-    for name, equals, _ in pairs:
-        if not (name.strip() and equals):
-            raise SettingsError(f"--set {name}: give it as NAME=VALUE")
-    return {name.strip(): value for name, _, value in pairs}
 
 
 def _apply_in_place(database_url: str, migration: Path | None) -> None:

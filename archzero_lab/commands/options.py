@@ -8,6 +8,8 @@ from typing import Annotated
 
 import typer
 
+from archzero_lab.errors import SettingsError
+
 Cards = Annotated[int | None, typer.Option(min=100, help="How many cards to load.")]
 ServedCards = Annotated[
     int | None, typer.Option(min=100, help="How many cards to load: 20,000, or the inventory as it is.")
@@ -52,6 +54,15 @@ def own_database(url: str) -> str:
     if names := unused():
         sys.stderr.write(f"lab: not used: {', '.join(names)} of the shell; what is meant goes into the URL\n")
     return completed(url)
+
+
+def settings_of(given: list[str]) -> dict[str, str]:
+    """NAME=VALUE as a mapping. Raises SettingsError for another form."""
+    pairs = [one.partition("=") for one in given]
+    for name, equals, _ in pairs:
+        if not (name.strip() and equals):
+            raise SettingsError(f"--set {name}: give it as NAME=VALUE")
+    return {name.strip(): value for name, _, value in pairs}
 
 
 def files_of(inventory: Path | None, relationships: Path | None) -> dict[str, Path]:

@@ -59,7 +59,12 @@ def copy_server(stack: Stack, source_url: str, wanted: WantedServer = _ANY) -> I
             " --copy-on"
         )
     with connect(source_url) as source:
-        version = wanted.version or source.info.server_version // 10_000
+        theirs = source.info.server_version // 10_000
+    version = wanted.version or theirs
+    if version < theirs:
+        raise SettingsError(
+            f"--server-version {version}: the database is on PostgreSQL {theirs}, whose dump an older one does not take"
+        )
     here = major_version(stack.postgres_programs)
     programs = None if version == here or version < MINIMUM_VERSION else programs_of_version(version)
     tools = programs or stack.postgres_programs

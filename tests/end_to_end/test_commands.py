@@ -46,6 +46,7 @@ def test_help_lists_the_commands_and_loads_nothing_that_takes_a_while(environmen
         "notebook",
         "replicas",
         "fragility",
+        "compare-servers",
         "verify-faults",
     ):
         assert re.search(rf"\b{command}\b", done.stdout)
@@ -70,6 +71,10 @@ def test_help_lists_the_commands_and_loads_nothing_that_takes_a_while(environmen
         (["migrate", "status", "--database-url", "host=h password=s3cret"], "that is no database's URL; give it as"),
         (["analyze"], "start one with ./lab up"),
         (["migrate", "lint", "--with-rows"], "name it with --database-url"),
+        (["compare-servers", "postgresql://u:s3cret@127.0.0.1:1/x"], "give --queries DIR or --from-pg-stat-statements"),
+        (["compare-servers", "dbname=x", "--queries", str(ROOT)], "what is to be compared?"),
+        (["compare-servers", "dbname=x", "--queries", str(ROOT), "--server-version", "18"], "--server-version twice"),
+        (["compare-servers", "dbname=x", "--queries", str(ROOT), "--set", "work_mem"], "give it as NAME=VALUE"),
         (
             [
                 "indexes",

@@ -18,18 +18,29 @@ def raw_connection(url: str, settings: Mapping[str, str] | None = None) -> Conne
     """A connection for the experiment, with settings of the user's. Raises DatabaseError where there is none to be had,
     SettingsError for a setting that it does not take.
     """
+    connection = as_asked(url, {})
+    for name, value in SETTINGS.items():
+        connection.execute("SELECT set_config($1, $2, false)", [name, value])
+    _set(connection, settings or {})
+    return connection
+
+
+def as_asked(url: str, settings: Mapping[str, str]) -> Connection:
+    """A connection that plans as the server does by itself, but for the user's settings. Raises as raw_connection."""
     connection = connect(url, autocommit=True)
     connection.cursor_factory = psycopg.RawCursor  # type: ignore[assignment,unused-ignore]
     connection.prepare_threshold = None
-    for name, value in SETTINGS.items():
-        connection.execute("SELECT set_config($1, $2, false)", [name, value])
-    for name, value in (settings or {}).items():
+    _set(connection, settings)
+    return connection
+
+
+def _set(connection: Connection, settings: Mapping[str, str]) -> None:
+    for name, value in settings.items():
         try:
             connection.execute("SELECT set_config($1, $2, false)", [name, value])
         except psycopg.Error as error:
             connection.close()
             raise SettingsError(f"--set {name}: {error.diag.message_primary}") from None
-    return connection
 
 
 @contextmanager

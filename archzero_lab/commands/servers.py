@@ -1,0 +1,160 @@
+"""lab compare-servers: one's own statements on two servers, two versions, or under two settings."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, contextmanager
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+from rich.text import Text
+
+from archzero_lab.commands.options import BusiestStatements, QueriesFolder, Seed, own_database, settings_of
+from archzero_lab.errors import SettingsError
+from archzero_lab.settings import load_settings
+from archzero_lab.terminal import console
+
+if TYPE_CHECKING:
+    from archzero_lab.jobs.indexes.request import IndexRequest
+    from archzero_lab.jobs.indexes.two_servers import Beside, Met
+    from archzero_lab.progress import Reporter
+    from archzero_lab.servers.stack import Stack
+
+_MOST_LINES = 4
+
+
+def compare_servers(
+    url_a: Annotated[str, typer.Argument(help="A database of your own; it is only read.")],
+    url_b: Annotated[str, typer.Argument(help="The same data elsewhere. Without it, --server-version or --set.")] = "",
+    queries: QueriesFolder = None,
+    from_pg_stat_statements: BusiestStatements = 0,
+    server_version: Annotated[
+        list[int] | None,
+        typer.Option(help="Twice: copies of the first database, made alike on PostgreSQL of these major versions."),
+    ] = None,
+    set_: Annotated[
+        list[str] | None, typer.Option("--set", help="NAME=VALUE, a setting of the second side's sessions alone.")
+    ] = None,
+    blocks: Annotated[int, typer.Option(min=6, help="Interleaved blocks a statement.")] = 10,
+    seed: Seed = 1,
+) -> None:
+    """Your statements on two servers, two versions or under two settings.
+
+    Which plans turned, what each reads and takes. Exits 1 where a statement reads more, is slower or has other rows on
+    the second.
+    """
+    from archzero_lab.jobs.indexes.asked import asked_of
+    from archzero_lab.jobs.indexes.request import IndexRequest
+    from archzero_lab.jobs.indexes.two_servers import Side, beside
+    from archzero_lab.progress import Reporter
+    from archzero_lab.servers.exclusive import exclusive
+    from archzero_lab.servers.stack import running_stack
+
+    settings = settings_of(set_ or [])
+    versions = server_version or []
+    if not (queries or from_pg_stat_statements):
+        raise SettingsError("give --queries DIR or --from-pg-stat-statements N: what is asked of both")
+    if url_b and versions:
+        raise SettingsError("give a second URL, or --server-version twice for copies of the first, not both")
+    if versions and len(versions) != 2:
+        raise SettingsError("give --server-version twice: --server-version 15 --server-version 18")
+    if not (url_b or versions or settings):
+        raise SettingsError("give a second URL, --server-version twice, or --set NAME=VALUE: what is to be compared?")
+    request = IndexRequest(database_url=own_database(url_a), queries=queries, from_statistics=from_pg_stat_statements)
+    asked = asked_of(request)
+    reporter = Reporter(console)
+    with ExitStack() as closing:
+        closing.enter_context(exclusive("compare-servers"))
+        urls = (request.database_url, own_database(url_b) or request.database_url)
+        if versions:
+            stack = closing.enter_context(running_stack(load_settings(), redis=False))
+            urls = closing.enter_context(_copies(stack, request, (versions[0], versions[1]), reporter))
+        with reporter.work("statements") as tell:
+            found = beside(Side(urls[0]), Side(urls[1], settings), asked.texts, blocks=blocks, seed=seed, progress=tell)
+    _print(found, asked.let_go, settings)
+    if any(one.lost for one in found.met):
+        raise typer.Exit(1)
+
+
+@contextmanager
+def _copies(
+    stack: Stack, request: IndexRequest, versions: tuple[int, int], reporter: Reporter
+) -> Iterator[tuple[str, str]]:
+    """The same database copied twice, each onto a server of its version, with fresh statistics of the same target."""
+    from archzero_lab.jobs.indexes.own_copy import copied
+    from archzero_lab.postgres.databases import drop_database
+    from archzero_lab.servers.copy_server import WantedServer, copy_server
+
+    with ExitStack() as closing:
+        urls = []
+        for side, version in zip("ab", versions, strict=True):
+            server = closing.enter_context(copy_server(stack, request.database_url, WantedServer(version)))
+            name = stack.database_name(f"beside_{side}")
+            closing.callback(drop_database, server.url, name)
+            copy, _ = copied(server, request, name, reporter)
+            urls.append(copy.url)
+        yield urls[0], urls[1]
+
+
+def _print(found: Beside, let_go: list[str], settings: Mapping[str, str]) -> None:
+    """What the sides differ in, then every statement, the worst first, with what its plan does otherwise."""
+    sides = [f"{row.what}: {row.source} and {row.copy}" for row in found.differs]
+    sides += [f"{name}: {value} on the second" for name, value in settings.items() if name in found.settings]
+    for side in sides:
+        console.print(f"differs  {side}", highlight=False, markup=False, soft_wrap=True)
+    if len(sides) > 1:
+        console.print(f"what follows is of these {len(sides)} together: change one at a time to tell them apart")
+    for met in sorted(found.met, key=_order):
+        word, style = _said(met)
+        line = Text(word, style)
+        line.append(f"  {met.case}: {_in_words(met)}", "default")
+        console.print(line, soft_wrap=True, highlight=False)
+        for step in met.lines()[:_MOST_LINES]:
+            console.print(f"    {step}", soft_wrap=True, highlight=False, markup=False)
+    for reason in (*let_go, *found.let_go):
+        console.print(f"not asked: {reason}", style="yellow", highlight=False, markup=False, soft_wrap=True)
+    lost, turned = sum(one.lost for one in found.met), sum(one.turned for one in found.met)
+    console.print(
+        f"{len(found.met)} cases: {turned} plans turned, {lost} lost, {sum(_gained(one) for one in found.met)} gained",
+        highlight=False,
+    )
+
+
+def _gained(met: Met) -> bool:
+    return not met.lost and "improved" in (met.work.value, met.speed.value)
+
+
+def _order(met: Met) -> tuple[bool, bool, float]:
+    return not met.lost, not met.turned, -(met.time.effect_size if met.time else 1.0)
+
+
+def _said(met: Met) -> tuple[str, str]:
+    """The word for a case, and its colour."""
+    if met.other_rows:
+        return "other rows", "bold red"
+    if met.speed.value == "regressed":
+        return "slower", "bold red"
+    if met.work.value == "regressed":
+        return "reads more", "bold red"
+    if met.speed.value == "improved":
+        return "faster", "green"
+    if met.work.value == "improved":
+        return "reads less", "green"
+    if met.speed.value == "inconclusive":
+        return "undecided", "yellow"
+    return ("other plan", "yellow") if met.turned else ("alike", "default")
+
+
+def _in_words(met: Met) -> str:
+    if met.time is None:
+        return "planned only" + (", otherwise" if met.turned else ", the same")
+    one, other = met.first.shared_blocks, met.second.shared_blocks
+    blocks = f"{one:,} blocks" if one == other else f"{one:,} → {other:,} blocks"
+    time = met.time
+    noise = ""
+    if met.speed.value == "inconclusive" and met.itself is not None:
+        noise = f"; the first beside itself {met.itself.ci_low:.2f} to {met.itself.ci_high:.2f}"
+    return (
+        f"{time.control * 1000:.3g} → {time.treatment * 1000:.3g} ms, {time.effect_size:.2f} times"
+        f" ({time.ci_low:.2f} to {time.ci_high:.2f}){noise}; {blocks}"
+    )
