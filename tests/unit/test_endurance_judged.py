@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 from collections import Counter
+from contextlib import nullcontext
 
 import pytest
+from typer.testing import CliRunner
 
+from archzero_lab.cli import app
+from archzero_lab.jobs.consistency import endurance
 from archzero_lab.jobs.consistency.clients import Asked, Recording
 from archzero_lab.jobs.consistency.endurance import Endurance, Met, Use, _grown, _waits
+from archzero_lab.servers import exclusive, stack
 
 FINE = Use(300, 200)
 
@@ -50,6 +55,29 @@ def test_a_machine_on_which_others_wait_for_nothing_is_slow() -> None:
     met = [Met("dear", 10, 10, 14, 20.0)]
     assert not found(met, [Asked(11, 9.0, 200)]).slow_machine
     assert found(met, [Asked(1.0, 1.5, 200), Asked(2.0, 1.5, 200), Asked(11, 9.0, 200)]).slow_machine
+
+
+@pytest.mark.parametrize(
+    ("broken", "waits", "arguments", "code"),
+    [
+        ([], [], [], 0),
+        ([], ["dear: p99 of other clients 3.0 s"], [], 1),
+        ([], ["dear: p99 of other clients 3.0 s"], ["--promises"], 0),
+        (["2 new items were acknowledged and are not there"], [], ["--promises"], 1),
+        (["2 new items were acknowledged and are not there"], [], [], 1),
+    ],
+)
+def test_promises_alone_leave_waits_to_be_read(
+    monkeypatch: pytest.MonkeyPatch, broken: list[str], waits: list[str], arguments: list[str], code: int
+) -> None:
+    judged = found([Met("dear", 10, 10, 14, 0.1)], [Asked(11, 3.0, 200)])
+    judged.broken, judged.waits = broken, waits
+    monkeypatch.setattr(endurance, "verify_faults", lambda *given, **named: judged)
+    monkeypatch.setattr(stack, "running_stack", lambda settings: nullcontext())
+    monkeypatch.setattr(exclusive, "exclusive", lambda name: nullcontext())
+    done = CliRunner().invoke(app, ["verify-faults", *arguments])
+    assert done.exit_code == code
+    assert all(what in done.output for what in (*broken, *waits))
 
 
 def test_an_attack_is_judged_by_what_waited_once_it_was_under_way() -> None:

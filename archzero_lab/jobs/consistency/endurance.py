@@ -135,6 +135,7 @@ def verify_faults(
                     deck = deck or rng.sample(possible, len(possible))
                     met.append(_meet(ground, deck.pop(), clients))
                 progress(1 - max(until - time.monotonic(), 0) / (minutes * 60))
+            progress(1.0)
             time.sleep(_CALM_S)
         finally:
             clients.stop()
