@@ -70,7 +70,7 @@ def faults(
     ] = None,
     promises: Annotated[
         bool,
-        typer.Option("--promises", help="How long others wait is told, not judged: for a machine with more to do."),
+        typer.Option("--promises", help="How long others wait is told, not judged: on a busy machine."),
     ] = False,
     seed: Seed = 1,
 ) -> None:
