@@ -134,7 +134,7 @@ def _verdict(claim: Claim, comparison: Comparison, bar: float, margin: float = 0
     return rule(float(np.exp(bar)), comparison.ci_low / (1 + margin), comparison.ci_high * (1 + margin))
 
 
-_WORK = ("rows", "temporary_blocks", "wal_bytes")
+_WORK = ("rows", "temporary_blocks", "wal_bytes", "redis_calls")
 """Counted beside what a claim may name as its mechanism; older runs do not have it."""
 
 

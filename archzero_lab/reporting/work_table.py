@@ -9,6 +9,7 @@ from archzero_lab.reporting.tables import in_three_digits
 _WORK = {
     "statements_per_1000": "statements", "rows_per_1000": "rows", "blocks_per_1000": "blocks read",
     "temporary_blocks_per_1000": "temporary blocks", "wal_bytes_per_1000": "WAL bytes",
+    "redis_calls_per_1000": "calls of Redis",
 }  # fmt: skip
 
 

@@ -42,6 +42,8 @@ class Counters:
     rows: int | None = None
     temporary_blocks: int | None = None
     wal_bytes: int | None = None
+    redis_calls: int | None = None
+    """What was asked of Redis: round trips where the service tells them, else the commands of its Redis."""
 
     def since(self, earlier: Counters) -> Counters:
         """What was added since `earlier`."""
@@ -59,6 +61,7 @@ class Counters:
             less(self.rows, earlier.rows),
             less(self.temporary_blocks, earlier.temporary_blocks),
             less(self.wal_bytes, earlier.wal_bytes),
+            less(self.redis_calls, earlier.redis_calls),
         )
 
 

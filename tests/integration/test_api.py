@@ -176,8 +176,11 @@ def test_counters_add_up_over_worker_processes_and_begin_anew_on_reset(client: h
     assert stats["by_kind"]["card"]["hits"] == 39
     assert stats["by_kind"]["card"]["misses"] == 1
     assert stats["hit_rate"] == pytest.approx(39 / 40)
+    assert stats["round_trips"] >= 3, "a miss: a look, a lease and a fill"
     client.post("/api/v1/cache/stats/reset")
-    assert client.get("/api/v1/cache/stats").json()["hit_rate"] is None
+    again = client.get("/api/v1/cache/stats").json()
+    assert again["hit_rate"] is None
+    assert again["round_trips"] < stats["round_trips"]
 
 
 def test_health_metrics_and_openapi_answer(client: httpx.Client) -> None:

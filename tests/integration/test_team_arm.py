@@ -23,7 +23,7 @@ from archzero_lab.postgres.databases import (
 from archzero_lab.servers.stack import Stack
 from archzero_lab.systems.operations import Operation
 from archzero_lab.systems.team.answers import AnswersSeen
-from archzero_lab.systems.team.arm import Place, TeamArm
+from archzero_lab.systems.team.arm import Place, TeamArm, _commands
 from archzero_lab.systems.team.copies import drop_leftovers
 from archzero_lab.systems.team.project_tables import CounterEntry, Reset
 
@@ -95,9 +95,20 @@ def test_counters_are_those_of_its_own_database_and_redis_and_of_the_team_s_name
     assert counted.blocks is not None
     assert counted.blocks >= 5 * 4
     assert (counted.hits, counted.misses) == (1, 1)
+    assert counted.redis_calls is not None
+    assert counted.redis_calls >= 2
     assert (counted.own["things"], counted.own["asked"]) == (3, 1)
     assert counted.own["commands"] >= 2
     arm.close()
+
+
+def test_commands_that_open_a_connection_or_look_at_redis_are_not_counted() -> None:
+    info = {
+        "cmdstat_get": {"calls": 3}, "cmdstat_set": {"calls": 2}, "cmdstat_info": {"calls": 50}, "keyspace_hits": 3,
+        "cmdstat_client|setinfo": {"calls": 4}, "cmdstat_config|get": {"calls": 1}, "cmdstat_hello": {"calls": 9},
+    }  # fmt: skip
+    assert _commands(info) == 6
+    assert _commands({"keyspace_hits": 3}) is None, "one that does not tell"
 
 
 @pytest.mark.parametrize(

@@ -98,12 +98,20 @@ def test_when_and_on_what_it_was_measured() -> None:
 
 def test_work_stands_beside_the_times_a_request_and_an_arm() -> None:
     control = {"requests": 40, "cache_hits": 0, "statements_per_1000": 1000.0, "blocks_per_1000": 2_670_000.0,
-               "rows_per_1000": 50_000.0, "wal_bytes_per_1000": 0.0, "temporary_blocks_per_1000": None}  # fmt: skip
-    treatment = {**dict.fromkeys(control, 0.0), "requests": 40, "cache_hits": 40, "temporary_blocks_per_1000": None}
+               "rows_per_1000": 50_000.0,
+               "redis_calls_per_1000": 0.0, "wal_bytes_per_1000": 0.0, "temporary_blocks_per_1000": None}  # fmt: skip
+    treatment = {
+        **dict.fromkeys(control, 0.0),
+        "requests": 40,
+        "cache_hits": 40,
+        "temporary_blocks_per_1000": None,
+        "redis_calls_per_1000": 1000.0,
+    }
     counted = _claim("counted", "confirmed", mechanism={"control": control, "treatment": treatment, "moved": True})
     assert work_table(counted) == [
         ["a request", "control", "treatment"], ["statements", "1", "0"], ["rows", "50", "0"],
-        ["blocks read", "2,670", "0"], ["WAL bytes", "0", "0"], ["found in the cache", "0", "1"],
+        ["blocks read", "2,670", "0"], ["WAL bytes", "0", "0"], ["calls of Redis", "0", "1"],
+        ["found in the cache", "0", "1"],
     ]  # fmt: skip
     page = index_page(_summary(counted, _claim("not counted", "refuted", mechanism={"moved": True})), [], {})
     assert page.count("counted beside the times") == 1

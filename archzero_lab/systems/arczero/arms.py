@@ -72,22 +72,28 @@ class ServiceArm:
 
     def cache_counts(self) -> tuple[int, int]:
         """(hits, misses) over all workers."""
+        hits, misses, _ = self._cache_counters()
+        return hits, misses
+
+    def _cache_counters(self) -> tuple[int, int, int]:
+        """(hits, misses, round trips to Redis) over all workers."""
         if not self._cached:
-            return 0, 0
+            return 0, 0, 0
         stats = self._call("GET", "/api/v1/cache/stats")
-        return int(str(stats["hits"])), int(str(stats["misses"]))
+        return int(str(stats["hits"])), int(str(stats["misses"])), int(str(stats["round_trips"]))
 
     def counters(self) -> Counters:
         """Cache counters over all workers, PostgreSQL's over the arm's database."""
-        hits, misses = self.cache_counts()
+        hits, misses, calls = self._cache_counters()
         try:
             database = database_counters(self._connection)
         except psycopg.Error:
-            return Counters(hits, misses, None, None, None)
+            return Counters(hits, misses, None, None, None, redis_calls=calls)
         blocks = database.blocks_hit + database.blocks_read
         return Counters(
             hits, misses, database.statements, database.execution_s, blocks,
             rows=database.rows, temporary_blocks=database.temporary_blocks, wal_bytes=database.wal_bytes,
+            redis_calls=calls,
         )  # fmt: skip
 
     def close(self) -> None:

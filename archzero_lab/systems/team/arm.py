@@ -24,6 +24,8 @@ from archzero_lab.systems.team.answers import AnswersSeen
 from archzero_lab.systems.team.project_tables import CounterEntry, Reset
 from archzero_lab.systems.team.shell import run_command
 
+_ABOUT_CONNECTIONS = ("info", "hello", "auth", "client", "select", "ping", "command")
+
 
 @dataclass(frozen=True)
 class Place:
@@ -115,7 +117,7 @@ class TeamArm:
         info = self._info()
         own = {name: self._own(name, entry, info) for name, entry in self._counters.items()}
         hits, misses = int(info.get("keyspace_hits", 0)), int(info.get("keyspace_misses", 0))
-        return replace(self._database(), hits=hits, misses=misses, own=own)
+        return replace(self._database(), hits=hits, misses=misses, own=own, redis_calls=_commands(info))
 
     def close(self) -> None:
         """Close connections."""
@@ -214,6 +216,15 @@ class TeamArm:
             raise MeasurementError(f"counter {name}: {error.diag.message_primary or error}") from None
         except (TypeError, ValueError):
             raise MeasurementError(f"counter {name}: {text} gives no number") from None
+
+
+def _commands(info: Mapping[str, Any]) -> int | None:
+    """The commands of a Redis, without those that open a connection or look at it; None where it does not tell."""
+    calls = [
+        (name.removeprefix("cmdstat_").partition("|")[0], int(told["calls"])) for name, told in info.items()
+        if name.startswith("cmdstat_") and isinstance(told, dict)
+    ]  # fmt: skip
+    return sum(number for name, number in calls if name not in _ABOUT_CONNECTIONS) if calls else None
 
 
 def said(body: bytes) -> str:

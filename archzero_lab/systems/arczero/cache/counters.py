@@ -50,6 +50,7 @@ def _open_numbers() -> memoryview[float]:
 
 _NUMBERS = _open_numbers()
 _BASELINE = "baseline.json"
+_TRIPS = "round_trips"
 _alone: dict[str, dict[str, int]] = {}
 """The baseline of a process that has no folder to share."""
 
@@ -119,12 +120,13 @@ def totals() -> dict[str, dict[str, int]]:
 def reset() -> None:
     """Begin counting anew, for all worker processes: what was counted becomes the baseline."""
     folder = _folder()
+    counted = _raw_totals() | {_TRIPS: {_TRIPS: _round_trips()}}
     if folder is None:
         _alone.clear()
-        _alone.update(_raw_totals())
+        _alone.update(counted)
         return
     partial = folder / f"baseline.{os.getpid()}"
-    partial.write_text(json.dumps(_raw_totals()))
+    partial.write_text(json.dumps(counted))
     partial.rename(folder / _BASELINE)
 
 
@@ -137,7 +139,8 @@ def summary() -> dict[str, Any]:
     """The counters as the stats endpoint tells them."""
     by_kind = totals()
     whole = {outcome: sum(counts[outcome] for counts in by_kind.values()) for outcome in OUTCOMES}
-    return {**_told(whole), "by_kind": {kind: _told(counts) for kind, counts in by_kind.items()}}
+    trips = _round_trips() - _read_baseline().get(_TRIPS, {}).get(_TRIPS, 0)
+    return {**_told(whole), _TRIPS: trips, "by_kind": {kind: _told(counts) for kind, counts in by_kind.items()}}
 
 
 def _told(counts: dict[str, int]) -> dict[str, Any]:
@@ -153,6 +156,11 @@ def _told(counts: dict[str, int]) -> dict[str, Any]:
         "reloads": counts["reload"],
         "needless_reloads": counts["needless"],
     }
+
+
+def _round_trips() -> int:
+    """Calls of Redis that were answered, without heartbeats."""
+    return int(sum(_all_numbers()[_CALLS : _SIZE - 1]))
 
 
 def _raw_totals() -> dict[str, dict[str, int]]:
