@@ -12,20 +12,19 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from archzero_lab.errors import LabError, MeasurementError, unknown_name
-from archzero_lab.experiments.metrics import QUANTILES
+from archzero_lab.errors import LabError, MeasurementError
 from archzero_lab.experiments.noise import STEAL_LIMIT
+from archzero_lab.experiments.own_metrics import OwnMetric
 from archzero_lab.experiments.runner import cpu_seconds, steal_share
 from archzero_lab.experiments.schedule import schedule
 from archzero_lab.experiments.turns import turn
 from archzero_lab.stats.comparison import Comparison, compare
-from archzero_lab.stats.estimates import MINIMUM_BLOCKS, REQUESTS_FOR
+from archzero_lab.stats.estimates import MINIMUM_BLOCKS
 from archzero_lab.stats.sequential import blocks_needed
-from archzero_lab.stats.verdict import Change, change
+from archzero_lab.stats.verdict import Change
 
-METRICS = (*QUANTILES, "mean")
 _SLOT_S = 0.2
-_LEAST, _MOST = 10, 1_000
+_MOST = 1_000
 _WARM_UP = 3
 
 
@@ -48,17 +47,22 @@ class OwnArm:
 class OwnResult:
     """What came of it. Effects are ratios treatment / control: 0.25 is four times as fast.
 
-    `blocks`: a row a block and arm, with block, order, arm, calls, ms (the metric), steal. `verdict`: improved,
-    regressed, equivalent or inconclusive, a difference below `margin` being none.
+    `blocks`: a row a block and arm, with block, order, arm, calls, the metric (ms, calls_a_second or share), steal.
+    `verdict`: improved, regressed, equivalent or inconclusive, a difference below `margin` being none.
     """
 
     verdict: Change
     comparison: Comparison | None
-    metric: str
+    metric: OwnMetric
     margin: float
     blocks: pd.DataFrame
     warnings: tuple[str, ...]
     mechanism: pd.DataFrame
+
+    @property
+    def by_block(self) -> pd.DataFrame:
+        """The metric, a row a block, an arm a column."""
+        return self.blocks.pivot_table(index="block", columns="arm", values=self.metric.column)
 
     @property
     def effect_size(self) -> float:
@@ -83,6 +87,8 @@ class Course:
         self.wanted = blocks
         self.rows: list[dict[str, Any]] = []
         self.done = 0
+        self.events = 0
+        """Calls that a share counts, of both arms."""
         self.times: list[tuple[int, int, str, float]] = []
         """Each call: block, order, arm, seconds."""
         self.work: dict[str, Counter[str]] = {}
@@ -101,17 +107,14 @@ class Course:
         return self._stopped.is_set()
 
 
-def check_metric(metric: str) -> None:
-    """Raise UnknownNameError for an unknown metric."""
-    if metric not in METRICS:
-        raise unknown_name("metric", metric, list(METRICS))
+_MEDIAN = OwnMetric("p50")
 
 
 def run_own(
     control: OwnArm,
     treatment: OwnArm,
     *,
-    metric: str = "p50",
+    metric: OwnMetric = _MEDIAN,
     blocks: int = 12,
     calls: int | None = None,
     margin: float = 0.05,
@@ -120,11 +123,10 @@ def run_own(
 ) -> OwnResult:
     """Measure two arms over `blocks` paired blocks in random order; `calls` a slot, or as many as 0.2 s hold.
 
-    A quantile gets the calls that it needs (p95 200, p99 3,000) where `calls` is not given.
+    A quantile gets the calls that it needs (p95 200, p99 3,000), a share 100, where `calls` is not given.
     It waits until no other experiment of this machine measures. Raises MeasurementError naming arm and block for an arm
-    that raises; nothing of such a run counts.
+    that raises, but where errors are counted; nothing of such a run counts.
     """
-    check_metric(metric)
     course = course if course is not None else Course(blocks)
     arms = {"control": control, "treatment": treatment}
     try:
@@ -137,11 +139,14 @@ def run_own(
     return result_of(arms, course, metric, margin)
 
 
-def _measure(arms: dict[str, OwnArm], course: Course, metric: str, blocks: int, calls: int | None, seed: int) -> None:
+def _measure(
+    arms: dict[str, OwnArm], course: Course, metric: OwnMetric, blocks: int, calls: int | None, seed: int
+) -> None:
     """All blocks, or those up to where somebody asked for the end."""
+    may_fail = metric.counts_errors
     for name, arm in arms.items():
         for _ in range(_WARM_UP):
-            _once(name, arm, 0, blocks)
+            _once(name, arm, 0, blocks, may_fail)
     number = calls if calls is not None else _calls_of(arms, metric, blocks)
     for slot in schedule(["control", "treatment"], blocks, seed):
         if slot.order == 0 and course.stopped:
@@ -149,34 +154,35 @@ def _measure(arms: dict[str, OwnArm], course: Course, metric: str, blocks: int, 
         arm = arms[slot.arm]
         arm.reset()
         for _ in range(_WARM_UP):
-            _once(slot.arm, arm, slot.block, blocks)
+            _once(slot.arm, arm, slot.block, blocks, may_fail)
         counted, before = arm.totals(), cpu_seconds()
-        times = [_once(slot.arm, arm, slot.block, blocks) for _ in range(number)]
+        called = [_once(slot.arm, arm, slot.block, blocks, may_fail) for _ in range(number)]
         steal = steal_share(before, cpu_seconds())
         work = course.work.setdefault(slot.arm, Counter())
         work.update({name: value - counted[name] for name, value in arm.totals().items()})
-        q = QUANTILES.get(metric)
-        value = float(np.mean(times)) if q is None else float(np.quantile(times, q))
+        times = [seconds for seconds, _ in called]
+        events = metric.events(times, sum(failed for _, failed in called))
+        course.events += events
         course.times += [(slot.block, slot.order, slot.arm, seconds) for seconds in times]
         course.rows.append(
-            {"block": slot.block, "order": slot.order, "arm": slot.arm, "calls": number, "ms": value * 1000,
-             "steal": steal}
+            {"block": slot.block, "order": slot.order, "arm": slot.arm, "calls": number,
+             metric.column: metric.value(times, events), "steal": steal}
         )  # fmt: skip
         course.done = len(course.rows) // 2
 
 
-def result_of(arms: dict[str, OwnArm], course: Course, metric: str, margin: float) -> OwnResult:
+def result_of(arms: dict[str, OwnArm], course: Course, metric: OwnMetric, margin: float) -> OwnResult:
     """The verdict on what a course holds, whole blocks only."""
     rows = list(course.rows)  # while the course goes on, a table of the list that grows would be of two lengths
-    frame = pd.DataFrame(rows, columns=["block", "order", "arm", "calls", "ms", "steal"])
+    frame = pd.DataFrame(rows, columns=["block", "order", "arm", "calls", metric.column, "steal"])
     whole = frame[frame.groupby("block")["arm"].transform("nunique") == 2]
     mechanism = pd.DataFrame({name: arm.described | _a_call(name, course, rows) for name, arm in arms.items()}).T
     if whole.empty:
         told = (f"needs at least {MINIMUM_BLOCKS} blocks, had 0",)
         return OwnResult(Change.INCONCLUSIVE, None, metric, margin, whole, told, mechanism)
-    table = whole.pivot_table(index="block", columns="arm", values="ms")
+    table = whole.pivot_table(index="block", columns="arm", values=metric.column)
     found = compare(
-        table["control"].tolist(), table["treatment"].tolist(), quantile=QUANTILES.get(metric),
+        table["control"].tolist(), table["treatment"].tolist(), quantile=metric.quantile,
         requests_a_slot=int(whole["calls"].min()), samples=int(whole["calls"].sum()),
     )  # fmt: skip
     warnings = list(found.warnings)
@@ -186,8 +192,12 @@ def result_of(arms: dict[str, OwnArm], course: Course, metric: str, margin: floa
     if disturbed:
         named = ", ".join(map(str, disturbed))
         warnings.append(f"the host gave more than {STEAL_LIMIT:.0%} of the CPU to others in blocks {named}")
-    verdict = Change.INCONCLUSIVE if found.undecidable else change(found.ci_low, found.ci_high, margin)
-    if verdict is Change.INCONCLUSIVE and not found.undecidable:
+    too_few = metric.too_few(course.events, found.samples)
+    if too_few:
+        warnings.append(too_few)
+    undecidable = found.undecidable or bool(too_few)
+    verdict = Change.INCONCLUSIVE if undecidable else metric.change(found, margin)
+    if verdict is Change.INCONCLUSIVE and not undecidable:
         ratios = np.log(table["treatment"].to_numpy() / table["control"].to_numpy())
         distance = min(abs(np.log(found.effect_size) - edge) for edge in (np.log1p(margin), -np.log1p(margin)))
         more = blocks_needed(ratios, float(distance)) - found.blocks
@@ -201,22 +211,28 @@ def _a_call(arm: str, course: Course, rows: list[dict[str, Any]]) -> dict[str, f
     return {f"{name} a call": value / calls for name, value in course.work.get(arm, {}).items()} if calls else {}
 
 
-def _calls_of(arms: dict[str, OwnArm], metric: str, blocks: int) -> int:
-    slowest = max(min(_once(name, arm, 0, blocks) for _ in range(2)) for name, arm in arms.items())
+def _calls_of(arms: dict[str, OwnArm], metric: OwnMetric, blocks: int) -> int:
+    slowest = max(
+        min(_once(name, arm, 0, blocks, metric.counts_errors)[0] for _ in range(2)) for name, arm in arms.items()
+    )
     fits = int(_SLOT_S / max(slowest, 1e-6))
-    needed = REQUESTS_FOR.get(QUANTILES.get(metric, 0.5), _LEAST)
-    return max(needed, min(fits, _MOST), _LEAST)
+    return max(metric.calls_needed, min(fits, _MOST))
 
 
-def _once(name: str, arm: OwnArm, block: int, blocks: int) -> float:
+def _once(name: str, arm: OwnArm, block: int, blocks: int, may_fail: bool) -> tuple[float, bool]:
+    """(seconds, whether it raised, where it may)."""
     began = time.perf_counter()
     try:
         arm.call()
     except LabError as error:
+        if may_fail:
+            return time.perf_counter() - began, True
         raise MeasurementError(f"{name} failed in block {block + 1} of {blocks}: {error}") from None
     except Exception as error:
+        if may_fail:
+            return time.perf_counter() - began, True
         raise MeasurementError(
             f"{name} raised {type(error).__name__} in block {block + 1} of {blocks}: {error}; "
             "an arm must do its work every time"
         ) from error
-    return time.perf_counter() - began
+    return time.perf_counter() - began, False

@@ -12,7 +12,9 @@ from pathlib import Path
 import pandas as pd
 
 from archzero_lab.errors import LabError, SettingsError
-from archzero_lab.experiments.own import Course, OwnArm, OwnResult, check_metric, result_of, run_own
+from archzero_lab.experiments.metrics import in_unit
+from archzero_lab.experiments.own import Course, OwnArm, OwnResult, result_of, run_own
+from archzero_lab.experiments.own_metrics import OwnMetric
 from archzero_lab.jupyter.arms import Arm, own_arm
 from archzero_lab.jupyter.narrowing import narrowing
 from archzero_lab.reporting import figures
@@ -38,7 +40,7 @@ class Experiment:
     """
 
     def __init__(
-        self, arms: dict[str, OwnArm], *, metric: str, blocks: int, calls: int | None, margin: float, seed: int
+        self, arms: dict[str, OwnArm], *, metric: OwnMetric, blocks: int, calls: int | None, margin: float, seed: int
     ) -> None:
         self._arms = arms
         self._metric, self._margin = metric, margin
@@ -117,7 +119,7 @@ class Experiment:
             return f"<p>{html.escape(self.waits or 'warming up')}</p>"
         if math.isfinite(c.ci_high) and (not self._intervals or self._intervals[-1][0] != c.blocks):
             self._intervals.append((c.blocks, c.ci_low, c.ci_high))
-        table = found.blocks.pivot_table(index="block", columns="arm", values="ms")
+        table = found.by_block
         ratios = (table["treatment"] / table["control"]).tolist()
         interval = (
             f"{c.ci_low:.3f} to {c.ci_high:.3f}" if self._intervals else f"an interval from block {MINIMUM_BLOCKS} on"
@@ -147,7 +149,7 @@ class Experiment:
 
     @property
     def blocks(self) -> pd.DataFrame:
-        """A row a block and arm: block, order, arm, calls, ms, steal."""
+        """A row a block and arm: block, order, arm, calls, the metric (ms, calls_a_second or share), steal."""
         return self.wait().blocks
 
     @property
@@ -200,6 +202,7 @@ def experiment(
     calls: int | None = None,
     margin: float = 0.05,
     seed: int = 1,
+    over_ms: float | None = None,
 ) -> Experiment:
     """Two arms in paired blocks of random order; improved or regressed when the interval lies beyond the margin.
 
@@ -208,10 +211,13 @@ def experiment(
         lab.experiment(lambda: json.dumps(rows), lambda: msgspec.json.encode(rows), metric="mean")
         lab.experiment(lab.Requests("http://127.0.0.1:3000", paths), lab.Requests("http://127.0.0.1:3001", paths))
 
+    `metric`: p50, p95, p99, mean; throughput (calls a second of one client); share_over, of calls longer than
+    `over_ms`; error_share, of calls that raise (elsewhere one that raises ends it).
+
     Returns at once and measures in the background. Raises UnknownNameError for an unknown metric,
     SettingsError for what cannot be an arm, DatabaseError for a statement that PostgreSQL rejects.
     """
-    check_metric(metric)
+    wanted = OwnMetric(metric, over_ms)
     if blocks < 1:
         raise SettingsError(f"blocks = {blocks}: give at least 1, and 6 for a verdict")
     arms: dict[str, OwnArm] = {}
@@ -222,7 +228,7 @@ def experiment(
         for arm in arms.values():
             arm.close()
         raise
-    return Experiment(arms, metric=metric, blocks=blocks, calls=calls, margin=margin, seed=seed)
+    return Experiment(arms, metric=wanted, blocks=blocks, calls=calls, margin=margin, seed=seed)
 
 
 def result_html(found: OwnResult) -> str:
@@ -238,8 +244,8 @@ def result_html(found: OwnResult) -> str:
 
 
 def _figure(found: OwnResult) -> figures.Picture:
-    table = found.blocks.pivot_table(index="block", columns="arm", values="ms")
-    return figures.paired_blocks(table, f"{found.metric}, block by block", "ms", names={})
+    metric = found.metric
+    return figures.paired_blocks(found.by_block, f"{metric.name}, block by block", metric.axis, names={})
 
 
 def _sentence(found: OwnResult) -> str:
@@ -247,7 +253,8 @@ def _sentence(found: OwnResult) -> str:
     if c is None:
         return "nothing was measured"
     ratio = f"{c.effect_size:.3f} ({c.ci_low:.3f} to {c.ci_high:.3f})"
+    before, after = (in_unit(found.metric.unit, value) for value in (c.control, c.treatment))
     return (
-        f"{found.metric} {c.control:.3g} → {c.treatment:.3g} ms, treatment / control {ratio} over {c.blocks} blocks, "
+        f"{found.metric.name} {before} → {after}, treatment / control {ratio} over {c.blocks} blocks, "
         f"a difference below {found.margin:.0%} being none"
     )

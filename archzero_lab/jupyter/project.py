@@ -7,12 +7,12 @@ from pathlib import Path
 import pandas as pd
 
 from archzero_lab.bootstrap.system import team_here
-from archzero_lab.errors import LabError, MeasurementError, unknown_name
+from archzero_lab.errors import LabError, MeasurementError, SettingsError, unknown_name
 from archzero_lab.experiments.claims import Claim, Claimed
 from archzero_lab.experiments.gains import mechanism_of_gain
 from archzero_lab.experiments.measurements import Measurements
-from archzero_lab.experiments.metrics import QUANTILES
-from archzero_lab.experiments.own import Course, OwnArm, OwnResult, check_metric, result_of
+from archzero_lab.experiments.own import Course, OwnArm, OwnResult, result_of
+from archzero_lab.experiments.own_metrics import OwnMetric
 from archzero_lab.experiments.runner import run_claim
 from archzero_lab.experiments.turns import turn
 from archzero_lab.jupyter.experiment import result_html
@@ -22,7 +22,6 @@ from archzero_lab.run_folders.own_runs import save_own
 from archzero_lab.servers.exclusive import exclusive
 from archzero_lab.servers.stack import running_stack
 from archzero_lab.settings import PROJECT_FILE, load_settings
-from archzero_lab.stats.estimates import REQUESTS_FOR
 from archzero_lab.systems.arms import Opening
 from archzero_lab.systems.profiles import SlotSize
 from archzero_lab.systems.system import Rows
@@ -59,8 +58,10 @@ class Compared:
 
     def figure(self) -> figures.Picture:
         """The paired blocks behind the verdict."""
-        table = self.result.blocks.pivot_table(index="block", columns="arm", values="ms")
-        return figures.paired_blocks(table, f"{self.request}: {self.result.metric}, block by block", "ms")
+        metric = self.result.metric
+        return figures.paired_blocks(
+            self.result.by_block, f"{self.request}: {metric.name}, block by block", metric.axis
+        )
 
     def save(self, name: str) -> Path:
         """Keep it as a run that compare, gate and load_run take; its folder."""
@@ -88,21 +89,24 @@ class Project:
 
     def experiment(
         self, control: str, treatment: str, request: str, *, metric: str = "p50", blocks: int = 12,
-        requests: int | None = None, margin: float = 0.05, seed: int = 1,
+        requests: int | None = None, margin: float = 0.05, seed: int = 1, over_ms: float | None = None,
     ) -> Compared:  # fmt: skip
         """Two arms in paired blocks under one kind of request, each slot after the file's reset; waits for the result.
 
         Each arm has its own copy of the database, as in a report. Raises UnknownNameError, and MeasurementError where
-        the arms do not answer alike: that is the finding then, and no time.
+        the arms do not answer alike: that is the finding then, and no time. Metrics are those of lab.experiment, but
+        for error_share: a wrong answer ends it.
         """
-        check_metric(metric)
+        wanted = OwnMetric(metric, over_ms)
+        if wanted.counts_errors:
+            raise SettingsError("error_share: arms of a project must answer rightly, or the answer is the finding")
         for arm in (control, treatment):
             if arm not in self._system.arms:
                 raise unknown_name("arm", arm, self.arms)
         if request not in self._system.operations:
             raise unknown_name("request", request, self.requests)
         self._system.require_ready()
-        size = SlotSize(10, requests or REQUESTS_FOR.get(QUANTILES.get(metric, 0.5), 20))
+        size = SlotSize(10, requests or max(wanted.calls_needed, 20))
         claim = Claim(
             id=request, title=request, sentence="", section="", metric=metric, claimed=Claimed(0, 0, 0.0),
             control="control", treatment="treatment", operations=request, rule="improvement", mechanism="hits",
@@ -119,7 +123,7 @@ class Project:
             run_claim(claim, opened, prepared.operations, size, blocks, seed, measured)
             if told := prepared.unlike(opened, ()).get(request):
                 raise MeasurementError(f"the arms did not answer alike: {told[0]}")
-        return Compared(request, *_result(claim, measured, blocks, margin, (control, treatment)))
+        return Compared(request, *_result(wanted, measured, blocks, margin, claim, (control, treatment)))
 
 
 def project() -> Project:
@@ -131,21 +135,21 @@ def project() -> Project:
 
 
 def _result(
-    claim: Claim, measured: Measurements, blocks: int, margin: float, names: tuple[str, str]
+    metric: OwnMetric, measured: Measurements, blocks: int, margin: float, claim: Claim, names: tuple[str, str]
 ) -> tuple[OwnResult, list[tuple[int, int, str, float]]]:
     samples, slots = measured.samples_frame(), measured.slots_frame()
     course = Course(blocks)
-    q = QUANTILES.get(claim.metric)
     for (block, order, arm), group in samples.groupby(["block", "order", "arm"]):
-        times = group["service_time_s"]
-        value = float(times.mean() if q is None else times.quantile(q))
+        times = group["service_time_s"].tolist()
+        events = metric.events(times, 0)
+        course.events += events
         steal = float(slots.loc[(slots["block"] == block) & (slots["arm"] == arm), "steal"].iloc[0])
-        course.rows.append({"block": block, "order": order, "arm": arm, "calls": len(times), "ms": value * 1000,
-                            "steal": steal})  # fmt: skip
+        course.rows.append({"block": block, "order": order, "arm": arm, "calls": len(times),
+                            metric.column: metric.value(times, events), "steal": steal})  # fmt: skip
     counted, _ = mechanism_of_gain(claim, slots)
     arms = {
         side: OwnArm(name, lambda: None, described={"arm": name, **counted[side]})
         for side, name in zip(("control", "treatment"), names, strict=True)
     }
     times_of = [(sample.block, sample.order, sample.arm, sample.service_time_s) for sample in measured.samples]
-    return result_of(arms, course, claim.metric, margin), times_of
+    return result_of(arms, course, metric, margin), times_of

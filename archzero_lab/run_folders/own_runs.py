@@ -30,7 +30,7 @@ def save_own(name: str, found: OwnResult, times: Sequence[tuple[int, int, str, f
         "run_id": run.path.name, "system": "own", "profile": "own", "size": None, "label": name, "claims": [],
         "environment": describe_machine(),
         "own": {
-            "verdict": found.verdict.value, "metric": found.metric, "margin": found.margin,
+            "verdict": found.verdict.value, "metric": found.metric.name, "margin": found.margin,
             "effect_size": found.effect_size, "ci_low": found.ci_low, "ci_high": found.ci_high,
             "warnings": list(found.warnings),
         },

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 import sys
 import threading
 import time
@@ -12,6 +13,7 @@ import pytest
 
 from archzero_lab.errors import MeasurementError, SettingsError, UnknownNameError
 from archzero_lab.experiments.own import Course, OwnArm, run_own
+from archzero_lab.experiments.own_metrics import OwnMetric
 from archzero_lab.jupyter.experiment import experiment
 from archzero_lab.stats.verdict import Change
 
@@ -40,6 +42,54 @@ def test_a_slower_and_a_faster_treatment_are_told_apart_with_their_size() -> Non
     assert "improved" in faster._repr_html_()
     assert "<svg" in faster._repr_html_()
     assert f"treatment / control {faster.effect_size:.3f} (" in repr(faster)
+
+
+def test_more_calls_a_second_are_an_improvement_and_fewer_are_none() -> None:
+    faster = experiment(_spin(1.0), _spin(0.5), metric="throughput", blocks=8, calls=40)
+    assert (faster.verdict, list(faster.blocks.columns)[4]) == ("improved", "calls_a_second")
+    assert faster.effect_size == pytest.approx(2.0, rel=0.4)
+    assert "a second → " in repr(faster)
+    assert "calls a second" in faster._repr_html_()
+    assert experiment(_spin(0.5), _spin(1.0), metric="throughput", blocks=8, calls=40).verdict == "regressed"
+
+
+def _now_and_then(one_in: int, act: Callable[[], None]) -> Callable[[], None]:
+    """A call that does something once in so many."""
+    called = itertools.count(1)
+
+    def work() -> None:
+        if next(called) % one_in == 0:
+            act()
+
+    return work
+
+
+def _raise() -> None:
+    raise TimeoutError("no answer")
+
+
+def test_calls_that_take_longer_and_calls_that_raise_are_shares() -> None:
+    seldom, often = (_now_and_then(one_in, _spin(4.0)) for one_in in (50, 5))
+    over = experiment(seldom, often, metric="share_over", over_ms=3.0, blocks=8)
+    assert over.verdict == "regressed"
+    assert over.blocks["share"].max() <= 1
+    assert over.blocks["calls"].min() >= 100
+    failing = experiment(_now_and_then(4, _raise), _now_and_then(40, _raise), metric="error_share", blocks=8, calls=200)
+    assert failing.verdict == "improved"
+    assert failing.effect_size == pytest.approx(0.1, rel=0.6)
+    assert "%" in repr(failing)
+
+
+def test_a_share_of_hardly_any_event_is_no_verdict() -> None:
+    found = experiment(_now_and_then(400, _raise), lambda: None, metric="error_share", blocks=8, calls=100)
+    assert found.verdict == "inconclusive"
+    assert "needs at least 10 calls of that kind, had 2 of 1,600" in "".join(found.warnings)
+
+
+@pytest.mark.parametrize(("metric", "over_ms"), [("share_over", None), ("p50", 3.0), ("error_share", 3.0)])
+def test_a_share_of_what_is_not_said_is_refused(metric: str, over_ms: float | None) -> None:
+    with pytest.raises(SettingsError, match="belong together"):
+        experiment(_spin(0.1), _spin(0.1), metric=metric, over_ms=over_ms)
 
 
 def test_the_same_work_twice_is_never_called_different_by_a_margin_of_half() -> None:
@@ -131,6 +181,8 @@ def test_what_is_no_metric_no_arm_and_no_number_of_blocks_is_told_at_once() -> N
 
 
 def test_a_quantile_gets_the_calls_that_it_needs() -> None:
-    found = run_own(OwnArm("a", lambda: None), OwnArm("b", lambda: None), metric="p95", blocks=2, course=Course(2))
+    found = run_own(
+        OwnArm("a", lambda: None), OwnArm("b", lambda: None), metric=OwnMetric("p95"), blocks=2, course=Course(2)
+    )
     assert found.blocks["calls"].min() >= 200
     assert found.verdict is Change.INCONCLUSIVE
