@@ -25,11 +25,15 @@ _OWN = ("psycopg", "psycopg_pool", "archzero_lab.postgres.statement_log", "archz
 
 @dataclass(frozen=True)
 class Sent:
-    """One statement: its shape (literals and parameters as ?) and the line that sent it; its `text` as it was given."""
+    """One statement: its shape (literals and parameters as ?) and the line that sent it; its `text` as it was given.
+
+    `cursor`: the quoted name of the server-side cursor that it was declared for.
+    """
 
     shape: str
     call_site: str
     text: str = field(default="", compare=False)
+    cursor: str = field(default="", compare=False)
 
 
 @dataclass
@@ -108,7 +112,7 @@ def hold_constant(logs: dict[int, StatementLog]) -> None:
     )
 
 
-def _note(query: Any, connection: Any) -> None:
+def _note(query: Any, connection: Any, cursor: str) -> None:
     logs = _LOGS.get()
     if not logs:
         return
@@ -116,7 +120,7 @@ def _note(query: Any, connection: Any) -> None:
         text = query.as_string(connection)
     else:
         text = query.decode("utf-8", "replace") if isinstance(query, bytes) else str(query)
-    sent = Sent(shape_of(text), _call_site(), text)
+    sent = Sent(shape_of(text), _call_site(), text, sql.Identifier(cursor).as_string(connection) if cursor else "")
     for log in logs:
         if log.before_each is not None:
             token = _LOGS.set(())  # what is asked meanwhile is not the code's
@@ -145,11 +149,14 @@ def _listen() -> None:
     for cursor in (psycopg.Cursor, psycopg.AsyncCursor):
         for name in ("execute", "executemany", "stream", "copy"):
             setattr(cursor, name, _wrapped(getattr(cursor, name)))
+    # theirs declares; rows are fetched in batches as they are asked for, which is one statement's work all the same
+    psycopg.ServerCursor.execute = _wrapped(psycopg.ServerCursor.execute)  # type: ignore[method-assign]
+    psycopg.AsyncServerCursor.execute = _wrapped(psycopg.AsyncServerCursor.execute)  # type: ignore[method-assign]
 
 
 def _wrapped(plain: Callable[..., Any]) -> Callable[..., Any]:
     def sending(self: Any, query: Any, *arguments: Any, **options: Any) -> Any:
-        _note(query, self.connection)
+        _note(query, self.connection, getattr(self, "name", ""))
         return plain(self, query, *arguments, **options)
 
     sending._archzero = True  # type: ignore[attr-defined]  # marks what is wrapped

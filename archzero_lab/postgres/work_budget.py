@@ -5,6 +5,7 @@ Counts, so it is the same on any machine: a test that holds one fails for more w
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
@@ -19,6 +20,7 @@ from archzero_lab.postgres.placeholders import numbered
 from archzero_lab.postgres.statement_log import StatementLog, record_statements
 
 _TOLD = 3
+_OF_CURSOR = re.compile(r'(?:DECLARE|CLOSE|(?:FETCH|MOVE)\s.*?\bFROM)\s+("(?:[^"]|"")+")', re.DOTALL)
 
 
 class WorkOverBudget(AssertionError):
@@ -84,7 +86,7 @@ class _Watched:
 
     def blocks(self, log: StatementLog) -> dict[str, int]:
         """Blocks by shape of what was sent since."""
-        shapes = {_mark(sent.text): sent.shape for sent in log.sent}
+        shapes = {sent.cursor or _mark(sent.text): sent.shape for sent in log.sent}
         found: dict[str, int] = {}
         for own, before in self._before.values():
             for mark, number in _blocks(own).items():
@@ -122,6 +124,9 @@ def _times(number: int) -> str:
 
 
 def _mark(text: str) -> str:
+    """What a statement is known by; what declares, moves and reads a server-side cursor by that cursor's name."""
+    if cursor := _OF_CURSOR.match(text):
+        return cursor.group(1)
     try:
         return str(fingerprint(numbered(text)[0]))
     except parser.ParseError:

@@ -52,6 +52,41 @@ def test_the_same_statement_reads_the_same_blocks_each_time(connection: psycopg.
     assert found[0] == found[1] == found[2] != {}
 
 
+def test_a_server_side_cursor_is_one_statement_with_the_blocks_of_all_its_rows(connection: psycopg.Connection) -> None:
+    query = "SELECT name FROM cards WHERE name > %s"
+    with work_budget(blocks=1_000_000) as at_once:
+        rows = len(connection.execute(query, [""]).fetchall())
+    assert rows > 100
+    with (
+        work_budget(statements=1, blocks=1_000_000) as done, connection.transaction(),
+        connection.cursor('the "names"') as cursor,
+    ):  # fmt: skip
+        cursor.itersize = rows // 5
+        cursor.execute(query, [""])
+        assert len(list(cursor)) == rows
+    ((shape, blocks),) = done.blocks.items()
+    assert shape == "SELECT name FROM cards WHERE name > ?"
+    assert blocks >= at_once.blocks[shape] > 10
+
+    def twice() -> None:
+        with work_budget(statements=1), connection.transaction():
+            for _ in range(2):
+                with connection.cursor("again") as cursor:
+                    cursor.execute("SELECT 1")
+
+    with pytest.raises(WorkOverBudget, match=r"2 statements, 1 allowed: 2 times SELECT \? from test_work_budget\.py"):
+        twice()
+
+
+async def test_an_async_server_side_cursor_is_heard_too(database_url: str) -> None:
+    async with await psycopg.AsyncConnection.connect(database_url) as connection:
+        with work_budget() as done:
+            async with connection.cursor("far") as cursor:
+                await cursor.execute("SELECT 1 FROM cards")
+                await cursor.fetchall()
+    assert [sent.shape for sent in done.statements.sent] == ["SELECT ? FROM cards"]
+
+
 def test_what_fails_in_the_block_is_not_hidden_by_the_budget(connection: psycopg.Connection) -> None:
     with pytest.raises(psycopg.errors.DivisionByZero), work_budget(statements=0, blocks=0):
         connection.execute("SELECT 1 / 0")
