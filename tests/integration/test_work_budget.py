@@ -54,8 +54,7 @@ def test_the_same_statement_reads_the_same_blocks_each_time(connection: psycopg.
 
 def test_a_server_side_cursor_is_one_statement_with_the_blocks_of_all_its_rows(connection: psycopg.Connection) -> None:
     query = "SELECT name FROM cards WHERE name > %s"
-    with work_budget(blocks=1_000_000) as at_once:
-        rows = len(connection.execute(query, [""]).fetchall())
+    rows = len(connection.execute(query, [""]).fetchall())
     assert rows > 100
     with (
         work_budget(statements=1, blocks=1_000_000) as done, connection.transaction(),
@@ -66,7 +65,7 @@ def test_a_server_side_cursor_is_one_statement_with_the_blocks_of_all_its_rows(c
         assert len(list(cursor)) == rows
     ((shape, blocks),) = done.blocks.items()
     assert shape == "SELECT name FROM cards WHERE name > ?"
-    assert blocks >= at_once.blocks[shape] > 10
+    assert blocks > 10, "its rows are read when they are fetched, not when it is declared"
 
     def twice() -> None:
         with work_budget(statements=1), connection.transaction():
