@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,10 +13,18 @@ from hypothesis import strategies as st
 
 from archzero_lab.errors import SettingsError
 from archzero_lab.jobs.work.baseline import Baseline, Tolerance, read_baseline, to_toml, write_baseline
-from archzero_lab.jobs.work.counted import Counted, CountedCommand, CountedKind, CountedPass, CountedStatement
-from archzero_lab.jobs.work.differences import differences
+from archzero_lab.jobs.work.counted import (
+    Counted,
+    CountedCommand,
+    CountedKind,
+    CountedPass,
+    CountedStatement,
+    drawn_mark,
+)
+from archzero_lab.jobs.work.differences import conditions, differences
 from archzero_lab.jobs.work.verdict import judge_work
 from archzero_lab.run_folders.gate import INCONCLUSIVE, PASS, REGRESSION
+from archzero_lab.systems.operations import Operation
 
 BITMAP = "Limit\n Sort\n  Bitmap Heap Scan on cards: idx_cards_name_trgm"
 SEQ = "Limit\n Sort\n  Seq Scan on cards"
@@ -154,6 +163,26 @@ def test_more_is_a_regression_less_passes_and_rows_that_differ_are_told() -> Non
     ]
 
 
+def test_requests_that_are_others_are_told_and_older_files_say_nothing_of_them() -> None:
+    def drawn(mark: str) -> Counted:
+        counted = _counted()
+        counted.kinds["search"].drawn = mark
+        return counted
+
+    assert conditions(drawn("0a1b2c3d"), drawn("ffffffff")) == [
+        "search: its requests are not those that were counted: its values are drawn from other rows"
+    ]
+    assert conditions(drawn("0a1b2c3d"), drawn("0a1b2c3d")) == conditions(drawn(""), drawn("0a1b2c3d")) == []
+    reads = [Operation("/search?q=a", "a"), Operation("/search?q=b", "b")]
+    marks = {
+        drawn_mark(one)
+        for one in (reads, reads[::-1], reads[:1], [replace(reads[0], body=b"{}")], [replace(reads[0], method="PUT")])
+    }
+    assert len(marks) == 5
+    secret = replace(reads[0], headers=(("Authorization", "Bearer s3cret"),))
+    assert drawn_mark([secret]) == drawn_mark(reads[:1]), "a mark is made of no secret"
+
+
 def test_a_kind_of_request_that_is_gone_or_new_is_for_a_person() -> None:
     gone = _counted(kinds={})
     assert _told(_counted(), gone) == [("search: request", "otherwise", "is not asked any more")]
@@ -188,6 +217,7 @@ def test_whatever_was_counted_is_read_back_from_its_file(
         again.bytes = first.bytes
     counted = _counted(first, again=again, reason=reason)
     counted.kinds = {name: counted.kinds["search"]}
+    counted.kinds[name].drawn = "0a1b2c3d"
     text = to_toml(counted, Tolerance(blocks=0.5))
     path = Path("/dev/shm") / "archzero-work-read-back.toml"  # noqa: S108  # written and read within the test
     path.write_text(text)

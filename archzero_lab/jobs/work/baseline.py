@@ -116,6 +116,8 @@ def _lines(name: str, kind: CountedKind, texts: dict[str, str], plans: dict[str,
     yield f"requests = {kind.requests}"
     if kind.writes:
         yield "writes = true"
+    if kind.drawn:
+        yield f"drawn = {_string(kind.drawn)}"
     yield from _of_pass(kind.first, texts, plans)
     if kind.again is not None:
         yield f"[request.{_key(name)}.again]"
@@ -165,6 +167,7 @@ def _kind(kind: Mapping[str, Any], texts: Mapping[str, str], plans: Mapping[str,
         first=_pass(kind, texts, plans),
         writes=bool(kind.get("writes", False)),
         again=_pass({"bytes": kind.get("bytes"), **again}, texts, plans) if again is not None else None,
+        drawn=str(kind.get("drawn", "")),
     )
 
 

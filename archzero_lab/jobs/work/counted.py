@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
 import msgspec
+
+from archzero_lab.systems.operations import Operation
 
 _MARK = re.compile(r"p[0-9a-f]{5}")
 
@@ -36,6 +38,14 @@ def most_common(plans: Mapping[str, int]) -> str:
 def plan_mark(shape: str) -> str:
     """A plan's name: the same for the same shape, anywhere. A name is its own."""
     return shape if _MARK.fullmatch(shape) else "p" + hashlib.sha256(shape.encode()).hexdigest()[:5]
+
+
+def drawn_mark(operations: Iterable[Operation]) -> str:
+    """A mark of requests by method, path and body, in their order; of headers none, which may hold secrets."""
+    digest = hashlib.sha256()
+    for one in operations:
+        digest.update(f"{one.method} {one.path} {len(one.body)}\n".encode() + one.body)
+    return digest.hexdigest()[:8]
 
 
 class CountedCommand(msgspec.Struct, forbid_unknown_fields=True, omit_defaults=True):
@@ -74,13 +84,14 @@ class CountedKind(msgspec.Struct, forbid_unknown_fields=True, omit_defaults=True
     """A kind of request. Of one that reads, sums over `requests`: with the cache emptied, and asked `again`.
 
     Of one that `writes` a typical request, the median of so many by each counter: where a page splits is chance.
-    `again` None: the same as first.
+    `again` None: the same as first. `drawn` is a mark of the requests (drawn_mark): other ones do other work.
     """
 
     requests: int
     first: CountedPass
     writes: bool = False
     again: CountedPass | None = None
+    drawn: str = ""
 
     @property
     def counted(self) -> int:

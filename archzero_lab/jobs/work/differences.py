@@ -75,6 +75,10 @@ def conditions(before: Counted, after: Counted) -> list[str]:
         now = after.tables.get(table, 0)
         if rows != now:
             notes.append(f"table {table} had {rows:,} rows and has {now:,}: what reads it follows")
+    for name, kind in before.kinds.items():
+        other = after.kinds.get(name)
+        if other is not None and kind.drawn and other.drawn and kind.drawn != other.drawn:
+            notes.append(f"{name}: its requests are not those that were counted: its values are drawn from other rows")
     return notes
 
 

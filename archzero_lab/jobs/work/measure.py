@@ -18,6 +18,7 @@ from archzero_lab.jobs.work.counted import (
     CountedKind,
     CountedPass,
     CountedStatement,
+    drawn_mark,
     plan_mark,
 )
 from archzero_lab.jobs.work.looks import Looks, RequestWork
@@ -118,7 +119,7 @@ def _kind(
         found = [looks.ask(arm, operation) for operation in operations.timed]
         typical = _typical(found)
         _shorten(typical)
-        return CountedKind(len(found), typical, writes=True)
+        return CountedKind(len(found), typical, writes=True, drawn=drawn_mark(operations.timed))
     asked_once = list(dict.fromkeys(operations.timed))
     arm.reset()
     looks.begin()
@@ -128,7 +129,8 @@ def _kind(
     _add_generic(again, connection)
     _shorten(first)
     _shorten(again)
-    return CountedKind(len(asked_once), first, again=None if again == first else again)
+    drawn = drawn_mark(asked_once)
+    return CountedKind(len(asked_once), first, again=None if again == first else again, drawn=drawn)
 
 
 def _summed(found: Sequence[RequestWork], exact: bool) -> CountedPass:
