@@ -108,6 +108,21 @@ def test_a_report_says_of_each_claim_what_held_and_leaves_their_repository_and_d
     assert "confirmed" in judged.stdout
 
 
+def test_what_the_file_calls_untouched_is_timed_in_the_same_blocks_and_told(shop: ShopRepository) -> None:
+    shop.edit("archzero.toml", 'ready = "/healthz"\n', 'ready = "/healthz"\nuntouched = "detail"\n')
+    done = shop.lab("report", "--profile", "smoke", "--only", "search")
+    assert done.returncode == 0, done.stderr
+    latest = shop.folder / "reports" / "latest"
+    summary = json.loads((latest / "summary.json").read_text())
+    (control,) = summary["negative_controls"]
+    (claim,) = summary["claims"]
+    assert (control["what"], control["control"], control["treatment"]) == ("detail", "main", "branch")
+    assert control["blocks"] == claim["measured"]["blocks"]
+    assert control["ci_low"] <= control["ratio"] <= control["ci_high"]
+    assert claim["verdict"] == ("inconclusive" if control["moved"] else "confirmed")
+    assert "negative control" in (latest / "index.html").read_text()
+
+
 def test_an_arm_that_answers_emptily_is_the_finding_and_no_improvement(shop: ShopRepository) -> None:
     shop.edit("app.py", "    found = {\n", '    return {"items": []}\n    found = {\n')
     done = shop.lab("report", "--profile", "smoke", "--only", "search")

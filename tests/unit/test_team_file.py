@@ -77,6 +77,8 @@ def test_settings_alone_name_no_service(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("old", "new", "told"),
     [
+        ('start = "./run.sh"', 'start = "./run.sh"\nuntouched = "health"',
+         r"\[service\] untouched names no request that reads: 'health'; known: search"),
         ('start = "./run.sh"', 'strat = "x"', r"\[service\] strat is unknown; known: name, install, start"),
         ('start = "./run.sh"', 'start = 1', r"\[service\]: Expected str, got int.*known: name"),
         ('url = "postgresql+psycopg://localhost/shop"', "", r"\[database\]: missing the field url"),

@@ -6,6 +6,8 @@ import json
 import random
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
+from dataclasses import replace
+from itertools import cycle, islice
 from typing import Any, cast
 from urllib.parse import urlsplit, urlunsplit
 
@@ -28,6 +30,8 @@ from archzero_lab.systems.team.serving import start_build, wait_until_ready
 _DRAWN = 2_000
 _NUMBER = 987_654_321_012
 """Stands for the number that each request of a load gets when it is sent."""
+_UNTOUCHED = 20
+"""Requests of a negative control, after each slot."""
 _TRIED = 5
 _MOST_ARMS = 15
 
@@ -133,8 +137,13 @@ class PreparedTeam:
     def operations(
         self, kind: str, *, distinct: int, requests: int, seed: int, block: int, paths: Sequence[str] = ()
     ) -> SlotOperations:
-        """The operations of one block."""
-        return self._requests.slot(kind, distinct=distinct, requests=requests, seed=seed, block=block, paths=paths)
+        """The operations of one block, with the negative control where the file names one."""
+        found = self._requests.slot(kind, distinct=distinct, requests=requests, seed=seed, block=block, paths=paths)
+        untouched = self._project.service.untouched
+        if not untouched or untouched == kind:
+            return found
+        control = self._requests.slot(untouched, distinct=_UNTOUCHED, requests=1, seed=seed, block=0).warm_up
+        return replace(found, control=tuple(islice(cycle(control), _UNTOUCHED)))
 
     def unlike(self, arms: Mapping[str, Arm], kinds: Sequence[str]) -> dict[str, list[str]]:
         """What the arms answer otherwise than each other or than the file says: a few of each kind asked now, and what

@@ -168,6 +168,12 @@ def _check(project: Project, where: str) -> None:
         raise SettingsError(
             f"{where}: [service] login names no request '{project.service.login}'; known: {', '.join(project.requests)}"
         )
+    untouched = project.service.untouched
+    if untouched and (untouched not in project.requests or project.requests[untouched].writes):
+        reads = [name for name, request in project.requests.items() if not request.writes]
+        raise SettingsError(
+            f"{where}: [service] untouched names no request that reads: '{untouched}'; known: {', '.join(reads)}"
+        )
     reset = project.service.reset
     if isinstance(reset, str) and reset not in ("redis", "none"):
         raise SettingsError(f'{where}: [service] reset = "{reset}" is neither "redis", "none" nor a table')

@@ -21,6 +21,7 @@ class Service(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     `start` gets PORT, and the variables of [database] and [redis]. `ready` is a path that answers 2xx within
     `ready_s`. `reset` "redis" empties the arm's Redis, "none" leaves everything warm. `headers` go with each request;
     `login` names a request whose cookies the others send. `verify`: false, or the file of a CA, for https.
+    `untouched` names a request that what the arms differ in cannot touch: the negative control of a report.
     """
 
     name: str = ""
@@ -33,6 +34,7 @@ class Service(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     headers: dict[str, str] = {}
     environment: dict[str, str] = {}
     login: str = ""
+    untouched: str = ""
     verify: bool | str = True
 
 
