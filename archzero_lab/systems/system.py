@@ -46,7 +46,10 @@ class Prepared(Protocol):
 
     @property
     def facts(self) -> Mapping[str, Any]:
-        """What a run tells of the rows: "size", "label", and names of the system's own (cards, relationships, …)."""
+        """What a run tells of the rows: "size", "label", and names of the system's own (cards, relationships, …).
+
+        "commits", where the arms are builds: arm -> (commit, whether it has changes that no commit holds).
+        """
 
     @property
     def urls(self) -> Mapping[str, str]:

@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+import pandas as pd
 import psycopg
 import pytest
 import yaml
@@ -93,6 +94,10 @@ def test_a_report_says_of_each_claim_what_held_and_leaves_their_repository_and_d
     assert told["branch"]["cache_hits"] == told["branch"]["requests"]
     assert told["branch"]["statements_per_1000"] == 0 < told["main"]["statements_per_1000"]
     assert told["main"]["rows_per_1000"] > 0 == told["branch"]["rows_per_1000"]
+    commit = shop.git("rev-parse", "HEAD").strip()
+    assert summary["environment"]["git_commit"] == commit, "a run is of the code that it measures"
+    history = pd.read_parquet(shop.folder / "reports" / "history.parquet")
+    assert set(history.loc[history["run_id"] == summary["run_id"], "commit"]) == {commit}
     page = (latest / "index.html").read_text()
     assert "branch: . (" in page
     assert "counted beside the times" in page

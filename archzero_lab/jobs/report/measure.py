@@ -84,6 +84,10 @@ def _keep_facts(
     yardstick: Yardstick,
 ) -> None:  # fmt: skip
     environment = describe(stack)
+    if of_treatment := prepared.facts.get("commits", {}).get(system.compared[1]):
+        # a run is of the code that it measures; the lab's own is told beside it
+        commit, changed = of_treatment
+        environment |= {"lab_commit": environment["git_commit"], "git_commit": commit, "git_dirty": changed}
     run.facts = {
         "system": system.name,
         "title": system.title,

@@ -55,6 +55,7 @@ class PreparedTeam:
         told |= {arm: mask_secrets(entry.url) for arm, entry in project.arms.items() if entry.url}
         self.facts: Mapping[str, Any] = {
             "size": 0, "label": project.name, "arms_are": told,
+            "commits": {arm: [build.commit, build.changed] for arm, build in builds.items() if build.commit},
             "copied": copied,
             "in_words": "; ".join([*(f"{arm}: {what}" for arm, what in told.items()), *filter(None, [copied])]),
         }  # fmt: skip
