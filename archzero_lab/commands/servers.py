@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from typing import TYPE_CHECKING, Annotated
 
@@ -71,7 +71,7 @@ def compare_servers(
             urls = closing.enter_context(_copies(stack, request, (versions[0], versions[1]), reporter))
         with reporter.work("statements") as tell:
             found = beside(Side(urls[0]), Side(urls[1], settings), asked.texts, blocks=blocks, seed=seed, progress=tell)
-    _print(found, asked.let_go, settings)
+    _print(found, asked.let_go)
     if any(one.lost for one in found.met):
         raise typer.Exit(1)
 
@@ -96,10 +96,10 @@ def _copies(
         yield urls[0], urls[1]
 
 
-def _print(found: Beside, let_go: list[str], settings: Mapping[str, str]) -> None:
+def _print(found: Beside, let_go: list[str]) -> None:
     """What the sides differ in, then every statement, the worst first, with what its plan does otherwise."""
     sides = [f"{row.what}: {row.source} and {row.copy}" for row in found.differs]
-    sides += [f"{name}: {value} on the second" for name, value in settings.items() if name in found.settings]
+    sides += [f"{name}: {value} on the second" for name, value in found.settings.items()]
     for side in sides:
         console.print(f"differs  {side}", highlight=False, markup=False, soft_wrap=True)
     if len(sides) > 1:

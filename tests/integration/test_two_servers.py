@@ -70,6 +70,12 @@ def test_a_setting_that_turns_a_plan_is_found_with_what_it_costs(shop_url: str) 
     assert (one.lost, one.work) == (False, Change.IMPROVED)
 
 
+def test_whether_queries_are_compiled_or_run_side_by_side_is_told_of_the_sides(shop_url: str) -> None:
+    other = Side(shop_url, {"jit": "off", "max_parallel_workers_per_gather": "0"})
+    found = beside(Side(shop_url, {"jit": "on"}), other, {"one": ONE["one"]}, blocks=6)
+    assert {row.what: row.copy for row in found.differs} == {"jit": "off", "max_parallel_workers_per_gather": "0"}
+
+
 def test_a_database_beside_itself_turns_no_plan_and_reads_the_same(shop_url: str) -> None:
     found = beside(Side(shop_url), Side(shop_url), ONE, blocks=6)
     assert not any(met.turned or met.other_rows for met in found.met)
