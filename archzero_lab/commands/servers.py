@@ -80,9 +80,13 @@ def compare_servers(
 def _copies(
     stack: Stack, request: IndexRequest, versions: tuple[int, int], reporter: Reporter
 ) -> Iterator[tuple[str, str]]:
-    """The same database copied twice, each onto a server of its version, with fresh statistics of the same target."""
+    """The same database copied twice, each onto a server of its version, with statistics of all rows: of samples, two
+    copies' plans could differ by chance.
+    """
     from archzero_lab.jobs.indexes.own_copy import copied
+    from archzero_lab.postgres.connection import connect
     from archzero_lab.postgres.databases import drop_database
+    from archzero_lab.postgres.whole_statistics import analyze_whole
     from archzero_lab.servers.copy_server import WantedServer, copy_server
 
     with ExitStack() as closing:
@@ -92,6 +96,8 @@ def _copies(
             name = stack.database_name(f"beside_{side}")
             closing.callback(drop_database, server.url, name)
             copy, _ = copied(server, request, name, reporter)
+            with reporter.work("analyze"), connect(copy.url, autocommit=True) as connection:
+                analyze_whole(connection)
             urls.append(copy.url)
         yield urls[0], urls[1]
 

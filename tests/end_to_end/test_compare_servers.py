@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
+from archzero_lab.servers.postgres_server import major_version
 from archzero_lab.servers.stack import Stack
 from tests.end_to_end.command import lab
 from tests.integration.shop import SHOP, somebodys_database
@@ -27,5 +28,10 @@ def test_a_setting_is_held_against_none_on_a_database_that_is_only_read(stack: S
         assert alike.returncode in (0, 1), alike.stderr
         assert "0 plans turned" in alike.stdout
         assert "differs" not in alike.stdout
+        version = str(major_version(stack.postgres_programs))
+        copies = lab(environment, *asked, "--server-version", version, "--server-version", version)
+        assert copies.returncode in (0, 1), copies.stderr
+        assert "0 plans turned" in copies.stdout
+        assert "3 blocks" in copies.stdout
         unknown = lab(environment, *asked, "--set", "work_memory=1")
     assert (unknown.returncode, unknown.stderr.splitlines()[-1].split(":")[:2]) == (2, ["lab", " --set work_memory"])
