@@ -15,7 +15,14 @@ from psycopg import sql
 
 from archzero_lab.errors import DatabaseError
 from archzero_lab.jobs.indexes.findings import PlanLine
-from archzero_lab.jobs.indexes.same_rows import Answer, same_rows, takes_order_as_it_comes, without_limit
+from archzero_lab.jobs.indexes.same_rows import (
+    Answer,
+    answer_of,
+    digest_of,
+    same_rows,
+    takes_order_as_it_comes,
+    without_limit,
+)
 from archzero_lab.jobs.indexes.verdict import Loss
 from archzero_lab.postgres.connection import Connection
 from archzero_lab.postgres.index_catalog import Index, hidden
@@ -268,14 +275,7 @@ class Reads:
         return self._changing[case.sql]
 
     def _fetch(self, case: Statement) -> Answer:
-        """The rows as PostgreSQL's text: Python need not hold what PostgreSQL can (infinity, a date BC)."""
-        cursor = self._session(case).execute(case.sql.encode(), case.values, prepare=False)
-        result = cursor.pgresult
-        if result is None or not result.nfields:  # a statement that writes gives no rows
-            return Answer((), ())
-        columns = range(result.nfields)
-        rows = [tuple(result.get_value(row, at) for at in columns) for row in range(result.ntuples)]
-        return Answer(tuple(result.ftype(at) for at in columns), rows)
+        return answer_of(self._session(case).execute(case.sql.encode(), case.values, prepare=False))
 
     def _answer(self, case: Statement, without: Sequence[Index]) -> Answer:
         with hidden(self._session(case), without, self.admin):
@@ -292,8 +292,5 @@ class Reads:
             return False
         if first.has_floats:
             return True  # sums in another order, of rows that ties may have changed: nothing to hold them to
-        # parameters of LIMIT alone are given all the same
-        rest = "".join(f", ${number}::text" for number in range(1, len(case.values) + 1) if f"${number}" not in whole)
-        counted = f"SELECT count(*), sum(hashtextextended(whole::text, 0)){rest} FROM ({whole}) AS whole"
-        digest = replace(case, sql=counted)
+        digest = replace(case, sql=digest_of(whole, len(case.values)))
         return self._answer(digest, ()) == self._answer(digest, without)

@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import psycopg
 from pglast.enums.nodes import LimitOption
 from pglast.stream import RawStream
 
@@ -39,6 +40,22 @@ class Answer:
     def has_floats(self) -> bool:
         """Whether one of its columns is floating."""
         return any(one in _FLOATS for one in self.types)
+
+
+def answer_of(cursor: psycopg.Cursor[Any]) -> Answer:
+    """The rows as PostgreSQL's text: Python need not hold what PostgreSQL can (infinity, a date BC)."""
+    result = cursor.pgresult
+    if result is None or not result.nfields:  # a statement that writes gives no rows
+        return Answer((), ())
+    columns = range(result.nfields)
+    rows = [tuple(result.get_value(row, at) for at in columns) for row in range(result.ntuples)]
+    return Answer(tuple(result.ftype(at) for at in columns), rows)
+
+
+def digest_of(whole: str, parameters: int) -> str:
+    """A statement that counts a query's rows and sums up their hashes; parameters it has not are given all the same."""
+    rest = "".join(f", ${number}::text" for number in range(1, parameters + 1) if f"${number}" not in whole)
+    return f"SELECT count(*), sum(hashtextextended(whole::text, 0)){rest} FROM ({whole}) AS whole"
 
 
 def same_rows(first: Answer, again: Answer, other: Answer) -> bool:

@@ -14,7 +14,14 @@ import psycopg
 from archzero_lab.errors import DatabaseError
 from archzero_lab.jobs.indexes.plan_shapes import shape_of_plan
 from archzero_lab.jobs.indexes.query_cases import cases_or_reasons
-from archzero_lab.jobs.indexes.same_rows import Answer, same_rows, takes_order_as_it_comes, without_limit
+from archzero_lab.jobs.indexes.same_rows import (
+    Answer,
+    answer_of,
+    digest_of,
+    same_rows,
+    takes_order_as_it_comes,
+    without_limit,
+)
 from archzero_lab.jobs.indexes.session import as_asked
 from archzero_lab.postgres.connection import Connection, connect
 from archzero_lab.postgres.nested import changes_rows
@@ -206,9 +213,7 @@ def _same(case: Statement, answers: Sequence[Answer], one: Connection, other: Co
     whole = without_limit(case.sql)
     if whole is None or first.has_floats:
         return whole is not None
-    rest = "".join(f", ${number}::text" for number in range(1, len(case.values) + 1) if f"${number}" not in whole)
-    counted = f"SELECT count(*), sum(hashtextextended(whole::text, 0)){rest} FROM ({whole}) AS whole"
-    digest = Statement(case.name, counted, case.values)
+    digest = Statement(case.name, digest_of(whole, len(case.values)), case.values)
     return _fetch(one, digest, "first").rows == _fetch(other, digest, "second").rows
 
 
@@ -224,12 +229,7 @@ def _explain(connection: Connection, case: Statement, side: str, *, run: bool = 
 
 def _fetch(connection: Connection, case: Statement, side: str) -> Answer:
     with _named(case, side):
-        result = connection.execute(case.sql.encode(), case.values, prepare=False).pgresult
-    if result is None or not result.nfields:
-        return Answer((), ())
-    columns = range(result.nfields)
-    rows = [tuple(result.get_value(row, at) for at in columns) for row in range(result.ntuples)]
-    return Answer(tuple(result.ftype(at) for at in columns), rows)
+        return answer_of(connection.execute(case.sql.encode(), case.values, prepare=False))
 
 
 def _once(connection: Connection, case: Statement) -> float:
