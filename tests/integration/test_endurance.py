@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from archzero_lab.errors import UnknownNameError
+from archzero_lab.errors import MeasurementError, UnknownNameError
+from archzero_lab.jobs.consistency import attacks
 from archzero_lab.jobs.consistency.endurance import verify_faults
 from archzero_lab.jobs.consistency.faults_around import FAULTS
 from archzero_lab.servers.stack import Stack
@@ -32,6 +33,14 @@ def test_without_a_guard_something_does_not_hold(stack: Stack, guard: str) -> No
     if found.slow_machine:
         pytest.skip("this machine is too slow to see whom the guard spares waiting")
     assert any(wait.startswith(SHOWN_BY[guard]) for wait in found.waits)
+
+
+def test_an_attack_that_does_not_begin_ends_the_run_and_counts_as_no_fault_that_was_met(
+    stack: Stack, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(attacks, "command", lambda *given: ["sh", "-c", "cat > /dev/null"])
+    with pytest.raises(MeasurementError, match="the attack 'slow' ended before it was under way"):
+        verify_faults(CARDS, stack, minutes=0.1, kinds=("slow",))
 
 
 def test_an_unknown_guard_or_fault_is_named_with_the_known_ones(stack: Stack) -> None:

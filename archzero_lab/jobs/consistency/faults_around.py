@@ -160,7 +160,9 @@ class Ground:
             assert self._attack.stdout is not None
             self._attack.stdin.write(self._told)
             self._attack.stdin.close()
-            select.select([self._attack.stdout], [], [], _BEGINS_S)
+            said, _, _ = select.select([self._attack.stdout], [], [], _BEGINS_S)
+            if said and self._attack.stdout.readline().strip() != attacks.UNDER_WAY:
+                raise MeasurementError(f"the attack '{fault}' ended before it was under way: nothing was tried")
             return
         begin: dict[str, Callable[[], None]] = {
             "worker killed": lambda: self._signal([self._a_worker()], signal.SIGKILL),
