@@ -18,7 +18,7 @@ def test_a_hit_is_charged_to_layers_and_what_is_none_is_not(stack: Stack, databa
     try:
         assert stack.redis_pid is not None
         lists = [Operation(f"/api/v1/cards?page={page}", "list", b"totalRelation") for page in range(1, 4)]
-        costs = hit_costs(arm, stack.redis_pid, lists, 500)
+        costs = hit_costs(arm, stack.redis_pid, lists)
         if not cached:
             assert costs == {}, "what no cache answered is no hit"
             return

@@ -29,24 +29,30 @@ LAYERS = {
 _GENERATION = "0" * 16
 _ROUND = 50
 """Reads between two looks at whether all were hits."""
-_TRIED = 3
-"""Of as many rounds as are needed: a busy machine makes a read late, which is then no hit."""
+_ENOUGH_S = 0.25
+"""CPU time of the service that is split by its clock ticks: one is 10 ms, and of few the kernel's part is chance."""
+_PATIENCE_S = 20.0
+"""For all rounds: a busy machine makes a read late, which is then no hit, and its round does not count."""
 
 
-def hit_costs(arm: ServiceArm, redis_pid: int, asked: Sequence[Operation], requests: int) -> dict[str, float]:
+def hit_costs(arm: ServiceArm, redis_pid: int, asked: Sequence[Operation]) -> dict[str, float]:
     """Microseconds of CPU a hit, by layer; nothing where this machine does not tell them or too few were hits.
 
-    Asked in rounds, of which those count whose reads were all hits, until `requests` are together. The service's and
-    Redis' processes are charged by the kernel's scheduler (/proc/PID/schedstat, nanoseconds), and the service's part
-    split into the kernel's and its own by its clock ticks. What the cache and the answer take is measured in this
-    process, by the same code on an entry of the same bytes; the loop is what remains.
+    Asked in rounds, of which those count whose reads were all hits, until the service has worked for `_ENOUGH_S` in
+    them. The service's and Redis' processes are charged by the kernel's scheduler (/proc/PID/schedstat, nanoseconds),
+    and the service's part split into the kernel's and its own by its clock ticks. What the cache and the answer take
+    is measured in this process, by the same code on an entry of the same bytes; the loop is what remains.
     """
     assert arm.process is not None
     service, redis = psutil.Process(arm.process.pid), psutil.Process(redis_pid)
     for operation in asked:
         arm.ask(operation)
-    used, counted = _Used(), 0
-    for _ in range(_TRIED * -(-requests // _ROUND)):
+    if not any(arm.cache_counts()):
+        return {}
+    used, counted, give_up = _Used(), 0, time.monotonic() + _PATIENCE_S
+    while used.kernel + used.user < _ENOUGH_S:
+        if time.monotonic() > give_up:
+            return {}
         hits, _ = arm.cache_counts()
         try:
             before = _Used.by(service, redis)
@@ -57,10 +63,6 @@ def hit_costs(arm: ServiceArm, redis_pid: int, asked: Sequence[Operation], reque
             return {}
         if arm.cache_counts()[0] - hits >= _ROUND:
             used, counted = used.plus(before, after), counted + _ROUND
-        if counted >= requests:
-            break
-    if counted < requests or used.kernel + used.user <= 0:
-        return {}
     of_service, of_redis = used.service_s / counted * 1e6, used.redis_s / counted * 1e6
     sockets = of_service * used.kernel / (used.kernel + used.user)
     cache, answer = _ours(arm.body(asked[0]))

@@ -33,8 +33,6 @@ _READING_TABLES = ["card_vocabulary", "card_counts", "card_changes"]
 """Tables of index set v2 that are there for reading alone."""
 _CARDS, _DISTINCT = 5, 12
 _CONTROLS = 50
-_COSTED = 4_000
-"""Reads whose cost is looked at: a quarter of a second of CPU, which is told in hundredths."""
 _IMPORTED = 1_200  # more than the thousand changes after which the vocabulary is brought up to date
 
 
@@ -136,7 +134,7 @@ class PreparedCards:
         found = {}
         for kind, distinct in (("detail", 50), ("list", 20)):
             asked = self.operations(kind, distinct=distinct, requests=1, seed=self._seed, block=0).warm_up
-            costs = hit_costs(cast("ServiceArm", arms["treatment"]), self._stack.redis_pid, asked, _COSTED)
+            costs = hit_costs(cast("ServiceArm", arms["treatment"]), self._stack.redis_pid, asked)
             if costs:
                 found[kind] = {told: costs[layer] for layer, told in LAYERS.items()}
         return found
