@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import asyncio
 import resource
 import socket
 from collections.abc import Iterator
 from urllib.parse import urlsplit
 
 import httpx
+import psutil
 import pytest
 
 from archzero_lab.servers.stack import Stack
 from archzero_lab.settings import STATE
+from archzero_lab.systems.arczero.api.imports import OF_ONE
 from archzero_lab.systems.arczero.services import Serving, start_service
 
 FIRST = {
@@ -79,3 +82,52 @@ def test_what_is_cut_off_or_broken_leaves_no_line_in_the_log(stack: Stack, datab
     finally:
         stack.registry.stop(service.record)
     assert (STATE / "logs" / "service-cutoff.log").read_text() == ""
+
+
+async def _hold_imports(url: str, number: int, megabytes: int) -> tuple[int, int]:
+    """Bodies of imports that go out but for their last byte, and how many were taken in when another's was answered."""
+    place = urlsplit(url)
+    body = b" " * (megabytes * 2**20)
+    head = b"POST /api/v1/import HTTP/1.1\r\nHost: localhost\r\nContent-Type: text/csv\r\nContent-Length: %d\r\n\r\n"
+    taken = asyncio.Semaphore(0)
+    done = 0
+
+    async def send() -> None:
+        nonlocal done
+        _, writer = await asyncio.open_connection(place.hostname, place.port, local_addr=("127.0.0.2", 0))
+        writer.transport.set_write_buffer_limits(high=0)
+        try:
+            writer.write(head % (len(body) + 1) + body)
+            await writer.drain()  # all of it is out of this process: the service has all but what the sockets hold
+            done += 1
+            taken.release()
+            await asyncio.Event().wait()
+        finally:
+            writer.transport.abort()
+
+    sending = [asyncio.create_task(send()) for _ in range(number)]
+    try:
+        for _ in range(OF_ONE):
+            await asyncio.wait_for(taken.acquire(), 60)
+        async with httpx.AsyncClient(base_url=url, timeout=60) as other:
+            for count in range(3):
+                rows = f"name,type\nheld {megabytes} {count},Risk\n".encode()
+                answer = await other.post("/api/v1/import", content=rows, headers={"Content-Type": "text/csv"})
+                assert answer.status_code == 201
+        return done, number
+    finally:
+        for one in sending:
+            one.cancel()
+        await asyncio.gather(*sending, return_exceptions=True)
+
+
+def test_bodies_of_imports_are_taken_in_few_at_a_time_and_anothers_is_answered(stack: Stack, database_url: str) -> None:
+    service = start_service(stack, Serving("imports", database_url, cached=False))
+    process = psutil.Process(service.record.pid)
+    try:
+        before = process.memory_info().rss
+        done, number = asyncio.run(_hold_imports(service.url, 12, 40))
+        assert done == OF_ONE < number
+        assert process.memory_info().rss - before < 12 * 40 * 2**20 / 2
+    finally:
+        stack.registry.stop(service.record)

@@ -1,34 +1,58 @@
-"""A large import is read beside the event loop."""
+"""A large import is read in slices of the event loop: others are answered meanwhile."""
 
 from __future__ import annotations
 
 import asyncio
-import threading
-from collections.abc import Iterator
+import itertools
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
 from archzero_lab.systems.arczero.api import imports
+from archzero_lab.systems.arczero.cards import slices
+
+_LINES = 2_000
 
 
-@pytest.mark.parametrize("kind", ["cards", "relationships"])
-def test_others_have_their_turn_while_rows_are_read(monkeypatch: pytest.MonkeyPatch, kind: str) -> None:
-    turn = threading.Event()
+@pytest.mark.parametrize(
+    ("kind", "media_type", "body"),
+    [
+        ("cards", "text/csv", "name,type\n" + "".join(f"card {n},Risk\n" for n in range(_LINES))),
+        ("cards", "text/csv", "name,type\n" + "\n" * _LINES + "card,Risk\n"),
+        ("cards", "application/x-ndjson", "".join(f'{{"name": "card {n}", "type": "Risk"}}\n' for n in range(_LINES))),
+        ("cards", "application/x-ndjson", "\n" * _LINES + '{"name": "card", "type": "Risk"}'),
+    ],
+    ids=["csv", "csv of blank lines", "json", "json of blank lines"],
+)
+def test_others_have_their_turn_at_each_line_that_ends_a_slice(
+    monkeypatch: pytest.MonkeyPatch, kind: str, media_type: str, body: str
+) -> None:
+    clock = itertools.count()  # each look at it is a slice later
+    monkeypatch.setattr(slices.time, "perf_counter", lambda: float(next(clock)))
+    turns = 0
 
-    def rows_when_others_had_their_turn(*_: Any, **__: Any) -> Iterator[bool]:
-        yield turn.wait(timeout=10)
+    async def others() -> None:
+        nonlocal turns
+        while True:
+            turns += 1
+            await asyncio.sleep(0)
 
-    async def counted(rows: list[bool]) -> int:
-        return sum(rows)
+    async def counted(rows: list[Any]) -> int:
+        return len(rows)
 
-    async def body() -> bytes:
-        asyncio.get_running_loop().call_later(0.01, turn.set)
-        return b""
+    async def given() -> bytes:
+        return body.encode()
 
-    monkeypatch.setattr(imports, "parse_rows", rows_when_others_had_their_turn)
-    request: Any = SimpleNamespace(headers={"content-type": "text/csv"}, body=body)
-    cards: Any = SimpleNamespace(import_cards=counted, import_relationships=counted)
-    answer = asyncio.run(imports.import_rows.fn(cards, request, kind))
-    assert answer.content == {"imported": 1}
+    async def imported() -> Any:
+        other = asyncio.ensure_future(others())
+        try:
+            request: Any = SimpleNamespace(headers={"content-type": media_type}, body=given)
+            cards: Any = SimpleNamespace(import_cards=counted, import_relationships=counted)
+            return await imports.import_rows.fn(cards, request, kind)
+        finally:
+            other.cancel()
+
+    answer = asyncio.run(imported())
+    assert answer.content["imported"] == sum(line.startswith(("card", "{")) for line in body.splitlines())
+    assert turns >= _LINES

@@ -7,14 +7,15 @@ are refused with the line where they begin.
 from __future__ import annotations
 
 import csv
-import io
 import json
+import re
 from collections.abc import Collection, Iterator
 from typing import Any
 
 from archzero_lab.errors import InventoryError
 from archzero_lab.systems.arczero.cards.field_errors import VALUES
 
+_LINE = re.compile(r"[^\r\n]*(?:\r\n|\r|\n)|[^\r\n]+")
 _SEPARATORS = ",;\t"
 _MOST_LINES = 200
 """A cell may hold line breaks; one that goes on for more lines than this has a quote that was not closed."""
@@ -22,12 +23,13 @@ _AS_JSON = ("qualityScore", "version", "confidence", "attributes")
 
 
 def csv_objects(text: str, fields: Collection[str], where: str) -> Iterator[tuple[int, bytes]]:
-    """Each row as (line where it begins, JSON object of the cells that are filled); rows without any are left out.
+    """Each row as (line where it begins, JSON object of the cells that are filled); nothing for one without any.
 
-    `fields` are the columns there may be. Raises InventoryError with the line that is wrong.
+    Lines are read as they are wanted. `fields` are the columns there may be. Raises InventoryError with the line that
+    is wrong.
     """
     separator, skipped, body = _separator(text)
-    reader = csv.reader(io.StringIO(body, newline=""), delimiter=separator, strict=True)
+    reader = csv.reader((line.group() for line in _LINE.finditer(body)), delimiter=separator, strict=True)
     begun = skipped + 1
     columns: list[str] = []
     try:
@@ -46,6 +48,8 @@ def csv_objects(text: str, fields: Collection[str], where: str) -> Iterator[tupl
                 row = {name: _value(name, cell, f"{where} line {begun}")
                        for name, cell in zip(columns, cells, strict=False) if cell.strip()}  # fmt: skip
                 yield begun, json.dumps(row).encode()
+            else:
+                yield begun, b""
             begun = reader.line_num + skipped + 1
     except csv.Error as error:
         said = str(error)

@@ -19,6 +19,7 @@ from archzero_lab.systems.arczero.cards.model import MAX_CARD_BYTES, CardRow, Re
 
 MAX_BYTES = 1024 * 2**20
 """Of an inventory, unpacked: about a million cards with long descriptions."""
+_LINE = re.compile(r"([^\n]*)\n?")
 Row = TypeVar("Row", CardRow, RelationshipDraft)
 
 
@@ -57,11 +58,19 @@ def _unpacked(path: Path) -> bytes:
 
 def parse_rows(text: str, shape: type[Row], *, is_csv: bool, where: str) -> Iterator[Row]:
     """Rows of JSON Lines or CSV text. Raises InventoryError as read_inventory does, and for a repeated key."""
+    return (row for row in parse_lines(text, shape, is_csv=is_csv, where=where) if row is not None)
+
+
+def parse_lines(text: str, shape: type[Row], *, is_csv: bool, where: str) -> Iterator[Row | None]:
+    """As parse_rows, with None for a line that holds no row: who reads in slices may end one at any line."""
     text = text.removeprefix("\ufeff")  # Excel's first character
     lines = csv_objects(text, _fields(shape), where) if is_csv else _json_lines(text)
     decoder = msgspec.json.Decoder(shape)
     seen: dict[Any, int] = {}
     for number, line in lines:
+        if not line:
+            yield None
+            continue
         if len(line) > MAX_CARD_BYTES:
             raise InventoryError(
                 f"{where} line {number}: field (whole line): {len(line):,} bytes; one has {MAX_CARD_BYTES:,} at most"
@@ -112,9 +121,9 @@ def _keys(row: CardRow | RelationshipDraft) -> Iterator[tuple[Any, ...]]:
 
 
 def _json_lines(text: str) -> Iterator[tuple[int, bytes]]:
-    for number, line in enumerate(text.split("\n"), 1):
-        if line.strip():
-            yield number, line.encode()
+    for number, found in enumerate(_LINE.finditer(text), 1):
+        line = found[1]
+        yield number, line.encode() if line.strip() else b""
 
 
 def _named_field(reason: str) -> str:

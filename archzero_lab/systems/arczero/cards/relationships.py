@@ -24,6 +24,7 @@ from archzero_lab.systems.arczero.cards.model import (
     VersionMismatch,
 )
 from archzero_lab.systems.arczero.cards.request_context import ORIGIN, WITH_ORIGIN
+from archzero_lab.systems.arczero.cards.slices import Slices
 
 RELATIONSHIP_COLUMNS: LiteralString = """r.id, r.source_card_id AS "fromCardId", r.target_card_id AS "toCardId",
  r.relationship_type AS "relationshipType", r.valid_from AS "validFrom", r.valid_to AS "validTo", r.attributes,
@@ -212,7 +213,9 @@ class RelationshipService:
                         " valid_to, attributes, confidence, created_at) FROM STDIN"
                     ) as copy,
                 ):
+                    slices = Slices()
                     for row, row_id in zip(rows, ids, strict=True):
+                        await slices.give_way()
                         await copy.write_row(
                             (
                                 row_id,

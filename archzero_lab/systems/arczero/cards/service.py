@@ -33,6 +33,7 @@ from archzero_lab.systems.arczero.cards.relationships import (
 )
 from archzero_lab.systems.arczero.cards.request_context import ORIGIN, WITH_ORIGIN
 from archzero_lab.systems.arczero.cards.search import CARD_COLUMNS, list_statement
+from archzero_lab.systems.arczero.cards.slices import Slices
 
 _DOCUMENT: LiteralString = (
     "convert_to(row_to_json((SELECT d FROM (SELECT " + CARD_COLUMNS + ") d))::text, 'UTF8'), c.version,"
@@ -144,7 +145,9 @@ class CardService(RelationshipService, GraphService):
                         " updated_at, attributes, tags, status) FROM STDIN"
                     ) as copy,
                 ):
+                    slices = Slices()
                     for card in rows:
+                        await slices.give_way()
                         created = card.created_at or now
                         await copy.write_row(
                             (
