@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
 import signal
@@ -9,15 +10,21 @@ import subprocess
 import sys
 import time
 import uuid
+from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
 
 import psycopg
 import redis
+import redis.asyncio
 
 from archzero_lab.servers.stack import Stack
 from archzero_lab.settings import ROOT, CacheSettings, PoolSettings
+from archzero_lab.systems.arczero.cache.keys import Key
+from archzero_lab.systems.arczero.cache.store import Lease
+from archzero_lab.systems.arczero.cards.model import CardFilter
 from archzero_lab.systems.arczero.service import ServiceConfig
+from tests.integration.conftest import open_cached, until
 
 PROCESSES = 4
 CALLERS = 125
@@ -128,3 +135,36 @@ def test_a_loader_that_is_killed_delays_the_others_by_its_lease_at_most(
         assert versions == 1
         # the lease, the longest pause between two looks at it, and the load itself on a busy machine
         assert seconds < lease_s + 0.2 + 1.0
+
+
+async def test_who_waits_for_a_load_does_not_wait_for_the_next_ones_too(stack: Stack, database_url: str) -> None:
+    client = redis.asyncio.Redis.from_url(stack.redis_url)
+    settings = CacheSettings(timeout_s=5.0, near_bytes=0, lease_s=60.0)
+    async with open_cached(database_url, stack.redis_url, settings) as cached, client:
+        question = CardFilter(q=uuid.uuid4().hex)
+        key = cached.keys.cards(question)
+        first = await cached.store.lease(key)
+        assert first is not None
+        assert first.state == "granted"
+        told: list[str] = []
+        lease = cached.store.lease
+
+        async def noted(key: Key) -> Lease | None:
+            answer = await lease(key)
+            told.append("" if answer is None else answer.state)
+            return answer
+
+        cached.store.lease = noted  # type: ignore[method-assign]  # to see that it waits
+        reader = asyncio.create_task(cached.cards.cards(question))
+        await until(_says(lambda: told[-1:] == ["busy"]))
+        # in one step, as a third one's would be that came between two looks
+        await client.set(key.slot, "L" + "0" * 16 + first.generation, px=60_000)
+        async with asyncio.timeout(30):
+            assert json.loads((await reader).body)["total"] == 0
+
+
+def _says(condition: Callable[[], bool]) -> Callable[[], Awaitable[bool]]:
+    async def said() -> bool:
+        return condition()
+
+    return said

@@ -160,10 +160,12 @@ class CachedReads:
     ) -> Document:
         """Load under a lease and fill; while another process holds the lease, wait for its value.
 
-        `was` is the ETag of a value that has become invalid: where the load brings the same, it need not have.
+        Once the lease is a third one's, what was waited for has come and gone; under steady writes that may happen
+        again and again. `was` is the ETag of a value that has become invalid: where the load brings the same, it need
+        not have.
         """
         deadline = time.monotonic() + self._lease_s
-        wait_s = _POLL_S
+        wait_s, awaited = _POLL_S, None
         while True:
             lease = await self._store.lease(key)
             if lease is None or lease.state == "fenced":
@@ -193,7 +195,8 @@ class CachedReads:
                         count(key.kind, "needless")
                 await self._store.fill(key, lease, document, load_s, _names(document, depends))
                 return document
-            if time.monotonic() >= deadline:
+            awaited = awaited or lease.token
+            if lease.token != awaited or time.monotonic() >= deadline:
                 flight.loading = True
                 return await load()
             await asyncio.sleep(wait_s * (0.5 + random.random()))
