@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import psycopg
+import pytest
 import redis
 import redis.asyncio
 
@@ -161,6 +162,39 @@ async def test_who_waits_for_a_load_does_not_wait_for_the_next_ones_too(stack: S
         await client.set(key.slot, "L" + "0" * 16 + first.generation, px=60_000)
         async with asyncio.timeout(30):
             assert json.loads((await reader).body)["total"] == 0
+
+
+@pytest.mark.parametrize("unheard", ["lease", "fill", "release"])
+async def test_a_lease_of_which_nobody_hears_is_given_back(stack: Stack, database_url: str, unheard: str) -> None:
+    settings = CacheSettings(timeout_s=5.0, near_bytes=0, lease_s=60.0)
+    async with open_cached(database_url, stack.redis_url, settings) as cached:
+        question = CardFilter(q=uuid.uuid4().hex)
+        key = cached.keys.cards(question)
+        script = getattr(cached.store._scripts, unheard)
+        times = 0
+
+        async def lost(**arguments: Any) -> Any:
+            nonlocal times
+            times += 1
+            answer = await script(**arguments) if unheard == "lease" else None
+            if times == 1:
+                raise TimeoutError
+            return answer if unheard == "lease" else await script(**arguments)
+
+        setattr(cached.store._scripts, unheard, lost)
+        if unheard == "release":
+            lease = await cached.store.lease(key)
+            assert lease is not None
+            await cached.store.release(key, lease)
+        else:
+            assert json.loads((await cached.cards.cards(question)).body)["total"] == 0
+        assert times == 1
+
+        async def is_free() -> bool:
+            found = await cached.store.lease(key)
+            return found is not None and found.state != "busy"
+
+        await until(is_free, 30)
 
 
 def _says(condition: Callable[[], bool]) -> Callable[[], Awaitable[bool]]:

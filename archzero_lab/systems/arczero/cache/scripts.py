@@ -221,9 +221,10 @@ redis.call('SET', KEYS[1], ARGV[1], 'PX', ARGV[2])
 return 1
 """
 
-# Give a lease back if it is still ours. KEYS: slot. ARGV: token, generation.
+# Give a lease back if it is still ours. KEYS: slot. ARGV: token.
 RELEASE = """
-if redis.call('GET', KEYS[1]) == 'L' .. ARGV[1] .. ARGV[2] then return redis.call('DEL', KEYS[1]) end
+local held = redis.call('GET', KEYS[1])
+if held and string.sub(held, 1, 17) == 'L' .. ARGV[1] then return redis.call('DEL', KEYS[1]) end
 return 0
 """
 

@@ -78,6 +78,7 @@ class CacheStore(Announcements):
             ),
         )
         if answer is None:
+            self._give_back(key, token)  # it may have been granted
             return None
         state, generation, rest = answer[0], answer[1].decode(), answer[2]
         if state == b"L":
@@ -103,6 +104,8 @@ class CacheStore(Announcements):
         soft_ms, ttl_ms = self._expiries(key.kind, document)
         value = encode_value(lease.generation, document, soft_ms, int(load_s * 1000), lease.sequence, names)
         stored = await self.link.read(key.kind, lambda: self._store_filled(key, lease, value, ttl_ms, names))
+        if stored is None:
+            self._give_back(key, lease.token)
         if stored:
             count(key.kind, "set")
         return bool(stored)
@@ -121,9 +124,23 @@ class CacheStore(Announcements):
 
     async def release(self, key: Key, lease: Lease) -> None:
         """Give a lease back after a load that failed."""
-        await self.link.write(
-            key.kind, lambda: self._scripts.release(keys=[key.slot], args=[lease.token, lease.generation])
-        )
+        if await self._released(key, lease.token) is None:
+            self._give_back(key, lease.token)
+
+    async def _released(self, key: Key, token: str) -> int | None:
+        return await self.link.write(key.kind, lambda: self._scripts.release(keys=[key.slot], args=[token]))
+
+    def _give_back(self, key: Key, token: str) -> None:
+        """Give back a lease of which Redis was not heard: whoever comes would wait for its load until it runs out."""
+        task = asyncio.ensure_future(self._give_back_once_heard(key, token))
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    async def _give_back_once_heard(self, key: Key, token: str) -> None:
+        pause_s, until = self._settings.timeout_s, time.monotonic() + self._settings.lease_s
+        while not await self._released(key, token) and time.monotonic() < until:
+            await asyncio.sleep(pause_s)  # what asked for it may still be on its way
+            pause_s *= 2
 
     async def claim_refresh(self, key: Key) -> str | None:
         """The sequence number to load anew after, where it is this process' turn to; over all processes it is one's."""
