@@ -23,6 +23,7 @@ from archzero_lab.commands import (
     indexes,
     load,
     notebooks,
+    pool,
     replicas,
     report,
     runs,
@@ -94,6 +95,7 @@ app.command(cls=PlainCommand)(stack.serve)
 app.command(cls=PlainCommand)(notebooks.notebook)
 app.command(cls=PlainCommand)(notebooks.new)
 app.command(cls=PlainCommand)(load.load)
+app.command(cls=PlainCommand)(pool.pool)
 app.command(cls=PlainCommand)(indexes.indexes)
 app.command(cls=PlainCommand)(fragility.fragility)
 app.command("compare-servers", cls=PlainCommand)(servers.compare_servers)

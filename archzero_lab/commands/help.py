@@ -11,7 +11,7 @@ from typer.core import TyperCommand, TyperGroup
 from archzero_lab.settings import COMMAND
 
 GROUPS: Mapping[str, Sequence[str]] = {
-    "Measure": ("report", "load", "indexes", "fragility", "compare-servers", "sweep", "work"),
+    "Measure": ("report", "load", "indexes", "fragility", "compare-servers", "sweep", "pool", "work"),
     "Your own service": ("init", "check"),
     "Judge and compare": ("gate", "compare", "history", "judge", "show", "send"),
     "Servers and service": ("up", "down", "status", "serve", "notebook", "new"),
@@ -54,6 +54,7 @@ EXAMPLES: Mapping[str, Sequence[str]] = {
         "gate --work work.toml                    counted, not timed",
     ),
     "work": ("work --save work.toml", "work --growth 1000,3000,10000 --limit 500"),
+    "pool": ("pool", "pool --size 2 --size 5 --size 15 --users 50 --arm main"),
     "serve": ("serve --cards 3000 --workers 2", "serve --arm v2-cache --record access.log"),
     "init": ("init http://127.0.0.1:8000/openapi.json", "init access.log"),
 }

@@ -174,7 +174,7 @@ def _as_written(told: Any) -> Any:
 
 
 def _print(found: dict[str, Any]) -> None:
-    from archzero_lab.jobs.load.result import LEAST_PER_S, rate_told
+    from archzero_lab.jobs.load.result import LEAST_PER_S, answer_of, rate_told, time_told
 
     request = found["request"]
     workload = found["arms"][0]["workload"]
@@ -184,7 +184,7 @@ def _print(found: dict[str, Any]) -> None:
     table = WholeTable("arm", "answered", "failed", "p50", "p95", "p99", last, "valid", title=title)
     for entry in found["arms"]:
         response, capacity = entry["response_time_s"], entry["capacity"]
-        told = _ms(entry["service_time_s"]["p99"])
+        told = time_told(entry["service_time_s"]["p99"])
         if capacity is not None:
             told = rate_told(capacity["rate_per_s"])
             if capacity["ci_low"] is not None and capacity["rate_per_s"] >= LEAST_PER_S:
@@ -192,18 +192,22 @@ def _print(found: dict[str, Any]) -> None:
         table.add_row(
             entry["arm"],
             f"{entry['achieved_rate_per_s']:.1f}/s",
-            str(entry["failures"] + entry["dropped"]), *(_ms(response[name]) for name in ("p50", "p95", "p99")),
-            told, Text("yes", "green") if entry["valid"] else Text("no", "bold red"),
+            str(entry["failures"] + entry["dropped"]), *(time_told(response[name]) for name in ("p50", "p95", "p99")),
+            told, _verdict(entry),
         )  # fmt: skip
     console.print(table)
+    if len(found["arms"]) > 1 and not searched:
+        console.print(f"  {answer_of(found['arms'])}", highlight=False)
     for entry in found["arms"]:
+        if entry["saturated"]:
+            console.print(f"  {entry['arm']}: {entry['saturated']}", style="yellow", highlight=False)
         for reason in entry["reasons"][:6]:
             console.print(f"  {entry['arm']}: {reason}", style="yellow", highlight=False)
         for reason, number in list(entry["failed_because"].items())[:3]:
             console.print(f"  {entry['arm']}: {number} x {reason}", style="yellow", highlight=False)
 
 
-def _ms(seconds: float | None) -> str:
-    if seconds is None:
-        return "none"
-    return f"{seconds * 1000:.3g} ms" if seconds < 1 else f"{seconds * 1000:,.0f} ms"
+def _verdict(entry: dict[str, Any]) -> Text:
+    if not entry["valid"]:
+        return Text("no", "bold red")
+    return Text("saturated", "yellow") if entry["saturated"] else Text("yes", "green")

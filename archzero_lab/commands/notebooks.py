@@ -49,7 +49,8 @@ def new(
 ) -> None:
     """Write a notebook of your own, which runs as it stands.
 
-    Into notebooks/own/, which git ignores; ./lab report --notebook NAME runs it.
+    Into notebooks/own/, which git ignores, or into notebooks/ beside a team's archzero.toml; ./lab report --notebook
+    NAME runs it.
     """
     from archzero_lab.bootstrap.system import system_here
     from archzero_lab.jobs.studies.own_notebooks import new_own_notebook

@@ -32,7 +32,7 @@ def report(
         bool, typer.Option(help="Run the notebooks about the run too; lab show RUN does it later.")
     ] = True,
     notebook: Annotated[
-        list[str] | None, typer.Option(help="Only run this notebook, such as staleness; repeat for several.")
+        list[str] | None, typer.Option(help="Only run this notebook, such as staleness, or a file; repeat for several.")
     ] = None,
 ) -> None:
     """Measure phase 5 before and after; the main job.
@@ -50,7 +50,7 @@ def report(
         from archzero_lab.jobs.studies.notebook_runs import run_notebooks
 
         with exclusive("report"):
-            pages = run_notebooks(notebook, Reporter(console))
+            pages = run_notebooks(system_here(), notebook, Reporter(console))
         for page in pages:
             console.print(f"{page.title}: {relative(page.html)}", highlight=False, soft_wrap=True)
         return

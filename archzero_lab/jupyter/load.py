@@ -10,6 +10,7 @@ from archzero_lab.bootstrap.system import system_here
 from archzero_lab.errors import unknown_name
 from archzero_lab.jobs.load.loads import run_loads, served_arms
 from archzero_lab.jobs.load.request import LoadRequest, check_request
+from archzero_lab.jobs.load.result import answer_of
 from archzero_lab.jupyter.run import Words
 from archzero_lab.progress import QUIET
 from archzero_lab.reporting import figures, load_figures
@@ -61,7 +62,8 @@ class Load:
         return self._run.load_trials
 
     def table(self) -> pd.DataFrame:
-        """A row an arm: rates, failures, response and service times in ms, lateness of the generator, valid."""
+        """A row an arm: rates, failures, response and service times in ms, lateness of the generator; whether that was
+        not in the way (valid), and whether times climbed all through (saturated)."""
         rows = []
         for entry in self.told["arms"]:
             response, service, late = (entry[f"{name}_s"] for name in ("response_time", "service_time", "lateness"))
@@ -75,6 +77,7 @@ class Load:
                     "service_p99_ms": _ms(service["p99"]),
                     "late_p99_ms": _ms(late["p99"]),
                     "valid": entry["valid"],
+                    "saturated": bool(entry.get("saturated")),
                 }
             )
         return pd.DataFrame(rows).set_index("arm").round(2)
@@ -87,6 +90,17 @@ class Load:
             for entry in self.told["arms"] for name, found in entry["actions"].items()
         ]  # fmt: skip
         return pd.DataFrame(rows).set_index(["arm", "action"]).round(2)
+
+    def answer(self) -> Words:
+        """What each arm answered, how the others compare with the first, and which were saturated."""
+        climbed = tuple(
+            f"{entry['arm']}: {entry['saturated']}" for entry in self.told["arms"] if entry.get("saturated")
+        )
+        return Words("Not all could be carried" if climbed else "Carried", answer_of(self.told["arms"]), climbed)
+
+    def together(self) -> Picture:
+        """Response times and answers of all arms on the same axes."""
+        return load_figures.together({arm: self._of(arm) for arm in self.arms})
 
     def course(self, arm: str) -> Picture:
         """An arm's load second by second: latency bands, errors, hit rate warming up. Raises UnknownNameError."""

@@ -8,8 +8,9 @@ from dataclasses import dataclass
 
 import pandas as pd
 
-from archzero_lab.bootstrap.system import card_service
-from archzero_lab.jobs.studies.pool_sweep import NEAR_BEST, formula, knees, sweep_pool
+from archzero_lab.bootstrap.system import system_here
+from archzero_lab.errors import LabError
+from archzero_lab.jobs.studies.pool_sweep import knee_told, knees, pool_table, sweep_pool
 from archzero_lab.jupyter.run import Words
 from archzero_lab.reporting.figures import Picture
 from archzero_lab.reporting.pool_figures import pool_curves
@@ -23,15 +24,14 @@ _CLAIMED = {"mean_ms": 45.0, "p95_ms": 120.0, "postgres_share": 0.35, "refused_p
 
 @dataclass(frozen=True)
 class PoolSweep:
-    """What each size of the pool gave each number of users. `cells`: a row a PoolCell."""
+    """What each size of the pool gave each number of users. `cells`: a row a PoolCell. `of_phase5`: of its service."""
 
     cells: pd.DataFrame
+    of_phase5: bool = True
 
     def table(self) -> pd.DataFrame:
-        """Medians over the rounds, a row a number of users and a size; waits and holds in ms."""
-        frame = self.cells.groupby(["users", "size"]).median().drop(columns="round")
-        frame = frame.assign(acquire_wait_ms=frame.pop("acquire_wait_s") * 1000, held_ms=frame.pop("held_s") * 1000)
-        return frame.map(lambda value: float(f"{value:.3g}"))
+        """Medians over the rounds, a row a number of users and a size; waits and holds in ms, where they are told."""
+        return pool_table(self.cells)
 
     def knees(self) -> pd.DataFrame:
         """The smallest pool that is near the best, by number of users."""
@@ -42,17 +42,17 @@ class PoolSweep:
         return pool_curves(self.cells, self.knees())
 
     def said(self) -> Words:
-        """Where the knee is under the most users, beside phase 5's setting and the formula."""
-        found = self.knees()
-        most, knee, best = found.index[-1], int(found["knee"].iloc[-1]), float(found["best_per_s"].iloc[-1])
-        note = (
-            f"with {most} users a pool of {knee} gives {NEAR_BEST:.0%} of the best throughput there is "
-            f"({best:g}/s); phase 5 sets {PoolSettings().max_size}, twice the cores and one is {formula()}"
-        )
-        return Words("The knee", note)
+        """Where the knee is under the most users, beside the formula and phase 5's setting."""
+        set_by_it = f"; phase 5 sets {PoolSettings().max_size}" if self.of_phase5 else ""
+        return Words("The knee", knee_told(self.knees()) + set_by_it)
 
     def against_claims(self) -> pd.DataFrame:
-        """Phase 5's figures for its pool beside those of the size nearest to its setting, by number of users."""
+        """Phase 5's figures for its pool beside those of the size nearest to its setting, by number of users.
+
+        Raises LabError for another service's pool.
+        """
+        if not self.of_phase5:
+            raise LabError("phase 5's claims are about the card service's pool; table() and knees() are of any")
         sizes = self.cells["size"].unique()
         size = min(sizes, key=lambda one: abs(one - PoolSettings().max_size))
         mine = self.cells[self.cells["size"] == size].groupby("users").median()
@@ -69,12 +69,17 @@ class PoolSweep:
 
 
 def pool(
-    sizes: Sequence[int] = (1, 2, 5, 15, 50), users: Sequence[int] = (1, 8, 50, 500), *, cards: int = 20_000,
-    seconds: float = 2.0, rounds: int = 3,
+    sizes: Sequence[int] = (1, 2, 5, 15, 50), users: Sequence[int] = (1, 8, 50, 500), *, arm: str = "",
+    cards: int = 20_000, seconds: float = 2.0, rounds: int = 3,
 ) -> PoolSweep:  # fmt: skip
     """Try each size of the pool under each number of users who do not pause; about four minutes as it stands.
 
+    Of the card service without a cache, or of the service that archzero.toml names. Raises LabError.
+
     lab.pool(sizes=(2, 5, 15), users=(8, 50), rounds=1).figure()
     """
+    system = system_here()
+    system.require_ready()
     with exclusive("pool"), running_stack(load_settings()) as stack:
-        return PoolSweep(sweep_pool(card_service(), stack, sizes, users, rows=cards, seconds=seconds, rounds=rounds))
+        cells = sweep_pool(system, stack, sizes, users, arm=arm, rows=cards, seconds=seconds, rounds=rounds)
+    return PoolSweep(cells, of_phase5=system.has_notebooks)

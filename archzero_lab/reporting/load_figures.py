@@ -8,7 +8,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 
-from archzero_lab.reporting.figures import COLOURS, Picture, legend_above, log_axis, picture
+from archzero_lab.reporting.figures import COLOURS, Picture, colours_of, legend_above, log_axis, picture
 
 ARM_COLOURS = {**COLOURS, "near": "#56B4E9"}
 _LEAST = 5.0
@@ -59,6 +59,32 @@ def course(seconds: pd.DataFrame, title: str) -> Picture:
     analysed = seconds[~seconds["warm_up"]]
     said = f"{title}: {int(analysed['done'].sum()):,} answers in {len(analysed)} s, {int(bad.sum())} failed or dropped"
     return picture(figure, said)
+
+
+def together(arms: dict[str, pd.DataFrame]) -> Picture:
+    """Several arms' loads on the same axes: median and p99 of response times, and answers a second, a colour an arm."""
+    figure, (above, below) = plt.subplots(
+        2, 1, figsize=(9, 5), sharex=True, height_ratios=(2.4, 1), layout="constrained"
+    )
+    colours = colours_of(list(arms))
+    said, warm_up_s = [], 0.0
+    for arm, seconds in arms.items():
+        t, colour = seconds["t_s"], ARM_COLOURS.get(arm, colours[arm])
+        p50, p99 = (seconds[f"response_{name}_s"].astype(float) * 1000 for name in ("p50", "p99"))
+        above.plot(t, p50, color=colour, linewidth=1.8, label=f"{arm}, p50")
+        above.plot(t, p99, color=colour, linewidth=1.0, linestyle="--", label=f"{arm}, p99")
+        below.plot(t, seconds["done"], color=colour, linewidth=1.4)
+        analysed = ~seconds["warm_up"]
+        said.append(f"{arm} mostly {p50[analysed].median():.3g} ms, p99 {p99[analysed].median():.3g} ms")
+        warm_up_s = max(warm_up_s, float(t[~analysed].max()) + 1 if (~analysed).any() else 0.0)
+    log_axis(above.yaxis, above.set_yscale)
+    above.set(ylabel="response time, ms", title="All arms")
+    below.set(xlabel="seconds", ylabel="answered a second", ylim=(0, None))
+    if warm_up_s:
+        for axes in (above, below):
+            axes.axvspan(0, warm_up_s, color="#000000", alpha=0.06, linewidth=0)
+    legend_above(above, columns=4)
+    return picture(figure, f"response times second by second: {'; '.join(said)}")
 
 
 def resources(rows: pd.DataFrame, seconds: pd.DataFrame, title: str) -> Picture:

@@ -8,18 +8,22 @@ import pandas as pd
 from archzero_lab.reporting.course_figures import PALETTE
 from archzero_lab.reporting.figures import Picture, legend_above, log_axis, picture
 
+_PANELS = (
+    ("throughput_per_s", "answers a second", 1.0),
+    ("p95_ms", "p95, ms", 1.0),
+    ("acquire_wait_s", "wait for a connection, ms", 1000.0),
+)
+
 
 def pool_curves(frame: pd.DataFrame, knees: pd.DataFrame) -> Picture:
-    """Medians over the rounds of pipeline.pool_sweep.sweep_pool, the rounds' range as a band, the knees ringed."""
+    """Medians over the rounds of jobs.studies.pool_sweep, the rounds' range as a band, the knees ringed.
+
+    Waits for a connection only where the service told them.
+    """
     ringed = knees["knee"].to_dict()
-    figure, panels = plt.subplots(1, 3, figsize=(12, 3.9), layout="constrained")
-    for axes, column, what, factor in zip(
-        panels,
-        ("throughput_per_s", "p95_ms", "acquire_wait_s"),
-        ("answers a second", "p95, ms", "wait for a connection, ms"),
-        (1.0, 1.0, 1000.0),
-        strict=True,
-    ):
+    told = [panel for panel in _PANELS if frame[panel[0]].notna().any()]
+    figure, panels = plt.subplots(1, len(told), figsize=(4 * len(told), 3.9), layout="constrained")
+    for axes, (column, what, factor) in zip(panels, told, strict=True):
         for (users, group), colour in zip(frame.groupby("users"), PALETTE, strict=False):
             by_size = group.groupby("size")[column]
             median = by_size.median() * factor
@@ -38,5 +42,5 @@ def pool_curves(frame: pd.DataFrame, knees: pd.DataFrame) -> Picture:
         axes.set_title(what, loc="left", fontweight="bold", fontsize=11)
     legend_above(panels[0], columns=4)
     panels[0].set_title("answers a second (ring: the knee)", loc="left", fontweight="bold", fontsize=11, pad=26)
-    told = ", ".join(f"{users} users at {knee}" for users, knee in ringed.items())
-    return picture(figure, f"Pool size: the knee of {told}")
+    said = ", ".join(f"{users} users at {knee}" for users, knee in ringed.items())
+    return picture(figure, f"Pool size: the knee of {said}")

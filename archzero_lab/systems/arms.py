@@ -90,6 +90,9 @@ class Arm(Protocol):
     def ask(self, operation: Operation) -> tuple[float, int]:
         """Send one request and wait: (service_time_s, bytes). Raises MeasurementError for a wrong answer."""
 
+    def as_sent(self, operation: Operation) -> Operation:
+        """An operation as it goes out to this arm, with a login's cookies: for who has a connection of his own."""
+
     def counters(self) -> Counters:
         """Totals so far."""
 
@@ -105,7 +108,8 @@ class Opening:
         Opening("treatment", name="far", through=relay.through)     # its database at a distance
         Opening("treatment", name="candidate", code=worktree)       # another build of the service
 
-    `stack` holds other servers or settings than those that its databases were made on.
+    `stack` holds other servers or settings than those that its databases were made on; `environment` is what a team's
+    build is told besides.
     """
 
     arm: str
@@ -113,6 +117,7 @@ class Opening:
     stack: Stack | None = None
     through: Callable[[str], str] | None = None
     code: Path | None = None
+    environment: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def called(self) -> str:

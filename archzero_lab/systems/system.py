@@ -131,9 +131,11 @@ class System(Protocol):
     countable: Countable
     """What of it `lab work` counts."""
     pool_arm: str
+    """Where a crowd goes that tries the sizes of its pool; where none else is named."""
     pool_mix: Mapping[str, int]
+    """What that asks for: shares by kind of operation."""
     pool_metrics: Mapping[str, str]
-    """waits, waited_s and held_s of its connection pool -> the names of its metrics."""
+    """waits, waited_s and held_s of its connection pool -> the names of its metrics, as far as it has them."""
     histories: Histories
 
     def require_ready(self) -> None:
@@ -146,6 +148,9 @@ class System(Protocol):
 
         `purpose` keeps them apart from those of another command. Raises LabError for what a person can mend.
         """
+
+    def pool_opening(self, stack: Stack, arm: str, size: int) -> Opening:
+        """An arm with a pool of so many connections. Raises LabError where it cannot be told."""
 
     def rows_exist(self, url: str) -> int:
         """How many rows a running service of this system holds. Raises LabError where it is none."""

@@ -13,7 +13,10 @@ from litestar.response import Stream
 from psycopg.rows import dict_row
 from psycopg_pool import ConnectionPool
 
-pool = ConnectionPool(os.environ["DATABASE_URL"], min_size=2, max_size=8, kwargs={"row_factory": dict_row}, open=False)
+SIZE = int(os.environ.get("POOL_SIZE", "8"))
+pool = ConnectionPool(
+    os.environ["DATABASE_URL"], min_size=min(2, SIZE), max_size=SIZE, kwargs={"row_factory": dict_row}, open=False
+)
 
 PAGE = 20
 

@@ -9,7 +9,10 @@ from collections.abc import Iterator
 import pytest
 from playwright.sync_api import Browser, sync_playwright
 
+from archzero_lab.postgres.databases import create_database, drop_database
+from archzero_lab.servers.stack import Stack
 from tests.end_to_end.command import lab
+from tests.end_to_end.shop_repository import ShopRepository
 
 CHROMIUM = os.environ.get("ARCHZERO_BROWSER") or shutil.which("chromium") or shutil.which("google-chrome") or ""
 
@@ -23,6 +26,18 @@ def browser() -> Iterator[Browser]:
         started = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
         yield started
         started.close()
+
+
+@pytest.fixture(scope="module")
+def shop(
+    stack: Stack, tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureRequest
+) -> Iterator[ShopRepository]:
+    """The shop's repository, with a database of the file's own."""
+    name = stack.database_name(request.module.__name__.rpartition(".")[2])
+    made = ShopRepository(tmp_path_factory.mktemp("team"), create_database(stack.postgres_url, name))
+    yield made
+    made.lab("down")
+    drop_database(stack.postgres_url, name)
 
 
 @pytest.fixture(scope="module")

@@ -50,6 +50,13 @@ class ShopRepository:
         assert old in text
         path.write_text(text.replace(old, new))
 
+    def restore(self) -> None:
+        """Put the branch back as it was."""
+        for name in ("app.py", "archzero.toml"):
+            self.git("checkout", "--quiet", "main", "--", name)
+        (self.folder / "migration.sql").unlink(missing_ok=True)
+        self.git("apply", "branch.patch")
+
     @property
     def left_running(self) -> list[str]:
         return [path.name for path in (self.folder / ".lab" / "run").glob("*.json")]

@@ -53,7 +53,7 @@ def test_a_load_on_two_arms_prints_a_table_and_writes_json_and_its_report(
     for told in (control, near):
         assert set(told) == {
             "host", "arm", "workload", "shape", "offered_rate_per_s", "achieved_rate_per_s", "requests", "failures",
-            "dropped", "response_time_s", "service_time_s", "lateness_s", "valid", "reasons", "capacity",
+            "dropped", "response_time_s", "service_time_s", "lateness_s", "valid", "reasons", "capacity", "saturated",
         }  # fmt: skip
         assert told["failures"] == 0
         assert told["requests"] == pytest.approx(160, rel=0.3)
@@ -62,7 +62,9 @@ def test_a_load_on_two_arms_prints_a_table_and_writes_json_and_its_report(
     assert (done.returncode == 0) == (control["valid"] and near["valid"])
     folder = Path(environment["ARCHZERO_REPORTS"]) / "latest-load"
     page = (folder / "07_load.html").read_text()
-    assert page.count("<figure") == 4
+    assert page.count("<figure") == 5  # all arms together; of each its course and what it used
+    assert "near answered" in page
+    assert "near answered" in done.stdout.replace("\n", " ")
     assert not re.findall(r"""(?:src|href|url)\s*[=(]\s*["']?(?:https?:)?//[^"')\s>]+""", page)
     seconds = pd.read_parquet(folder / "load_seconds.parquet")
     assert (seconds.loc[seconds["arm"] == "near", "near_share"].fillna(0) > 0).any()

@@ -15,30 +15,16 @@ import psycopg
 import pytest
 import yaml
 
-from archzero_lab.postgres.databases import create_database, drop_database
 from archzero_lab.servers.process import free_port
-from archzero_lab.servers.stack import Stack
 from archzero_lab.settings import CHECKOUT
 from archzero_lab.systems.http import call
 from tests.end_to_end.shop_repository import ShopRepository
 
 
-@pytest.fixture(scope="module")
-def shop(stack: Stack, tmp_path_factory: pytest.TempPathFactory) -> Iterator[ShopRepository]:
-    name = stack.database_name("test_shop")
-    made = ShopRepository(tmp_path_factory.mktemp("team"), create_database(stack.postgres_url, name))
-    yield made
-    made.lab("down")
-    drop_database(stack.postgres_url, name)
-
-
 @pytest.fixture(autouse=True)
 def branch_as_it_was(shop: ShopRepository) -> Iterator[None]:
     yield
-    for name in ("app.py", "archzero.toml"):
-        shop.git("checkout", "--quiet", "main", "--", name)
-    (shop.folder / "migration.sql").unlink(missing_ok=True)
-    shop.git("apply", "branch.patch")
+    shop.restore()
     assert shop.left_running == []
 
 

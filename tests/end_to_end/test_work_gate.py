@@ -5,25 +5,19 @@ from __future__ import annotations
 import json
 import tomllib
 import xml.etree.ElementTree as ElementTree
-from collections.abc import Iterator
 
 import pytest
 
-from archzero_lab.postgres.databases import create_database, drop_database
-from archzero_lab.servers.stack import Stack
 from tests.end_to_end.shop_repository import ShopRepository
 
 ADD = "    cache.set("
 
 
-@pytest.fixture(scope="module")
-def shop(stack: Stack, tmp_path_factory: pytest.TempPathFactory) -> Iterator[ShopRepository]:
-    name = stack.database_name("test_work_shop")
-    made = ShopRepository(tmp_path_factory.mktemp("team"), create_database(stack.postgres_url, name))
-    done = made.lab("work", "--save", "work.toml")
+@pytest.fixture(scope="module", autouse=True)
+def counted(shop: ShopRepository) -> None:
+    """The branch as it is, in work.toml."""
+    done = shop.lab("work", "--save", "work.toml")
     assert done.returncode == 0, done.stderr
-    yield made
-    drop_database(stack.postgres_url, name)
 
 
 def test_a_count_is_a_small_file_that_says_what_each_request_does(shop: ShopRepository) -> None:

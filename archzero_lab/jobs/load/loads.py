@@ -21,6 +21,7 @@ import pandas as pd
 from archzero_lab.errors import MeasurementError
 from archzero_lab.jobs.load.request import DEFAULT_RATE, LOADTESTS, LoadRequest
 from archzero_lab.jobs.load.result import LEAST_PER_S, load_entry, seconds_frame, told_capacity, trials_frame
+from archzero_lab.jobs.load.saturation import saturation
 from archzero_lab.run_folders.run import Run
 from archzero_lab.servers.child_environment import child_environment
 from archzero_lab.servers.process import has_ended, tail
@@ -177,8 +178,11 @@ def _keep(
             trials.append(trials_frame(target.arm, rounds))
         else:
             entry = load_entry(target.arm, last, None)
-        arms.append(entry | {name: last[name] for name in ("actions", "blocks", "failed_because", "seconds")})
-        seconds += [seconds_frame(target.arm, found).assign(round=number) for number, found in enumerate(rounds)]
+        frames = [seconds_frame(target.arm, found).assign(round=number) for number, found in enumerate(rounds)]
+        kept_of_last = {name: last[name] for name in ("actions", "blocks", "failed_because", "seconds")}
+        climbed = saturation(frames[-1], request.shape, last["workload"])
+        arms.append(entry | {"saturated": climbed} | kept_of_last)
+        seconds += frames
     kept = [frame for frame in seconds if not frame.empty]
     whole = pd.concat(trials, ignore_index=True) if trials else None
     run.keep_load_course(pd.concat(kept, ignore_index=True), resources, whole)

@@ -68,6 +68,41 @@ def rate_told(rate_per_s: float) -> str:
     return f"{rate_per_s:.0f}/s" if rate_per_s >= LEAST_PER_S else f"under {LEAST_PER_S:.0f}/s"
 
 
+def time_told(seconds: float | None) -> str:
+    """A time in words, three digits of it.
+
+    >>> time_told(0.00214), time_told(1.2), time_told(None)
+    ('2.14 ms', '1,200 ms', 'none')
+    """
+    if seconds is None:
+        return "none"
+    return f"{seconds * 1000:.3g} ms" if seconds < 1 else f"{seconds * 1000:,.0f} ms"
+
+
+def answer_of(arms: Sequence[dict[str, Any]]) -> str:
+    """What each arm of a load answered, in a sentence, and how their p99 compare with the first one's."""
+    said = []
+    for entry in arms:
+        times, offered = entry["response_time_s"], entry["offered_rate_per_s"]
+        asked = f" of {offered:.0f}" if offered else ""
+        said.append(
+            f"{entry['arm']} answered {entry['achieved_rate_per_s']:.0f}{asked} a second, half of it within"
+            f" {time_told(times['p50'])}, 99 % within {time_told(times['p99'])}"
+        )
+    first, *others = arms
+    for entry in others:
+        its, firsts = entry["response_time_s"]["p99"], first["response_time_s"]["p99"]
+        if its and firsts:
+            said.append(f"{entry['arm']}'s p99 is {_beside(its, firsts)} {first['arm']}'s")
+    return "; ".join(said)
+
+
+def _beside(its: float, firsts: float) -> str:
+    if firsts >= 2 * its:
+        return f"1/{firsts / its:.0f} of"
+    return f"{its / firsts:.3g} times" if its >= 2 * firsts else f"{its / firsts:.0%} of"
+
+
 @dataclass(frozen=True)
 class KnownCapacity:
     """A capacity that was measured on its own, as a report shows it beside its claims."""

@@ -1,4 +1,4 @@
-"""`./lab new`: a notebook of one's own in notebooks/own/, of two arms or of a claim, which runs as it stands."""
+"""`./lab new`: a notebook of one's own, of two arms or of a claim of the system here, which runs as it stands."""
 
 from __future__ import annotations
 
@@ -13,50 +13,61 @@ from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
 from archzero_lab.errors import LabError, SettingsError
 from archzero_lab.experiments.claim_files import OWN_CLAIMS, load_claims
 from archzero_lab.reporting.notebooks import NOTEBOOKS
-from archzero_lab.settings import ROOT
+from archzero_lab.settings import COMMAND, ROOT
 from archzero_lab.systems.system import System
 
 OWN = ROOT / "notebooks" / "own"
+"""Beside the lab's own notebooks, ignored by git."""
+TEAMS = ROOT / "notebooks"
+"""In a team's repository."""
 _NAME = re.compile(r"[a-z][a-z0-9_]*")
 _CLAIM = """
 [{name}]
 title = "{title}"
-sentence = "The newest page of risks: at least half the time with phase 5"
+sentence = "{sentence}"
 section = "our own"
 metric = "p50"
 claimed = {{ before = 20, after = 10, improvement = 0.5 }}
-arms = {{ control = "control", treatment = "treatment" }}
-operations = "requests"
-paths = ["/api/v1/cards?type=Risk"]
+arms = {{ control = "{control}", treatment = "{treatment}" }}
+{operations}
 rule = "improvement"
-mechanism = "hits"
+mechanism = "{mechanism}"
 """
 
 
+def folder_of(system: System) -> Path:
+    """Where notebooks of one's own lie: a team's in its repository, under version control."""
+    return OWN if system.has_notebooks else TEAMS
+
+
 def new_own_notebook(system: System, name: str, kind: Literal["arms", "claim"] = "arms") -> Path:
-    """Write notebooks/own/NAME.ipynb: two arms to replace, or a claim, which claims.own.toml then holds too.
+    """Write NAME.ipynb: two arms to replace, or a claim, which claims.own.toml then holds too.
 
     Raises SettingsError for a name that is no file name, LabError where there is one already: nothing is overwritten.
     """
+    if not system.has_notebooks:
+        system.require_ready()
     if not _NAME.fullmatch(name):
         raise SettingsError(f"'{name}' cannot name a notebook: use small letters, digits and _, a letter first")
-    path = OWN / f"{name}.ipynb"
-    if path.exists() or any(found.stem.partition("_")[2] == name for found in NOTEBOOKS.glob("*.ipynb")):
+    folder = folder_of(system)
+    path = folder / f"{name}.ipynb"
+    ours = NOTEBOOKS.glob("*.ipynb") if system.has_notebooks else ()
+    if path.exists() or any(found.stem.partition("_")[2] == name for found in ours):
         raise LabError(f"there is a notebook {name} already; take another name, or edit it")
     title = name.replace("_", " ").capitalize()
     if kind == "claim":
         if any(claim.id == name for claim in load_claims(system)):
             raise LabError(f"there is a claim {name} already; take another name, or edit it")
-        cells = _claim_cells(name, title)
+        cells = _claim_cells(system, name, title)
         written = (
             OWN_CLAIMS.read_text() if OWN_CLAIMS.exists() else "# Claims of one's own; claims.toml says the form.\n"
         )
         partial = OWN_CLAIMS.with_suffix(".part")
-        partial.write_text(written + _CLAIM.format(name=name, title=title))
+        partial.write_text(written + _claim(system, name, title))
         partial.replace(OWN_CLAIMS)
     else:
-        cells = _arms_cells(title)
-    OWN.mkdir(parents=True, exist_ok=True)
+        cells = _arms_cells(title) if system.has_notebooks else _team_cells(system, title)
+    folder.mkdir(parents=True, exist_ok=True)
     nbformat.write(
         new_notebook(
             cells=cells,
@@ -96,11 +107,53 @@ def _arms_cells(title: str) -> list[NotebookNode]:
     ]
 
 
-def _claim_cells(name: str, title: str) -> list[NotebookNode]:
-    where = OWN_CLAIMS.name
+def _team_cells(system: System, title: str) -> list[NotebookNode]:
+    control, treatment = system.compared
     return [
         new_markdown_cell(
-            f"# {title}\n\nA claim of one's own: `[{name}]` in {where}, beside phase 5's claims.toml; `./lab report` "
+            f"# {title}\n\nThe question, in a sentence. Each arm of {system.claims_file.name} is started on its own"
+            " copy of the database; a minute then."
+        ),
+        _parameters("blocks = 12  # paired blocks; 6 at least for a verdict"),
+        new_code_cell(
+            "import archzero_lab as lab\n\nproject = lab.project()\n"
+            'print("arms:", *project.arms)\nprint("requests:", *project.requests)'
+        ),
+        new_code_cell(
+            f'found = project.experiment("{control}", "{treatment}", "{_read_of(system)}", blocks=blocks)\nfound'
+        ),
+        new_code_cell("found.figure()"),
+        new_code_cell("found.mechanism"),
+        new_markdown_cell("**Reading.** What the verdict means here, and what to do now."),
+    ]
+
+
+def _read_of(system: System) -> str:
+    """The first kind of request that reads, where there is one."""
+    return next(iter(system.countable.kinds), "")
+
+
+def _claim(system: System, name: str, title: str) -> str:
+    """A claim to begin with, on the first arms and the first request of a system."""
+    control, treatment = ("control", "treatment") if system.has_notebooks else system.compared
+    if system.has_notebooks:
+        sentence = "The newest page of risks: at least half the time with phase 5"
+        operations = 'operations = "requests"\npaths = ["/api/v1/cards?type=Risk"]'
+    else:
+        sentence = f"{_read_of(system)}: at least half the time"
+        operations = f'operations = "{_read_of(system)}"'
+    cached = system.arms[treatment].cached
+    return _CLAIM.format(
+        name=name, title=title, sentence=sentence, operations=operations, control=control, treatment=treatment,
+        mechanism="hits" if cached else "blocks",
+    )  # fmt: skip
+
+
+def _claim_cells(system: System, name: str, title: str) -> list[NotebookNode]:
+    where, beside = OWN_CLAIMS.name, "phase 5's claims.toml" if system.has_notebooks else system.claims_file.name
+    return [
+        new_markdown_cell(
+            f"# {title}\n\nA claim of one's own: `[{name}]` in {where}, beside {beside}; `{COMMAND} report` "
             "measures it with the others. Here it alone, as a smoke run: half a minute, on the running stack or on one "
             "that it starts."
         ),

@@ -7,7 +7,7 @@ import random
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 
 import numpy as np
 import pandas as pd
@@ -17,17 +17,17 @@ from archzero_lab.postgres.connection import Connection, connect
 from archzero_lab.progress import QUIET
 from archzero_lab.servers.resources import Sampler
 from archzero_lab.servers.stack import Stack
-from archzero_lab.settings import PoolSettings, patient
 from archzero_lab.stats.estimates import quantile
-from archzero_lab.systems.arms import Opening
+from archzero_lab.systems.arms import Arm
 from archzero_lab.systems.driver import Driver
 from archzero_lab.systems.http import metrics
+from archzero_lab.systems.operations import Operation
 from archzero_lab.systems.system import Prepared, Rows, System
 
-ACQUIRE_TIMEOUT_S = 2.0
-"""Shorter than phase 5's 30 s, so that a load of seconds shows who is refused."""
 _PURPOSE = "pool"
 _WARM_UP_S, _LOOK_S = 0.5, 0.02
+_REFUSED = 500
+"""The least status that says: not now."""
 NEAR_BEST = 0.95
 """The knee is the smallest pool that answers so much of what the best one does."""
 
@@ -36,8 +36,9 @@ NEAR_BEST = 0.95
 class PoolCell:
     """What `users` who do not pause got from a service whose pool has at most `size` connections, in one round.
 
-    Waits for a connection and holds of one are means, in seconds; `postgres_cores` is how many cores PostgreSQL kept
-    busy, `active_backends` how many of the service's connections had a statement under way, on average.
+    `refused_per_min` counts answers of 500 and above. Waits for a connection and holds of one are means, in seconds,
+    nan where the service tells none; `postgres_cores` is how many cores PostgreSQL kept busy, `active_backends` how
+    many of the service's connections had a statement under way, on average.
     """
 
     size: int
@@ -59,35 +60,33 @@ def sweep_pool(
     sizes: Sequence[int],
     users: Sequence[int],
     *,
+    arm: str = "",
     rows: int = 20_000,
     seconds: float = 2.0,
     rounds: int = 3,
     seed: int = 1,
     progress: Callable[[float], None] = lambda share: None,
 ) -> pd.DataFrame:
-    """A row a PoolCell: every size with every number of users, `rounds` times in random order, without a cache.
+    """A row a PoolCell: every size with every number of users, `rounds` times in random order.
 
-    The services are up side by side on one database with phase 5's indexes. Raises MeasurementError for an answer that
-    is neither right nor a 503.
+    The services are up side by side on one database, that of `arm` (else the system's own choice: phase 5's indexes
+    without a cache). Raises SettingsError where an arm cannot be told a size, MeasurementError for an answer that is
+    neither right nor a refusal, and where nothing else but those comes.
     """
     if not sizes or not users or min(sizes) < 1 or min(users) < 1:
         raise LabError("a pool and a crowd have at least one each: give sizes and users from 1 on")
     found: list[PoolCell] = []
-    with system.prepare(stack, Rows(rows, seed), _PURPOSE, [system.pool_arm], QUIET) as prepared:
-        openings = []
-        for size in sizes:
-            whole_pool = patient(PoolSettings(max_size=size, min_size=min(size, 5)))
-            pool = replace(whole_pool, acquire_timeout_s=ACQUIRE_TIMEOUT_S)
-            own = replace(stack, settings=replace(stack.settings, pool=pool))
-            openings.append(Opening(system.pool_arm, f"pool-{size}", own))
-        url = prepared.urls[system.arms[system.pool_arm].database]
+    arm = arm or system.pool_arm
+    openings = [system.pool_opening(stack, arm, size) for size in sizes]
+    with system.prepare(stack, Rows(rows, seed), _PURPOSE, [arm], QUIET) as prepared:
+        url = prepared.urls[system.arms[arm].database]
         with prepared.arms(*openings) as arms, connect(url, autocommit=True) as observer:
             cells = [(size, count) for size in sizes for count in users]
             for number in range(rounds):
                 for size, count in random.Random(f"pool {seed} {number}").sample(cells, len(cells)):
-                    arm = arms[f"pool-{size}"]
-                    crowd = _Crowd(arm.url, count, _paths(system, prepared, seed + number))
-                    place = _Place(stack, arm.url, observer, system.pool_metrics, size, number)
+                    asked = arms[f"pool-{size}"]
+                    crowd = _Crowd(asked, count, _mixed(system, prepared, seed + number))
+                    place = _Place(stack, asked.url, observer, system.pool_metrics, size, number)
                     found.append(_cell(place, crowd, seconds))
                     progress(len(found) / (rounds * len(cells)))
     return pd.DataFrame([asdict(cell) for cell in found])
@@ -105,9 +104,9 @@ class _Place:
     round: int
 
     def totals(self) -> dict[str, float]:
-        """waits, waited_s and held_s of the pool so far."""
-        told = metrics(self.url)
-        return {name: told.get(counted, 0.0) for name, counted in self.metrics.items()}
+        """waits, waited_s and held_s of the pool so far, as far as the service tells them."""
+        told = metrics(self.url) if self.metrics else {}
+        return {name: told[counted] for name, counted in self.metrics.items() if counted in told}
 
 
 def knees(frame: pd.DataFrame) -> pd.DataFrame:
@@ -122,34 +121,52 @@ def knees(frame: pd.DataFrame) -> pd.DataFrame:
     return pd.DataFrame(rows).set_index("users")
 
 
+def pool_table(frame: pd.DataFrame) -> pd.DataFrame:
+    """Medians over the rounds, a row a number of users and a size; waits and holds in ms, left out where unknown."""
+    table = frame.groupby(["users", "size"]).median().drop(columns="round")
+    table = table.assign(acquire_wait_ms=table.pop("acquire_wait_s") * 1000, held_ms=table.pop("held_s") * 1000)
+    return table.dropna(axis="columns", how="all").map(lambda value: float(f"{value:.3g}"))
+
+
+def knee_told(found: pd.DataFrame) -> str:
+    """Where the knee is under the most users, beside the formula."""
+    most, knee, best = found.index[-1], int(found["knee"].iloc[-1]), float(found["best_per_s"].iloc[-1])
+    return (
+        f"with {most} users a pool of {knee} gives {NEAR_BEST:.0%} of the best throughput there is ({best:g}/s); twice"
+        f" the cores and one is {formula()}"
+    )
+
+
 def formula(cores: int | None = None) -> int:
     """Connections by the formula that is commonly given: twice the cores and one for the disk."""
     return 2 * (cores or os.cpu_count() or 1) + 1
 
 
-def _paths(system: System, prepared: Prepared, seed: int) -> list[str]:
+def _mixed(system: System, prepared: Prepared, seed: int) -> list[Operation]:
     """Requests of the mix, in random order."""
-    paths = [
-        operation.path
+    operations = [
+        operation
         for kind, share in system.pool_mix.items()
         for operation in prepared.operations(kind, distinct=share * 10, requests=1, seed=seed, block=0).warm_up
     ]
-    random.Random(seed).shuffle(paths)
-    return paths
+    random.Random(seed).shuffle(operations)
+    return operations
 
 
 class _Crowd:
     """So many users, each on a connection of its own, who ask again as soon as they are answered."""
 
-    def __init__(self, url: str, users: int, paths: Sequence[str]) -> None:
+    def __init__(self, arm: Arm, users: int, operations: Sequence[Operation]) -> None:
         self.users = users
-        self.answers: list[tuple[float, float, int]] = []
-        """(when it was sent, ms, status) of each, over all users."""
+        self.answers: list[tuple[float, float, bool]] = []
+        """(when it was sent, ms, whether it was answered and not refused) of each, over all users."""
         self.wrong = ""
-        self._paths = paths
+        self.refused = ""
+        """An answer that refused, where there was one."""
+        self._operations = [arm.as_sent(operation) for operation in operations]
         self._over = threading.Event()
         self._threads = [
-            threading.Thread(target=self._ask, args=(Driver(url), number), daemon=True) for number in range(users)
+            threading.Thread(target=self._ask, args=(Driver(arm.url), number), daemon=True) for number in range(users)
         ]
 
     def start(self) -> None:
@@ -168,10 +185,13 @@ class _Crowd:
         try:
             while not self._over.is_set():
                 began = time.perf_counter()
-                elapsed_s, status, body = driver.get(self._paths[at % len(self._paths)])
-                if status not in (200, 503):
-                    self.wrong = f"{status} {body[:80]!r}"
-                self.answers.append((began, elapsed_s * 1000, status))
+                operation = self._operations[at % len(self._operations)]
+                elapsed_s, status, body = driver.send(operation)
+                if status >= _REFUSED:
+                    self.refused = f"{status} {body[:80]!r}"
+                elif status != operation.status:
+                    self.wrong = f"{operation.method} {operation.path}: {status} {body[:80]!r}"
+                self.answers.append((began, elapsed_s * 1000, status < _REFUSED))
                 at += 1
         except MeasurementError as error:
             self.wrong = str(error)
@@ -200,9 +220,12 @@ def _cell(place: _Place, crowd: _Crowd, seconds: float) -> PoolCell:
     if crowd.wrong:
         raise MeasurementError(f"a service with a pool of {place.size} answered {crowd.wrong}; see .lab/logs")
     within = [answer for answer in crowd.answers if began <= answer[0] < ended]
-    right = [ms for _, ms, status in within if status == 200]
+    right = [ms for _, ms, answered in within if answered]
+    if within and not right:
+        raise MeasurementError(
+            f"a service with a pool of {place.size} answered nothing but {crowd.refused}; see .lab/logs"
+        )
     cpu = sampler.frame()["cpu_percent"]
-    got = max(after["waits"] - before["waits"], 1)
     return PoolCell(
         size=place.size,
         users=crowd.users,
@@ -211,8 +234,15 @@ def _cell(place: _Place, crowd: _Crowd, seconds: float) -> PoolCell:
         mean_ms=float(np.mean(right)) if right else float("nan"),
         p95_ms=quantile(right, 0.95),
         refused_per_min=(len(within) - len(right)) / (ended - began) * 60,
-        acquire_wait_s=(after["waited_s"] - before["waited_s"]) / got,
-        held_s=(after["held_s"] - before["held_s"]) / got,
+        acquire_wait_s=_mean_of("waited_s", before, after),
+        held_s=_mean_of("held_s", before, after),
         postgres_cores=float(cpu.mean()) / 100 if len(cpu) else float("nan"),
         active_backends=float(np.mean(active)),
     )
+
+
+def _mean_of(name: str, before: Mapping[str, float], after: Mapping[str, float]) -> float:
+    """Seconds a wait, from totals before and after; nan where the service tells none."""
+    if name not in after or "waits" not in after:
+        return float("nan")
+    return (after[name] - before.get(name, 0.0)) / max(after["waits"] - before.get("waits", 0.0), 1)

@@ -70,6 +70,10 @@ class ServiceArm:
         """The body that answers a read."""
         return self._driver.get(operation.path)[2]
 
+    def as_sent(self, operation: Operation) -> Operation:
+        """As it is."""
+        return operation
+
     def cache_counts(self) -> tuple[int, int]:
         """(hits, misses) over all workers."""
         hits, misses, _ = self._cache_counters()

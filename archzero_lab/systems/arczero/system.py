@@ -5,12 +5,14 @@ from __future__ import annotations
 import json
 from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 
 import httpx
 
-from archzero_lab.errors import LabError, mask_secrets
+from archzero_lab.errors import LabError, mask_secrets, unknown_name
 from archzero_lab.servers.stack import Stack
+from archzero_lab.settings import PoolSettings, patient
 from archzero_lab.systems.arczero.arms import ARMS
 from archzero_lab.systems.arczero.checks.registry import CHECKS
 from archzero_lab.systems.arczero.consistency.endured_cards import CardsEndure
@@ -26,13 +28,16 @@ from archzero_lab.systems.arczero.portfolios import (
 from archzero_lab.systems.arczero.prepared import PreparedCards
 from archzero_lab.systems.arczero.profiles import PROFILES
 from archzero_lab.systems.arczero.work import COUNTABLE
-from archzero_lab.systems.arms import ArmKind
+from archzero_lab.systems.arms import ArmKind, Opening
 from archzero_lab.systems.endured import Endures
 from archzero_lab.systems.histories import Histories
 from archzero_lab.systems.http import request
 from archzero_lab.systems.profiles import Profile
 from archzero_lab.systems.system import Loading, Rows
 from archzero_lab.systems.work import Countable
+
+_POOL_WAIT_S = 2.0
+"""For a connection, where the sizes of a pool are tried."""
 
 
 class ArcZero:
@@ -66,6 +71,13 @@ class ArcZero:
     }
     histories: Histories = CardHistories()
     endures: Endures = CardsEndure()
+
+    def pool_opening(self, stack: Stack, arm: str, size: int) -> Opening:
+        """A service that waits shorter for a connection than phase 5's 30 s: a load of seconds shows who is refused."""
+        if arm not in ARMS:
+            raise unknown_name("arm", arm, list(ARMS))
+        pool = replace(patient(PoolSettings(max_size=size, min_size=min(size, 5))), acquire_timeout_s=_POOL_WAIT_S)
+        return Opening(arm, f"pool-{size}", replace(stack, settings=replace(stack.settings, pool=pool)))
 
     def require_ready(self) -> None:
         """Nothing is needed that the lab does not bring."""

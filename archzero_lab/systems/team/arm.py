@@ -88,13 +88,13 @@ class TeamArm:
                 f"{operation.method} {operation.path} is not sent to arm {self.name}: may_write = true in "
                 f"[arms.{self.name}] allows it"
             )
-        elapsed_s, body = self._driver.answer(self._with_cookies(operation))
+        elapsed_s, body = self._driver.answer(self.as_sent(operation))
         self._seen.note(self.name, operation, operation.status, self._driver.unpacked(body))
         return elapsed_s, len(body)
 
     def look(self, operation: Operation) -> tuple[float, int, bytes]:
         """Send one request, whatever it answers: (service_time_s, status, body unpacked)."""
-        elapsed_s, status, body = self._driver.send(self._with_cookies(operation))
+        elapsed_s, status, body = self._driver.send(self.as_sent(operation))
         return elapsed_s, status, self._driver.unpacked(body)
 
     @property
@@ -102,7 +102,8 @@ class TeamArm:
         """The head of the last answer, as it came."""
         return self._driver.raw_head
 
-    def _with_cookies(self, operation: Operation) -> Operation:
+    def as_sent(self, operation: Operation) -> Operation:
+        """With the cookies of its login."""
         if not self.cookies:
             return operation
         return replace(operation, headers=(*operation.headers, ("Cookie", self.cookies)))

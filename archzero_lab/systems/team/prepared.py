@@ -93,7 +93,7 @@ class PreparedTeam:
                 "arms get an empty Redis of the lab's own: unset ARCHZERO_REDIS_URL, which names another"
             )
         redis_url = _numbered(stack.redis_url, number) if self._project.redis else ""
-        given = self._variables(entry, told, redis_url, where)
+        given = self._variables(entry, told, redis_url, where) | dict(opening.environment)
         tree = opening.code or self._builds[opening.arm].tree
         started = start_build(service, self._stack.registry, opening.called, tree, given)
         closing.callback(self._stack.registry.stop, started.process)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Literal
 
 import msgspec
 
@@ -39,10 +39,17 @@ class Service(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Database(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """The team's database, which is read and never written: each arm gets a copy, named in the arm's `variable`."""
+    """The team's database, which is read and never written: each arm gets a copy, named in the arm's `variable`.
+
+    `pool_variable` is the variable that tells the service how many connections its pool may have; `pool_metrics` are
+    the samples of /metrics that count its `waits` for one and sum up how long they took (`waited_s`) and how long
+    connections were kept (`held_s`).
+    """
 
     url: str
     variable: str = "DATABASE_URL"
+    pool_variable: str = ""
+    pool_metrics: dict[Literal["waits", "waited_s", "held_s"], str] = {}
 
 
 class RedisEntry(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

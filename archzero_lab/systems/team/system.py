@@ -9,9 +9,9 @@ from pathlib import Path
 
 import msgspec
 
-from archzero_lab.errors import SettingsError
+from archzero_lab.errors import SettingsError, unknown_name
 from archzero_lab.servers.stack import Stack
-from archzero_lab.systems.arms import ArmKind
+from archzero_lab.systems.arms import ArmKind, Opening
 from archzero_lab.systems.histories import Histories, Recorded
 from archzero_lab.systems.profiles import Profile, SlotSize
 from archzero_lab.systems.system import Loading, Rows
@@ -24,6 +24,8 @@ from archzero_lab.systems.team.requests import read_values
 from archzero_lab.systems.work import Countable
 
 REQUESTS = "requests"
+_MOST_SHARES = 50
+"""Of a crowd's mix, by kind of request: what is asked for once in a thousand times is then asked for too often."""
 _SIZES = {"smoke": (12, SlotSize(10, 20)), "standard": (20, SlotSize(30, 60)), "full": (40, SlotSize(60, 120))}
 """Blocks, and the size of a slot, by profile; a claim of a p95 gets the requests that it takes."""
 
@@ -49,9 +51,6 @@ class TeamSystem:
     takes_hosts: bool = False
     load_user: str = "RequestUser"
     self_check_arms: Mapping[str, str] = {}
-    pool_arm: str = ""
-    pool_mix: Mapping[str, int] = {}
-    pool_metrics: Mapping[str, str] = {}
     histories: Histories = _NoHistories()
     claims_at: str = "claims"
     has_notebooks: bool = False
@@ -72,6 +71,13 @@ class TeamSystem:
         self.addresses: Mapping[str, str] = {name: arm.url for name, arm in project.arms.items() if arm.url}
         self.operations: Collection[str] = tuple(project.requests)
         self.counters: Mapping[str, bool] = {name: entry.rises for name, entry in project.counters.items()}
+        self.pool_arm: str = self.default_arm
+        weights = {name: one.weight for name, one in project.requests.items() if one.weight > 0 and not one.writes}
+        self.pool_mix: Mapping[str, int] = {
+            name: min(round(weight / min(weights.values())), _MOST_SHARES) for name, weight in weights.items()
+        }
+        named = project.database.pool_metrics if project.database else {}
+        self.pool_metrics: Mapping[str, str] = {str(what): sample for what, sample in named.items()}
         reads_first = sorted(project.requests.items(), key=lambda named: named[1].writes)
         self.countable: Countable = Countable(
             {name: request.writes for name, request in reads_first if name != project.service.login},
@@ -124,6 +130,19 @@ class TeamSystem:
     def rows_exist(self, url: str) -> int:
         """A team's rows are not counted."""
         return 0
+
+    def pool_opening(self, stack: Stack, arm: str, size: int) -> Opening:
+        """An arm that is told how many connections its pool may have."""
+        where, database = self.project.path.name, self.project.database
+        if database is None or not database.pool_variable:
+            raise SettingsError(
+                f"{where}: [database] pool_variable names no variable by which a build is told the size of its pool"
+            )
+        if arm not in self.project.arms:
+            raise unknown_name("arm", arm, list(self.project.arms))
+        if self.project.arms[arm].url:
+            raise SettingsError(f"{where}: [arms.{arm}] runs already: a pool's size is told to a build that is started")
+        return Opening(arm, f"pool-{size}", environment={database.pool_variable: str(size)})
 
     def of_builds(self, baseline: str, candidate: str) -> TeamSystem:
         """This system with two arms: a baseline and a candidate build, each as the arm of that build is set up."""
