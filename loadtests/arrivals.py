@@ -15,8 +15,8 @@ import recorder
 import replay
 from actions import Call
 from gevent.pool import Pool
-from locust import FastHttpUser, task
-from portfolio_users import new_random, next_calls, send
+from locust import task
+from portfolio_users import Sender, new_random, next_calls, send
 
 MOST_IN_FLIGHT = 2_000
 """A process with so many unanswered requests drops what arrives, and says so: the service is far beyond its limit."""
@@ -24,10 +24,9 @@ MOST_IN_FLIGHT = 2_000
 _SLICE_S = 0.05
 
 
-class OpenArrivals(FastHttpUser):
+class OpenArrivals(Sender):
     """One a process; sends the mix, or a recorded log, at the run's pace."""
 
-    host = "http://127.0.0.1:3000"
     open_workload = True
     concurrency = MOST_IN_FLIGHT
     network_timeout = 60.0
@@ -38,10 +37,6 @@ class OpenArrivals(FastHttpUser):
         self.random, self.clock = new_random(), new_random()
         self.in_flight = Pool(MOST_IN_FLIGHT)
         self.waiting: deque[Call] = deque()
-
-    def at(self, path: str) -> str:
-        """Where a path is asked for: at the user's host."""
-        return path
 
     @task
     def arrive(self) -> None:

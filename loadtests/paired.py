@@ -1,8 +1,9 @@
 """The same people on two arms in turn, block by block: what the lab's report runs, in one Locust process.
 
-Reads a plan (JSON, ARCHZERO_PAIRED_PLAN): {"hosts": {arm: url}, "slots": [{"arm", "block", "seconds", "measured"}],
-"out": file}. Writes, at the end, {"slots": [...], "requests": [[slot, name, response_time_ms, ok, reason], ...]} with
-raw times: Locust's own percentiles are rounded to 1, 10 or 100 ms.
+Reads a plan (JSON, ARCHZERO_PAIRED_PLAN): {"hosts": {arm: url}, "counters": {arm: url}, "slots": [{"arm", "block",
+"seconds", "measured"}], "out": file}; what "counters" answers is kept of each slot, before and after. Headers by arm
+and kind of request come by ARCHZERO_PAIRED_HEADERS: they may be secrets. Writes, at the end, {"slots": [...],
+"requests": [[slot, name, response_time_ms, ok, reason], ...]} with raw times: Locust's are rounded to 1, 10 or 100 ms.
 """
 
 from __future__ import annotations
@@ -14,8 +15,10 @@ import urllib.request
 from typing import Any
 
 import gevent
+from actions import Call
 from locust import events
-from portfolio_users import PortfolioUser
+from portfolio_users import PortfolioUser, team_file
+from team_users import RequestUser
 
 DROPPED_SHARE = 0.2
 """The first part of each slot: requests of the other arm are still under way, caches of the CPU are cold."""
@@ -27,20 +30,27 @@ if "ARCHZERO_PAIRED_PLAN" in os.environ:
 
 _windows: list[dict[str, Any]] = []
 _requests: list[tuple[float, str, float, bool, str]] = []
-_now = {"host": next(iter(_plan.get("hosts", {}).values()), "")}
+_headers: dict[str, dict[str, dict[str, str]]] = {
+    arm: json.loads(told or "{}") for arm, told in json.loads(os.environ.get("ARCHZERO_PAIRED_HEADERS", "{}")).items()
+}
+_now: dict[str, str] = {"arm": "", "host": next(iter(_plan.get("hosts", {}).values()), "")}
 
 
-class PairedUser(PortfolioUser):
-    """A PortfolioUser whose requests go to the arm whose slot it is."""
+class PairedUser(RequestUser if team_file() else PortfolioUser):  # type: ignore[misc]  # whose requests they are
+    """A user whose requests go to the arm whose slot it is."""
 
     host = _now["host"]
 
     def at(self, path: str) -> str:
         """At the arm whose slot it is."""
-        return str(_now["host"]) + path
+        return _now["host"] + path
+
+    def headers_of(self, call: Call) -> dict[str, str]:
+        """Those of the arm whose slot it is."""
+        return {**(call.headers or {}), **_headers.get(_now["arm"], {}).get(call.name, {})}
 
 
-PortfolioUser.abstract = True
+PortfolioUser.abstract = RequestUser.abstract = True
 
 
 @events.request.add_listener
@@ -60,16 +70,13 @@ def run_slots(environment: Any) -> None:
     while environment.runner.user_count < environment.parsed_options.num_users:
         gevent.sleep(0.01)
     for slot in _plan["slots"]:
-        host = _plan["hosts"][slot["arm"]]
-        _now["host"] = host
+        arm = slot["arm"]
+        _now["host"], _now["arm"] = _plan["hosts"][arm], arm
         gevent.sleep(slot["seconds"] * DROPPED_SHARE)
-        before, began = counters(host), time.time()
+        before, began = counters(arm), time.time()
         gevent.sleep(slot["seconds"] * (1 - DROPPED_SHARE))
-        ended, after = time.time(), counters(host)
-        _windows.append(
-            {**slot, "began": began, "ended": ended, "stats_before": before, "stats_after": after,
-             "health": ask(host, "/api/v1/cache/health")}
-        )  # fmt: skip
+        ended, after = time.time(), counters(arm)
+        _windows.append({**slot, "began": began, "ended": ended, "before": before, "after": after})
     rows = []
     for start, name, response_ms, ok, reason in _requests:
         at = next((i for i, w in enumerate(_windows) if w["began"] <= start < w["ended"]), None)
@@ -80,18 +87,7 @@ def run_slots(environment: Any) -> None:
     environment.runner.quit()
 
 
-def counters(host: str) -> dict[str, Any]:
-    """The cache's counters, and how many statements the service has sent and how long they took."""
-    found: dict[str, Any] = ask(host, "/api/v1/cache/stats")
-    with urllib.request.urlopen(host + "/metrics", timeout=30) as answer:
-        lines = answer.read().decode().splitlines()
-    for name, metric in (("statements", "statements_total"), ("database_s", "statement_seconds_sum")):
-        line = next(line for line in lines if line.startswith(f"archzero_database_{metric}"))
-        found[name] = float(line.rpartition(" ")[2])
-    return found
-
-
-def ask(host: str, path: str) -> Any:
-    """A JSON answer of the service, outside the measured requests."""
-    with urllib.request.urlopen(host + path, timeout=30) as answer:
+def counters(arm: str) -> Any:
+    """The arm's counters as the lab tells them, outside the measured requests."""
+    with urllib.request.urlopen(_plan["counters"][arm], timeout=60) as answer:
         return json.load(answer)

@@ -70,7 +70,7 @@ def send(user: Any, call: Call, intended_s: float | None = None) -> None:
     `context` of the request event.
     """
     late_s = 0.0 if intended_s is None else max(time.perf_counter() - intended_s, 0.0)
-    headers = dict(call.headers or {})
+    headers = user.headers_of(call)
     if call.body is not None and call.media_type:
         headers["Content-Type"] = call.media_type
     with user.client.request(
@@ -95,11 +95,25 @@ def task_of(name: str, action: Action) -> Callable[[Any], None]:
     return task
 
 
-class Person(FastHttpUser):
-    """Somebody who thinks between two actions; what they do is for the classes below (Locust adds a base's tasks)."""
+class Sender(FastHttpUser):
+    """Whoever sends calls: where to, and with which headers."""
 
     abstract = True
     host = "http://127.0.0.1:3000"
+
+    def at(self, path: str) -> str:
+        """Where a path is asked for: at the user's host."""
+        return path
+
+    def headers_of(self, call: Call) -> dict[str, str]:
+        """What a call says of itself."""
+        return dict(call.headers or {})
+
+
+class Person(Sender):
+    """Somebody who thinks between two actions; what they do is for the classes below (Locust adds a base's tasks)."""
+
+    abstract = True
 
     def on_start(self) -> None:
         """A random stream of one's own."""
@@ -109,10 +123,6 @@ class Person(FastHttpUser):
         """Think: exponential, with the mean of the option --think-time-s where that is there (load.py)."""
         mean_s = getattr(self.environment.parsed_options, "think_time_s", THINK_TIME_S)
         return self.random.expovariate(1 / mean_s) if mean_s > 0 else 0.0
-
-    def at(self, path: str) -> str:
-        """Where a path is asked for: at the user's host."""
-        return path
 
 
 class PortfolioUser(Person):

@@ -21,6 +21,7 @@ OWN_CLAIMS = Path(
 )
 """A user's own, git ignores it. claims.toml says what stands in one."""
 
+_OF_OUR_SERVICE = ("scans", "keys")
 REQUESTS = "requests"
 """Operations that a claim names itself, by their paths."""
 
@@ -71,9 +72,14 @@ def choose_claims(system: System, only: Sequence[str] = ()) -> list[Claim]:
         for arm in claim.arms:
             if arm not in system.arms:
                 raise SettingsError(f"claim {claim.id}: unknown arm '{arm}'; known: {', '.join(system.arms)}")
-        if not system.mix and (claim.operations == "mix" or claim.mechanism == "scans"):
+        if not system.mix and claim.operations == "mix":
             timed = ", ".join(system.operations)
             raise SettingsError(f"claim {claim.id}: a report has no mix of {system.name}'s requests; known: {timed}")
+        if not system.has_notebooks and claim.mechanism in _OF_OUR_SERVICE:
+            raise SettingsError(
+                f"claim {claim.id}: {claim.mechanism} are counted of the card service alone: a claim about"
+                f" {system.name} is about times, throughput, errors or its hit rate"
+            )
         if claim.operations == "checks" and claim.id not in system.checks:
             raise SettingsError(f"claim {claim.id}: there is no check of that name; known: {', '.join(system.checks)}")
     return chosen

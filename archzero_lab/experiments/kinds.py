@@ -119,7 +119,11 @@ def _hit_rate(claim: Claim, evidence: Evidence) -> ClaimResult:
     hits, misses = int(slots["hits"].sum()), int(slots["misses"].sum())
     rates = (slots["hits"] / (slots["hits"] + slots["misses"])).tolist()
     mechanism = {"hits": hits, "misses": misses, "moved": hits > 0}
-    mechanism |= {name: int(slots[name].sum()) for name in ("reloads", "needless_reloads") if name in slots}
+    mechanism |= {
+        name: int(slots[name].sum())
+        for name in ("reloads", "needless_reloads")
+        if name in slots and slots[name].notna().any()
+    }
     samples = int((mix.requests["arm"] == claim.treatment).sum())
     return analyze_range(claim, rates, samples=samples, mechanism=mechanism, moved=hits > 0, context=mix.described)
 

@@ -75,6 +75,12 @@ class Prepared(Protocol):
     def load_environment(self, arm: Arm) -> Mapping[str, str]:
         """What the load tests are told besides, which is written nowhere: headers, a login's cookies."""
 
+    def mix_counters(self, arm: Arm) -> Mapping[str, Any]:
+        """An arm's totals as a load of all requests reads them: hits, misses, statements, database_s, and more of it.
+
+        None for what is not to be had. Raises MeasurementError.
+        """
+
     def statements(self) -> list[Statement]:
         """One statement of each kind that the workload sends, with its values."""
 

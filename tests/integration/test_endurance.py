@@ -1,4 +1,7 @@
-"""A service of four workers under load, hurt from all sides; and each guard shown to be needed."""
+"""A service of four workers under load, hurt from several sides; and each guard shown to be needed.
+
+All sixteen faults, again and again for ten minutes, are `./lab verify-faults` in .ci/run.
+"""
 
 from __future__ import annotations
 
@@ -14,13 +17,16 @@ from archzero_lab.systems.arczero.consistency.endured_cards import CardsEndure
 CARDS = CardsEndure()
 SHOWN_BY = {"pool-limits": "locked", "large-rows": "large rows", "cut": "postgres swallowed"}
 """The fault that a guard is there for."""
+SOME = ("worker killed", "redis killed", "slow", "large")
+"""One of each: what ends of the service and of its servers, and what clients do."""
 
 
 def test_whatever_is_hurt_no_write_is_lost_no_read_stale_and_all_is_well_again(stack: Stack) -> None:
-    found = verify_faults(CARDS, stack, minutes=0.1, seed=1)
+    found = verify_faults(CARDS, stack, minutes=0.1, seed=1, kinds=SOME)
     assert found.broken == []  # how long others wait is the command's to say, on a machine of its own
     assert all(met.back_s < float("inf") for met in found.met)
-    assert {met.fault for met in found.met} | set(found.left_out) == set(FAULTS)
+    assert {met.fault for met in found.met} == set(SOME) <= set(FAULTS)
+    assert found.left_out == {}
     assert len([write for write in found.recording.writes if not write.refused]) > 100
     assert len(found.recording.reads) > 100
     assert len(found.recording.made) > 10

@@ -6,6 +6,7 @@ import json
 import sys
 import time
 from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ from archzero_lab.experiments.mix import LoadResult
 from archzero_lab.experiments.schedule import schedule
 from archzero_lab.extras import require
 from archzero_lab.jobs.load.request import LOADTESTS
+from archzero_lab.jobs.load.told_counters import told_counters
 from archzero_lab.run_folders.run import Run
 from archzero_lab.servers.child_environment import child_environment
 from archzero_lab.servers.process import ProcessRecord, has_ended, tail
@@ -25,6 +27,8 @@ from archzero_lab.systems.profiles import Profile
 from archzero_lab.systems.system import Prepared, System
 
 MB = 1_000_000
+_TOTALS = ("hits", "misses", "reloads", "needless_reloads", "statements", "database_s")
+"""Of an arm's counters, those that only grow; nan where it does not tell one."""
 
 
 def measure_mix(
@@ -58,30 +62,34 @@ def measure_mix(
             for slot in schedule(list(arms), profile.load_blocks, seed)
         ),
     ]
-    hosts = {name: arm.url for name, arm in arms.items()}
     plan, out, log = folder / "load-plan.json", folder / "load-raw.json", folder / "locust.log"
-    plan.write_text(json.dumps({"hosts": hosts, "slots": slots, "out": str(out)}))
     seconds = sum(float(slot["seconds"]) for slot in slots)
-    record = stack.registry.spawn(
-        "locust",
-        [
-            sys.executable, "-m", "locust", "-f", str(LOADTESTS / "paired.py"), "--headless",
-            "--users", str(profile.load_users), "--spawn-rate", str(profile.load_users), "--only-summary",
-            "--loglevel", "WARNING", "--exit-code-on-error", "0", "--stop-timeout", "60",
-        ],
-        log=log,
-        env={
-            **child_environment(),
-            "ARCHZERO_PAIRED_PLAN": str(plan),
-            "ARCHZERO_CATALOG": str(values),
-            "ARCHZERO_SEED": str(seed),
-        },
-        cwd=LOADTESTS,
-    )  # fmt: skip
-    try:
-        _wait(record, seconds, progress)
-    finally:
-        stack.registry.stop(record)
+    with told_counters({name: partial(prepared.mix_counters, arm) for name, arm in arms.items()}) as counters:
+        hosts = {name: arm.url for name, arm in arms.items()}
+        plan.write_text(json.dumps({"hosts": hosts, "counters": counters, "slots": slots, "out": str(out)}))
+        record = stack.registry.spawn(
+            "locust",
+            [
+                sys.executable, "-m", "locust", "-f", str(LOADTESTS / "paired.py"), "--headless",
+                "--users", str(profile.load_users), "--spawn-rate", str(profile.load_users), "--only-summary",
+                "--loglevel", "WARNING", "--exit-code-on-error", "0", "--stop-timeout", "60",
+            ],
+            log=log,
+            env={
+                **child_environment(),
+                "ARCHZERO_PAIRED_PLAN": str(plan),
+                "ARCHZERO_PAIRED_HEADERS": json.dumps(
+                    {name: prepared.load_environment(arm).get("ARCHZERO_LOAD_HEADERS") for name, arm in arms.items()}
+                ),
+                "ARCHZERO_CATALOG": str(values),
+                "ARCHZERO_SEED": str(seed),
+            },
+            cwd=LOADTESTS,
+        )  # fmt: skip
+        try:
+            _wait(record, seconds, progress)
+        finally:
+            stack.registry.stop(record)
     if not out.exists():
         raise MeasurementError(f"Locust ended without a result: {tail(log, 3)} (whole log: {log.name})")
     found = _read(out, system.mix)
@@ -119,22 +127,17 @@ def _read(path: Path, mix: str) -> LoadResult:
         )
     for slot in raw["slots"]:
         if slot["measured"]:
-            before, after = slot["stats_before"], slot["stats_after"]
-            row = {
-                "block": slot["block"],
-                "arm": slot["arm"],
-                "seconds": slot["ended"] - slot["began"],
-                "hits": after["hits"] - before["hits"],
-                "misses": after["misses"] - before["misses"],
-                "reloads": after.get("reloads", 0) - before.get("reloads", 0),
-                "needless_reloads": after.get("needless_reloads", 0) - before.get("needless_reloads", 0),
-                "statements": after["statements"] - before["statements"],
-                "database_s": after["database_s"] - before["database_s"],
-                "used_memory_mb": slot["health"].get("used_memory_bytes", 0) / MB,
-                "keys": slot["health"].get("keys", 0),
-                "evicted_keys": slot["health"].get("evicted_keys", 0),
+            before, after = slot["before"], slot["after"]
+            row = {"block": slot["block"], "arm": slot["arm"], "seconds": slot["ended"] - slot["began"]}
+            for name in _TOTALS:
+                then, now = before.get(name), after.get(name)
+                row[name] = float("nan") if then is None or now is None else now - then
+            row |= {
+                "used_memory_mb": after.get("used_memory_bytes", 0) / MB,
+                "keys": after.get("keys", 0),
+                "evicted_keys": after.get("evicted_keys", 0),
             }
-            for kind, counts in after["by_kind"].items():
+            for kind, counts in after.get("by_kind", {}).items():
                 for outcome in ("hits", "misses"):
                     row[f"{kind}_{outcome}"] = counts[outcome] - before["by_kind"][kind][outcome]
             slots.append(row)

@@ -7,7 +7,7 @@ import uuid
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import replace
-from typing import cast
+from typing import Any, cast
 
 from archzero_lab.errors import MeasurementError
 from archzero_lab.postgres.connection import connect
@@ -25,7 +25,7 @@ from archzero_lab.systems.arczero.traffic import slot_operations
 from archzero_lab.systems.arczero.work import work_operations
 from archzero_lab.systems.arms import Arm, Opening
 from archzero_lab.systems.checks import Tried
-from archzero_lab.systems.http import call
+from archzero_lab.systems.http import call, metrics
 from archzero_lab.systems.operations import Operation, SlotOperations
 from archzero_lab.systems.system import Rows
 
@@ -112,6 +112,18 @@ class PreparedCards:
     def load_environment(self, arm: Arm) -> dict[str, str]:
         """Nothing besides."""
         return {}
+
+    def mix_counters(self, arm: Arm) -> dict[str, Any]:
+        """The service's own: of its cache, of the statements that it sent, of its Redis' memory."""
+        answers = [call(arm.url, "GET", f"/api/v1/cache/{what}") for what in ("stats", "health")]
+        for status, told in answers:
+            if status != 200:
+                raise MeasurementError(f"{arm.url} does not tell its cache's counters ({told or status})")
+        told = metrics(arm.url)
+        return {
+            **answers[0][1], **answers[1][1], "statements": told.get("archzero_database_statements_total", 0.0),
+            "database_s": told.get("archzero_database_statement_seconds_sum", 0.0),
+        }  # fmt: skip
 
     def statements(self) -> list[Statement]:
         """Pages and counts, and what is asked about one card."""

@@ -200,6 +200,13 @@ class PreparedTeam:
         }
         return {"ARCHZERO_LOAD_HEADERS": json.dumps(told)}
 
+    def mix_counters(self, arm: Arm) -> dict[str, Any]:
+        """Its Redis' hits and misses, its database's statements and their time."""
+        found = arm.counters()
+        return {
+            "hits": found.hits, "misses": found.misses, "statements": found.statements, "database_s": found.database_s,
+        }  # fmt: skip
+
     def statements(self) -> list[Statement]:
         """A team's statements are in its code: none is known beforehand."""
         return []

@@ -47,7 +47,6 @@ class TeamSystem:
     """Implements systems.system.System."""
 
     checks: Collection[str] = ()
-    mix: str = ""
     takes_hosts: bool = False
     load_user: str = "RequestUser"
     self_check_arms: Mapping[str, str] = {}
@@ -71,6 +70,10 @@ class TeamSystem:
         self.addresses: Mapping[str, str] = {name: arm.url for name, arm in project.arms.items() if arm.url}
         self.operations: Collection[str] = tuple(project.requests)
         self.counters: Mapping[str, bool] = {name: entry.rises for name, entry in project.counters.items()}
+        self.mix: str = (
+            f"requests by their weights, values by Zipf's law with exponent {project.load.popularity:g}"
+            if any(one.weight > 0 for one in project.requests.values()) else ""
+        )  # fmt: skip
         self.pool_arm: str = self.default_arm
         weights = {name: one.weight for name, one in project.requests.items() if one.weight > 0 and not one.writes}
         self.pool_mix: Mapping[str, int] = {

@@ -1,9 +1,12 @@
-"""A team's own service: sizes of its connection pool, and notebooks of its arms and claims, through ./lab."""
+"""A team's own service through ./lab: sizes of its pool, claims on its mix, notebooks of its arms and claims."""
 
 from __future__ import annotations
 
+import json
 import re
 import shutil
+
+import pandas as pd
 
 from tests.end_to_end.shop_repository import ShopRepository
 
@@ -26,6 +29,50 @@ def test_sizes_of_a_team_s_pool_are_tried_on_builds_that_differ_in_nothing_else(
     finally:
         shop.restore()
     assert (wrong.returncode, "pool_variable names no variable" in wrong.stderr) == (2, True), wrong.stderr
+
+
+MIX = """
+[claims.mixed]
+title = "All requests"
+metric = "p95"
+operations = "mix"
+claimed = { before = 20, after = 5, improvement = 0.5 }
+arms = { control = "main", treatment = "branch" }
+mechanism = "hits"
+
+[claims.hit_rate]
+title = "Hit rate"
+metric = "hit_rate"
+rule = "at_least"
+operations = "mix"
+claimed = { before = 0.0, after = [0.01, 0.9] }
+arms = { control = "main", treatment = "branch" }
+mechanism = "hits"
+
+[[gate.rules]]
+"""
+
+
+def test_claims_on_the_mix_of_a_team_s_requests_are_judged_by_its_own_counters(shop: ShopRepository) -> None:
+    try:
+        shop.edit("archzero.toml", "\n[[gate.rules]]\n", MIX)
+        done = shop.lab("report", "--profile", "smoke", "--only", "mixed", "--only", "hit_rate")
+        assert done.returncode == 0, done.stderr
+    finally:
+        shop.restore()
+    latest = shop.folder / "reports" / "latest"
+    claims = {claim["id"]: claim for claim in json.loads((latest / "summary.json").read_text())["claims"]}
+    assert claims["hit_rate"]["verdict"] == "confirmed"
+    assert claims["hit_rate"]["mechanism"]["hits"] > 0
+    assert "reloads" not in claims["hit_rate"]["mechanism"], "the shop does not tell them"
+    told = claims["mixed"]["mechanism"]
+    assert told["branch"]["cache_hits"] > 0 == told["main"]["cache_hits"]
+    assert claims["mixed"]["measured"]["samples"] > 100
+    requests = pd.read_parquet(latest / "load.parquet")
+    assert set(requests["name"]) == {"search", "list", "detail", "add"}
+    assert requests["ok"].all()
+    for path in (shop.folder / "reports").rglob("*"):
+        assert path.is_dir() or b"shop-secret" not in path.read_bytes(), path.name
 
 
 def test_notebooks_of_a_team_are_of_its_arms_and_claims_and_run_as_they_stand(shop: ShopRepository) -> None:
