@@ -64,8 +64,10 @@ def serve(environment: Any, web_ui: Any) -> None:
 
 
 def live(environment: Any) -> dict[str, Any]:
-    """The last SHOWN_S seconds: times in ms by second, and rates between the service's totals."""
-    now, origin = time.time(), pace.CURRENT.origin
+    """The last SHOWN_S seconds, times in ms by second and rates between the service's totals; what the run came to."""
+    origin = pace.CURRENT.origin
+    # what has ended stays as it was
+    now = min(time.time(), origin + max(recorder.RECORDER.seconds, default=0) + 3)
     seconds = {
         origin + at: second
         for at, second in sorted(recorder.RECORDER.seconds.items())
@@ -85,6 +87,8 @@ def live(environment: Any) -> dict[str, Any]:
     return {
         "state": environment.runner.state,
         "host": environment.host,
+        "answered": sum(second.counts["done"] for second in recorder.RECORDER.seconds.values()),
+        "failed": sum(second.counts["failed"] for second in recorder.RECORDER.seconds.values()),
         "times": times,
         "service": service_watch.rates(recorder.RECORDER.service[-SHOWN_S:]),
     }

@@ -16,6 +16,7 @@ from typing import Any
 
 import pandas as pd
 import pytest
+from playwright.sync_api import Browser
 
 from archzero_lab.servers.process import free_port
 from archzero_lab.settings import ROOT
@@ -119,7 +120,9 @@ def test_what_was_recorded_is_sent_again_and_faster(environment: dict[str, str],
     assert recorded(environment) == []
 
 
-def test_the_web_ui_has_classes_shapes_and_a_live_page_and_leaves_nothing(environment: dict[str, str]) -> None:
+def test_the_web_ui_has_classes_shapes_and_a_live_page_and_leaves_nothing(
+    environment: dict[str, str], browser: Browser
+) -> None:
     port = free_port()
     process = subprocess.Popen(
         [str(ROOT / "lab"), "load", "--ui", "--arm", "near", "--cards", "1000", "--port", str(port)],
@@ -133,6 +136,11 @@ def test_the_web_ui_has_classes_shapes_and_a_live_page_and_leaves_nothing(enviro
         assert 'href="live"' in page
         assert "Plotly.react" in _get(url + "/live")
         assert len(_get(url + "/live/plotly.js")) > 1_000_000
+        shown = browser.new_page()
+        shown.goto(url + "/live")
+        shown.wait_for_function("document.querySelectorAll('.annotation-text').length === 7")
+        assert set(shown.locator(".annotation-text").all_inner_texts()) == {"begins with a run"}
+        assert "no run yet" in shown.inner_text("#state")
 
         refused = {
             name: _post(url + "/swarm", {"user_count": "1", "spawn_rate": "1", **form}, headers)
@@ -182,7 +190,11 @@ def test_the_web_ui_has_classes_shapes_and_a_live_page_and_leaves_nothing(enviro
         assert last["statements_per_s"] >= 0
         assert last["redis_memory_bytes"] > 100_000
         assert "card" in last["by_kind"]
+        shown.wait_for_function("document.querySelectorAll('.annotation-text').length === 0")
         stop()
+        shown.wait_for_function("document.getElementById('state').textContent.includes('ended')")
+        assert re.search(r"ended: [1-9][0-9,]* answered, 0 of them wrong", shown.inner_text("#state"))
+        shown.close()
         # a second run begins anew, a search for a capacity too, which wants arrivals
         swarm(user_classes="OpenArrivals", shape_class="Capacity")
         assert _until(filled)["state"] == "running"
