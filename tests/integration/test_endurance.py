@@ -8,7 +8,7 @@ from __future__ import annotations
 import pytest
 
 from archzero_lab.errors import MeasurementError, UnknownNameError
-from archzero_lab.jobs.consistency import attacks
+from archzero_lab.jobs.consistency import attacks, endurance
 from archzero_lab.jobs.consistency.endurance import verify_faults
 from archzero_lab.jobs.consistency.faults_around import FAULTS
 from archzero_lab.servers.stack import Stack
@@ -34,7 +34,8 @@ def test_whatever_is_hurt_no_write_is_lost_no_read_stale_and_all_is_well_again(s
 
 
 @pytest.mark.parametrize("guard", CARDS.guards)
-def test_without_a_guard_something_does_not_hold(stack: Stack, guard: str) -> None:
+def test_without_a_guard_something_does_not_hold(stack: Stack, guard: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(endurance, "_GIVEN_UP_S", 2 * endurance.BACK_S)
     found = verify_faults(CARDS, stack, minutes=0.1, without=(guard,), kinds=(SHOWN_BY[guard],))
     if found.slow_machine:
         pytest.skip("this machine is too slow to see whom the guard spares waiting")

@@ -193,7 +193,7 @@ def test_no_write_that_was_committed_is_a_500_while_redis_has_no_connection_left
     try:
         for writer in writers:
             writer.start()
-        for _ in range(12):
+        for _ in range(6):
             before = statuses.total()
             for client in operator.client_list():
                 if int(client["id"]) != me and client.get("lib-name"):
