@@ -1,9 +1,10 @@
 """The same people on two arms in turn, block by block: what the lab's report runs, in one Locust process.
 
-Reads a plan (JSON, ARCHZERO_PAIRED_PLAN): {"hosts": {arm: url}, "counters": {arm: url}, "slots": [{"arm", "block",
-"seconds", "measured"}], "out": file}; what "counters" answers is kept of each slot, before and after. Headers by arm
-and kind of request come by ARCHZERO_PAIRED_HEADERS: they may be secrets. Writes, at the end, {"slots": [...],
-"requests": [[slot, name, response_time_ms, ok, reason], ...]} with raw times: Locust's are rounded to 1, 10 or 100 ms.
+Reads a plan (JSON, ARCHZERO_PAIRED_PLAN): {"hosts": {arm: url}, "counters": {arm: url}, "think_time_s", "slots":
+[{"arm", "block", "seconds", "measured"}], "out": file}; what "counters" answers is kept of each slot, before and
+after. Headers by arm and kind of request come by ARCHZERO_PAIRED_HEADERS: they may be secrets. Writes, at the end,
+{"slots": [...], "requests": [[slot, name, response_time_ms, ok, reason], ...]} with raw times: Locust's are rounded
+to 1, 10 or 100 ms.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ from __future__ import annotations
 import json
 import os
 import time
+import urllib.error
 import urllib.request
 from typing import Any
 
@@ -28,6 +30,8 @@ if "ARCHZERO_PAIRED_PLAN" in os.environ:
     with open(os.environ["ARCHZERO_PAIRED_PLAN"]) as _handle:
         _plan = json.load(_handle)
 
+_direct = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+"""Loopback is never behind a proxy, whatever the environment says."""
 _windows: list[dict[str, Any]] = []
 _requests: list[tuple[float, str, float, bool, str]] = []
 _headers: dict[str, dict[str, dict[str, str]]] = {
@@ -44,6 +48,11 @@ class PairedUser(RequestUser if team_file() else PortfolioUser):  # type: ignore
     def at(self, path: str) -> str:
         """At the arm whose slot it is."""
         return _now["host"] + path
+
+    def wait_time(self) -> float:
+        """As long as people of this system think: exponential."""
+        mean_s = float(_plan.get("think_time_s", 0.0))
+        return self.random.expovariate(1 / mean_s) if mean_s > 0 else 0.0
 
     def headers_of(self, call: Call) -> dict[str, str]:
         """Those of the arm whose slot it is."""
@@ -66,7 +75,19 @@ def begin(environment: Any, **_: Any) -> None:
 
 
 def run_slots(environment: Any) -> None:
-    """Give each slot its time, read its counters before and after, then write everything and end the run."""
+    """Give each slot its time, then write everything; whatever happens, end the run."""
+    try:
+        _run_slots(environment)
+    except OSError as error:  # an HTTPError is one: its body says why there are no counters
+        said = error.read().decode("utf-8", "replace") if isinstance(error, urllib.error.HTTPError) else str(error)
+        print(f"counters: {said}")  # the lab reads the log's last line
+        environment.process_exit_code = 2
+    finally:
+        environment.runner.quit()
+
+
+def _run_slots(environment: Any) -> None:
+    """Read the counters of each slot's arm before and after it."""
     while environment.runner.user_count < environment.parsed_options.num_users:
         gevent.sleep(0.01)
     for slot in _plan["slots"]:
@@ -84,10 +105,9 @@ def run_slots(environment: Any) -> None:
             rows.append([at, name, response_ms, ok, reason])
     with open(_plan["out"], "w") as handle:
         json.dump({"slots": _windows, "requests": rows}, handle)
-    environment.runner.quit()
 
 
 def counters(arm: str) -> Any:
     """The arm's counters as the lab tells them, outside the measured requests."""
-    with urllib.request.urlopen(_plan["counters"][arm], timeout=60) as answer:
+    with _direct.open(_plan["counters"][arm], timeout=60) as answer:
         return json.load(answer)

@@ -21,7 +21,8 @@ OWN_CLAIMS = Path(
 )
 """A user's own, git ignores it. claims.toml says what stands in one."""
 
-_OF_OUR_SERVICE = ("scans", "keys")
+_OF_OUR_SERVICE = ("used_memory", "index_size", "partial_share", "failures", "database_time")
+"""Metrics of claims that a team's arms do not tell."""
 REQUESTS = "requests"
 """Operations that a claim names itself, by their paths."""
 
@@ -75,11 +76,13 @@ def choose_claims(system: System, only: Sequence[str] = ()) -> list[Claim]:
         if not system.mix and claim.operations == "mix":
             timed = ", ".join(system.operations)
             raise SettingsError(f"claim {claim.id}: a report has no mix of {system.name}'s requests; known: {timed}")
-        if not system.has_notebooks and claim.mechanism in _OF_OUR_SERVICE:
+        if not system.has_notebooks and claim.metric in _OF_OUR_SERVICE:
             raise SettingsError(
-                f"claim {claim.id}: {claim.mechanism} are counted of the card service alone: a claim about"
-                f" {system.name} is about times, throughput, errors or its hit rate"
+                f"claim {claim.id}: {claim.metric} is known of the card service alone: a claim about {system.name} is"
+                " about times, throughput, errors or its hit rate"
             )
+        if claim.metric == "hit_rate" and not system.arms[claim.treatment].cached:
+            raise SettingsError(f"claim {claim.id}: arm {claim.treatment} has no Redis whose hits could be counted")
         if claim.operations == "checks" and claim.id not in system.checks:
             raise SettingsError(f"claim {claim.id}: there is no check of that name; known: {', '.join(system.checks)}")
     return chosen

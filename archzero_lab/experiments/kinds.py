@@ -117,7 +117,8 @@ def _gain(claim: Claim, evidence: Evidence) -> ClaimResult:
 def _hit_rate(claim: Claim, evidence: Evidence) -> ClaimResult:
     mix, slots = _slots(claim, evidence)
     hits, misses = int(slots["hits"].sum()), int(slots["misses"].sum())
-    rates = (slots["hits"] / (slots["hits"] + slots["misses"])).tolist()
+    asked = slots["hits"] + slots["misses"]
+    rates = (slots["hits"] / asked)[asked > 0].tolist() or [0.0]
     mechanism = {"hits": hits, "misses": misses, "moved": hits > 0}
     mechanism |= {
         name: int(slots[name].sum())

@@ -11,6 +11,7 @@ from archzero_lab.errors import unknown_name
 from archzero_lab.jobs.load.loads import run_loads, served_arms
 from archzero_lab.jobs.load.request import LoadRequest, check_request
 from archzero_lab.jobs.load.result import answer_of
+from archzero_lab.jobs.load.saturation import STEADY
 from archzero_lab.jupyter.run import Words
 from archzero_lab.progress import QUIET
 from archzero_lab.reporting import figures, load_figures
@@ -93,10 +94,16 @@ class Load:
 
     def answer(self) -> Words:
         """What each arm answered, how the others compare with the first, and which were saturated."""
-        climbed = tuple(
-            f"{entry['arm']}: {entry['saturated']}" for entry in self.told["arms"] if entry.get("saturated")
+        arms = self.told["arms"]
+        climbed = tuple(f"{entry['arm']}: {entry['saturated']}" for entry in arms if entry.get("saturated"))
+        carried = self.told["request"]["shape"] in STEADY and all(
+            entry["valid"]
+            and not entry["failures"] + entry["dropped"]
+            and entry["achieved_rate_per_s"] >= 0.95 * (entry["offered_rate_per_s"] or 0)
+            for entry in arms
         )
-        return Words("Not all could be carried" if climbed else "Carried", answer_of(self.told["arms"]), climbed)
+        head = "Not all could be carried" if climbed else "Carried" if carried else "What came back"
+        return Words(head, answer_of(arms), climbed)
 
     def together(self) -> Picture:
         """Response times and answers of all arms on the same axes."""

@@ -8,7 +8,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 
-from archzero_lab.reporting.figures import COLOURS, Picture, colours_of, legend_above, log_axis, picture
+from archzero_lab.reporting.figures import COLOURS, Picture, colour_of, colours_of, legend_above, log_axis, picture
 
 ARM_COLOURS = {**COLOURS, "near": "#56B4E9"}
 _LEAST = 5.0
@@ -69,7 +69,7 @@ def together(arms: dict[str, pd.DataFrame]) -> Picture:
     colours = colours_of(list(arms))
     said, warm_up_s = [], 0.0
     for arm, seconds in arms.items():
-        t, colour = seconds["t_s"], ARM_COLOURS.get(arm, colours[arm])
+        t, colour = seconds["t_s"], ARM_COLOURS.get(arm) or colours.get(arm) or colour_of(arm)
         p50, p99 = (seconds[f"response_{name}_s"].astype(float) * 1000 for name in ("p50", "p99"))
         above.plot(t, p50, color=colour, linewidth=1.8, label=f"{arm}, p50")
         above.plot(t, p99, color=colour, linewidth=1.0, linestyle="--", label=f"{arm}, p99")

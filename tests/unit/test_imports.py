@@ -20,10 +20,11 @@ _LINES = 2_000
     [
         ("cards", "text/csv", "name,type\n" + "".join(f"card {n},Risk\n" for n in range(_LINES))),
         ("cards", "text/csv", "name,type\n" + "\n" * _LINES + "card,Risk\n"),
+        ("cards", "text/csv", "\n" * _LINES + "name,type\ncard,Risk\n"),
         ("cards", "application/x-ndjson", "".join(f'{{"name": "card {n}", "type": "Risk"}}\n' for n in range(_LINES))),
         ("cards", "application/x-ndjson", "\n" * _LINES + '{"name": "card", "type": "Risk"}'),
     ],
-    ids=["csv", "csv of blank lines", "json", "json of blank lines"],
+    ids=["csv", "csv of blank lines", "csv that begins with blank lines", "json", "json of blank lines"],
 )
 def test_others_have_their_turn_at_each_line_that_ends_a_slice(
     monkeypatch: pytest.MonkeyPatch, kind: str, media_type: str, body: str

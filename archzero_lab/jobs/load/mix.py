@@ -16,7 +16,7 @@ from archzero_lab.errors import MeasurementError
 from archzero_lab.experiments.mix import LoadResult
 from archzero_lab.experiments.schedule import schedule
 from archzero_lab.extras import require
-from archzero_lab.jobs.load.request import LOADTESTS
+from archzero_lab.jobs.load.request import LOADTESTS, check_arms
 from archzero_lab.jobs.load.told_counters import told_counters
 from archzero_lab.run_folders.run import Run
 from archzero_lab.servers.child_environment import child_environment
@@ -46,6 +46,7 @@ def measure_mix(
     Each cache is warmed by a first slot that is not analysed, then goes on from block to block, as in production.
     """
     require("locust", "a load")
+    check_arms(system, list(arms))
     folder = run.path
     values = folder / "catalog.json"
     values.write_text(prepared.load_values(list(arms)))
@@ -66,7 +67,10 @@ def measure_mix(
     seconds = sum(float(slot["seconds"]) for slot in slots)
     with told_counters({name: partial(prepared.mix_counters, arm) for name, arm in arms.items()}) as counters:
         hosts = {name: arm.url for name, arm in arms.items()}
-        plan.write_text(json.dumps({"hosts": hosts, "counters": counters, "slots": slots, "out": str(out)}))
+        plan.write_text(
+            json.dumps({"hosts": hosts, "counters": counters, "think_time_s": system.think_time_s, "slots": slots,
+                        "out": str(out)})
+        )  # fmt: skip
         record = stack.registry.spawn(
             "locust",
             [

@@ -6,6 +6,7 @@ import ipaddress
 import json
 import subprocess
 import sys
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -82,7 +83,12 @@ def check_request(system: System, request: LoadRequest, owned_host: str = "") ->
         raise SettingsError("--master has workers on other machines, which need a --host that they can reach")
     if request.host:
         _check_ours(request.host, owned_host, "--host ")
-    for arm in request.arms:
+    check_arms(system, request.arms, owned_host)
+
+
+def check_arms(system: System, arms: Sequence[str], owned_host: str = "") -> None:
+    """Raise SettingsError for an arm that runs on another machine, which nobody has called his own."""
+    for arm in arms:
         if address := system.addresses.get(arm):
             _check_ours(address, owned_host, f"arm {arm}: ")
 

@@ -27,8 +27,8 @@ def told_counters(arms: Mapping[str, Counts]) -> Iterator[dict[str, str]]:
             counts = arms.get(self.path.strip("/"))
             try:
                 status, said = (404, {"error": "no such arm"}) if counts is None else (200, dict(counts()))
-            except LabError as error:
-                status, said = 500, {"error": str(error)}
+            except Exception as error:  # whatever it is, who asks must hear of it, and this thread go on
+                status, said = 500, {"error": str(error) if isinstance(error, LabError) else f"{type(error).__name__}"}
             body = json.dumps(said).encode()
             self.send_response(status)
             self.send_header("Content-Type", "application/json")

@@ -47,6 +47,8 @@ def new_own_notebook(system: System, name: str, kind: Literal["arms", "claim"] =
     """
     if not system.has_notebooks:
         system.require_ready()
+        if len(set(system.compared)) < 2 or not _read_of(system):
+            raise SettingsError(f"{system.claims_file.name} names no two [arms], or no [requests]: nothing to compare")
     if not _NAME.fullmatch(name):
         raise SettingsError(f"'{name}' cannot name a notebook: use small letters, digits and _, a letter first")
     folder = folder_of(system)

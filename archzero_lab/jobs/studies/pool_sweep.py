@@ -8,11 +8,12 @@ import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
+from itertools import cycle, islice
 
 import numpy as np
 import pandas as pd
 
-from archzero_lab.errors import LabError, MeasurementError
+from archzero_lab.errors import LabError, MeasurementError, SettingsError
 from archzero_lab.postgres.connection import Connection, connect
 from archzero_lab.progress import QUIET
 from archzero_lab.servers.resources import Sampler
@@ -143,12 +144,13 @@ def formula(cores: int | None = None) -> int:
 
 
 def _mixed(system: System, prepared: Prepared, seed: int) -> list[Operation]:
-    """Requests of the mix, in random order."""
-    operations = [
-        operation
-        for kind, share in system.pool_mix.items()
-        for operation in prepared.operations(kind, distinct=share * 10, requests=1, seed=seed, block=0).warm_up
-    ]
+    """Requests of the mix, in random order. Raises SettingsError where there is none that reads."""
+    operations: list[Operation] = []
+    for kind, share in system.pool_mix.items():
+        drawn = prepared.operations(kind, distinct=share * 10, requests=1, seed=seed, block=0).warm_up
+        operations += islice(cycle(drawn), share * 10)  # one without values is there as often as its weight says
+    if not operations:
+        raise SettingsError(f"{system.name} has no request that reads and has a weight: there is nothing to ask for")
     random.Random(seed).shuffle(operations)
     return operations
 
@@ -193,8 +195,8 @@ class _Crowd:
                     self.wrong = f"{operation.method} {operation.path}: {status} {body[:80]!r}"
                 self.answers.append((began, elapsed_s * 1000, status < _REFUSED))
                 at += 1
-        except MeasurementError as error:
-            self.wrong = str(error)
+        except Exception as error:  # a user that is gone without a word would be a smaller crowd
+            self.wrong = str(error) or type(error).__name__
         finally:
             driver.close()
 

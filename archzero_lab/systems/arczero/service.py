@@ -138,6 +138,7 @@ async def open_cache(
         await outbox.close()
         if near is not None:
             await near.close()
+        await store.close()
         await link.close()
 
 

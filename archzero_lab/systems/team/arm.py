@@ -118,7 +118,7 @@ class TeamArm:
         info = self._info()
         own = {name: self._own(name, entry, info) for name, entry in self._counters.items()}
         hits, misses = int(info.get("keyspace_hits", 0)), int(info.get("keyspace_misses", 0))
-        return replace(self._database(), hits=hits, misses=misses, own=own, redis_calls=_commands(info))
+        return replace(self.database_counters(), hits=hits, misses=misses, own=own, redis_calls=_commands(info))
 
     def close(self) -> None:
         """Close connections."""
@@ -171,7 +171,8 @@ class TeamArm:
             return False
         return True
 
-    def _database(self) -> Counters:
+    def database_counters(self) -> Counters:
+        """Its database's alone; None each where they are not to be had."""
         unknown = Counters(0, 0, None, None, None)
         if self._connection is None:
             return unknown

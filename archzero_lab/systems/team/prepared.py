@@ -202,10 +202,9 @@ class PreparedTeam:
 
     def mix_counters(self, arm: Arm) -> dict[str, Any]:
         """Its Redis' hits and misses, its database's statements and their time."""
-        found = arm.counters()
-        return {
-            "hits": found.hits, "misses": found.misses, "statements": found.statements, "database_s": found.database_s,
-        }  # fmt: skip
+        hits, misses = arm.cache_counts()
+        found = cast("TeamArm", arm).database_counters()
+        return {"hits": hits, "misses": misses, "statements": found.statements, "database_s": found.database_s}
 
     def statements(self) -> list[Statement]:
         """A team's statements are in its code: none is known beforehand."""

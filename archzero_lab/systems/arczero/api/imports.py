@@ -22,6 +22,8 @@ MAX_IMPORT_BYTES = 64 * 1024 * 1024
 AT_ONCE, OF_ONE = 4, 2
 """Imports that a process takes in at a time, and of one address: the bodies of the others are not read yet."""
 _LONGEST_WAIT_S = 30.0
+_LONGEST_BODY_S = 120.0
+"""From its turn on, which others wait for."""
 
 
 _turns = FairTurns(AT_ONCE, OF_ONE)
@@ -43,7 +45,10 @@ async def import_rows(
         return error_response(415, "unsupported_media_type", "send application/x-ndjson or text/csv")
     async with _turn():
         try:
-            text = (await request.body()).decode("utf-8")
+            async with asyncio.timeout(_LONGEST_BODY_S):
+                text = (await request.body()).decode("utf-8")
+        except TimeoutError:
+            return error_response(408, "timeout", f"the import's body did not come within {_LONGEST_BODY_S:.0f} s")
         except UnicodeDecodeError:
             raise BadParameter("body", "not UTF-8; Excel saves it as 'CSV UTF-8'") from None
         is_csv = media_type == "text/csv"

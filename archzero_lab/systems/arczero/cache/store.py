@@ -31,6 +31,7 @@ from archzero_lab.systems.arczero.cache.script_calls import (
     new_seed,
     script_call,
 )
+from archzero_lab.systems.arczero.cache.tasks import end_task
 from archzero_lab.systems.arczero.cards.model import Document
 
 _SETTLING_MS = 500
@@ -78,7 +79,7 @@ class CacheStore(Announcements):
             ),
         )
         if answer is None:
-            self._give_back(key, token)  # it may have been granted
+            self._give_back(key, token, still_asked=True)  # it may have been granted, or be yet
             return None
         state, generation, rest = answer[0], answer[1].decode(), answer[2]
         if state == b"L":
@@ -130,17 +131,28 @@ class CacheStore(Announcements):
     async def _released(self, key: Key, token: str) -> int | None:
         return await self.link.write(key.kind, lambda: self._scripts.release(keys=[key.slot], args=[token]))
 
-    def _give_back(self, key: Key, token: str) -> None:
-        """Give back a lease of which Redis was not heard: whoever comes would wait for its load until it runs out."""
-        task = asyncio.ensure_future(self._give_back_once_heard(key, token))
+    def _give_back(self, key: Key, token: str, *, still_asked: bool = False) -> None:
+        """Give back a lease of which Redis was not heard: whoever comes would wait for its load until it runs out.
+
+        `still_asked`: what asks for it may come to Redis after this; then it is given back until it was there.
+        """
+        task = asyncio.ensure_future(self._give_back_once_heard(key, token, still_asked))
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 
-    async def _give_back_once_heard(self, key: Key, token: str) -> None:
+    async def _give_back_once_heard(self, key: Key, token: str, still_asked: bool) -> None:
         pause_s, until = self._settings.timeout_s, time.monotonic() + self._settings.lease_s
-        while not await self._released(key, token) and time.monotonic() < until:
-            await asyncio.sleep(pause_s)  # what asked for it may still be on its way
+        while time.monotonic() < until:
+            released = await self._released(key, token)
+            if released or (released is not None and not still_asked):
+                return
+            await asyncio.sleep(pause_s)
             pause_s *= 2
+
+    async def close(self) -> None:
+        """End what is under way in the background, before its connections go."""
+        for task in list(self._tasks):
+            await end_task(task)
 
     async def claim_refresh(self, key: Key) -> str | None:
         """The sequence number to load anew after, where it is this process' turn to; over all processes it is one's."""

@@ -14,11 +14,13 @@ from typing import Any
 
 from archzero_lab.errors import InventoryError
 from archzero_lab.systems.arczero.cards.field_errors import VALUES
+from archzero_lab.systems.arczero.cards.model import MAX_CARD_BYTES
 
 _LINE = re.compile(r"[^\r\n]*(?:\r\n|\r|\n)|[^\r\n]+")
 _SEPARATORS = ",;\t"
 _MOST_LINES = 200
 """A cell may hold line breaks; one that goes on for more lines than this has a quote that was not closed."""
+_MOST_CELLS = 1_000
 _AS_JSON = ("qualityScore", "version", "confidence", "attributes")
 
 
@@ -29,27 +31,46 @@ def csv_objects(text: str, fields: Collection[str], where: str) -> Iterator[tupl
     is wrong.
     """
     separator, skipped, body = _separator(text)
-    reader = csv.reader((line.group() for line in _LINE.finditer(body)), delimiter=separator, strict=True)
     begun = skipped + 1
+
+    def lines() -> Iterator[str]:
+        """The lines, for as long as what the reader makes of them is no longer than a row may be."""
+        row, size = begun, 0
+        for number, found in enumerate(_LINE.finditer(body), skipped + 1):
+            if row != begun:
+                row, size = begun, 0
+            size += len(found[0])
+            if number - begun > _MOST_LINES:
+                raise InventoryError(
+                    f"{where} line {begun}: a cell goes on for more than {_MOST_LINES} lines: is its quote closed"
+                    " where it should be? What is so long can be sent as JSON Lines"
+                )
+            if size > MAX_CARD_BYTES:
+                raise InventoryError(
+                    f"{where} line {begun}: field (whole line): a row has {MAX_CARD_BYTES:,} characters at most"
+                )
+            yield found[0]
+
+    reader = csv.reader(lines(), delimiter=separator, strict=True)
     columns: list[str] = []
     try:
         for cells in reader:
-            if not columns:
+            if len(cells) > _MOST_CELLS:
+                raise InventoryError(
+                    f"{where} line {begun}: field (whole line): {len(cells):,} columns; a row has {_MOST_CELLS:,} at"
+                    " most"
+                )
+            if not any(cell.strip() for cell in cells):
+                yield begun, b""
+            elif not columns:
                 columns = _columns(cells, fields, f"{where} line {begun}")
-            elif any(cell.strip() for cell in cells):
+            else:
                 if len(cells) > len(columns):
                     raise InventoryError(f"{where} line {begun}: field (whole line): more columns than the header")
-                if reader.line_num + skipped - begun > _MOST_LINES:
-                    raise InventoryError(
-                        f"{where} line {begun}: a cell goes on for more than {_MOST_LINES} lines: is its quote closed"
-                        " where it should be? What is so long can be sent as JSON Lines"
-                    )
                 _refuse_swallowed(cells, columns, separator, f"{where} line {begun}")
                 row = {name: _value(name, cell, f"{where} line {begun}")
                        for name, cell in zip(columns, cells, strict=False) if cell.strip()}  # fmt: skip
                 yield begun, json.dumps(row).encode()
-            else:
-                yield begun, b""
             begun = reader.line_num + skipped + 1
     except csv.Error as error:
         said = str(error)
