@@ -104,3 +104,19 @@ def test_whatever_a_writer_of_csv_quotes_comes_back(names: list[str], separator:
     writer.writerow(["type", "name"])
     writer.writerows(["Risk", name] for name in names)
     assert _names(written.getvalue()) == names
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        ("," * 2_000_000, "line 1: field .whole line.: a row has 1,048,576 characters at most"),
+        ("," * 1_000_000, "line 1: field .whole line.: 1,000,001 columns; a row has 1,000 at most"),
+        ("name,type\n" + "," * 5_000 + "\n", "line 2: field .whole line.: 5,001 columns"),
+        ('name,type\n"' + ("x" * 100_000 + '","') * 20, "line 2: field .whole line.: a row has 1,048,576 characters"),
+        ('name,type\n"' + "\n" * 300, "line 2: a cell goes on for more than 200 lines"),
+    ],
+    ids=["a line of commas", "a header of blanks", "a row of blanks", "a row too long", "a cell that is not closed"],
+)
+def test_what_no_row_can_be_is_refused_where_it_is_seen(text: str, told: str) -> None:
+    with pytest.raises(InventoryError, match=told):
+        list(parse_rows(text, CardRow, is_csv=True, where="x.csv"))
