@@ -65,7 +65,8 @@ def measure_mix(
     ]
     plan, out, log = folder / "load-plan.json", folder / "load-raw.json", folder / "locust.log"
     seconds = sum(float(slot["seconds"]) for slot in slots)
-    with told_counters({name: partial(prepared.mix_counters, arm) for name, arm in arms.items()}) as counters:
+    with told_counters({name: partial(prepared.mix_counters, arm) for name, arm in arms.items()}) as told:
+        counters, failed = told
         hosts = {name: arm.url for name, arm in arms.items()}
         plan.write_text(
             json.dumps({"hosts": hosts, "counters": counters, "think_time_s": system.think_time_s, "slots": slots,
@@ -94,6 +95,8 @@ def measure_mix(
             _wait(record, seconds, progress)
         finally:
             stack.registry.stop(record)
+    if failed:
+        raise MeasurementError(f"the load ended: counters could not be read: {failed[-1]}")
     if not out.exists():
         raise MeasurementError(f"Locust ended without a result: {tail(log, 3)} (whole log: {log.name})")
     found = _read(out, system.mix)

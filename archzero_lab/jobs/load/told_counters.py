@@ -15,11 +15,12 @@ Counts = Callable[[], Mapping[str, Any]]
 
 
 @contextmanager
-def told_counters(arms: Mapping[str, Counts]) -> Iterator[dict[str, str]]:
-    """Arm -> the URL, on loopback, that answers with what its counters are at that moment, as JSON.
+def told_counters(arms: Mapping[str, Counts]) -> Iterator[tuple[dict[str, str], list[str]]]:
+    """(arm -> the URL, on loopback, that answers with what its counters are at that moment; why one could not be had).
 
-    One is asked at a time. Where they cannot be had the answer is 500 with the reason.
+    One is asked at a time, as JSON. Where it cannot be had the answer is 500.
     """
+    failed: list[str] = []
 
     class Handler(BaseHTTPRequestHandler):
         def do_GET(self) -> None:
@@ -28,7 +29,8 @@ def told_counters(arms: Mapping[str, Counts]) -> Iterator[dict[str, str]]:
             try:
                 status, said = (404, {"error": "no such arm"}) if counts is None else (200, dict(counts()))
             except Exception as error:  # whatever it is, who asks must hear of it, and this thread go on
-                status, said = 500, {"error": str(error) if isinstance(error, LabError) else f"{type(error).__name__}"}
+                failed.append(str(error) if isinstance(error, LabError) else type(error).__name__)
+                status, said = 500, {"error": failed[-1]}
             body = json.dumps(said).encode()
             self.send_response(status)
             self.send_header("Content-Type", "application/json")
@@ -43,7 +45,7 @@ def told_counters(arms: Mapping[str, Counts]) -> Iterator[dict[str, str]]:
         thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True)
         thread.start()
         try:
-            yield {arm: f"http://127.0.0.1:{server.server_port}/{arm}" for arm in arms}
+            yield {arm: f"http://127.0.0.1:{server.server_port}/{arm}" for arm in arms}, failed
         finally:
             server.shutdown()
             thread.join()
