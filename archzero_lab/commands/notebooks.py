@@ -21,15 +21,19 @@ def notebook(
 ) -> None:
     """Open JupyterLab on the running stack, at the page to start from.
 
-    Starts what is not up. Ctrl-C ends JupyterLab, ./lab down the stack.
+    Starts what is not up. Ctrl-C ends JupyterLab, ./lab down the stack. In a team's repository: there, with nothing up
+    until a notebook needs it.
     """
+    from archzero_lab.bootstrap.system import team_here
     from archzero_lab.servers.stack import kept_stack
 
-    if kept_stack(load_settings()) is None:
+    team = team_here() is not None
+    if not team and kept_stack(load_settings()) is None:
         up(cards=None, inventory=None, relationships=None, seed=1)
     os.environ.setdefault("ARCHZERO_HOME", str(ROOT))  # a kernel starts in the folder of its notebook
-    os.chdir(RESOURCES)
-    arguments = ["--ServerApp.root_dir=.", "--LabApp.default_url=/lab/tree/notebooks/00_start.ipynb", f"--port={port}"]
+    os.chdir(ROOT if team else RESOURCES)
+    page = "/lab" if team else "/lab/tree/notebooks/00_start.ipynb"
+    arguments = ["--ServerApp.root_dir=.", f"--LabApp.default_url={page}", f"--port={port}"]
     # defaults of ours below a user's own: JupyterLab neither asks for news nor fetches any
     config = [str(Path(__file__).parent.parent / "jupyter" / "config"), os.environ.get("JUPYTER_CONFIG_PATH", "")]
     os.environ["JUPYTER_CONFIG_PATH"] = os.pathsep.join(filter(None, config))

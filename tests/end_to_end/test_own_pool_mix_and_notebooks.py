@@ -5,9 +5,13 @@ from __future__ import annotations
 import json
 import re
 import shutil
+import subprocess
 
+import httpx
 import pandas as pd
 
+from archzero_lab.servers.process import free_port
+from archzero_lab.settings import CHECKOUT
 from tests.end_to_end.shop_repository import ShopRepository
 
 
@@ -73,6 +77,23 @@ def test_claims_on_the_mix_of_a_team_s_requests_are_judged_by_its_own_counters(s
     assert requests["ok"].all()
     for path in (shop.folder / "reports").rglob("*"):
         assert path.is_dir() or b"shop-secret" not in path.read_bytes(), path.name
+
+
+def test_jupyterlab_opens_in_the_team_s_repository_and_starts_nothing_else(shop: ShopRepository) -> None:
+    port = free_port()
+    started = subprocess.Popen(
+        [str(CHECKOUT / "lab"), "notebook", "--no-browser", "--port", str(port)],
+        cwd=shop.folder, env=shop.environment, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True,
+    )  # fmt: skip
+    assert started.stderr is not None
+    try:
+        told = next(found for line in started.stderr if (found := re.search(r"token=(\w+)", line)))
+        listed = httpx.get(f"http://127.0.0.1:{port}/api/contents", params={"token": told[1]}, timeout=60).json()
+        assert "archzero.toml" in {entry["name"] for entry in listed["content"]}
+        assert shop.left_running == []
+    finally:
+        started.terminate()
+        started.communicate(timeout=60)
 
 
 def test_notebooks_of_a_team_are_of_its_arms_and_claims_and_run_as_they_stand(shop: ShopRepository) -> None:
