@@ -19,7 +19,7 @@ def pool(
     users: Annotated[
         list[int] | None, typer.Option(min=1, help="Who ask again as soon as they are answered (repeated); 1, 8, 50.")
     ] = None,
-    arm: Annotated[str, typer.Option(help="Of the card service, without it indexes; or of archzero.toml.")] = "",
+    arm: Annotated[str, typer.Option(help="Of archzero.toml, or of the card service (indexes).")] = "",
     cards: Annotated[int, typer.Option(min=100, help="How many cards the card service holds.")] = 20_000,
     seconds: Annotated[float, typer.Option(min=0.5, help="A size, a crowd and a round.")] = 2.0,
     rounds: Annotated[int, typer.Option(min=1, help="Each in an order of its own.")] = 3,

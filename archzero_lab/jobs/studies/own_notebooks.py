@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from pathlib import Path
 from typing import Literal
@@ -23,12 +24,12 @@ TEAMS = ROOT / "notebooks"
 _NAME = re.compile(r"[a-z][a-z0-9_]*")
 _CLAIM = """
 [{name}]
-title = "{title}"
-sentence = "{sentence}"
+title = {title}
+sentence = {sentence}
 section = "our own"
 metric = "p50"
 claimed = {{ before = 20, after = 10, improvement = 0.5 }}
-arms = {{ control = "{control}", treatment = "{treatment}" }}
+arms = {{ control = {control}, treatment = {treatment} }}
 {operations}
 rule = "improvement"
 mechanism = "{mechanism}"
@@ -122,7 +123,8 @@ def _team_cells(system: System, title: str) -> list[NotebookNode]:
             'print("arms:", *project.arms)\nprint("requests:", *project.requests)'
         ),
         new_code_cell(
-            f'found = project.experiment("{control}", "{treatment}", "{_read_of(system)}", blocks=blocks)\nfound'
+            f"found = project.experiment({_quoted(control)}, {_quoted(treatment)}, {_quoted(_read_of(system))},"
+            " blocks=blocks)\nfound"
         ),
         new_code_cell("found.figure()"),
         new_code_cell("found.mechanism"),
@@ -143,12 +145,17 @@ def _claim(system: System, name: str, title: str) -> str:
         operations = 'operations = "requests"\npaths = ["/api/v1/cards?type=Risk"]'
     else:
         sentence = f"{_read_of(system)}: at least half the time"
-        operations = f'operations = "{_read_of(system)}"'
+        operations = f"operations = {_quoted(_read_of(system))}"
     cached = system.arms[treatment].cached
     return _CLAIM.format(
-        name=name, title=title, sentence=sentence, operations=operations, control=control, treatment=treatment,
-        mechanism="hits" if cached else "blocks",
+        name=name, title=_quoted(title), sentence=_quoted(sentence), operations=operations, control=_quoted(control),
+        treatment=_quoted(treatment), mechanism="hits" if cached else "blocks",
     )  # fmt: skip
+
+
+def _quoted(text: str) -> str:
+    """A text as TOML and Python both read it: their escapes are JSON's."""
+    return json.dumps(text)
 
 
 def _claim_cells(system: System, name: str, title: str) -> list[NotebookNode]:
