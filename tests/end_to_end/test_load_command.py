@@ -139,7 +139,7 @@ def test_the_web_ui_has_classes_shapes_and_a_live_page_and_leaves_nothing(
         shown = browser.new_page()
         shown.goto(url + "/live")
         shown.wait_for_function("document.querySelectorAll('.annotation-text').length === 7")
-        assert set(shown.locator(".annotation-text").all_inner_texts()) == {"begins with a run"}
+        assert set(shown.locator(".annotation-text").all_text_contents()) == {"begins with a run"}
         assert "no run yet" in shown.inner_text("#state")
 
         refused = {

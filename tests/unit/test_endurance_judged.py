@@ -45,9 +45,9 @@ def test_what_does_not_hold_is_said(fault: str, back_s: float, asked: list[Asked
 
 def test_what_was_asked_before_a_fault_may_still_have_waited_for_another_one_s_end() -> None:
     met = [Met("postgres swallowed", 2, 2, 6, 0.1), Met("silent", 10, 10.1, 14, 0.1)]
-    asked = [Asked(8.5, 4.0, 503, True), Asked(11, 0.1, 200)]
+    asked = [Asked(3, 0.1, 503, True), Asked(8.5, 4.0, 503, True), Asked(11, 0.1, 200)]
     of = found(met, asked)
-    assert of.asked_in("silent") == [asked[1]]
+    assert of.asked_in("silent") == [asked[2]]
     assert _waits(of) == []
 
 
