@@ -39,7 +39,7 @@ INSERT INTO a.orders SELECT i, i % 5000 FROM generate_series(1, 40000) i;
 INSERT INTO b.orders SELECT i, i % 5000 FROM generate_series(1, 40000) i;
 CREATE INDEX orders_c ON a.orders (c);
 CREATE TABLE yoyo_toys (id int, c text);
-INSERT INTO yoyo_toys SELECT i, 'c' || i FROM generate_series(1, 20000) i;
+INSERT INTO yoyo_toys SELECT i, 'c' || i FROM generate_series(1, 100000) i;
 ANALYZE;
 """
 
