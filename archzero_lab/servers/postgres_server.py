@@ -161,6 +161,8 @@ def _options(port: int, base: Path, pinned: Mapping[str, str]) -> list[str]:
         "listen_addresses": "127.0.0.1",
         "unix_socket_directories": "",
         "max_connections": 200,
+        # whoever goes away in the midst of a password keeps every DROP DATABASE waiting for so long
+        "authentication_timeout": "10s",
         "shared_buffers": f"{max(128, min(2048, memory_mb // 4))}MB",
         "effective_cache_size": f"{memory_mb // 2}MB",
         "maintenance_work_mem": f"{max(64, min(512, memory_mb // 16))}MB",
