@@ -10,7 +10,7 @@ from pathlib import Path
 import msgspec
 
 from archzero_lab.errors import SettingsError, unknown_name
-from archzero_lab.experiments.claims import UNTIMED, Claim, Claimed
+from archzero_lab.experiments.claims import NO_MECHANISM, UNTIMED, Claim, Claimed
 from archzero_lab.experiments.kinds import KINDS, kind_of
 from archzero_lab.settings import CHECKOUT, ROOT
 from archzero_lab.systems.system import System
@@ -182,7 +182,7 @@ def _odd_requests(entry: _Entry, timed: Sequence[str], own: Collection[str]) -> 
         return f"path {wrong!r} must begin with / and be URL-encoded"
     counted = kind_of(entry.rule, entry.metric, entry.operations).mechanisms(entry.operations)
     if entry.operations in timed:
-        counted = (*counted, *own)
+        counted = (*counted, *own, NO_MECHANISM)
     if counted and entry.mechanism not in counted:
         return f"mechanism {entry.mechanism} is not counted there: use {' or '.join(counted)}"
     return None

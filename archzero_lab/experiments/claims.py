@@ -22,6 +22,10 @@ class Claimed(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     unit: str = ""
 
 
+NO_MECHANISM = "none"
+"""The mechanism of a claim on a service in which nothing is counted: it is judged by time alone, and says so."""
+
+
 @dataclass(frozen=True)
 class Claim:
     """One claim. `id` is its name in summary.json; `paths` are asked for where its operations are "requests".

@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 
 from archzero_lab.experiments.claim_result import Beside, ClaimResult
-from archzero_lab.experiments.claims import Claim
+from archzero_lab.experiments.claims import NO_MECHANISM, Claim
 from archzero_lab.experiments.measurements import OWN
 from archzero_lab.experiments.metrics import (
     EVENTS,
@@ -81,7 +81,9 @@ def analyze_gain(
         warnings.append(f"the gain came without its mechanism ({claim.mechanism} did not move)")
     low, high = _gain(claim, comparison.ci_low), _gain(claim, comparison.ci_high)
     low, high = min(low, high), max(low, high)
-    if moved and high <= 0:
+    if claim.mechanism == NO_MECHANISM:
+        warnings.append("by time alone: its file names no mechanism")
+    elif moved and high <= 0:
         warnings.append(f"the mechanism without the gain: {claim.mechanism} moved, and it is no better")
     if verdict is Verdict.INCONCLUSIVE and not undecidable:
         more = blocks_needed(ratios, float(np.log(comparison.effect_size)) - bar) - comparison.blocks
@@ -139,7 +141,10 @@ _WORK = ("rows", "temporary_blocks", "wal_bytes", "redis_calls")
 
 
 def mechanism_of_gain(claim: Claim, slots: pd.DataFrame) -> tuple[dict[str, Any], bool]:
-    """The counters of both arms a 1,000 requests, and whether the one that must move with a gain did."""
+    """The counters of both arms a 1,000 requests, and whether the one that must move with a gain did.
+
+    A claim without a mechanism has none that could stay behind: true, and None is told.
+    """
     told: dict[str, Any] = {}
     own = [str(name) for name in slots if str(name).startswith(OWN)]
     for arm in (claim.control, claim.treatment):
@@ -155,6 +160,8 @@ def mechanism_of_gain(claim: Claim, slots: pd.DataFrame) -> tuple[dict[str, Any]
             **{f"{name.removeprefix(OWN)}_per_1000": _per(mine[name], requests) for name in own},
         }
     control, treatment = told[claim.control], told[claim.treatment]
+    if claim.mechanism == NO_MECHANISM:
+        return told | {"moved": None}, True
     if claim.mechanism == "hits":
         # the cache of a slot of its own was filled with just these requests; under the mix it is as it happens
         enough = 0.9 * treatment["requests"] if claim.timed else 1

@@ -16,7 +16,7 @@ import pytest
 
 from archzero_lab.postgres.pool import Database
 from archzero_lab.servers.stack import Stack
-from archzero_lab.settings import CacheSettings, PoolSettings
+from archzero_lab.settings import CacheSettings, PoolSettings, patient
 from archzero_lab.systems.arczero.cache.cached_service import CachedCardService
 from archzero_lab.systems.arczero.cache.keys import Keyspace
 from archzero_lab.systems.arczero.cache.store import CacheStore
@@ -31,6 +31,7 @@ from archzero_lab.systems.arczero.services import Serving, start_service
 # a busy machine is no outage: only tests of outages want the short timeout
 # the near cache has tests of its own: elsewhere it would hide what Redis does
 PATIENT = CacheSettings(timeout_s=2.0, near_bytes=0)
+PATIENT_POOL = patient(PoolSettings(min_size=1, max_size=4))
 
 
 @dataclass
@@ -52,7 +53,7 @@ async def open_cached(
 ) -> AsyncIterator[Cached]:
     """A cached service, as a worker process has it, in a namespace of its own."""
     config = ServiceConfig(database_url, redis_url, namespace or f"test:{uuid.uuid4().hex}", cache=settings)
-    database = Database(database_url, PoolSettings(min_size=1, max_size=4))
+    database = Database(database_url, PATIENT_POOL)
     await database.open()
     plain = CardService(database)
     try:
@@ -65,7 +66,7 @@ async def open_cached(
 @asynccontextmanager
 async def open_plain(database_url: str, lists: ListStatement = list_statement) -> AsyncIterator[CardService]:
     """A service without a cache."""
-    database = Database(database_url, PoolSettings(min_size=1, max_size=4))
+    database = Database(database_url, PATIENT_POOL)
     await database.open()
     try:
         yield CardService(database, lists)

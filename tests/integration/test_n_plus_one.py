@@ -18,9 +18,9 @@ from archzero_lab.postgres.statement_log import (
     record_statements,
     shape_of,
 )
-from archzero_lab.settings import PoolSettings
 from archzero_lab.systems.arczero.cards.model import CardFilter, CardRow, CardType, RelationshipFilter
 from archzero_lab.systems.arczero.cards.service import CardService
+from tests.integration.conftest import PATIENT_POOL
 
 pytest_plugins = ["archzero_lab.pytest_statements"]
 SIZES = (1, 10, 100)
@@ -62,7 +62,7 @@ async def test_a_loop_in_async_code_is_named_too(database_url: str) -> None:
 async def test_no_question_to_the_card_service_takes_more_statements_for_more_items(
     database_url: str, make_database: Callable[..., str]
 ) -> None:
-    database = Database(database_url, PoolSettings(min_size=1, max_size=2))
+    database = Database(database_url, PATIENT_POOL)
     await database.open()
     service = CardService(database)
     try:

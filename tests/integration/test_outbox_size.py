@@ -12,10 +12,9 @@ import pytest
 
 from archzero_lab.postgres.pool import Database
 from archzero_lab.servers.stack import Stack
-from archzero_lab.settings import PoolSettings
 from archzero_lab.systems.arczero.cache import outbox_size
 from archzero_lab.systems.arczero.cards.model import CardDraft, CardType
-from tests.integration.conftest import PATIENT, open_cached
+from tests.integration.conftest import PATIENT, PATIENT_POOL, open_cached
 
 ROWS = 100_000
 FILL = (
@@ -35,7 +34,7 @@ async def test_a_service_without_a_cache_makes_old_rows_one_that_says_as_much(
     connection.execute(FILL, ["2026-01-01", outbox_size.MANY + 1])
     connection.execute("INSERT INTO cache_outbox (card_ids, kinds) VALUES ('{}', '{graph}')")
     monkeypatch.setattr(outbox_size, "_PERIOD_S", 0.05)
-    database = Database(database_url, PoolSettings(min_size=1, max_size=2))
+    database = Database(database_url, PATIENT_POOL)
     await database.open()
     task = asyncio.create_task(outbox_size.keep_small(database))
     try:

@@ -20,12 +20,12 @@ import redis
 import redis.asyncio
 
 from archzero_lab.servers.stack import Stack
-from archzero_lab.settings import ROOT, CacheSettings, PoolSettings
+from archzero_lab.settings import ROOT, CacheSettings
 from archzero_lab.systems.arczero.cache.keys import Key
 from archzero_lab.systems.arczero.cache.store import Lease
 from archzero_lab.systems.arczero.cards.model import CardFilter
 from archzero_lab.systems.arczero.service import ServiceConfig
-from tests.integration.conftest import open_cached, until
+from tests.integration.conftest import PATIENT_POOL, open_cached, until
 
 PROCESSES = 4
 CALLERS = 125
@@ -53,9 +53,7 @@ def _start(
     stack: Stack, database_url: str, folder: Path, number: int, namespace: str, **more: Any
 ) -> subprocess.Popen[bytes]:
     settings = CacheSettings(timeout_s=5.0, near_bytes=0, lease_s=more.pop("lease_s", 5.0))
-    config = ServiceConfig(
-        database_url, stack.redis_url, namespace, cache=settings, pool=PoolSettings(min_size=1, max_size=4)
-    )
+    config = ServiceConfig(database_url, stack.redis_url, namespace, cache=settings, pool=PATIENT_POOL)
     job = {
         "service": config.encode(),
         "without": [],

@@ -26,8 +26,8 @@ from archzero_lab.servers.hurt import HurtPostgres
 from archzero_lab.servers.process import free_port
 from archzero_lab.servers.server_home import server_user
 from archzero_lab.servers.stack import Stack
-from archzero_lab.settings import PoolSettings
 from archzero_lab.systems.arczero.services import Serving, start_service
+from tests.integration.conftest import PATIENT_POOL
 
 ANY_TEXT = "→ 😀 größer 中"
 
@@ -58,7 +58,7 @@ def test_a_database_holds_any_text_whatever_the_cluster_was_made_with(
 
 async def test_options_of_the_url_reach_each_session_and_win(stack: Stack) -> None:
     url = f"{stack.postgres_url}&options=-c%20work_mem%3D5MB%20-c%20search_path%3Dpg_catalog&application_name=mine"
-    database = Database(url, PoolSettings(min_size=1, max_size=2))
+    database = Database(url, PATIENT_POOL)
     await database.open()
     try:
         row = await database.row(

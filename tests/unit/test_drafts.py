@@ -97,6 +97,21 @@ def test_a_log_becomes_kinds_of_request_with_their_weights_and_commonest_values_
             assert operation.path in {"/things/7?full=1", "/things/8?full=1", "/search?page=2&q=red%20lamp"}
 
 
+def test_things_asked_for_in_a_form_are_one_kind_and_like_values_one_list(tmp_path: Path) -> None:
+    uuid = "0f9d3c1e-8a53-4a0e-9d3c-1e8a534a0e9d"
+    paths = [f"/things/{name}.json" for name in ("1", "23", uuid)] + [
+        f"/{what}?kind={kind}" for what in ("list", "export", "other") for kind in ("a", "b")
+    ]
+    paths[-1] = "/other?kind=c"
+    source = tmp_path / "access.log"
+    source.write_text("\n".join(LOGS["uvicorn"].format(path) for path in paths))
+    project, _ = read(tmp_path, str(source))
+    assert sorted(one.path for one in project.requests.values()) == [
+        "/export?kind={kind}", "/list?kind={kind}", "/other?kind={kind_2}", "/things/{things_id}.json",
+    ]  # fmt: skip
+    assert read_values(project, "") == {"things_id": ["1", "23", uuid], "kind": ["a", "b"], "kind_2": ["a", "c"]}
+
+
 def test_a_har_tells_address_bodies_and_statuses(tmp_path: Path) -> None:
     def entry(method: str, url: str, status: int, body: str | None = None) -> dict[str, Any]:
         return {"request": {"method": method, "url": url, "postData": {"text": body}}, "response": {"status": status}}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -93,6 +94,14 @@ def test_a_gain_without_its_mechanism_is_not_confirmed() -> None:
     result = _analyzed(claim, _measured(claim, 0.01, hits=False))
     assert result.verdict is Verdict.INCONCLUSIVE  # type: ignore[attr-defined]
     assert "without its mechanism" in result.warnings[-1]  # type: ignore[attr-defined]
+
+
+def test_a_claim_that_names_no_mechanism_is_judged_by_time_alone_and_says_so() -> None:
+    claim = replace(_claim("card_list_cached"), mechanism="none")
+    far, short = (_analyzed(claim, _measured(claim, ratio, hits=False)) for ratio in (0.01, 0.05))
+    assert (far.verdict, short.verdict) == (Verdict.CONFIRMED, Verdict.REFUTED)  # type: ignore[attr-defined]
+    assert far.mechanism["moved"] is None  # type: ignore[attr-defined]
+    assert "by time alone: its file names no mechanism" in far.warnings  # type: ignore[attr-defined]
 
 
 def test_five_blocks_and_nine_requests_a_slot_decide_nothing() -> None:

@@ -16,6 +16,7 @@ from archzero_lab.systems.team.answers import AnswersSeen, counted, first_differ
 from archzero_lab.systems.team.prepared import cookies_of
 from archzero_lab.systems.team.project_file import read_project
 from archzero_lab.systems.team.requests import Requests, read_values
+from archzero_lab.systems.team.system import TeamSystem
 
 FILE = """
 [service]
@@ -130,6 +131,46 @@ def test_what_two_arms_answered_to_the_same_operation_is_held_against_each_other
     seen.note("main", Operation("/free", "free"), 200, b"1")
     seen.note("branch", Operation("/free", "free"), 200, b"2")
     assert list(seen.differences) == ["search", "list"]
+
+
+@pytest.mark.parametrize(
+    ("sent", "body", "kind"),
+    [
+        (
+            'form = { user = "me", password = "$SECRET" }', b"user=me&password=a%26b+%C3%BC",
+            "application/x-www-form-urlencoded",
+        ),
+        (
+            'json = { user = "me", password = "${SECRET}" }', rb'{"user": "me", "password": "a&b \u00fc"}',
+            "application/json",
+        ),
+        ('body = "me:$SECRET"', "me:a&b ü".encode(), None),
+    ],
+)  # fmt: skip
+def test_a_login_s_password_comes_from_the_environment_and_what_others_send_stays_as_it_stands(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, sent: str, body: bytes, kind: str | None
+) -> None:
+    monkeypatch.setenv("SECRET", "a&b ü")
+    path = tmp_path / "archzero.toml"
+    request = f'\nmethod = "POST"\npath = "/enter"\n{sent}\n'
+    path.write_text(f'[service]\nlogin = "enter"\n[requests.enter]{request}[requests.other]{request}')
+    project = read_project(path)
+    requests = Requests(project, {})
+    entered, other = (
+        requests.slot(name, distinct=1, requests=1, seed=1, block=0).timed[0] for name in ("enter", "other")
+    )
+    assert entered.body == body
+    assert dict(entered.headers).get("Content-Type") == kind
+    assert b"SECRET" in other.body
+    monkeypatch.delenv("SECRET")
+    project = read_project(written_arms(path))
+    with pytest.raises(SettingsError, match=r"\[requests.enter\] names \$SECRET, which is not set"):
+        TeamSystem(project).require_ready()
+
+
+def written_arms(path: Path) -> Path:
+    path.write_text(path.read_text() + '[arms.a]\nurl = "http://127.0.0.1:1"\n[arms.b]\nurl = "http://127.0.0.1:2"\n')
+    return path
 
 
 def test_the_cookies_of_a_login_are_those_that_it_set_as_it_wrote_them() -> None:

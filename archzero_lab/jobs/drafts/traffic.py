@@ -15,8 +15,8 @@ from archzero_lab.jobs.drafts.drafted import Drafted, DraftedRequest, name_of_pa
 
 _LINE = re.compile(r'"(?P<method>[A-Z]+) (?P<path>/\S*)(?: HTTP/[\d.]+)?" (?P<status>\d{3})\b')
 """What Combined Log Format and uvicorn's lines have in common."""
-_ITEM = re.compile(r"\d+|[0-9a-fA-F]{8}-[0-9a-fA-F-]{27}|[0-9a-fA-F]{16,}")
-"""A part of a path that names one of many: a number, a UUID, a hash."""
+_ITEM = re.compile(r"(\d+|[0-9a-fA-F]{8}-[0-9a-fA-F-]{27}|[0-9a-fA-F]{16,})(\.[A-Za-z]{1,5})?")
+"""A part of a path that names one of many: a number, a UUID or a hash, and maybe the form that it is asked for in."""
 _STATIC = re.compile(r"\.(js|css|png|jpe?g|gif|svg|ico|woff2?|map|webp)$")
 _MOST_KINDS = 40
 _TEXT = ""
@@ -114,9 +114,12 @@ def _request(made: Drafted, method: str, shape: str, members: list[Seen]) -> Dra
         if kind == _TEXT or (len(set(column)) == 1 and path.endswith("=")):
             path += column[0]  # a parameter that was always the same belongs to the path
         else:
-            place = unique_name(kind if kind != "n" else f"{name}_n", made.values)
             # commonest first: popularity follows the order
-            made.values[place] = [unquote(value) for value, _ in Counter(column).most_common()]
+            values = [unquote(value) for value, _ in Counter(column).most_common()]
+            place = kind if kind != "n" else f"{name}_n"
+            if made.values.get(place) != values:
+                place = unique_name(place, made.values)
+                made.values[place] = values
             path += "{" + place + "}"
     request.path = path
     return request
@@ -134,7 +137,10 @@ def _pieces(target: str) -> list[tuple[str, str]]:
     before = ""
     for part in path.split("/")[1:]:
         found.append((_TEXT, "/"))
-        found.append((f"{before}_id".lstrip("_"), part) if _ITEM.fullmatch(part) else (_TEXT, part))
+        if item := _ITEM.fullmatch(part):
+            found += [(f"{before}_id".lstrip("_"), item[1]), (_TEXT, item[2] or "")]
+        else:
+            found.append((_TEXT, part))
         before = re.sub(r"\W+", "_", part)
     for number, (name, value) in enumerate(sorted(parse_qsl(query, keep_blank_values=True))):
         found.append((_TEXT, ("&" if number else "?") + quote(name, safe="[]") + "="))

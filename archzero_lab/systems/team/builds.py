@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -56,6 +58,21 @@ def find_build(project: Project, revision: str) -> Build:
     if not (place / _INSTALLED).exists():
         _make(project, Path(top), commit, place)
     return Build(revision, tree / project.folder.resolve().relative_to(Path(top).resolve()), commit)
+
+
+@contextmanager
+def told_what_is_not_installed(project: Project, revision: str) -> Iterator[None]:
+    """An error of what a build runs says, of the tree as it lies here, that the lab installs nothing in it."""
+    try:
+        yield
+    except LabError as error:
+        install = project.service.install
+        if revision != HERE or not install:
+            raise
+        raise type(error)(
+            f'{error}; build "." is the tree as it lies here, and the lab installs nothing there: run its [service] '
+            f"install yourself: {install}"
+        ) from None
 
 
 def _make(project: Project, top: Path, commit: str, place: Path) -> None:

@@ -97,7 +97,7 @@ def _notes(system: TeamSystem, arms: Mapping[str, Arm]) -> list[str]:
             notes.append(str(error))
             continue
         if counted.blocks is None:
-            notes.append(f"{name}: no database to count in; a mechanism of blocks or statements cannot be shown")
+            notes.append(f'{name}: no database to count in; mechanism = "none" lets a claim be judged by time alone')
         elif not mine.counts_statements:
             notes.append(f"{name}: no pg_stat_statements; blocks are those of pg_stat_database, statements unknown")
         arm.reset()

@@ -20,7 +20,7 @@ from archzero_lab.systems.checks import Tried
 from archzero_lab.systems.operations import SlotOperations
 from archzero_lab.systems.team.answers import AnswersSeen
 from archzero_lab.systems.team.arm import Place, TeamArm, said
-from archzero_lab.systems.team.builds import Build
+from archzero_lab.systems.team.builds import Build, told_what_is_not_installed
 from archzero_lab.systems.team.copies import variables
 from archzero_lab.systems.team.project_file import Project, filled
 from archzero_lab.systems.team.project_tables import ArmEntry, RequestEntry
@@ -94,10 +94,12 @@ class PreparedTeam:
             )
         redis_url = _numbered(stack.redis_url, number) if self._project.redis else ""
         given = self._variables(entry, told, redis_url, where) | dict(opening.environment)
-        tree = opening.code or self._builds[opening.arm].tree
+        build = self._builds[opening.arm]
+        tree = opening.code or build.tree
         started = start_build(service, self._stack.registry, opening.called, tree, given)
         closing.callback(self._stack.registry.stop, started.process)
-        wait_until_ready(service, opening.called, started)
+        with told_what_is_not_installed(self._project, build.revision):
+            wait_until_ready(service, opening.called, started)
         counted = self._as_ours(database) if database else ""
         apart = urlsplit(counted).username != urlsplit(database).username
         return Place(

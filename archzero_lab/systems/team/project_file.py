@@ -28,7 +28,7 @@ from archzero_lab.systems.team.project_tables import (
     Work,
 )
 
-PLACE = re.compile(r"\{([A-Za-z_]\w*)\}")
+PLACE = re.compile(r"(?<!\$)\{([A-Za-z_]\w*)\}")
 """A place in a request that a value is put into; {n} is a number that no other request of the run has."""
 _VARIABLE = re.compile(r"\$(?:\{(\w+)\}|([A-Za-z_]\w*))")
 _Struct = TypeVar("_Struct", bound=msgspec.Struct)
@@ -190,8 +190,9 @@ def _check_request(project: Project, name: str, request: RequestEntry, where: st
         raise SettingsError(f"{at} method = '{request.method}' is unknown; known: {', '.join(METHODS)}")
     if not request.path.startswith("/") or not request.path.isascii() or " " in request.path:
         raise SettingsError(f"{at} path {request.path!r} must begin with / and be URL-encoded")
-    if request.json is not None and request.body:
-        raise SettingsError(f"{at} has json and body: give one of them")
+    given = [name for name in ("json", "form", "body") if getattr(request, name) not in (None, {}, "")]
+    if len(given) > 1:
+        raise SettingsError(f"{at} has {' and '.join(given)}: give one of them")
     if request.same not in ("", "body", "unordered", "status", "none") and not request.same.startswith("json:"):
         raise SettingsError(f"{at} same = '{request.same}' is unknown; known: body, unordered, status, none, json:PATH")
     if request.weight < 0:
@@ -204,10 +205,13 @@ def _check_request(project: Project, name: str, request: RequestEntry, where: st
 
 def places(request: RequestEntry) -> list[str]:
     """The places of a request, each once."""
-    texts = [request.path, request.body, *request.headers.values()]
-    if request.json is not None:
-        texts += _strings(request.json)
+    texts = (request.path, *sent_texts(request))
     return list(dict.fromkeys(found for text in texts for found in PLACE.findall(text)))
+
+
+def sent_texts(request: RequestEntry) -> list[str]:
+    """What a request sends in its headers and its body, text by text."""
+    return [*request.headers.values(), request.body, *request.form.values(), *_strings(request.json)]
 
 
 def _strings(value: Any) -> list[str]:

@@ -75,11 +75,15 @@ class ArmEntry(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class RequestEntry(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """One kind of request. `same` is what the arms must answer alike: body, unordered, status, json:PATH or none."""
+    """One kind of request. `same` is what the arms must answer alike: body, unordered, status, json:PATH or none.
+
+    It is sent with `json`, with the fields of a `form` as a browser encodes them, or with a `body` as it stands.
+    """
 
     path: str
     method: str = "GET"
     json: Any = None
+    form: dict[str, str] = {}
     body: str = ""
     headers: dict[str, str] = {}
     status: int = 200

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import json
 import random
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
-from urllib.parse import quote
+from urllib.parse import quote, urlencode
 
 import psycopg
 
@@ -112,9 +112,18 @@ class Requests:
     def _finished(self, kind: str, request: RequestEntry, path: str, drawn: Mapping[str, str]) -> Operation:
         where = f"{self._project.path.name}: [requests.{kind}]"
         headers = self._headers | {name: filled(_put(v, drawn), where) for name, v in request.headers.items()}
-        body = _put(request.body, drawn).encode()
-        if request.json is not None:
-            body = json.dumps(_in_json(request.json, drawn)).encode()
+        # a password is nothing to write into a file; what other requests send is left as it stands
+        login = kind == self._project.service.login
+
+        def text(given: str) -> str:
+            return _put(filled(given, where) if login else given, drawn)
+
+        body = text(request.body).encode()
+        if request.form:
+            body = urlencode({name: text(value) for name, value in request.form.items()}).encode()
+            headers.setdefault("Content-Type", "application/x-www-form-urlencoded")
+        elif request.json is not None:
+            body = json.dumps(_in_json(request.json, drawn, text)).encode()
             headers.setdefault("Content-Type", "application/json")
         return Operation(
             path, kind, method=request.method, headers=tuple(headers.items()), body=body, status=request.status
@@ -125,13 +134,13 @@ def _put(text: str, drawn: Mapping[str, str]) -> str:
     return PLACE.sub(lambda match: drawn.get(match[1], match[0]), text)
 
 
-def _in_json(value: Any, drawn: Mapping[str, str]) -> Any:
+def _in_json(value: Any, drawn: Mapping[str, str], text: Callable[[str], str]) -> Any:
     if isinstance(value, str):
         # a text that is nothing but a place is what was drawn: a number stays one
         whole = PLACE.fullmatch(value)
         if whole and whole[1] in drawn and drawn[whole[1]].lstrip("-").isdigit():
             return int(drawn[whole[1]])
-        return _put(value, drawn)
+        return text(value)
     if isinstance(value, dict):
-        return {key: _in_json(part, drawn) for key, part in value.items()}
-    return [_in_json(part, drawn) for part in value] if isinstance(value, list) else value
+        return {key: _in_json(part, drawn, text) for key, part in value.items()}
+    return [_in_json(part, drawn, text) for part in value] if isinstance(value, list) else value

@@ -18,7 +18,7 @@ from archzero_lab.systems.system import Loading, Rows
 from archzero_lab.systems.team.builds import find_build
 from archzero_lab.systems.team.copies import copied_from, copies, source_of
 from archzero_lab.systems.team.prepared import PreparedTeam, same_of
-from archzero_lab.systems.team.project_file import Project, filled
+from archzero_lab.systems.team.project_file import Project, filled, sent_texts
 from archzero_lab.systems.team.project_tables import ArmEntry
 from archzero_lab.systems.team.requests import read_values
 from archzero_lab.systems.work import Countable
@@ -106,6 +106,9 @@ class TeamSystem:
                 filled(text, f"{where}: [arms.{name}]")
         for text in (*self.project.service.headers.values(), *self.project.service.environment.values()):
             filled(text, f"{where}: [service]")
+        if login := self.project.service.login:
+            for text in sent_texts(self.project.requests[login]):
+                filled(text, f"{where}: [requests.{login}]")
 
     @contextmanager
     def prepare(
