@@ -79,8 +79,9 @@ def main() -> None:
             told, took = verdicts(number + 1)
         found[how].append(told)
         seconds[how].append(round(took, 1))
+        # each at once: a run of half an hour that is stopped keeps what it has
+        RESULTS.write_text(json.dumps({"verdicts": found, "seconds": seconds, "busy": given.busy}, indent=1) + "\n")
         print(f"{number + 1} of {given.reports}, {how}: {dict(Counter(told.values()))} in {took:.0f} s", flush=True)
-    RESULTS.write_text(json.dumps({"verdicts": found, "seconds": seconds, "busy": given.busy}, indent=1) + "\n")
     print("\n".join(table(found)))
     if wrong := contradictions(found):
         sys.exit(f"confirmed in one report and refuted in another: {', '.join(wrong)}")
