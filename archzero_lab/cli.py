@@ -123,7 +123,7 @@ def main() -> None:
     for number in (signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, _interrupt)
     take_shell_variables(os.environ)
-    with _told_errors():
+    with _errors_in_a_line():
         completion_init()
         app(prog_name=COMMAND, complete_var=_COMPLETE)
 
@@ -133,7 +133,7 @@ def _interrupt(number: int, _frame: Any) -> None:
 
 
 @contextmanager
-def _told_errors() -> Iterator[None]:
+def _errors_in_a_line() -> Iterator[None]:
     try:
         yield
     except LabError as error:

@@ -35,7 +35,7 @@ def find(environment: Any, start: float, target_s: float, raise_by: float) -> No
             in_the_way = trial["generator_in_the_way"]  # of the lowest rate that failed: each is lower than the last
             if trial["reasons"]:
                 RECORDER.notes.append(f"at {search.rate:.0f}/s {'; '.join(trial['reasons'])}")
-        search.told(trial["held"])
+        search.learn(trial["held"])
     RECORDER.capacity = {
         "rate_per_s": search.estimate, "held_per_s": search.held, "failed_per_s": search.failed,
         "generator_in_the_way": in_the_way,
@@ -67,7 +67,7 @@ def _try(runner: Any, rate: float, target_s: float) -> dict[str, Any]:
         "rate_per_s": rate,
         "achieved_rate_per_s": counts["done"] / whole_s,
         "requests": counts["done"],
-        "response_time_s": found.times["response"].told(),
+        "response_time_s": found.times["response"].summary(),
         "slow_share": slow / offered,
         "error_share": errors / offered,
         "held": held,

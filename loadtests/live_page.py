@@ -79,7 +79,8 @@ def live(environment: Any) -> dict[str, Any]:
             "requests": second.counts["done"],
             "failures": second.counts["failed"],
             **{
-                name: None if value is None else value * 1000 for name, value in second.times["response"].told().items()
+                name: None if value is None else value * 1000
+                for name, value in second.times["response"].summary().items()
             },
         }
         for at, second in seconds.items()

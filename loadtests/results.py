@@ -57,21 +57,21 @@ def result(environment: Any, workload: str, shape: str) -> dict[str, Any]:
         "requests": total.counts["done"],
         "failures": total.counts["failed"],
         "dropped": total.counts["dropped"],
-        "response_time_s": total.times["response"].told(),
-        "service_time_s": total.times["service"].told(),
-        "lateness_s": {name: value for name, value in total.times["late"].told().items() if name in ("p50", "p99")},
+        "response_time_s": total.times["response"].summary(),
+        "service_time_s": total.times["service"].summary(),
+        "lateness_s": {name: value for name, value in total.times["late"].summary().items() if name in ("p50", "p99")},
         "valid": valid,
         "reasons": reasons + recorder.notes,
         "failed_because": dict(sorted(recorder.failures.items(), key=lambda item: -item[1])[:20]),
         "actions": {
             name: {"requests": action.counts["done"], "failures": action.counts["failed"],
-                   "response_time_s": action.times["response"].told()}
+                   "response_time_s": action.times["response"].summary()}
             for name, action in sorted(recorder.actions.items())
         },
         "blocks": blocks,
         "trials": recorder.trials,
         "capacity": recorder.capacity,
-        "by_second": [_told(at, recorder.seconds.get(at, Second())) for at in seconds_of],
+        "by_second": [_second_entry(at, recorder.seconds.get(at, Second())) for at in seconds_of],
     }  # fmt: skip
 
 
@@ -126,12 +126,12 @@ def _block(number: int, found: Second, workload: str) -> dict[str, Any]:
     }
 
 
-def _told(at: int, second: Second) -> dict[str, Any]:
+def _second_entry(at: int, second: Second) -> dict[str, Any]:
     response, service = second.times["response"], second.times["service"]
     return {
         "t_s": at,
         **second.counts,
-        **{f"response_{name}_s": value for name, value in response.told().items()},
+        **{f"response_{name}_s": value for name, value in response.summary().items()},
         "service_p50_s": service.quantile(0.5),
         "service_p99_s": service.quantile(0.99),
         "late_p99_s": second.times["late"].quantile(0.99),

@@ -12,7 +12,7 @@ class Search:
     """Which rate to try next. `held` and `failed` are the highest that held and the lowest that did not.
 
     >>> search = Search(100.0)
-    >>> while not search.over: search.told(search.rate <= 230)
+    >>> while not search.over: search.learn(search.rate <= 230)
     >>> search.held <= 230 < search.failed <= 1.1 * search.held
     True
     """
@@ -24,7 +24,7 @@ class Search:
         self.failed: float | None = None
         self.over = False
 
-    def told(self, held: bool) -> None:
+    def learn(self, held: bool) -> None:
         """What came of the rate that was tried."""
         if held:
             self.held = self.rate

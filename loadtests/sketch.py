@@ -54,7 +54,7 @@ class Sketch:
         limit = math.log(max(seconds, _LEAST_S)) / _LOG_GAMMA
         return sum(number for at, number in self.buckets.items() if at > limit)
 
-    def told(self) -> dict[str, float | None]:
+    def summary(self) -> dict[str, float | None]:
         """p50, p95, p99 and max in seconds."""
         quantiles = {name: self.quantile(q) for name, q in (("p50", 0.5), ("p95", 0.95), ("p99", 0.99))}
         return {**quantiles, "max": self.maximum if self.count else None}

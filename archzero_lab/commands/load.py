@@ -174,7 +174,7 @@ def _as_written(told: Any) -> Any:
 
 
 def _print(found: dict[str, Any]) -> None:
-    from archzero_lab.jobs.load.result import LEAST_PER_S, answer_of, rate_told, time_told
+    from archzero_lab.jobs.load.result import LEAST_PER_S, answer_of, rate_in_words, time_in_words
 
     request = found["request"]
     workload = found["arms"][0]["workload"]
@@ -184,15 +184,16 @@ def _print(found: dict[str, Any]) -> None:
     table = WholeTable("arm", "answered", "failed", "p50", "p95", "p99", last, "valid", title=title)
     for entry in found["arms"]:
         response, capacity = entry["response_time_s"], entry["capacity"]
-        told = time_told(entry["service_time_s"]["p99"])
+        told = time_in_words(entry["service_time_s"]["p99"])
         if capacity is not None:
-            told = rate_told(capacity["rate_per_s"])
+            told = rate_in_words(capacity["rate_per_s"])
             if capacity["ci_low"] is not None and capacity["rate_per_s"] >= LEAST_PER_S:
                 told += f" ({capacity['ci_low']:.0f} to {capacity['ci_high']:.0f})"
         table.add_row(
             entry["arm"],
             f"{entry['achieved_rate_per_s']:.1f}/s",
-            str(entry["failures"] + entry["dropped"]), *(time_told(response[name]) for name in ("p50", "p95", "p99")),
+            str(entry["failures"] + entry["dropped"]),
+            *(time_in_words(response[name]) for name in ("p50", "p95", "p99")),
             told, _verdict(entry),
         )  # fmt: skip
     console.print(table)

@@ -30,7 +30,7 @@ def pool(
     Builds that differ in that alone, up side by side on one database. Writes pool.html into a run's folder.
     """
     from archzero_lab.bootstrap.system import system_here
-    from archzero_lab.jobs.studies.pool_sweep import knee_told, knees, pool_table, sweep_pool
+    from archzero_lab.jobs.studies.pool_sweep import knee_in_words, knees, pool_table, sweep_pool
     from archzero_lab.progress import Reporter
     from archzero_lab.reporting.pages import plain_page
     from archzero_lab.reporting.pool_figures import pool_curves
@@ -51,8 +51,8 @@ def pool(
     for row in table.itertuples(index=False):
         shown.add_row(*(f"{value:g}" for value in row))
     console.print(shown)
-    console.print(f"  {knee_told(found)}", highlight=False)
+    console.print(f"  {knee_in_words(found)}", highlight=False)
     body = f"<h2>Curves</h2>{pool_curves(cells, found)._repr_html_()}<h2>Everything</h2>{whole_html(table)}"
-    lead = f'<p class="answer"><strong>The knee.</strong> {knee_told(found)}.</p>'
+    lead = f'<p class="answer"><strong>The knee.</strong> {knee_in_words(found)}.</p>'
     page = Run.new("pool").write_page(plain_page(f"The pool of {system.title}", body, lead=lead), "pool.html")
     console.print(f"drawn: {relative(page)}", highlight=False, soft_wrap=True)

@@ -10,7 +10,7 @@ import pandas as pd
 
 from archzero_lab.bootstrap.system import system_here
 from archzero_lab.errors import LabError
-from archzero_lab.jobs.studies.pool_sweep import knee_told, knees, pool_table, sweep_pool
+from archzero_lab.jobs.studies.pool_sweep import knee_in_words, knees, pool_table, sweep_pool
 from archzero_lab.jupyter.run import Words
 from archzero_lab.reporting.figures import Picture
 from archzero_lab.reporting.pool_figures import pool_curves
@@ -44,7 +44,7 @@ class PoolSweep:
     def said(self) -> Words:
         """Where the knee is under the most users, beside the formula and phase 5's setting."""
         set_by_it = f"; phase 5 sets {PoolSettings().max_size}" if self.of_phase5 else ""
-        return Words("The knee", knee_told(self.knees()) + set_by_it)
+        return Words("The knee", knee_in_words(self.knees()) + set_by_it)
 
     def against_claims(self) -> pd.DataFrame:
         """Phase 5's figures for its pool beside those of the size nearest to its setting, by number of users.

@@ -58,8 +58,12 @@ class Database:
     with growing pauses. A read that met a dead connection is run once more; a write is not, it may have been committed.
     """
 
-    def __init__(self, url: str, settings: PoolSettings, application_name: str = "archzero-lab") -> None:
+    def __init__(
+        self, url: str, settings: PoolSettings, application_name: str = "archzero-lab",
+        connections: type[psycopg.AsyncConnection[TupleRow]] = psycopg.AsyncConnection,
+    ) -> None:  # fmt: skip
         self._url = url
+        self._connections = connections
         self._settings = settings
         self._kwargs = merged_parameters(url, {
             "autocommit": True,
@@ -96,7 +100,7 @@ class Database:
     def _new_pool(self) -> Pool:
         database = self
 
-        class Watched(psycopg.AsyncConnection[TupleRow]):
+        class Watched(self._connections):  # type: ignore[misc,name-defined]
             """A connection whose failed attempts are seen."""
 
             @classmethod

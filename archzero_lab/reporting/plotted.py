@@ -128,7 +128,7 @@ def _name(artist: Any) -> str:
 def _rows(axes: Axes, name: str, points: Points) -> list[Row]:
     places, heights = _names_of_ticks(axes.xaxis), _names_of_ticks(axes.yaxis)
     what = axes.get_ylabel() or axes.get_xlabel()
-    return [(what, name, _told(x, places), _told(y, heights)) for x, y in points]
+    return [(what, name, _shown_value(x, places), _shown_value(y, heights)) for x, y in points]
 
 
 def _names_of_ticks(axis: Any) -> dict[float, str]:
@@ -139,7 +139,7 @@ def _names_of_ticks(axis: Any) -> dict[float, str]:
     return dict(zip([float(place) for place in axis.get_majorticklocs()], names, strict=False)) if any(names) else {}
 
 
-def _told(value: float, names: dict[float, str]) -> float | str:
+def _shown_value(value: float, names: dict[float, str]) -> float | str:
     """A value as it is; on an axis of names the nearest name."""
     return names[min(names, key=lambda place: abs(place - float(value)))] if names else float(value)
 

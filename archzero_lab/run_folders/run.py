@@ -34,7 +34,7 @@ _PROGRESS = "progress.json"
 HIT_COSTS = "hit_costs.json"
 _FACTS, _CLAIMS, _TRIED, _UNLIKE = "facts.json", "claims.json", "tried.json", "unlike.json"
 _SAMPLES, _SLOTS, _CONTROLS = "samples.parquet", "slots.parquet", "controls.parquet"
-_LOAD, _LOAD_SLOTS, _LOAD_TOLD = "load.parquet", "load_slots.parquet", "load.json"
+_LOAD, _LOAD_SLOTS, _LOAD_IN_WORDS = "load.parquet", "load_slots.parquet", "load.json"
 _PLANS, _INDEXES, _SIZES = "plans.json", "indexes.json", "sizes.json"
 _LOAD_SECONDS, _LOAD_RESOURCES, _LOAD_TRIALS = "load_seconds.parquet", "load_resources.parquet", "trials.parquet"
 _SWEEP = "sweep.parquet"
@@ -162,20 +162,20 @@ class Run:
         return self._frame(_LOAD_SLOTS)
 
     @property
-    def load_told(self) -> str:
+    def load_in_words(self) -> str:
         """What mix it was, in a phrase; "" where there was none."""
-        return str(self._json(_LOAD_TOLD)["described"]) if self.holds(_LOAD_TOLD) else ""
+        return str(self._json(_LOAD_IN_WORDS)["described"]) if self.holds(_LOAD_IN_WORDS) else ""
 
     @property
     def has_load(self) -> bool:
         """Whether the mix was measured."""
-        return self.holds(_LOAD_TOLD)
+        return self.holds(_LOAD_IN_WORDS)
 
     def keep_load(self, requests: pd.DataFrame, slots: pd.DataFrame, told: str) -> None:
         """Write what the mix came to; the phrase last, so that it stands for a whole one."""
         self._write_frame(_LOAD, requests)
         self._write_frame(_LOAD_SLOTS, slots)
-        self._write(_LOAD_TOLD, {"described": told})
+        self._write(_LOAD_IN_WORDS, {"described": told})
 
     @property
     def tried(self) -> dict[str, dict[str, Any]]:

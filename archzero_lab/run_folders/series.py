@@ -69,7 +69,7 @@ def compare_runs(before: Run, after: Run, margins: Mapping[tuple[str, str, str],
     `margins` are this machine's between runs by (claim, arm, metric); LEAST_MARGIN where it is larger or none is known.
     """
     rows = []
-    alike = all(_told(before, name) == _told(after, name) for name in _SAME_REQUESTS)
+    alike = all(_summary_value(before, name) == _summary_value(after, name) for name in _SAME_REQUESTS)
     for key in before.series:
         if key not in after.series:
             continue
@@ -102,7 +102,7 @@ def comparable(before: Run, after: Run) -> list[str]:
     """What a reader must know before two runs are compared: another system, machine, size, label or profile."""
     told = []
     for name in ("system", "profile", "size", "label", "machine"):
-        one, other = _told(before, name), _told(after, name)
+        one, other = _summary_value(before, name), _summary_value(after, name)
         if one != other:
             told.append(f"another {name}: {one} and {other}")
     return told
@@ -111,7 +111,7 @@ def comparable(before: Run, after: Run) -> list[str]:
 _BEFORE_0_2 = {"size": "cards", "label": "portfolio"}
 
 
-def _told(run: Run, name: str) -> Any:
+def _summary_value(run: Run, name: str) -> Any:
     """What a run's summary says, by the name that it has now."""
     summary = run.summary
     if name == "machine":

@@ -17,13 +17,14 @@ from archzero_lab.systems.operations import Operation
 class ArmKind:
     """What a system's arm is: the database that it reads, whether a cache stands before it, and how figures name it.
 
-    `near` is a cache in the process beside the one in Redis.
+    `near` is a cache in the process beside the one in Redis; `statements` one of statements' results in its place.
     """
 
     database: str
     cached: bool
     label: str
     near: bool = False
+    statements: bool = False
 
 
 @dataclass(frozen=True)

@@ -17,7 +17,7 @@ from archzero_lab.settings import ROOT
 from tests.end_to_end.command import lab, recorded
 
 
-def _told(process: subprocess.Popen[str]) -> Iterator[dict[str, Any]]:
+def _events(process: subprocess.Popen[str]) -> Iterator[dict[str, Any]]:
     assert process.stdout is not None
     for line in process.stdout:
         yield json.loads(line)
@@ -31,7 +31,7 @@ def test_a_report_that_a_program_stops_ends_after_the_block_and_goes_on_with_the
          "card_detail_cached", "--progress", "json"],
         stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment,
     )  # fmt: skip
-    blocks = (told for told in _told(process) if "block" in told)
+    blocks = (told for told in _events(process) if "block" in told)
     first = next(blocks)
     assert set(first["ms"]) == {"control", "treatment"}
     assert process.stdin is not None
@@ -59,7 +59,7 @@ def test_a_report_whose_program_is_gone_ends(environment: dict[str, str]) -> Non
         [str(ROOT / "lab"), "report", "--no-notebooks", "--profile", "smoke", "--cards", "1000", "--progress", "json"],
         stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True, env=environment,
     )  # fmt: skip
-    next(told for told in _told(process) if told["stage"] == "load")
+    next(told for told in _events(process) if told["stage"] == "load")
     assert process.stdin is not None
     process.stdin.close()
     assert process.wait(timeout=60) == 130

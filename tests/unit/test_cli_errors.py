@@ -7,7 +7,7 @@ import errno
 import psycopg
 import pytest
 
-from archzero_lab.cli import _told_errors
+from archzero_lab.cli import _errors_in_a_line
 from archzero_lab.errors import LabError
 
 
@@ -25,7 +25,7 @@ from archzero_lab.errors import LabError
     ],
 )
 def test_an_error_is_a_line_and_exit_code_2(error: Exception, told: str, capsys: pytest.CaptureFixture[str]) -> None:
-    with pytest.raises(SystemExit) as exit_, _told_errors():
+    with pytest.raises(SystemExit) as exit_, _errors_in_a_line():
         raise error
     assert exit_.value.code == 2
     printed = capsys.readouterr().err
@@ -34,7 +34,7 @@ def test_an_error_is_a_line_and_exit_code_2(error: Exception, told: str, capsys:
 
 
 def test_an_interrupt_is_exit_code_130(capsys: pytest.CaptureFixture[str]) -> None:
-    with pytest.raises(SystemExit) as exit_, _told_errors():
+    with pytest.raises(SystemExit) as exit_, _errors_in_a_line():
         raise KeyboardInterrupt
     assert exit_.value.code == 130
     assert capsys.readouterr().err == "lab: stopped\n"

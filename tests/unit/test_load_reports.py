@@ -10,7 +10,7 @@ import pandas as pd
 import pytest
 
 from archzero_lab.jobs.load.request import LoadRequest
-from archzero_lab.jobs.load.result import capacity_of, load_entry, seconds_frame, told_capacity, trials_frame
+from archzero_lab.jobs.load.result import capacity_entry, capacity_of, load_entry, seconds_frame, trials_frame
 from archzero_lab.jobs.report import pictures as claim_pictures
 from archzero_lab.jupyter.load import Load
 from archzero_lab.run_folders import finding
@@ -54,7 +54,7 @@ def write_capacity(folder: Path, *, size: int = 1_000, machine: str = "abcd1234"
         rounds = [_found(max(rate, 10.0)) for rate in rates]
         if arm == "control":
             rounds = [found | {"trials": [trial | {"held": False} for trial in found["trials"]]} for found in rounds]
-        entry = told_capacity(arm, rounds) | {"capacity": capacity_of(rates).as_dict()}
+        entry = capacity_entry(arm, rounds) | {"capacity": capacity_of(rates).as_dict()}
         arms.append(entry | {name: rounds[-1][name] for name in ("actions", "blocks", "failed_because", "seconds")})
         trials.append(trials_frame(arm, rounds))
         seconds += [seconds_frame(arm, found).assign(round=number) for number, found in enumerate(rounds)]
@@ -100,15 +100,15 @@ def test_no_arm_s_reservations_are_lost_among_another_s(tmp_path: Path) -> None:
 
 def test_a_capacity_that_locust_limited_is_not_valid_and_every_round_says_why() -> None:
     rounds = [_found(rate) | {"reasons": []} for rate in (300.0, 380.0, 400.0, 390.0, 410.0, 405.0, 395.0)]
-    assert told_capacity("treatment", rounds)["valid"]
+    assert capacity_entry("treatment", rounds)["valid"]
     rounds[0]["capacity"]["generator_in_the_way"] = True
     rounds[0]["reasons"] = ["at 330/s the generator was late (p99 30 ms)"]
-    first = told_capacity("treatment", rounds)
+    first = capacity_entry("treatment", rounds)
     assert first["valid"], "the first search is not analysed"
     assert first["reasons"] == ["round 0: at 330/s the generator was late (p99 30 ms)"]
     rounds[3]["capacity"]["generator_in_the_way"] = True
-    assert not told_capacity("treatment", rounds)["valid"]
-    assert told_capacity("treatment", rounds)["capacity"]["rounds"] == [380.0, 400.0, 390.0, 410.0, 405.0, 395.0]
+    assert not capacity_entry("treatment", rounds)["valid"]
+    assert capacity_entry("treatment", rounds)["capacity"]["rounds"] == [380.0, 400.0, 390.0, 410.0, 405.0, 395.0]
 
 
 def test_the_password_of_a_host_is_not_kept() -> None:

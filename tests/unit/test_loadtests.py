@@ -212,7 +212,7 @@ def test_the_search_closes_in_on_the_limit(limit: float, start: float) -> None:
     for _ in range(60):
         if search.over:
             break
-        search.told(search.rate <= limit)
+        search.learn(search.rate <= limit)
     assert search.over
     assert search.held is not None
     assert search.failed is not None
@@ -225,7 +225,7 @@ def test_a_service_that_holds_no_rate_has_a_capacity_of_nothing() -> None:
     tried = []
     while not search.over:
         tried.append(search.rate)
-        search.told(False)
+        search.learn(False)
     assert tried[-1] == LEAST_PER_S
     assert search.estimate == 0.0
     assert LEAST_PER_S == LEAST_OF_A_RESULT

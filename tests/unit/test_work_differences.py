@@ -48,14 +48,14 @@ def _changed(**other: Any) -> CountedPass:
     return msgspec.structs.replace(_counted().kinds["search"].first, **other)
 
 
-def _told(before: Counted, after: Counted, **tolerance: float) -> list[tuple[str, str, str]]:
+def _differences(before: Counted, after: Counted, **tolerance: float) -> list[tuple[str, str, str]]:
     return [
         (f"{one.where}: {one.what}", one.result, one.said) for one in differences(before, after, Tolerance(**tolerance))
     ]
 
 
 def test_the_same_count_differs_in_nothing() -> None:
-    assert _told(_counted(), _counted()) == []
+    assert _differences(_counted(), _counted()) == []
 
 
 def test_a_plan_that_turned_is_told_node_by_node_with_what_it_costs() -> None:
@@ -64,7 +64,7 @@ def test_a_plan_that_turned_is_told_node_by_node_with_what_it_costs() -> None:
             2_000, {"aa11bb22": _statement(blocks=52_000, plans={SEQ: 20})}, _counted().kinds["search"].first.redis
         )
     )
-    assert _told(_counted(), after) == [
+    assert _differences(_counted(), after) == [
         ("search: SELECT id FROM cards WHERE name ILIKE $1", "more",
          "Bitmap Heap Scan on cards: idx_cards_name_trgm became Seq Scan on cards; 50 → 2,600 blocks a request"),
     ]  # fmt: skip
@@ -72,24 +72,24 @@ def test_a_plan_that_turned_is_told_node_by_node_with_what_it_costs() -> None:
 
 def test_a_plan_that_turned_is_for_a_person_even_where_it_reads_less() -> None:
     after = _counted(_changed(statements={"aa11bb22": _statement(blocks=900, plans={SEQ: 20})}))
-    assert [result for _, result, _ in _told(_counted(), after)] == ["otherwise"]
+    assert [result for _, result, _ in _differences(_counted(), after)] == ["otherwise"]
 
 
 def test_one_statement_in_the_place_of_many_is_no_regression() -> None:
     loop = {"aa11bb22": _statement(), "cc": CountedStatement("SELECT body FROM reviews WHERE id = ?", 400, 400, 4_000)}
     join = {"dd": _statement(sql="SELECT id FROM cards JOIN reviews WHERE name ILIKE $1", blocks=2_000)}
     before, after = _counted(_changed(statements=loop)), _counted(_changed(statements=join))
-    assert {result for _, result, _ in _told(before, after)} == {"otherwise", "less"}
-    assert "more" in {result for _, result, _ in _told(after, before)}, "and the other way round it is one"
+    assert {result for _, result, _ in _differences(before, after)} == {"otherwise", "less"}
+    assert "more" in {result for _, result, _ in _differences(after, before)}, "and the other way round it is one"
 
 
 def test_mget_in_the_place_of_many_gets_is_no_regression() -> None:
     many, one = {"GET": CountedCommand(400, 400, 6_000, 800)}, {"MGET": CountedCommand(20, 400, 6_100, 800)}
-    assert {r for _, r, _ in _told(_counted(_changed(redis=many)), _counted(_changed(redis=one)))} == {
+    assert {r for _, r, _ in _differences(_counted(_changed(redis=many)), _counted(_changed(redis=one)))} == {
         "otherwise",
         "less",
     }
-    assert "more" in {r for _, r, _ in _told(_counted(_changed(redis=one)), _counted(_changed(redis=many)))}
+    assert "more" in {r for _, r, _ in _differences(_counted(_changed(redis=one)), _counted(_changed(redis=many)))}
 
 
 def test_a_statement_more_a_command_more_and_bytes_are_named() -> None:
@@ -98,7 +98,7 @@ def test_a_statement_more_a_command_more_and_bytes_are_named() -> None:
         was, bytes=2_020, redis={**was.redis, "EXISTS": CountedCommand(20, 20, 100)},
         statements={**was.statements, "cc": CountedStatement("SELECT 1", 20)},
     )  # fmt: skip
-    assert _told(_counted(), _counted(more)) == [
+    assert _differences(_counted(), _counted(more)) == [
         ("search: SELECT 1", "more", "is new; 0 → 1 calls a request"),
         ("search: Redis EXISTS", "more", "0 → 1 calls a request; 0 → 1 keys a request; 0 → 5 bytes sent a request"),
         ("search: bytes answered", "more", "100 → 101 bytes a request"),
@@ -108,7 +108,7 @@ def test_a_statement_more_a_command_more_and_bytes_are_named() -> None:
 def test_a_statement_that_was_changed_is_held_against_what_it_was() -> None:
     other = _statement(sql="SELECT id, name FROM cards WHERE name ILIKE $1", blocks=900)
     after = msgspec.structs.replace(_counted().kinds["search"].first, statements={"dd": other})
-    told = _told(_counted(), _counted(after))
+    told = _differences(_counted(), _counted(after))
     assert told == [
         ("search: SELECT id, name FROM cards WHERE name ILIKE $1", "less",
          "50 → 45 blocks a request; was SELECT id FROM cards WHERE name ILIKE $1"),
@@ -117,7 +117,7 @@ def test_a_statement_that_was_changed_is_held_against_what_it_was() -> None:
 
 def test_a_cache_that_never_hits_is_found_where_it_is_asked_again() -> None:
     hit = CountedPass(2_000, {}, {"GET": CountedCommand(20, 20, 300, 5_000)})
-    told = _told(_counted(again=hit), _counted())
+    told = _differences(_counted(again=hit), _counted())
     assert [(where, result) for where, result, _ in told] == [
         ("search, asked again: SELECT id FROM cards WHERE name ILIKE $1", "more"),
         ("search, asked again: Redis GET", "less"),
@@ -131,9 +131,11 @@ def test_a_tolerance_lets_a_counter_grow_by_so_much_and_no_more() -> None:
         )
         return _counted(first)
 
-    assert _told(_counted(), with_blocks(1_020), blocks=0.02) == []
-    assert [result for _, result, _ in _told(_counted(), with_blocks(1_021), blocks=0.02)] == ["more"]
-    assert [result for _, result, _ in _told(_counted(), with_blocks(999), blocks=0.02)] == ["less"], "a gain is told"
+    assert _differences(_counted(), with_blocks(1_020), blocks=0.02) == []
+    assert [result for _, result, _ in _differences(_counted(), with_blocks(1_021), blocks=0.02)] == ["more"]
+    assert [result for _, result, _ in _differences(_counted(), with_blocks(999), blocks=0.02)] == ["less"], (
+        "a gain is told"
+    )
 
 
 def test_on_another_version_of_postgresql_plans_count_and_blocks_do_not() -> None:
@@ -185,8 +187,8 @@ def test_requests_that_are_others_are_told_and_older_files_say_nothing_of_them()
 
 def test_a_kind_of_request_that_is_gone_or_new_is_for_a_person() -> None:
     gone = _counted(kinds={})
-    assert _told(_counted(), gone) == [("search: request", "otherwise", "is not asked any more")]
-    assert _told(gone, _counted())[0][1:] == ("otherwise", "is new: nothing is known of it before")
+    assert _differences(_counted(), gone) == [("search: request", "otherwise", "is not asked any more")]
+    assert _differences(gone, _counted())[0][1:] == ("otherwise", "is new: nothing is known of it before")
 
 
 _NAMES = st.text(st.characters(codec="utf-8", exclude_categories=("Cs",)), max_size=30)

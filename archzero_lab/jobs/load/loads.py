@@ -20,7 +20,7 @@ import pandas as pd
 
 from archzero_lab.errors import MeasurementError
 from archzero_lab.jobs.load.request import DEFAULT_RATE, LOADTESTS, LoadRequest
-from archzero_lab.jobs.load.result import LEAST_PER_S, load_entry, seconds_frame, told_capacity, trials_frame
+from archzero_lab.jobs.load.result import LEAST_PER_S, capacity_entry, load_entry, seconds_frame, trials_frame
 from archzero_lab.jobs.load.saturation import saturation
 from archzero_lab.run_folders.run import Run
 from archzero_lab.servers.child_environment import child_environment
@@ -174,7 +174,7 @@ def _keep(
         rounds = results[target.arm]
         last = rounds[-1]
         if request.shape == "capacity":
-            entry = told_capacity(target.arm, rounds)
+            entry = capacity_entry(target.arm, rounds)
             trials.append(trials_frame(target.arm, rounds))
         else:
             entry = load_entry(target.arm, last, None)

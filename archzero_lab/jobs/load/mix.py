@@ -16,8 +16,8 @@ from archzero_lab.errors import MeasurementError
 from archzero_lab.experiments.mix import LoadResult
 from archzero_lab.experiments.schedule import schedule
 from archzero_lab.extras import require
+from archzero_lab.jobs.load.counters_server import serve_counters
 from archzero_lab.jobs.load.request import LOADTESTS, check_arms
-from archzero_lab.jobs.load.told_counters import told_counters
 from archzero_lab.run_folders.run import Run
 from archzero_lab.servers.child_environment import child_environment
 from archzero_lab.servers.process import ProcessRecord, has_ended, tail
@@ -65,7 +65,7 @@ def measure_mix(
     ]
     plan, out, log = folder / "load-plan.json", folder / "load-raw.json", folder / "locust.log"
     seconds = sum(float(slot["seconds"]) for slot in slots)
-    with told_counters({name: partial(prepared.mix_counters, arm) for name, arm in arms.items()}) as told:
+    with serve_counters({name: partial(prepared.mix_counters, arm) for name, arm in arms.items()}) as told:
         counters, failed = told
         hosts = {name: arm.url for name, arm in arms.items()}
         plan.write_text(

@@ -59,19 +59,19 @@ def capacity_of(rates: Sequence[float]) -> Capacity:
     return Capacity(float(np.exp(found.estimate)), low, high, rounds, "Hodges-Lehmann, signed rank")
 
 
-def rate_told(rate_per_s: float) -> str:
+def rate_in_words(rate_per_s: float) -> str:
     """A capacity in words: what lies below the least rate that is tried is not known any better.
 
-    >>> rate_told(139.4), rate_told(5.0), rate_told(0.0)
+    >>> rate_in_words(139.4), rate_in_words(5.0), rate_in_words(0.0)
     ('139/s', 'under 10/s', 'under 10/s')
     """
     return f"{rate_per_s:.0f}/s" if rate_per_s >= LEAST_PER_S else f"under {LEAST_PER_S:.0f}/s"
 
 
-def time_told(seconds: float | None) -> str:
+def time_in_words(seconds: float | None) -> str:
     """A time in words, three digits of it.
 
-    >>> time_told(0.00214), time_told(1.2), time_told(None)
+    >>> time_in_words(0.00214), time_in_words(1.2), time_in_words(None)
     ('2.14 ms', '1,200 ms', 'none')
     """
     if seconds is None:
@@ -87,7 +87,7 @@ def answer_of(arms: Sequence[dict[str, Any]]) -> str:
         asked = f" of {offered:.0f}" if offered else ""
         said.append(
             f"{entry['arm']} answered {entry['achieved_rate_per_s']:.0f}{asked} a second, half of it within"
-            f" {time_told(times['p50'])}, 99 % within {time_told(times['p99'])}"
+            f" {time_in_words(times['p50'])}, 99 % within {time_in_words(times['p99'])}"
         )
     first, *others = arms
     for entry in others:
@@ -178,7 +178,7 @@ def load_entry(arm: str, found: dict[str, Any], capacity: Capacity | None) -> di
     }
 
 
-def told_capacity(arm: str, rounds: Sequence[dict[str, Any]]) -> dict[str, Any]:
+def capacity_entry(arm: str, rounds: Sequence[dict[str, Any]]) -> dict[str, Any]:
     """A capacity as `--json` writes it: the last round's load, with the capacity of all of them but the first.
 
     Not valid where in more than a tenth of the rounds Locust was late or busy at the rate that failed: then the limit

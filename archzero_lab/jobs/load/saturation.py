@@ -5,7 +5,7 @@ from __future__ import annotations
 import pandas as pd
 from scipy import stats
 
-from archzero_lab.jobs.load.result import time_told
+from archzero_lab.jobs.load.result import time_in_words
 
 STEADY = ("constant", "soak")
 """Shapes that ask for the same all through: only there is a climb the arm's own."""
@@ -32,6 +32,6 @@ def saturation(seconds: pd.DataFrame, shape: str, workload: str) -> str | None:
         return None
     why = "requests queued up" if workload == "open" else "each answer took longer than the one before"
     return (
-        f"saturated: the median response time climbed from {time_told(first)} to {time_told(last)}; {why}, and a longer"
-        " load would show longer times"
+        f"saturated: the median response time climbed from {time_in_words(first)} to {time_in_words(last)}; {why},"
+        " and a longer load would show longer times"
     )

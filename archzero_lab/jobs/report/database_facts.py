@@ -34,7 +34,7 @@ def collect_plans(urls: Mapping[str, str], statements: Sequence[Statement]) -> l
             for statement in statements:
                 for _ in range(2):
                     plan = explain(connection, statement.sql, None)
-                entries.append({"statement": statement.name, "part": statement.part, "arm": arm, **_told(plan)})
+                entries.append({"statement": statement.name, "part": statement.part, "arm": arm, **_plan_entry(plan)})
     return entries
 
 
@@ -48,7 +48,7 @@ def collect_index_sizes(urls: Mapping[str, str]) -> dict[str, list[dict[str, Any
     return found
 
 
-def _told(plan: Plan) -> dict[str, Any]:
+def _plan_entry(plan: Plan) -> dict[str, Any]:
     return {
         "planning_ms": plan.planning_ms,
         "execution_ms": plan.execution_ms,

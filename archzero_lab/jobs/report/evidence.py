@@ -20,7 +20,7 @@ class RunEvidence:
     def __init__(self, run: Run, margins: Mapping[str, float]) -> None:
         facts = run.facts
         self.samples, self.slots = run.samples, run.slots
-        self.mix = LoadResult(run.load, run.load_slots, run.load_told) if run.has_load else None
+        self.mix = LoadResult(run.load, run.load_slots, run.load_in_words) if run.has_load else None
         self.tried = {name: Tried(**found) for name, found in run.tried.items()}
         self.indexes: dict[str, list[dict[str, Any]]] = run.indexes
         self.partial: list[dict[str, Any]] = run.sizes["partial"]

@@ -10,7 +10,7 @@ import pandas as pd
 from archzero_lab.experiments.claims import Claim
 from archzero_lab.experiments.kinds import kind_of
 from archzero_lab.experiments.metrics import by_block
-from archzero_lab.jobs.load.result import known_capacity, rate_told
+from archzero_lab.jobs.load.result import known_capacity, rate_in_words
 from archzero_lab.jobs.report.evidence import RunEvidence, read_claims_of
 from archzero_lab.reporting import course_figures, figures, load_figures
 from archzero_lab.reporting.figures import Picture
@@ -26,7 +26,7 @@ def capacity_section(size: int, machine: str) -> dict[str, Any] | None:
     for entry in known.arms:
         found = entry["capacity"]
         interval = "none" if found["ci_low"] is None else f"{found['ci_low']:.0f} to {found['ci_high']:.0f}"
-        rate = rate_told(found["rate_per_s"])
+        rate = rate_in_words(found["rate_per_s"])
         rows.append({"arm": entry["arm"], "rate": rate, "interval": interval})
     drawn = (load_figures.capacities(known.arms), load_figures.rate_curves(known.trials, known.target_p99_ms))
     return {

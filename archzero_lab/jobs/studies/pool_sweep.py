@@ -129,7 +129,7 @@ def pool_table(frame: pd.DataFrame) -> pd.DataFrame:
     return table.dropna(axis="columns", how="all").map(lambda value: float(f"{value:.3g}"))
 
 
-def knee_told(found: pd.DataFrame) -> str:
+def knee_in_words(found: pd.DataFrame) -> str:
     """Where the knee is under the most users, beside the formula."""
     most, knee, best = found.index[-1], int(found["knee"].iloc[-1]), float(found["best_per_s"].iloc[-1])
     return (

@@ -26,9 +26,11 @@ ARMS = {
     "v2": ArmKind("v2", False, "index set v2 (no cache)"),
     "v2-cache": ArmKind("v2", True, "index set v2 and cache"),
     "near": ArmKind("treatment", True, "treatment, cache in the process too", near=True),
+    "statement-cache": ArmKind("treatment", True, "indexes, results of statements cached", statements=True),
 }
 """Without both, phase 5's indexes alone, its cache alone, both; index set v2 with the statements that fit it, alone and
-with the cache; phase 5's with the cache in the process before the one in Redis."""
+with the cache; phase 5's with the cache in the process before the one in Redis; with the results of statements kept
+below the service, as an ORM would."""
 
 
 class ServiceArm:

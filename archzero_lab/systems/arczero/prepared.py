@@ -82,7 +82,7 @@ class PreparedCards:
         own = url_of_service(self._stack, self.urls[kind.database])
         return stack, Serving(
             opening.called, opening.through(own) if opening.through else own, cached=kind.cached,
-            index_set=index_set_of(kind.database), code=opening.code,
+            statements=kind.statements, index_set=index_set_of(kind.database), code=opening.code,
             # a pool that was chosen for this arm is what the experiment is about
             patient=stack.settings.pool == self._stack.settings.pool,
         )  # fmt: skip

@@ -44,6 +44,7 @@ from archzero_lab.systems.arczero.cards.protocol import Cards
 from archzero_lab.systems.arczero.cards.search import list_statement
 from archzero_lab.systems.arczero.cards.search_v2 import list_statement_v2
 from archzero_lab.systems.arczero.cards.service import CardService
+from archzero_lab.systems.arczero.statement_results import StatementResults
 
 log = logging.getLogger(__name__)
 VARIABLE = "ARCHZERO_SERVICE"
@@ -55,13 +56,14 @@ IndexSet = Literal["phase5", "v2"]
 class ServiceConfig:
     """What a worker process needs to know; handed over as JSON in the environment.
 
-    `redis_url` None is a service without a cache. `index_set` is that of the database; the statements fit it.
-    `record` is the file of its access log, "" for none.
+    `redis_url` None is a service without a cache; `statements` caches results of statements in place of answers.
+    `index_set` is that of the database; the statements fit it. `record` is the file of its access log, "" for none.
     """
 
     database_url: str
     redis_url: str | None
     namespace: str
+    statements: bool = False
     index_set: IndexSet = "phase5"
     admin_token: str = ""
     allowed_hosts: tuple[str, ...] = ()
@@ -145,13 +147,20 @@ async def open_cache(
 @asynccontextmanager
 async def open_service(config: ServiceConfig) -> AsyncIterator[Service]:
     """A service for as long as the block runs."""
-    database = Database(config.database_url, config.pool, application_name="archzero-lab service")
-    await database.open()
     closing = AsyncExitStack()
+    results: StatementResults | None = None
+    if config.statements and config.redis_url is not None:
+        results = await asyncio.to_thread(StatementResults, config.database_url, config.redis_url, config.namespace)
+        closing.push_async_callback(results.close)
+    database = Database(
+        config.database_url, config.pool, application_name="archzero-lab service",
+        connections=results.connections if results is not None else psycopg.AsyncConnection,
+    )  # fmt: skip
+    await database.open()
     cards: Cards = CardService(database, list_statement_v2 if config.index_set == "v2" else list_statement)
-    cache: CacheHandle | None = None
+    cache: CacheHandle | StatementResults | None = results
     beside: asyncio.Task[None] | None = None
-    if config.redis_url is not None:
+    if config.redis_url is not None and results is None:
         parts = await closing.enter_async_context(open_cache(config, cards))
         cards, cache = parts.cards, parts
         beside = asyncio.create_task(parts.usage.share_every(parts.store, _USAGE_PERIOD_S))
@@ -209,7 +218,7 @@ def create() -> Doorkeeper | AccessLog:
 
     def cards() -> CachedCardService | None:
         service: Service = inner.state.service
-        return service.cache.cards if service.cache is not None else None
+        return service.cache.cards if isinstance(service.cache, CacheHandle) else None
 
     if not config.record:  # what a connection answers itself, no access log hears of
         app.hot_reads = HotReads(cards, fast_path.asks, app.lets_in)

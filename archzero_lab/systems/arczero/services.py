@@ -51,6 +51,7 @@ def url_of_service(stack: Stack, url: str) -> str:
 class Serving:
     """How a service runs: on which database, whose `index_set` its statements fit, with the cache or without.
 
+    With `statements` results of statements are cached in place of answers.
     `code` is another checkout whose service it is, `record` its access log, port None any free one; a `kept` one
     outlives the command. A `patient` one lets what is slow be slow, as an experiment's arm must. `server` is the
     module that runs it, `environment` what its processes are told besides.
@@ -59,6 +60,7 @@ class Serving:
     arm: str
     database_url: str
     cached: bool
+    statements: bool = False
     index_set: IndexSet = "phase5"
     host: str = "127.0.0.1"
     port: int | None = None
@@ -111,6 +113,7 @@ def _spawn(stack: Stack, serving: Serving) -> RunningService:
         database_url=serving.database_url,
         redis_url=stack.redis_url if serving.cached else None,
         namespace=f"archzero:{TREE}:{serving.arm}:{secrets.token_hex(3)}",
+        statements=serving.statements,
         index_set=serving.index_set,
         admin_token=stack.settings.admin_token,
         allowed_hosts=tuple(name.strip() for name in stack.settings.allowed_hosts.split(",") if name.strip()),

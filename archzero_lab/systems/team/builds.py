@@ -61,7 +61,7 @@ def find_build(project: Project, revision: str) -> Build:
 
 
 @contextmanager
-def told_what_is_not_installed(project: Project, revision: str) -> Iterator[None]:
+def hint_at_install(project: Project, revision: str) -> Iterator[None]:
     """An error of what a build runs says, of the tree as it lies here, that the lab installs nothing in it."""
     try:
         yield

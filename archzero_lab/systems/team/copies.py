@@ -14,7 +14,7 @@ from archzero_lab.postgres.databases import copy_guest_database, database_url, d
 from archzero_lab.postgres.foreign_copy import apply_file, copy_database, stop_autovacuum
 from archzero_lab.postgres.sampled_copy import copy_sample
 from archzero_lab.servers.stack import Stack
-from archzero_lab.systems.team.builds import Build, told_what_is_not_installed
+from archzero_lab.systems.team.builds import Build, hint_at_install
 from archzero_lab.systems.team.project_file import Project, filled
 from archzero_lab.systems.team.shell import run_command
 
@@ -84,7 +84,7 @@ def _prepare(project: Project, stack: Stack, arm: str, build: Build, url: str) -
     with connect(ours, autocommit=True) as connection, suppress(psycopg.Error):
         connection.execute("CREATE EXTENSION IF NOT EXISTS pg_stat_statements")
     if project.service.prepare:
-        with told_what_is_not_installed(project, build.revision):
+        with hint_at_install(project, build.revision):
             run_command(project.service.prepare, build.tree, variables(project, url), f"prepare of arm {arm}")
     entry = project.arms.get(arm)
     if entry is not None and entry.migration:

@@ -20,7 +20,7 @@ from archzero_lab.systems.checks import Tried
 from archzero_lab.systems.operations import SlotOperations
 from archzero_lab.systems.team.answers import AnswersSeen
 from archzero_lab.systems.team.arm import Place, TeamArm, said
-from archzero_lab.systems.team.builds import Build, told_what_is_not_installed
+from archzero_lab.systems.team.builds import Build, hint_at_install
 from archzero_lab.systems.team.copies import variables
 from archzero_lab.systems.team.project_file import Project, filled
 from archzero_lab.systems.team.project_tables import ArmEntry, RequestEntry
@@ -98,7 +98,7 @@ class PreparedTeam:
         tree = opening.code or build.tree
         started = start_build(service, self._stack.registry, opening.called, tree, given)
         closing.callback(self._stack.registry.stop, started.process)
-        with told_what_is_not_installed(self._project, build.revision):
+        with hint_at_install(self._project, build.revision):
             wait_until_ready(service, opening.called, started)
         counted = self._as_ours(database) if database else ""
         apart = urlsplit(counted).username != urlsplit(database).username

@@ -36,7 +36,7 @@ def _where() -> tuple[str, str]:
     return line, path
 
 
-def _told(query: Any, psycopg: Any, *, escaped: bool) -> Any:
+def _with_comment(query: Any, psycopg: Any, *, escaped: bool) -> Any:
     line, path = _where()
     tags = [f"{key}='{quote(value, safe='/:. ')}'" for key, value in (("lab_line", line), ("lab_path", path)) if value]
     if not tags:
@@ -59,7 +59,7 @@ def _patch(psycopg: Any) -> None:
 def _telling(method: Callable[..., Any], psycopg: Any) -> Callable[..., Any]:
     @functools.wraps(method)
     def telling(self: Any, query: Any, params: Any = None, *rest: Any, **more: Any) -> Any:
-        return method(self, _told(query, psycopg, escaped=params is not None), params, *rest, **more)
+        return method(self, _with_comment(query, psycopg, escaped=params is not None), params, *rest, **more)
 
     return telling
 

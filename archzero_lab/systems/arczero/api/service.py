@@ -8,7 +8,6 @@ from typing import Any, Protocol
 
 from litestar.params import SkipValidation
 
-from archzero_lab.systems.arczero.cache.cached_service import CachedCardService
 from archzero_lab.systems.arczero.cards.protocol import Cards
 
 
@@ -48,10 +47,6 @@ class Cache(Protocol):
     @property
     def store(self) -> Store:
         """Where its entries live."""
-
-    @property
-    def cards(self) -> CachedCardService:
-        """The card service over it."""
 
     async def warm(self, most: int) -> dict[str, Any]:
         """Load what is used most; what was loaded."""

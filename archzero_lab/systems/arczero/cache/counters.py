@@ -140,10 +140,10 @@ def summary() -> dict[str, Any]:
     by_kind = totals()
     whole = {outcome: sum(counts[outcome] for counts in by_kind.values()) for outcome in OUTCOMES}
     trips = _round_trips() - _read_baseline().get(_TRIPS, {}).get(_TRIPS, 0)
-    return {**_told(whole), _TRIPS: trips, "by_kind": {kind: _told(counts) for kind, counts in by_kind.items()}}
+    return {**_summary(whole), _TRIPS: trips, "by_kind": {kind: _summary(counts) for kind, counts in by_kind.items()}}
 
 
-def _told(counts: dict[str, int]) -> dict[str, Any]:
+def _summary(counts: dict[str, int]) -> dict[str, Any]:
     hits = counts["hit"] + counts["near_hit"]
     return {
         "hits": hits,

@@ -87,7 +87,7 @@ class Outbox:
             await self._execute("SELECT pg_notify('cache_outbox', %s)", [origin])
         asked = False
 
-        async def drained_or_told() -> bool:
+        async def is_settled() -> bool:
             nonlocal asked
             with suppress(Exception):
                 if not await self._execute("SELECT 1 FROM cache_outbox WHERE origin = %s", [origin]):
@@ -98,7 +98,7 @@ class Outbox:
                 return True
             return False
 
-        known = await tell_or_see_away(self._link, self._settings, drained_or_told)
+        known = await tell_or_see_away(self._link, self._settings, is_settled)
         return known is Known.TOLD or (known is Known.AWAY and asked)
 
     async def drain(self, *, everything: bool, origins: list[str] | None = None) -> bool:

@@ -52,7 +52,7 @@ class Link:
         self.pipe = None if self._clustered else Pipe(self._open_for_pipe, settings.timeout_s)
         """What reads travel by; in a Cluster they go by the client, which knows whose each slot is."""
         self._slots = asyncio.Semaphore(settings.pool_size)
-        self.breaker = CircuitBreaker(settings.breaker_failures, self._told)
+        self.breaker = CircuitBreaker(settings.breaker_failures, self._log_state)
         self.beat: Callable[[Any], Awaitable[str]] = _unbound
         self.validate: Callable[[Any], Awaitable[bool]] = _unbound
         self.on_revoked: Callable[[], None] = lambda: None
@@ -226,7 +226,7 @@ class Link:
         self._absence.answered()
         if not self._suspect and identity != self._identity:
             self.revoke()
-        if self._clustered and not self._suspect and await self._told_run_ids() != self._run_ids:
+        if self._clustered and not self._suspect and await self._ask_run_ids() != self._run_ids:
             self.revoke()
         if self._suspect:
             self._validating = True
@@ -238,7 +238,7 @@ class Link:
                 await asyncio.gather(*made, return_exceptions=True)
                 # what follows comes after answered pings: whatever was sent to Redis before has been done by it
                 revocations, sent = self._revocations, time.monotonic()
-                run_ids = await self._told_run_ids()
+                run_ids = await self._ask_run_ids()
                 if not await self.validate(self._probe) or self._revocations != revocations:
                     return False
             finally:
@@ -249,7 +249,7 @@ class Link:
         self.breaker.recovered()
         return True
 
-    async def _told_run_ids(self) -> set[str]:
+    async def _ask_run_ids(self) -> set[str]:
         try:
             async with asyncio.timeout(self._settings.timeout_s):
                 info = await self._probe.info("server")
@@ -274,7 +274,7 @@ class Link:
         text = told.decode() if isinstance(told, bytes) else str(told)
         return any(line.removeprefix("run_id:") in self._run_ids for line in text.splitlines() if "run_id:" in line)
 
-    def _told(self, state: str) -> None:
+    def _log_state(self, state: str) -> None:
         if state == "open":
             log.warning("Redis is not used (%s); reads go to the database until it is back", self._last_error)
         else:

@@ -15,7 +15,7 @@ Counts = Callable[[], Mapping[str, Any]]
 
 
 @contextmanager
-def told_counters(arms: Mapping[str, Counts]) -> Iterator[tuple[dict[str, str], list[str]]]:
+def serve_counters(arms: Mapping[str, Counts]) -> Iterator[tuple[dict[str, str], list[str]]]:
     """(arm -> the URL, on loopback, that answers with what its counters are at that moment; why one could not be had).
 
     One is asked at a time, as JSON. Where it cannot be had the answer is 500.

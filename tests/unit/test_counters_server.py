@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from archzero_lab.errors import MeasurementError
-from archzero_lab.jobs.load.told_counters import told_counters
+from archzero_lab.jobs.load.counters_server import serve_counters
 
 
 def _ask(url: str) -> Any:
@@ -21,7 +21,7 @@ def _ask(url: str) -> Any:
 
 def test_each_look_is_answered_with_the_counters_of_that_moment() -> None:
     numbers = count(1)
-    with told_counters({"main": lambda: {"hits": next(numbers)}, "branch": lambda: {"hits": 0}}) as (urls, failed):
+    with serve_counters({"main": lambda: {"hits": next(numbers)}, "branch": lambda: {"hits": 0}}) as (urls, failed):
         assert [_ask(urls["main"]), _ask(urls["main"]), _ask(urls["branch"])] == [{"hits": 1}, {"hits": 2}, {"hits": 0}]
         with pytest.raises(urllib.error.HTTPError, match="404"):
             _ask(urls["main"] + "s")
@@ -35,7 +35,7 @@ def test_why_counters_cannot_be_had_is_told_and_the_next_are(error: Exception, t
     def fails() -> Any:
         raise error
 
-    with told_counters({"main": fails, "branch": lambda: {"hits": 0}}) as (urls, failed):
+    with serve_counters({"main": fails, "branch": lambda: {"hits": 0}}) as (urls, failed):
         with pytest.raises(urllib.error.HTTPError) as raised:
             _ask(urls["main"])
         assert json.load(raised.value) == {"error": told}
