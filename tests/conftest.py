@@ -9,7 +9,12 @@ import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import hypothesis
 import pytest
+
+# a machine that stops for a quarter of a second is no fault of an example
+hypothesis.settings.register_profile("busy", deadline=None)
+hypothesis.settings.load_profile("busy")
 
 # whoever started the suite may ignore it (nohup, a script's &), and every process below would inherit that
 signal.signal(signal.SIGINT, signal.default_int_handler)

@@ -182,7 +182,9 @@ def _odd_requests(entry: _Entry, timed: Sequence[str], own: Collection[str]) -> 
         return f"path {wrong!r} must begin with / and be URL-encoded"
     counted = kind_of(entry.rule, entry.metric, entry.operations).mechanisms(entry.operations)
     if entry.operations in timed:
-        counted = (*counted, *own, NO_MECHANISM)
+        counted = (*counted, *own)
+    if entry.rule == "improvement" and entry.operations in (*timed, "mix"):
+        counted = (*counted, NO_MECHANISM)
     if counted and entry.mechanism not in counted:
         return f"mechanism {entry.mechanism} is not counted there: use {' or '.join(counted)}"
     return None

@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping
 
 import psutil
 
-from archzero_lab.experiments.claims import Claim
+from archzero_lab.experiments.claims import NO_MECHANISM, Claim
 from archzero_lab.experiments.measurements import Measurements, Sample, SlotRecord
 from archzero_lab.experiments.schedule import Slot, schedule
 from archzero_lab.systems.arms import Arm, NotReset
@@ -56,8 +56,9 @@ def run_claim(
             arm.reset()
         except NotReset:
             reset = False  # measured all the same, and told
-        # a cache has to hold each of them; without one a few requests bring the processes back that were idle
-        for operation in operations.warm_up if claim.mechanism == "hits" else operations.warm_up[:_AWAKE]:
+        # a cache has to hold each of them, one that nobody counts too; a few bring processes back that were idle
+        whole = claim.mechanism in ("hits", NO_MECHANISM)
+        for operation in operations.warm_up if whole else operations.warm_up[:_AWAKE]:
             arm.ask(operation)
         load_1m, yardstick_before = os.getloadavg()[0], yardstick()
         before, cpu_before, began = arm.counters(), cpu_seconds(), time.perf_counter()

@@ -15,7 +15,8 @@ from archzero_lab.systems.operations import Operation
 
 @dataclass(frozen=True)
 class ArmKind:
-    """What a system's arm is: the database that it reads, whether a cache stands before it, and how figures name it.
+    """What a system's arm is: the database that it reads ("": none that is counted), whether a cache stands before it,
+    and how figures name it.
 
     `near` is a cache in the process beside the one in Redis; `statements` one of statements' results in its place.
     """

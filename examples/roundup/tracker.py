@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import os
-import shutil
+import signal
 import subprocess
 import sys
+import tempfile
 from contextlib import closing
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
@@ -34,7 +35,6 @@ def make_home(home: Path, port: str) -> None:
         "web_csrf_header_min_count": 0,
         "web_csrf_enforce_token": "no",
     }
-    shutil.rmtree(home, ignore_errors=True)
     told = ",".join(f"{name}={value}" for name, value in settings.items())
     install = [PROGRAMS / "roundup-admin", "-i", home, "install", "classic", "postgresql", told]
     subprocess.run(install, check=True, stdout=subprocess.DEVNULL)
@@ -45,16 +45,25 @@ def make_home(home: Path, port: str) -> None:
     schema.write_text(schema.read_text().replace(opened, "pass"))
 
 
-if __name__ == "__main__":
-    port = os.environ.get("PORT", "8917")
-    home = HERE / f"home-{port}"
-    make_home(home, port)
+def main() -> None:
+    """Do what the first argument says."""
     if sys.argv[1] == "index":
         with closing(psycopg2.connect(os.environ["DATABASE_URL"])) as connection, connection:
             connection.cursor().execute((HERE / "index.sql").read_text())
-    elif sys.argv[1] == "make":
-        password = os.environ["TRACKER_PASSWORD"]
-        subprocess.run([PROGRAMS / "roundup-admin", "-i", home, "initialise", password], check=True)
-    else:
-        # its own server refuses to work as root, which some CI is
-        waitress.serve(RequestDispatcher(str(home)), host="127.0.0.1", port=int(port), url_prefix="/tracker")
+        return
+    port = os.environ.get("PORT", "8917")
+    # it holds the database's password, and is gone with the process
+    with tempfile.TemporaryDirectory(prefix="roundup-") as folder:
+        home = Path(folder) / "home"
+        make_home(home, port)
+        if sys.argv[1] == "make":
+            password = os.environ["TRACKER_PASSWORD"]
+            subprocess.run([PROGRAMS / "roundup-admin", "-i", home, "initialise", password], check=True)
+        else:
+            signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
+            # its own server refuses to work as root, which some CI is
+            waitress.serve(RequestDispatcher(str(home)), host="127.0.0.1", port=int(port), url_prefix="/tracker")
+
+
+if __name__ == "__main__":
+    main()

@@ -210,10 +210,10 @@ def test_a_load_goes_to_the_arm_that_is_named_and_its_secrets_stay_out_of_the_ru
 _IN_A_NOTEBOOK = """
 import json, archzero_lab as lab
 shop = lab.project()
-found = shop.experiment("main", "branch", "search", blocks=6, requests=10)
+found = shop.experiment("main", "branch", "search", blocks=12, requests=10)
 told = found.mechanism.to_dict("index")
 folder = found.save("searching")
-more = shop.experiment("main", "branch", "search", blocks=6, requests=10, metric="throughput")
+more = shop.experiment("main", "branch", "search", blocks=12, requests=10, metric="throughput")
 print(json.dumps([shop.arms, found.verdict, told, folder.name, [more.verdict, more.effect_size > 1]]))
 """
 

@@ -8,7 +8,7 @@ import time
 import uuid
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import httpx
 import psycopg
@@ -31,6 +31,8 @@ from archzero_lab.systems.arczero.services import Serving, start_service
 # a busy machine is no outage: only tests of outages want the short timeout
 # the near cache has tests of its own: elsewhere it would hide what Redis does
 PATIENT = CacheSettings(timeout_s=2.0, near_bytes=0)
+# where nobody hurts Redis a process that was stopped for a moment goes on believing it
+CALM = replace(PATIENT, licence_s=60.0)
 PATIENT_POOL = patient(PoolSettings(min_size=1, max_size=4))
 
 
@@ -48,7 +50,7 @@ class Cached:
 async def open_cached(
     database_url: str,
     redis_url: str,
-    settings: CacheSettings = PATIENT,
+    settings: CacheSettings = CALM,
     namespace: str | None = None,
 ) -> AsyncIterator[Cached]:
     """A cached service, as a worker process has it, in a namespace of its own."""
@@ -120,7 +122,10 @@ async def cards(request: pytest.FixtureRequest, stack: Stack, database_url: str)
 @pytest.fixture(scope="module")
 def client(stack: Stack, database_url: str) -> Iterator[httpx.Client]:
     """A client of a cached service with two worker processes."""
-    service = start_service(stack, Serving("treatment", database_url, cached=True, workers=2))
+    calm = replace(stack.settings, cache=replace(stack.settings.cache, timeout_s=5.0, licence_s=60.0))
+    service = start_service(
+        replace(stack, settings=calm), Serving("treatment", database_url, cached=True, workers=2, patient=True)
+    )
     with httpx.Client(base_url=service.url, timeout=30) as made:
         yield made
     stack.registry.stop(service.record)

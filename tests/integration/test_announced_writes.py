@@ -14,7 +14,7 @@ from archzero_lab.servers.stack import Stack
 from archzero_lab.systems.arczero.cache.entries import Hit, Miss
 from archzero_lab.systems.arczero.cache.keys import Kind
 from archzero_lab.systems.arczero.cards.model import CardFilter, CardPatch, CardType, Unavailable
-from tests.integration.conftest import Cached, new_card, open_cached
+from tests.integration.conftest import PATIENT, Cached, new_card, open_cached
 
 Fence = Callable[..., Awaitable[bool]]
 
@@ -65,17 +65,18 @@ async def test_an_announcement_that_was_lost_is_made_again_before_the_commit(
 
 
 async def test_what_cannot_be_announced_to_a_redis_that_obeys_is_not_written(
-    cached: Cached, monkeypatch: pytest.MonkeyPatch
+    stack: Stack, database_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    card_id = await _cached_card(cached)
-    fence = cached.store.fence
-    monkeypatch.setattr(cached.store, "fence", _in_vain(fence, 10**6))
-    with pytest.raises(Unavailable, match="nothing was written"):
-        await cached.cards.update_card(card_id, CardPatch(quality_score=2))
-    assert await _score_in_the_database(cached, card_id) == 1
-    monkeypatch.setattr(cached.store, "fence", fence)
-    await cached.cards.update_card(card_id, CardPatch(quality_score=3))
-    assert json.loads((await cached.cards.card(card_id)).body)["qualityScore"] == 3
+    async with open_cached(database_url, stack.redis_url, PATIENT) as cached:  # it waits for some licences
+        card_id, _ = await cached.cards.create_card(CardDraft(f"Card {uuid.uuid4()}", CardType.Risk, quality_score=1))
+        fence = cached.store.fence
+        monkeypatch.setattr(cached.store, "fence", _in_vain(fence, 10**6))
+        with pytest.raises(Unavailable, match="nothing was written"):
+            await cached.cards.update_card(card_id, CardPatch(quality_score=2))
+        assert await _score_in_the_database(cached, card_id) == 1
+        monkeypatch.setattr(cached.store, "fence", fence)
+        await cached.cards.update_card(card_id, CardPatch(quality_score=3))
+        assert json.loads((await cached.cards.card(card_id)).body)["qualityScore"] == 3
 
 
 async def test_where_redis_is_away_a_write_needs_no_announcement(
@@ -83,7 +84,7 @@ async def test_where_redis_is_away_a_write_needs_no_announcement(
 ) -> None:
     redis = HurtRedis(stack)
     try:
-        async with open_cached(database_url, redis.server.url) as other:
+        async with open_cached(database_url, redis.server.url, PATIENT) as other:
             card_id = await _cached_card(other)
             redis.kill()
             await other.cards.update_card(card_id, CardPatch(quality_score=2))

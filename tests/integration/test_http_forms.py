@@ -9,6 +9,7 @@ import threading
 import time
 import unicodedata
 import uuid
+from collections.abc import Iterator
 from typing import Any
 
 import httpx
@@ -17,8 +18,10 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from archzero_lab.servers.stack import Stack
 from archzero_lab.systems.arczero.api.parameters import split
 from archzero_lab.systems.arczero.cards.readings import read_text
+from archzero_lab.systems.arczero.services import Serving, start_service
 
 JSON_LINES = {"content-type": "application/x-ndjson"}
 CARDS = "/api/v1/cards"
@@ -153,8 +156,19 @@ def test_an_import_that_postgresql_refuses_names_key_and_row(client: httpx.Clien
     )
 
 
-def test_a_deadlock_is_no_outage(client: httpx.Client, database_url: str) -> None:
+@pytest.fixture
+def waiting_client(stack: Stack, database_url: str) -> Iterator[httpx.Client]:
+    """Of a service whose statements look for a deadlock after five seconds, and wait longer than that."""
+    late = f"{database_url}&options=-c%20deadlock_timeout%3D5s"
+    service = start_service(stack, Serving("deadlock", late, cached=False, patient=True))
+    with httpx.Client(base_url=service.url, timeout=60) as made:
+        yield made
+    stack.registry.stop(service.record)
+
+
+def test_a_deadlock_is_no_outage(waiting_client: httpx.Client, database_url: str) -> None:
     """Two cards locked crosswise: PostgreSQL ends the service's statement, which is run again."""
+    client = waiting_client
     first, second = (client.post(CARDS, json=_named()).json()["id"] for _ in range(2))
     put: list[int] = []
     with psycopg.connect(database_url) as other, psycopg.connect(database_url, autocommit=True) as watcher:
@@ -173,6 +187,7 @@ def test_a_deadlock_is_no_outage(client: httpx.Client, database_url: str) -> Non
             asking.start()
             waiting = "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND query LIKE '%%UPDATE%%'"
             while watcher.execute(waiting).fetchone() == (0,):
+                assert asking.is_alive()
                 time.sleep(0.01)
             other.execute("UPDATE cards SET description = 'the other' WHERE id = %s", [second])
             other.commit()

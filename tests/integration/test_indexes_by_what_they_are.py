@@ -35,8 +35,8 @@ def test_an_index_that_the_source_itself_has_read_is_not_dropped_for_a_list_that
 SAME_NAME = """
 CREATE SCHEMA a; CREATE SCHEMA b;
 CREATE TABLE a.orders (id int PRIMARY KEY, c int); CREATE TABLE b.orders (id int PRIMARY KEY, c int);
-INSERT INTO a.orders SELECT i, i % 5000 FROM generate_series(1, 40000) i;
-INSERT INTO b.orders SELECT i, i % 5000 FROM generate_series(1, 40000) i;
+INSERT INTO a.orders SELECT i, i % 5000 FROM generate_series(1, 100000) i;
+INSERT INTO b.orders SELECT i, i % 5000 FROM generate_series(1, 100000) i;
 CREATE INDEX orders_c ON a.orders (c);
 CREATE TABLE yoyo_toys (id int, c text);
 INSERT INTO yoyo_toys SELECT i, 'c' || i FROM generate_series(1, 100000) i;

@@ -39,7 +39,7 @@ def served(
     with connect(url) as connection:
         (folder / "catalog.json").write_text(json.dumps(read_catalog(connection, 1).as_dict()))
     log = folder / "access.log"
-    service = start_service(stack, Serving("load-test", url, cached=True, record=log))
+    service = start_service(stack, Serving("load-test", url, cached=True, record=log, patient=True))
     yield service, log, folder
     stack.registry.stop(service.record)
 

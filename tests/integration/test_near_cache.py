@@ -20,9 +20,9 @@ from archzero_lab.systems.arczero.cards.model import (
     Document,
 )
 from archzero_lab.systems.arczero.cards.request_context import STRICT
-from tests.integration.conftest import PATIENT, Cached, new_card, open_cached, score_of, until
+from tests.integration.conftest import CALM, PATIENT, Cached, new_card, open_cached, score_of, until
 
-NEAR = replace(PATIENT, near_bytes=4 * 1024 * 1024)
+NEAR = replace(CALM, near_bytes=4 * 1024 * 1024)
 
 
 async def _is(condition: Callable[[], bool]) -> bool:

@@ -55,7 +55,7 @@ def test_a_copy_orders_texts_as_its_source_does(stack: Stack, tmp_path: Path) ->
 def test_a_copy_has_its_sources_settings(stack: Stack, tmp_path: Path) -> None:
     made = """
         CREATE SCHEMA shop; CREATE TABLE shop.item (id int PRIMARY KEY, sku text);
-        INSERT INTO shop.item SELECT i, 's' || i FROM generate_series(1, 30000) i; ANALYZE;
+        INSERT INTO shop.item SELECT i, 's' || i FROM generate_series(1, 200000) i; ANALYZE;
     """
     with somebodys_database(stack, "theirs", made) as url:
         with connect(url, autocommit=True) as connection:
@@ -134,7 +134,7 @@ def test_what_a_server_cannot_make_is_left_out_and_named(stack: Stack, tmp_path:
         ALTER TABLE note ENABLE ROW LEVEL SECURITY;
         CREATE POLICY p ON note FOR SELECT TO archzero_theirs USING (true);
         CREATE TABLE a (n text);
-        INSERT INTO a SELECT 'x' || i FROM generate_series(1, 20000) i;
+        INSERT INTO a SELECT 'x' || i FROM generate_series(1, 200000) i;
         CREATE EXTENSION dblink;
         CREATE TABLE far (id int, other text DEFAULT dblink_current_query());
         CREATE TABLE near (id int, v int);

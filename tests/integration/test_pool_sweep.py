@@ -13,7 +13,9 @@ from archzero_lab.servers.stack import Stack
 
 
 def test_a_crowd_waits_for_a_small_pool_and_its_connections_are_all_at_work(stack: Stack) -> None:
-    frame = sweep_pool(system_here(), stack, [1, 8], [1, 12], rows=2_000, seconds=1.0, rounds=1)
+    rounds = sweep_pool(system_here(), stack, [1, 8], [1, 12], rows=2_000, seconds=1.0, rounds=3)
+    # of three rounds the middle one: a machine that stops for a second spoils one
+    frame = rounds.groupby(["users", "size"], as_index=False).median(numeric_only=True)
     assert len(frame) == 4
     assert (frame["throughput_per_s"] > 0).all()
     assert (frame["p95_ms"] >= frame["mean_ms"] * 0.5).all()
@@ -25,7 +27,7 @@ def test_a_crowd_waits_for_a_small_pool_and_its_connections_are_all_at_work(stac
     assert cell.loc[(1, 8), "acquire_wait_s"] < cell.loc[(12, 1), "acquire_wait_s"]
     assert cell.loc[(12, 1), "active_backends"] <= 1.05
     assert cell.loc[(12, 8), "active_backends"] > cell.loc[(12, 1), "active_backends"]
-    shown = PoolSweep(frame)
+    shown = PoolSweep(rounds)
     assert "the knee of" in repr(shown.figure())
     assert list(shown.against_claims().index) == [1, 12, "phase 5, after"]
 

@@ -78,7 +78,7 @@ async def test_a_read_that_its_session_died_under_is_run_again_and_a_write_is_no
             admin.execute(END_ALL, ["ended"])
 
         async with opened(url, check=False) as database:
-            reads = [asyncio.create_task(database.row("SELECT 1 FROM pg_sleep(0.75)")) for _ in range(3)]
+            reads = [asyncio.create_task(database.row("SELECT 1 FROM pg_sleep(2)")) for _ in range(3)]
             await asyncio.to_thread(end_when_running, 3)
             assert await asyncio.gather(*reads) == [(1,)] * 3
             # long enough that it is still running when it is ended, on any machine
@@ -184,7 +184,7 @@ async def test_a_server_that_has_no_slot_and_no_session_of_ours_is_away_and_one_
 
 async def test_a_server_that_says_nothing_any_more_is_given_up(stack: Stack) -> None:
     relay = await asyncio.to_thread(Relay, stack, stack.postgres_url, "silent")
-    settings = PoolSettings(min_size=1, max_size=2, acquire_timeout_s=1.0, statement_timeout_s=0.5)
+    settings = PoolSettings(min_size=1, max_size=2, acquire_timeout_s=4.0, statement_timeout_s=0.5)
     database = Database(relay.url, settings)
     try:
         await database.open()
@@ -233,7 +233,7 @@ async def test_attempts_to_connect_that_were_never_answered_leave_no_socket_behi
     relay = await asyncio.to_thread(Relay, stack, stack.postgres_url, "silent")
     port = urlsplit(relay.url).port
     assert port is not None
-    settings = PoolSettings(min_size=1, max_size=2, acquire_timeout_s=1.0, statement_timeout_s=0.5)
+    settings = PoolSettings(min_size=1, max_size=2, acquire_timeout_s=4.0, statement_timeout_s=0.5)
     database = Database(relay.url, settings)
 
     async def alone() -> bool:

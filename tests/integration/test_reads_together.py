@@ -116,7 +116,7 @@ async def test_an_answer_that_is_cut_fails_who_was_in_it_and_nobody_after(stack:
 
 
 async def test_nobody_waits_longer_than_the_timeout_however_many_wait(stack: Stack, database_url: str) -> None:
-    async with _between(stack, database_url, timeout_s=0.5) as (way, cached):
+    async with _between(stack, database_url, timeout_s=3.0) as (way, cached):
         ids = await _cards(cached, 3)
         way.stop()
         began = time.monotonic()
@@ -126,7 +126,7 @@ async def test_nobody_waits_longer_than_the_timeout_however_many_wait(stack: Sta
             await asyncio.sleep(0.05)
         assert await asyncio.gather(*asked) == [None] * 15
         # the last were asked for after a fifth of a second; one timeout each, not one after the other
-        assert time.monotonic() - began < 0.2 + 2 * 0.5
+        assert time.monotonic() - began < 3 * 3.0
         way.go_on()
 
         async def is_hit() -> bool:
@@ -154,6 +154,7 @@ async def test_a_connection_that_is_made_anew_beside_reads_mixes_up_no_answers(s
         async def read_on(card_id: uuid.UUID) -> int:
             hits = 0
             while not ending:
+                await asyncio.sleep(0)  # a read without a licence ends at once
                 found = await cached.store.read(cached.keys.card(card_id))
                 if isinstance(found, Hit):
                     assert str(card_id).encode() in found.document.body

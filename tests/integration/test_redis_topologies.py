@@ -97,7 +97,7 @@ async def test_a_cluster_of_three_masters(stack: Stack, database_url: str, folde
             assert time.monotonic() < deadline
             await asyncio.sleep(0.05)
         url = f"redis+cluster://:{password}@127.0.0.1:{ports[0]},127.0.0.1:{ports[1]}"
-        async with open_cached(database_url, url) as service:
+        async with open_cached(database_url, url, PATIENT) as service:
             assert service.store.near is None
             await _exercise(service)
             spread = [redis.Redis.from_url(node.url).dbsize() for node in nodes]
@@ -168,7 +168,7 @@ async def test_behind_sentinel_through_a_failover(stack: Stack, database_url: st
 @pytest.mark.parametrize("url", ["http://h/0", "redis+sentinel2://h/x"])
 async def test_a_url_of_no_known_scheme_is_told(database_url: str, url: str) -> None:
     with pytest.raises(SettingsError, match="unknown scheme"):
-        async with open_cached(database_url, url):
+        async with open_cached(database_url, url, PATIENT):
             pass
 
 

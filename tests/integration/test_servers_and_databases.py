@@ -155,7 +155,7 @@ def test_an_exhausted_pool_is_a_503_soon_and_not_a_hang(stack: Stack, make_datab
     from archzero_lab.systems.arczero.services import Serving, start_service
 
     url = make_database("pool")
-    pool = PoolSettings(min_size=1, max_size=1, acquire_timeout_s=0.3)
+    pool = PoolSettings(min_size=1, max_size=1, acquire_timeout_s=2.0, lock_timeout_s=60.0, statement_timeout_s=60.0)
     small = replace(stack, settings=replace(stack.settings, pool=pool))
     service = start_service(small, Serving("control", url, cached=False))
     with psycopg.connect(url) as holder, httpx.Client(base_url=service.url, timeout=20) as client:
@@ -172,7 +172,7 @@ def test_an_exhausted_pool_is_a_503_soon_and_not_a_hang(stack: Stack, make_datab
         )
         with psycopg.connect(url, autocommit=True) as watcher:
             while watcher.execute(waiting).fetchone() != (1,):
-                pass
+                assert writer.is_alive()
         answer = httpx.get(f"{service.url}/api/v1/cards/{uuid.uuid4()}", timeout=20)
         holder.rollback()
         writer.join()

@@ -14,7 +14,12 @@ from archzero_lab.systems.arczero.services import Serving, start_service
 
 
 def _alive(master: psutil.Process) -> set[int]:
-    return {worker.pid for worker in master.children() if worker.status() != psutil.STATUS_ZOMBIE}
+    found = set()
+    for worker in master.children():
+        with suppress(psutil.NoSuchProcess):  # reaped meanwhile
+            if worker.status() != psutil.STATUS_ZOMBIE:
+                found.add(worker.pid)
+    return found
 
 
 def _listens(worker: psutil.Process) -> bool:

@@ -38,7 +38,7 @@ class OthersRepository:
         """Call ./lab from the repository."""
         return subprocess.run(
             [str(CHECKOUT / "lab"), *arguments], cwd=self.folder, capture_output=True, text=True,
-            env=self.environment | more, timeout=400,
+            env=self.environment | more, timeout=900,
         )  # fmt: skip
 
     def replace(self, name: str, old: str, new: str) -> None:

@@ -19,6 +19,9 @@ from archzero_lab.servers.stack import Stack
 from archzero_lab.systems.http import request
 from tests.services.others_repository import OthersRepository
 
+_SECRET = "hidden-at-the-tracker"
+"""No encoding of a form, a page or a URL changes it."""
+
 
 def _claims(team: OthersRepository) -> dict[str, dict[str, Any]]:
     summary = json.loads((team.folder / "reports" / "latest" / "summary.json").read_text())
@@ -56,7 +59,7 @@ def test_roundup_is_logged_in_to_and_the_index_that_it_lacks_is_confirmed_and_mi
 ) -> None:
     name = stack.database_name("roundup")
     url = database_url(stack.postgres_url, name)
-    team = OthersRepository("roundup", tmp_path, {"DATABASE_URL": url, "TRACKER_PASSWORD": "so&secret"})
+    team = OthersRepository("roundup", tmp_path, {"DATABASE_URL": url, "TRACKER_PASSWORD": _SECRET})
     try:
         team.run(".venv/bin/python", "tracker.py", "make")
         with psycopg.connect(url) as connection:
@@ -65,7 +68,7 @@ def test_roundup_is_logged_in_to_and_the_index_that_it_lacks_is_confirmed_and_mi
         checked = team.lab("check")
         assert checked.returncode == 0, checked.stdout + checked.stderr
         assert checked.stdout.count("as it should") == 8
-        refused = team.lab("check", TRACKER_PASSWORD="wrong")
+        refused = team.lab("check", TRACKER_PASSWORD="wrong-" + _SECRET)
         assert refused.returncode == 2
         assert "set no cookie" in refused.stderr
 
@@ -77,9 +80,6 @@ def test_roundup_is_logged_in_to_and_the_index_that_it_lacks_is_confirmed_and_mi
         assert counted["main"]["blocks_per_1000"] > 5 * counted["branch"]["blocks_per_1000"]
         assert claims["assigned"]["verdict"] != "refuted", "a busy machine may leave it undecided, and turns nothing"
         assert claims["issue"]["verdict"] != "confirmed"
-        for path in (team.folder / "reports").rglob("*"):
-            assert path.is_dir() or b"so&secret" not in path.read_bytes(), path.name
-
         loaded = team.lab(
             "load", "--arm", "branch", "--rate", "4", "--duration", "5", "--warm-up", "1", "--json", "load.json"
         )
@@ -98,6 +98,11 @@ def test_roundup_is_logged_in_to_and_the_index_that_it_lacks_is_confirmed_and_mi
         assert lost.returncode == 1, lost.stdout + lost.stderr
         assert "issue_assignedto became" in lost.stdout
         assert "issue  pass" in lost.stdout
+        for answered in (checked, refused, done, loaded, saved, same, lost):
+            assert _SECRET not in answered.stdout + answered.stderr
+        for place in ("reports", ".lab/logs", ".lab/runs", "work.toml"):
+            for path in [team.folder / place, *(team.folder / place).rglob("*")]:
+                assert not path.is_file() or _SECRET.encode() not in path.read_bytes(), path
     finally:
         team.lab("down")
         drop_database(stack.postgres_url, name)
@@ -128,7 +133,9 @@ def test_datasette_s_streamed_answers_are_timed_without_a_database_and_a_lost_in
 
         done = team.lab("report", "--profile", "smoke")
         assert done.returncode == 0, done.stderr
-        assert _claims(team)["export"]["verdict"] == "confirmed"
+        export = _claims(team)["export"]
+        assert export["measured"]["after"] < export["measured"]["before"] / 1.5
+        assert export["verdict"] != "refuted", "a busy machine may leave it undecided, and turns nothing"
         assert "by time alone" in (team.folder / "reports" / "latest" / "index.html").read_text()
         sent = team.lab("send", "latest")
         assert sent.returncode == 0, sent.stderr
@@ -140,8 +147,9 @@ def test_datasette_s_streamed_answers_are_timed_without_a_database_and_a_lost_in
         team.without_its_index()
         team.run(".venv/bin/python", "make_data.py")
         lost = team.lab("gate", "--build", "main", "--only", "export")
-        assert lost.returncode == 1, lost.stdout + lost.stderr
+        # 3: undecided, on a machine that is busy
+        assert lost.returncode in (1, 3), lost.stdout + lost.stderr
         assert "export / p50" in lost.stdout
-        assert "regression" in lost.stdout
+        assert ("regression" in lost.stdout) == (lost.returncode == 1)
     finally:
         team.lab("down")

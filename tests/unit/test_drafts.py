@@ -122,14 +122,28 @@ def test_a_har_tells_address_bodies_and_statuses(tmp_path: Path) -> None:
         entry("GET", "https://shop.example/app.js", 200), entry("GET", "https://shop.example/gone", 404),
         entry("POST", "https://shop.example/things", 201, '{"name": "x"}'),
     ]  # fmt: skip
+    form = {"mimeType": "application/x-www-form-urlencoded; charset=utf-8", "text": "user=me&password=hunter2&next="}
+    login = {"method": "POST", "url": "https://shop.example/login", "postData": form}
+    entries.append({"request": login, "response": {"status": 303}})
     source.write_text(json.dumps({"log": {"entries": entries}}))
     project, _ = read(tmp_path, str(source), writes=True)
     assert project.arms["now"].url == "https://shop.example"
     assert {name: one.status for name, one in project.requests.items()} == {
-        "things_by_things_id": 200,
-        "post_things": 201,
-    }
+        "things_by_things_id": 200, "post_things": 201, "post_login": 303,
+    }  # fmt: skip
     assert project.requests["post_things"].json == {"name": "x"}
+    # what a browser recorded of a password is nothing to write into a file
+    assert project.requests["post_login"].form == {"user": "me", "password": "FILL IN", "next": ""}
+
+
+def test_two_places_of_one_path_are_drawn_by_themselves(tmp_path: Path) -> None:
+    source = tmp_path / "access.log"
+    paths = ["/friends/1/friends/1", "/friends/1/friends/2", "/friends/2/friends/1", "/blog/2024/05", "/blog/2025/05"]
+    source.write_text("\n".join(LOGS["uvicorn"].format(path) for path in paths))
+    project, _ = read(tmp_path, str(source))
+    assert [one.path for one in project.requests.values()] == [
+        "/friends/{friends_id}/friends/{friends_id_2}", "/blog/{blog_id}/{blog_id_2}",
+    ]  # fmt: skip
 
 
 @pytest.mark.parametrize(

@@ -30,14 +30,14 @@ def _spin(ms: float) -> Callable[[], None]:
 
 
 def test_a_slower_and_a_faster_treatment_are_told_apart_with_their_size() -> None:
-    slower = experiment(_spin(0.5), _spin(1.0), blocks=8, calls=20, metric="mean")
+    slower = experiment(_spin(0.5), _spin(1.0), blocks=20, calls=20, metric="mean")
     assert slower.verdict == "regressed"
     assert slower.ci_low <= slower.effect_size <= slower.ci_high
     assert slower.effect_size == pytest.approx(2.0, rel=0.4)
     assert list(slower.blocks.columns) == ["block", "order", "arm", "calls", "ms", "steal"]
-    assert len(slower.blocks) == 16
+    assert len(slower.blocks) == 40
     assert set(slower.blocks.groupby("block")["order"].sum()) == {1}
-    faster = experiment(_spin(1.0), _spin(0.5), blocks=8, calls=20)
+    faster = experiment(_spin(1.0), _spin(0.5), blocks=20, calls=20)
     assert faster.verdict == "improved"
     assert "improved" in faster._repr_html_()
     assert "<svg" in faster._repr_html_()
@@ -45,12 +45,12 @@ def test_a_slower_and_a_faster_treatment_are_told_apart_with_their_size() -> Non
 
 
 def test_more_calls_a_second_are_an_improvement_and_fewer_are_none() -> None:
-    faster = experiment(_spin(1.0), _spin(0.5), metric="throughput", blocks=8, calls=40)
+    faster = experiment(_spin(1.0), _spin(0.5), metric="throughput", blocks=20, calls=40)
     assert (faster.verdict, list(faster.blocks.columns)[4]) == ("improved", "calls_a_second")
     assert faster.effect_size == pytest.approx(2.0, rel=0.4)
     assert "a second → " in repr(faster)
     assert "calls a second" in faster._repr_html_()
-    assert experiment(_spin(0.5), _spin(1.0), metric="throughput", blocks=8, calls=40).verdict == "regressed"
+    assert experiment(_spin(0.5), _spin(1.0), metric="throughput", blocks=20, calls=40).verdict == "regressed"
 
 
 def _now_and_then(one_in: int, act: Callable[[], None]) -> Callable[[], None]:

@@ -95,6 +95,7 @@ def test_settings_alone_name_no_service(tmp_path: Path) -> None:
             'build = "."\nmigration = "m.sql"', 'url = "http://a"\ndatabase = "postgresql://h/d"\n[arms.c]\n'
             'url = "http://b"\ndatabase = "postgresql://h/d"', "two arms name one database",
         ),
+        ("[counters.rows]", "[counters.none]", r'mechanism = "none" means that there is none; name it otherwise'),
         ('sql = "SELECT 1"', "", r"\[counters.rows\] needs one of sql, prometheus and redis"),
         ('start = "./run.sh"', 'start = "x"\nreset = "all"', r'reset = "all" is neither "redis", "none" nor a table'),
         ('start = "./run.sh"', 'start = "x"\nlogin = "enter"', r"login names no request 'enter'; known: search"),
@@ -115,7 +116,9 @@ def test_a_claim_on_a_counter_that_nobody_named_is_refused(tmp_path: Path) -> No
 
 
 def test_variables_come_from_the_environment_and_a_missing_one_is_named() -> None:
-    assert filled("a $X and ${Y}", "here", {"X": "1", "Y": "2"}) == "a 1 and 2"
+    assert filled("a $X and ${Y}, {Y} for 3 $$", "here", {"X": "1", "Y": "2"}) == "a 1 and 2, {Y} for 3 $"
+    # no value is read as a name or a place
+    assert filled("$X{n}", "here", {"X": "{n}$Y"}, {"n": "$X"}) == "{n}$Y$X"
     with pytest.raises(SettingsError, match=r"here names \$SECRET, which is not set"):
         filled("$SECRET", "here", {})
 

@@ -145,32 +145,33 @@ def test_what_two_arms_answered_to_the_same_operation_is_held_against_each_other
             "application/json",
         ),
         ('body = "me:$SECRET"', "me:a&b ü".encode(), None),
+        ('json = { query = "q($$user) {n}", at = "${SECRET}{n}" }', b'{"query": "q($user) 2", "at": "a&b \\u00fc2"}',
+         "application/json"),
     ],
 )  # fmt: skip
-def test_a_login_s_password_comes_from_the_environment_and_what_others_send_stays_as_it_stands(
+def test_what_a_login_sends_is_filled_from_the_environment(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, sent: str, body: bytes, kind: str | None
 ) -> None:
     monkeypatch.setenv("SECRET", "a&b ü")
     path = tmp_path / "archzero.toml"
-    request = f'\nmethod = "POST"\npath = "/enter"\n{sent}\n'
-    path.write_text(f'[service]\nlogin = "enter"\n[requests.enter]{request}[requests.other]{request}')
-    project = read_project(path)
-    requests = Requests(project, {})
-    entered, other = (
-        requests.slot(name, distinct=1, requests=1, seed=1, block=0).timed[0] for name in ("enter", "other")
+    path.write_text(
+        f'[service]\nlogin = "enter"\n[requests.enter]\nmethod = "POST"\npath = "/enter"\n{sent}\n'
+        '[arms.a]\nurl = "http://127.0.0.1:1"\n[arms.b]\nurl = "http://127.0.0.1:2"\n'
     )
+    project = read_project(path)
+    (entered,) = Requests(project, {}).slot("enter", distinct=1, requests=1, seed=1, block=0).timed
     assert entered.body == body
     assert dict(entered.headers).get("Content-Type") == kind
-    assert b"SECRET" in other.body
     monkeypatch.delenv("SECRET")
-    project = read_project(written_arms(path))
     with pytest.raises(SettingsError, match=r"\[requests.enter\] names \$SECRET, which is not set"):
         TeamSystem(project).require_ready()
 
 
-def written_arms(path: Path) -> Path:
-    path.write_text(path.read_text() + '[arms.a]\nurl = "http://127.0.0.1:1"\n[arms.b]\nurl = "http://127.0.0.1:2"\n')
-    return path
+def test_what_other_requests_send_stays_as_it_stands(tmp_path: Path) -> None:
+    path = tmp_path / "archzero.toml"
+    path.write_text('[requests.add]\nmethod = "POST"\npath = "/add"\nbody = "$HOME $$ ${n}"\n')
+    (added,) = Requests(read_project(path), {}).slot("add", distinct=1, requests=1, seed=1, block=0).timed
+    assert added.body == b"$HOME $$ $2"
 
 
 def test_the_cookies_of_a_login_are_those_that_it_set_as_it_wrote_them() -> None:

@@ -13,7 +13,15 @@ import httpx
 import yaml
 
 from archzero_lab.errors import LabError, SettingsError, mask_secrets
-from archzero_lab.jobs.drafts.drafted import Drafted, DraftedRequest, commented, key_text, table_text, value_text
+from archzero_lab.jobs.drafts.drafted import (
+    Drafted,
+    DraftedRequest,
+    commented,
+    key_text,
+    table_text,
+    value_text,
+    without_secrets,
+)
 from archzero_lab.jobs.drafts.openapi import draft_openapi
 from archzero_lab.jobs.drafts.traffic import address_of_har, draft_traffic, read_har, read_log
 from archzero_lab.systems.http import request
@@ -132,7 +140,9 @@ def _request_text(one: DraftedRequest) -> str:
         told["method"] = one.method
     told["path"] = one.path
     if one.body is not None:
-        told["json"] = one.body
+        told["json"] = without_secrets(one.body)
+    elif one.form:
+        told["form"] = without_secrets(one.form)
     if one.status != 200:
         told["status"] = one.status
     if one.weight != 1:
@@ -147,5 +157,5 @@ def _claim_text(name: str) -> str:
         f"[claims.{name}]  # what the branch is said to gain; lab report measures it",
         f"title = {value_text(name.replace('_', ' ').capitalize())}", 'metric = "p50"',
         f"operations = {value_text(name)}",
-        f"claimed = {claimed}", f"arms = {arms}", 'mechanism = "blocks"  # or statements, hits, one of [counters]',
+        f"claimed = {claimed}", f"arms = {arms}", 'mechanism = "blocks"  # or statements, hits, one of [counters], "none"',
     ])  # fmt: skip

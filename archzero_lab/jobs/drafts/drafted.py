@@ -8,13 +8,15 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+FORM = "application/x-www-form-urlencoded"
 _MOST_VALUES = 200
+_SECRET = re.compile(r"passw|secret|token|api_?key|credential", re.IGNORECASE)
 _BARE = re.compile(r"[A-Za-z0-9_-]+")
 
 
 @dataclass
 class DraftedRequest:
-    """One kind of request. `guessed` are its places whose values nobody told; a body is JSON or nothing."""
+    """One kind of request. `guessed` are its places whose values nobody told; a body is JSON, a form or nothing."""
 
     name: str
     method: str
@@ -22,6 +24,7 @@ class DraftedRequest:
     status: int = 200
     weight: float = 1.0
     body: Any = None
+    form: dict[str, str] = field(default_factory=dict)
     guessed: list[str] = field(default_factory=list)
 
     @property
@@ -80,6 +83,16 @@ def value_text(value: Any) -> str:
 def key_text(name: str) -> str:
     """A key of TOML, in quotes where it wants them."""
     return name if _BARE.fullmatch(name) else value_text(name)
+
+
+def without_secrets(value: Any) -> Any:
+    """A body with what its fields call a secret left to be filled in."""
+    if isinstance(value, dict):
+        return {
+            name: "FILL IN" if _SECRET.search(str(name)) and part is not None else without_secrets(part)
+            for name, part in value.items()
+        }
+    return [without_secrets(part) for part in value] if isinstance(value, list) else value
 
 
 def commented(text: str) -> str:

@@ -8,7 +8,7 @@ from typing import Any
 from urllib.parse import quote
 
 from archzero_lab.errors import SettingsError
-from archzero_lab.jobs.drafts.drafted import Drafted, DraftedRequest, name_of_path, unique_name
+from archzero_lab.jobs.drafts.drafted import FORM, Drafted, DraftedRequest, name_of_path, unique_name
 
 _METHODS = ("get", "post", "put", "patch", "delete")
 _READY = re.compile(r"/(healthz?|readyz?|ready|livez?|ping|status|up)/?$")
@@ -51,10 +51,16 @@ def _add(
     if query:
         request.path += "?" + "&".join(query)
     body = _resolved(document, told.get("requestBody") or {})
-    content = (body.get("content") or {}).get("application/json") or {}
-    if content:
-        example = content.get("example")
-        request.body = example if example is not None else _sample(document, content.get("schema") or {}, 0)
+    contents = body.get("content") or {}
+    for kind in ("application/json", FORM):
+        if content := contents.get(kind):
+            example = content.get("example")
+            sample = example if example is not None else _sample(document, content.get("schema") or {}, 0)
+            if kind != FORM:
+                request.body = sample
+            elif isinstance(sample, dict):
+                request.form = {str(name): str(value) for name, value in sample.items() if value is not None}
+            break
     made.requests.append(request)
 
 

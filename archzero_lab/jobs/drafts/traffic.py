@@ -6,12 +6,12 @@ import json
 import re
 from collections import Counter
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import parse_qsl, quote, unquote, urlsplit
 
 from archzero_lab.errors import SettingsError
-from archzero_lab.jobs.drafts.drafted import Drafted, DraftedRequest, name_of_path, unique_name
+from archzero_lab.jobs.drafts.drafted import FORM, Drafted, DraftedRequest, name_of_path, unique_name
 
 _LINE = re.compile(r'"(?P<method>[A-Z]+) (?P<path>/\S*)(?: HTTP/[\d.]+)?" (?P<status>\d{3})\b')
 """What Combined Log Format and uvicorn's lines have in common."""
@@ -24,12 +24,13 @@ _TEXT = ""
 
 @dataclass(frozen=True)
 class Seen:
-    """One request as it was recorded; `body` is JSON or None."""
+    """One request as it was recorded; `body` is JSON or None, `form` the fields of one."""
 
     method: str
     target: str
     status: int
     body: Any = None
+    form: Mapping[str, str] = field(default_factory=dict)
 
 
 def read_har(document: Mapping[str, Any]) -> list[Seen]:
@@ -41,9 +42,11 @@ def read_har(document: Mapping[str, Any]) -> list[Seen]:
         if not parts.path.startswith("/"):
             continue
         target = parts.path + (f"?{parts.query}" if parts.query else "")
-        text = (asked.get("postData") or {}).get("text")
+        posted = asked.get("postData") or {}
+        text = posted.get("text")
+        form = _form(posted) if _is_form(posted.get("mimeType")) else {}
         status = int((entry.get("response") or {}).get("status") or 200)
-        found.append(Seen(str(asked.get("method", "GET")), target, status, _json(text)))
+        found.append(Seen(str(asked.get("method", "GET")), target, status, None if form else _json(text), form))
     return _without_files(found, "the HAR")
 
 
@@ -107,6 +110,7 @@ def _request(made: Drafted, method: str, shape: str, members: list[Seen]) -> Dra
     status = Counter(one.status for one in members).most_common(1)[0][0]
     request = DraftedRequest(name, method, shape, status, float(len(members)))
     request.body = next((one.body for one in members if one.body is not None), None)
+    request.form = next((dict(one.form) for one in members if one.form), {})
     pieces = _pieces(members[0].target)
     columns = list(zip(*([value for _, value in _pieces(one.target)] for one in members), strict=True))
     path = ""
@@ -116,13 +120,20 @@ def _request(made: Drafted, method: str, shape: str, members: list[Seen]) -> Dra
         else:
             # commonest first: popularity follows the order
             values = [unquote(value) for value, _ in Counter(column).most_common()]
-            place = kind if kind != "n" else f"{name}_n"
-            if made.values.get(place) != values:
-                place = unique_name(place, made.values)
-                made.values[place] = values
+            place = _place(made, kind if kind != "n" else f"{name}_n", values, path)
             path += "{" + place + "}"
     request.path = path
     return request
+
+
+def _place(made: Drafted, name: str, values: list[str], path: str) -> str:
+    """The place of that name whose values are these, unless this path has it: two places are drawn by themselves."""
+    for one, known in made.values.items():
+        if known == values and re.fullmatch(rf"{unique_name(name, ())}(_\d+)?", one) and f"{{{one}}}" not in path:
+            return one
+    place = unique_name(name, made.values)
+    made.values[place] = values
+    return place
 
 
 def _shape(target: str) -> str:
@@ -141,11 +152,21 @@ def _pieces(target: str) -> list[tuple[str, str]]:
             found += [(f"{before}_id".lstrip("_"), item[1]), (_TEXT, item[2] or "")]
         else:
             found.append((_TEXT, part))
-        before = re.sub(r"\W+", "_", part)
+            before = re.sub(r"\W+", "_", part)
     for number, (name, value) in enumerate(sorted(parse_qsl(query, keep_blank_values=True))):
         found.append((_TEXT, ("&" if number else "?") + quote(name, safe="[]") + "="))
         found.append((re.sub(r"\W+", "_", name).strip("_") or "value", quote(value, safe="")))
     return found
+
+
+def _form(posted: Mapping[str, Any]) -> dict[str, str]:
+    """The fields of a form: browsers record them one by one, or as they were sent."""
+    fields = {str(one.get("name")): str(one.get("value") or "") for one in posted.get("params") or []}
+    return fields or dict(parse_qsl(str(posted.get("text") or ""), keep_blank_values=True))
+
+
+def _is_form(media_type: Any) -> bool:
+    return str(media_type or "").partition(";")[0].strip().lower() == FORM
 
 
 def _without_files(found: list[Seen], what: str) -> list[Seen]:

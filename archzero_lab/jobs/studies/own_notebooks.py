@@ -13,6 +13,7 @@ from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
 
 from archzero_lab.errors import LabError, SettingsError
 from archzero_lab.experiments.claim_files import OWN_CLAIMS, load_claims
+from archzero_lab.experiments.claims import NO_MECHANISM
 from archzero_lab.reporting.notebooks import NOTEBOOKS
 from archzero_lab.settings import COMMAND, ROOT
 from archzero_lab.systems.system import System
@@ -146,10 +147,11 @@ def _claim(system: System, name: str, title: str) -> str:
     else:
         sentence = f"{_read_of(system)}: at least half the time"
         operations = f"operations = {_quoted(_read_of(system))}"
-    cached = system.arms[treatment].cached
+    arm = system.arms[treatment]
+    mechanism = "hits" if arm.cached else "blocks" if arm.database else NO_MECHANISM
     return _CLAIM.format(
         name=name, title=_quoted(title), sentence=_quoted(sentence), operations=operations, control=_quoted(control),
-        treatment=_quoted(treatment), mechanism="hits" if cached else "blocks",
+        treatment=_quoted(treatment), mechanism=mechanism,
     )  # fmt: skip
 
 

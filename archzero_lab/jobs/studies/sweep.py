@@ -10,7 +10,7 @@ import pandas as pd
 
 from archzero_lab.errors import LabError
 from archzero_lab.experiments.claim_files import arms_of, choose_claims
-from archzero_lab.experiments.claims import Claim
+from archzero_lab.experiments.claims import NO_MECHANISM, Claim
 from archzero_lab.experiments.gains import analyze_gain
 from archzero_lab.experiments.measurements import Measurements
 from archzero_lab.experiments.metrics import QUANTILES
@@ -103,7 +103,7 @@ class _Place:
             "ci_low": found.ci_low,
             "ci_high": found.ci_high,
             "verdict": found.verdict.value,
-            "note": found.note,
+            "note": found.note + ("; by time alone" if claim.mechanism == NO_MECHANISM else ""),
         }
 
 

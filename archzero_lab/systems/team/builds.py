@@ -70,8 +70,8 @@ def hint_at_install(project: Project, revision: str) -> Iterator[None]:
         if revision != HERE or not install:
             raise
         raise type(error)(
-            f'{error}; build "." is the tree as it lies here, and the lab installs nothing there: run its [service] '
-            f"install yourself: {install}"
+            f'{error}; where it is not installed: build "." is the tree as it lies here, and the lab installs nothing '
+            f"there: run its [service] install yourself: {install}"
         ) from None
 
 

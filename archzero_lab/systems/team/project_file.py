@@ -28,9 +28,10 @@ from archzero_lab.systems.team.project_tables import (
     Work,
 )
 
-PLACE = re.compile(r"(?<!\$)\{([A-Za-z_]\w*)\}")
+PLACE = re.compile(r"\{([A-Za-z_]\w*)\}")
 """A place in a request that a value is put into; {n} is a number that no other request of the run has."""
-_VARIABLE = re.compile(r"\$(?:\{(\w+)\}|([A-Za-z_]\w*))")
+_FILLED = re.compile(r"\$(?:\$|\{(\w+)\}|([A-Za-z_]\w*))|" + PLACE.pattern)
+"""A variable of the environment, $$ for a dollar, or a place: in one pass, so that no value is read as one of them."""
 _Struct = TypeVar("_Struct", bound=msgspec.Struct)
 
 
@@ -93,17 +94,28 @@ def read_project(path: Path) -> Project:
     return project
 
 
-def filled(text: str, where: str, environ: Mapping[str, str] | None = None) -> str:
-    """A text with $NAME and ${NAME} put in from the environment. Raises SettingsError for a name that is not set."""
+def filled(
+    text: str, where: str, environ: Mapping[str, str] | None = None, drawn: Mapping[str, str] | None = None
+) -> str:
+    """A text with $NAME and ${NAME} put in from the environment, $$ for a dollar, and what was drawn for its places.
+
+    Raises SettingsError for a name that is not set.
+    """
     given = os.environ if environ is None else environ
 
     def put(match: re.Match[str]) -> str:
+        if match[0] == "$$":
+            return "$"
+        if match[3]:
+            return (drawn or {}).get(match[3], match[0])
         name = match[1] or match[2]
         if name not in given:
-            raise SettingsError(f"{where} names ${name}, which is not set; export it and run again")
+            raise SettingsError(
+                f"{where} names ${name}, which is not set; export it and run again ($$ stands for a dollar)"
+            )
         return given[name]
 
-    return _VARIABLE.sub(put, text)
+    return _FILLED.sub(put, text)
 
 
 def _tables(path: Path) -> dict[str, Any]:
@@ -179,6 +191,8 @@ def _check(project: Project, where: str) -> None:
         raise SettingsError(f'{where}: [service] reset = "{reset}" is neither "redis", "none" nor a table')
     if isinstance(reset, Reset) and sum(map(bool, (reset.redis_keys, reset.post, reset.command))) != 1:
         raise SettingsError(f"{where}: [service] reset needs one of redis_keys, post and command")
+    if "none" in project.counters:
+        raise SettingsError(f'{where}: [counters.none]: mechanism = "none" means that there is none; name it otherwise')
     for name, counter in project.counters.items():
         if sum(map(bool, (counter.sql, counter.prometheus, counter.redis))) != 1:
             raise SettingsError(f"{where}: [counters.{name}] needs one of sql, prometheus and redis")
@@ -190,28 +204,33 @@ def _check_request(project: Project, name: str, request: RequestEntry, where: st
         raise SettingsError(f"{at} method = '{request.method}' is unknown; known: {', '.join(METHODS)}")
     if not request.path.startswith("/") or not request.path.isascii() or " " in request.path:
         raise SettingsError(f"{at} path {request.path!r} must begin with / and be URL-encoded")
-    given = [name for name in ("json", "form", "body") if getattr(request, name) not in (None, {}, "")]
+    has = {"json": request.json is not None, "form": bool(request.form), "body": bool(request.body)}
+    given = [name for name, is_there in has.items() if is_there]
     if len(given) > 1:
         raise SettingsError(f"{at} has {' and '.join(given)}: give one of them")
     if request.same not in ("", "body", "unordered", "status", "none") and not request.same.startswith("json:"):
         raise SettingsError(f"{at} same = '{request.same}' is unknown; known: body, unordered, status, none, json:PATH")
     if request.weight < 0:
         raise SettingsError(f"{at} weight must be 0 or more")
-    for place in places(request):
+    for place in places(request, login=name == project.service.login):
         if place != "n" and place not in project.values:
             known = ", ".join([*project.values, "n"])
             raise SettingsError(f"{at} has a place {{{place}}} and [values] no list of that name; known: {known}")
 
 
-def places(request: RequestEntry) -> list[str]:
-    """The places of a request, each once."""
-    texts = (request.path, *sent_texts(request))
-    return list(dict.fromkeys(found for text in texts for found in PLACE.findall(text)))
+def places(request: RequestEntry, *, login: bool = False) -> list[str]:
+    """The places of a request, each once; in headers, and in what a login sends, ${NAME} is none."""
+    body = body_texts(request)
+    plain = (request.path,) if login else (request.path, *body)
+    found = [place for text in plain for place in PLACE.findall(text)]
+    for text in (*request.headers.values(), *(body if login else ())):
+        found += [match[3] for match in _FILLED.finditer(text) if match[3]]
+    return list(dict.fromkeys(found))
 
 
-def sent_texts(request: RequestEntry) -> list[str]:
-    """What a request sends in its headers and its body, text by text."""
-    return [*request.headers.values(), request.body, *request.form.values(), *_strings(request.json)]
+def body_texts(request: RequestEntry) -> list[str]:
+    """What a request sends in its body, text by text."""
+    return [request.body, *request.form.values(), *_strings(request.json)]
 
 
 def _strings(value: Any) -> list[str]:

@@ -103,7 +103,7 @@ class Requests:
         request = self._project.requests[kind]
         drawn = {
             place: str(number) if place == "n" else rng.choices(self._values[place], self._weights[place])[0]
-            for place in places(request)
+            for place in places(request, login=kind == self._project.service.login)
         }
         return self._finished(
             kind, request, _put(request.path, {k: quote(v, safe="") for k, v in drawn.items()}), drawn
@@ -111,12 +111,12 @@ class Requests:
 
     def _finished(self, kind: str, request: RequestEntry, path: str, drawn: Mapping[str, str]) -> Operation:
         where = f"{self._project.path.name}: [requests.{kind}]"
-        headers = self._headers | {name: filled(_put(v, drawn), where) for name, v in request.headers.items()}
+        headers = self._headers | {name: filled(v, where, drawn=drawn) for name, v in request.headers.items()}
         # a password is nothing to write into a file; what other requests send is left as it stands
         login = kind == self._project.service.login
 
         def text(given: str) -> str:
-            return _put(filled(given, where) if login else given, drawn)
+            return filled(given, where, drawn=drawn) if login else _put(given, drawn)
 
         body = text(request.body).encode()
         if request.form:

@@ -18,7 +18,7 @@ from archzero_lab.systems.system import Loading, Rows
 from archzero_lab.systems.team.builds import find_build
 from archzero_lab.systems.team.copies import copied_from, copies, source_of
 from archzero_lab.systems.team.prepared import PreparedTeam, same_of
-from archzero_lab.systems.team.project_file import Project, filled, sent_texts
+from archzero_lab.systems.team.project_file import Project, body_texts, filled
 from archzero_lab.systems.team.project_tables import ArmEntry
 from archzero_lab.systems.team.requests import read_values
 from archzero_lab.systems.work import Countable
@@ -61,7 +61,8 @@ class TeamSystem:
         self.claims_file: Path = project.path
         cached = project.redis is not None
         self.arms: Mapping[str, ArmKind] = {
-            name: ArmKind(name, cached or bool(arm.redis), name) for name, arm in project.arms.items()
+            name: ArmKind(name if arm.database or project.database else "", cached or bool(arm.redis), name)
+            for name, arm in project.arms.items()
         }
         names = [*project.arms, "", ""]
         self.compared: tuple[str, str] = (names[0], names[1] or names[0])
@@ -106,9 +107,10 @@ class TeamSystem:
                 filled(text, f"{where}: [arms.{name}]")
         for text in (*self.project.service.headers.values(), *self.project.service.environment.values()):
             filled(text, f"{where}: [service]")
-        if login := self.project.service.login:
-            for text in sent_texts(self.project.requests[login]):
-                filled(text, f"{where}: [requests.{login}]")
+        for name, request in self.project.requests.items():
+            login = name == self.project.service.login
+            for text in (*request.headers.values(), *(body_texts(request) if login else ())):
+                filled(text, f"{where}: [requests.{name}]")
 
     @contextmanager
     def prepare(
