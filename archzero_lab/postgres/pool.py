@@ -62,8 +62,7 @@ class Database:
         self, url: str, settings: PoolSettings, application_name: str = "archzero-lab",
         connections: type[psycopg.AsyncConnection[TupleRow]] = psycopg.AsyncConnection,
     ) -> None:  # fmt: skip
-        self._url = url
-        self._connections = connections
+        self._url, self._connections = url, connections
         self._settings = settings
         self._kwargs = merged_parameters(url, {
             "autocommit": True,
@@ -106,7 +105,7 @@ class Database:
             @classmethod
             async def connect(cls, *arguments: Any, **options: Any) -> Self:
                 try:
-                    made = await super().connect(*arguments, **options)
+                    made: Self = await super().connect(*arguments, **options)
                     database._made.add(made)
                     return made
                 except psycopg.OperationalError as error:

@@ -68,7 +68,7 @@ async def test_what_cannot_be_announced_to_a_redis_that_obeys_is_not_written(
     stack: Stack, database_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     async with open_cached(database_url, stack.redis_url, PATIENT) as cached:  # it waits for some licences
-        card_id, _ = await cached.cards.create_card(CardDraft(f"Card {uuid.uuid4()}", CardType.Risk, quality_score=1))
+        card_id = await _cached_card(cached)
         fence = cached.store.fence
         monkeypatch.setattr(cached.store, "fence", _in_vain(fence, 10**6))
         with pytest.raises(Unavailable, match="nothing was written"):

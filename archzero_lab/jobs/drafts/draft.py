@@ -157,5 +157,6 @@ def _claim_text(name: str) -> str:
         f"[claims.{name}]  # what the branch is said to gain; lab report measures it",
         f"title = {value_text(name.replace('_', ' ').capitalize())}", 'metric = "p50"',
         f"operations = {value_text(name)}",
-        f"claimed = {claimed}", f"arms = {arms}", 'mechanism = "blocks"  # or statements, hits, one of [counters], "none"',
+        f"claimed = {claimed}", f"arms = {arms}",
+        'mechanism = "blocks"  # or statements, hits, one of [counters], "none"',
     ])  # fmt: skip

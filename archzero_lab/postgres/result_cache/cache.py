@@ -45,10 +45,10 @@ class ResultCache:
     """Keeps results of statements in one Redis, for every process that uses the same `namespace`.
 
     `connection` and `async_connection` are classes for psycopg (connection_class of a pool, or `.connect`). Results
-    live `ttl_s` seconds at most; one of more than `largest_bytes` is not kept. `longest_write_s`: how long what a writer
-    touched stays unkept where it dies, and is to be longer than a transaction takes. `trigger_writes` says of a table
-    ("public.orders") which tables its triggers write; of one that has triggers and is not named there each write drops
-    everything. `counts` has hits, misses, bypassed statements and writes of this process;
+    live `ttl_s` seconds at most; one of more than `largest_bytes` is not kept. `longest_write_s`: how long what a
+    writer touched stays unkept where it dies, and is to be longer than a transaction takes. `trigger_writes` says of a
+    table ("public.orders") which tables its triggers write; of one that has triggers and is not named there each write
+    drops everything. `counts` has hits, misses, bypassed statements and writes of this process;
     `observe` is told of each as it comes.
 
     Raises DatabaseError where the schema cannot be read, ServerError where Redis does not answer, SettingsError for

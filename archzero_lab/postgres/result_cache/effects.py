@@ -75,21 +75,21 @@ def effects_of(sql: str, schema: Schema) -> Effects:
         return _UNKNOWN  # a newer grammar than ours: PostgreSQL may well take it
     if len(statements) != 1:
         return _UNKNOWN if statements else _NOTHING
-    statement = statements[0].stmt
-    if isinstance(statement, ast.TransactionStmt):
-        if "PREPARE" in enums.TransactionStmtKind(statement.kind).name:
+    statement: Any = statements[0].stmt
+    if _is(statement, ast.TransactionStmt):
+        if "PREPARE" in enums.TransactionStmtKind(int(statement.kind)).name:
             return _UNKNOWN  # two phases: what was written comes later, from whoever commits it
         return Effects(session=bool(statement.options))  # another isolation
-    if isinstance(statement, ast.VariableShowStmt | ast.ExplainStmt | ast.DeallocateStmt):
-        explained = getattr(statement, "options", None) if isinstance(statement, ast.ExplainStmt) else None
+    if _is(statement, ast.VariableShowStmt, ast.ExplainStmt, ast.DeallocateStmt):
+        explained = getattr(statement, "options", None) if _is(statement, ast.ExplainStmt) else None
         return _UNKNOWN if explained else _NOTHING  # EXPLAIN ANALYZE runs what it explains
-    if isinstance(statement, ast.VariableSetStmt):
+    if _is(statement, ast.VariableSetStmt):
         return Effects(session=True)
-    if isinstance(statement, ast.CopyStmt):
+    if _is(statement, ast.CopyStmt):
         return _copied(statement, schema)
-    if not isinstance(statement, ast.SelectStmt | ast.InsertStmt | ast.UpdateStmt | ast.DeleteStmt | ast.MergeStmt):
+    if not _is(statement, ast.SelectStmt, ast.InsertStmt, ast.UpdateStmt, ast.DeleteStmt, ast.MergeStmt):
         return Effects(writes=frozenset({EVERYTHING}), session=True)
-    queries = frozenset(node.ctename for node in _nodes(statement) if isinstance(node, ast.CommonTableExpr))
+    queries = frozenset(node.ctename for node in _nodes(statement) if _is(node, ast.CommonTableExpr))
     seen = _Seen(queries=queries)
     for node in _nodes(statement):
         _look_at(node, schema, seen)
@@ -97,7 +97,7 @@ def effects_of(sql: str, schema: Schema) -> Effects:
         return _UNKNOWN
     if seen.writes or seen.inserts or seen.rows:
         return Effects(writes=frozenset(seen.writes), inserts=frozenset(seen.inserts), rows=tuple(seen.rows))
-    if not seen.decided or not seen.tables or not isinstance(statement, ast.SelectStmt):
+    if not seen.decided or not seen.tables or not _is(statement, ast.SelectStmt):
         return _NOTHING
     return Effects(cacheable=True, reads=frozenset(seen.tables), row=_row_read(statement, schema, seen.tables))
 
@@ -107,15 +107,15 @@ def resolve_views(schema: Schema) -> None:
     left = dict(schema.views)
     while left:
         known = {name: found for name, text in left.items() if (found := effects_of(text, schema)).cacheable}
-        for name in known or dict(left):
-            reads = known[name].reads if name in known else frozenset()
+        for name in list(known or left):
+            reads = known[name].reads if name in known else frozenset[str]()
             schema.tables[name] = Table(
                 name, reads, name in known, None, frozenset({EVERYTHING}), frozenset(), frozenset(), frozenset()
             )  # fmt: skip
             del left[name]
 
 
-def _copied(statement: ast.CopyStmt, schema: Schema) -> Effects:
+def _copied(statement: Any, schema: Schema) -> Effects:
     if not statement.is_from:
         return _NOTHING
     table = schema.table(statement.relation.schemaname, statement.relation.relname)
@@ -123,42 +123,40 @@ def _copied(statement: ast.CopyStmt, schema: Schema) -> Effects:
 
 
 def _look_at(node: Any, schema: Schema, seen: _Seen) -> None:
-    if isinstance(node, ast.RangeVar):
+    if _is(node, ast.RangeVar):
         table = schema.table(node.schemaname, node.relname)
         if table is not None:
             seen.tables |= table.reads
             seen.decided = seen.decided and table.plain
         elif node.schemaname is not None or node.relname not in seen.queries:
             seen.decided = False  # made after the schema was read, or temporary
-    elif isinstance(node, ast.InsertStmt):
+    elif _is(node, ast.InsertStmt):
         _write(node.relation, schema, seen, only_new=node.onConflictClause is None)
-    elif isinstance(node, ast.UpdateStmt | ast.DeleteStmt):
+    elif _is(node, ast.UpdateStmt, ast.DeleteStmt):
         table = schema.table(node.relation.schemaname, node.relation.relname)
         row = _row_of(node.whereClause, table, node.relation) if table else None
         sets = {target.name for target in getattr(node, "targetList", None) or ()}
-        others = (
-            table.updates if table and isinstance(node, ast.UpdateStmt) else table.cascades if table else frozenset()
-        )
+        others = table.updates if table and _is(node, ast.UpdateStmt) else table.cascades if table else frozenset()
         if table and row and table.key not in sets and table.name not in others:
             seen.rows.append(row)
             seen.writes |= others | table.by_triggers
         else:
             _write(node.relation, schema, seen)
-    elif isinstance(node, ast.MergeStmt):
+    elif _is(node, ast.MergeStmt):
         _write(node.relation, schema, seen)
-    elif isinstance(node, ast.SelectStmt):
+    elif _is(node, ast.SelectStmt):
         if node.intoClause is not None:
             seen.unknown = True
         seen.decided = seen.decided and not node.lockingClause
-    elif isinstance(node, ast.FuncCall):
+    elif _is(node, ast.FuncCall):
         _call(node, schema, seen)
-    elif isinstance(node, ast.SQLValueFunction | ast.RangeTableSample | ast.CurrentOfExpr):
+    elif _is(node, ast.SQLValueFunction, ast.RangeTableSample, ast.CurrentOfExpr):
         seen.decided = False
-    elif isinstance(node, ast.String) and node.sval.strip().lower() in _MOMENTS:
+    elif _is(node, ast.String) and node.sval.strip().lower() in _MOMENTS:
         seen.decided = False  # 'now'::timestamp
 
 
-def _write(relation: ast.RangeVar, schema: Schema, seen: _Seen, *, only_new: bool = False) -> None:
+def _write(relation: Any, schema: Schema, seen: _Seen, *, only_new: bool = False) -> None:
     table = schema.table(relation.schemaname, relation.relname)
     if table is None:
         seen.unknown = True
@@ -169,7 +167,7 @@ def _write(relation: ast.RangeVar, schema: Schema, seen: _Seen, *, only_new: boo
         seen.writes |= table.family | table.cascades | table.by_triggers
 
 
-def _call(node: ast.FuncCall, schema: Schema, seen: _Seen) -> None:
+def _call(node: Any, schema: Schema, seen: _Seen) -> None:
     names = [part.sval for part in node.funcname]
     fixed = schema.is_fixed(names[0] if len(names) > 1 else None, names[-1])
     if fixed is None:
@@ -178,42 +176,42 @@ def _call(node: ast.FuncCall, schema: Schema, seen: _Seen) -> None:
         seen.decided = False
 
 
-def _row_read(statement: ast.SelectStmt, schema: Schema, tables: set[str]) -> Row | None:
+def _row_read(statement: Any, schema: Schema, tables: set[str]) -> Row | None:
     """The one row that a statement without joins, sub-queries or aggregates of others reads."""
-    sources = statement.fromClause or ()
-    if len(sources) != 1 or not isinstance(sources[0], ast.RangeVar) or statement.withClause or statement.op:
+    sources: Any = statement.fromClause or ()
+    if len(sources) != 1 or not _is(sources[0], ast.RangeVar) or statement.withClause or statement.op:
         return None
     table = schema.table(sources[0].schemaname, sources[0].relname)
-    if table is None or tables != {table.name} or sum(isinstance(node, ast.RangeVar) for node in _nodes(statement)) > 1:
+    if table is None or tables != {table.name} or sum(_is(node, ast.RangeVar) for node in _nodes(statement)) > 1:
         return None
     return _row_of(statement.whereClause, table, sources[0])
 
 
-def _row_of(where: Any, table: Table, relation: ast.RangeVar) -> Row | None:
+def _row_of(where: Any, table: Table, relation: Any) -> Row | None:
     """The row that a condition confines a table to: its primary key equals a parameter, whatever else must hold."""
     if table.key is None:
         return None
     for condition in _all_of(where):
-        if not (isinstance(condition, ast.A_Expr) and condition.kind == enums.A_Expr_Kind.AEXPR_OP):
+        if not (_is(condition, ast.A_Expr) and condition.kind == enums.A_Expr_Kind.AEXPR_OP):
             continue
         if [part.sval for part in condition.name] != ["="]:
             continue
         for one, other in ((condition.lexpr, condition.rexpr), (condition.rexpr, condition.lexpr)):
-            if _is_key(one, table, relation) and isinstance(other := _uncast(other), ast.ParamRef):
+            if _is_key(one, table, relation) and _is(other := _uncast(other), ast.ParamRef):
                 return Row(table.name, other.number - 1)
     return None
 
 
 def _all_of(where: Any) -> Iterator[Any]:
-    if isinstance(where, ast.BoolExpr) and where.boolop == enums.BoolExprType.AND_EXPR:
+    if _is(where, ast.BoolExpr) and where.boolop == enums.BoolExprType.AND_EXPR:
         for part in where.args:
             yield from _all_of(part)
     elif where is not None:
         yield where
 
 
-def _is_key(node: Any, table: Table, relation: ast.RangeVar) -> bool:
-    if not isinstance(node, ast.ColumnRef) or not all(isinstance(part, ast.String) for part in node.fields):
+def _is_key(node: Any, table: Table, relation: Any) -> bool:
+    if not _is(node, ast.ColumnRef) or not all(_is(part, ast.String) for part in node.fields):
         return False
     *of, column = [part.sval for part in node.fields]
     called = relation.alias.aliasname if relation.alias else relation.relname
@@ -221,12 +219,17 @@ def _is_key(node: Any, table: Table, relation: ast.RangeVar) -> bool:
 
 
 def _uncast(node: Any) -> Any:
-    return node.arg if isinstance(node, ast.TypeCast) else node
+    return node.arg if _is(node, ast.TypeCast) else node
+
+
+def _is(node: Any, *kinds: type) -> bool:
+    """isinstance, after which a type checker does not ask of each field whether it is None: a parsed text has them."""
+    return isinstance(node, kinds)
 
 
 def _nodes(node: Any) -> Iterator[Any]:
     """Each node of a tree, itself first."""
-    if isinstance(node, ast.Node):
+    if _is(node, ast.Node):
         yield node
         for name in node.__slots__:
             yield from _nodes(getattr(node, name, None))

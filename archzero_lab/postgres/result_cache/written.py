@@ -7,7 +7,7 @@ from typing import Any
 
 import psycopg
 from psycopg.adapt import Transformer
-from psycopg.pq import PipelineStatus, TransactionStatus
+from psycopg.pq import Format, PipelineStatus, TransactionStatus
 from redis.exceptions import RedisError
 
 from archzero_lab.errors import ServerError
@@ -42,7 +42,7 @@ class _KeptRows:
     def __init__(self, cursor: Any, result: KeptResult) -> None:
         self._rows = result.rows
         self._loading = Transformer(cursor)
-        self._loading.set_loader_types([column.type for column in result.columns], result.format)
+        self._loading.set_loader_types([column.type for column in result.columns], Format(result.format))
 
     def load_row(self, row: int, make_row: Any) -> Any:
         """One row."""

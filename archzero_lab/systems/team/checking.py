@@ -84,7 +84,8 @@ def _asked(arm: TeamArm, kind: str, operations: Sequence[Operation], wanted: int
         elapsed_s, status, body = arm.look(operation)
         times.append(elapsed_s * 1000)
         if status != wanted:
-            told = f"{operation.method} {operation.path} answered {status}, not {wanted}{f': {said(body)}' if shown else ''}"
+            told = f"{operation.method} {operation.path} answered {status}, not {wanted}"
+            told += f": {said(body)}" if shown else ""
             return Asked(kind, arm.name, min(times), status, len(body), told)
     return Asked(kind, arm.name, min(times), status, len(body))
 
