@@ -130,6 +130,26 @@ def test_without_redis_reads_go_to_the_database_and_a_write_is_refused_before_it
         assert connection.execute(ORDER, [12]).fetchone() == before
 
 
+def test_a_write_returns_once_redis_has_heard_of_its_end(
+    url: str, cache: ResultCache, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with connected(cache, url) as connection:
+        connection.execute(ORDER, [16])
+        real, failing, scripts = cache._redis.evalsha, iter([False, True, True, True]), []
+
+        def unsteady(*arguments: Any) -> Any:
+            scripts.append(arguments[0])
+            if next(failing, False):
+                raise redis.TimeoutError("late")
+            return real(*arguments)
+
+        monkeypatch.setattr(cache._redis, "evalsha", unsteady)
+        connection.execute("UPDATE orders SET name = 'heard' WHERE id = 16")
+        assert len(scripts) == 5, "its beginning, three times in vain its end, and that once more"
+        assert len(set(scripts)) == 2
+        assert connection.execute(ORDER, [16]).fetchone() == ("heard",)
+
+
 def test_no_read_is_older_than_a_write_that_has_ended_beside_many_others(url: str, cache: ResultCache) -> None:
     """Counters that only grow: whoever reads one sees at least what had been acknowledged when it began."""
     acknowledged = dict.fromkeys(range(1, 5), 0)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import hashlib
+import time
 import uuid
 from collections import Counter
 from collections.abc import Callable, Collection, Mapping, Sequence
@@ -27,6 +28,7 @@ from archzero_lab.postgres.result_cache.records import encode
 from archzero_lab.postgres.result_cache.schema import EVERYTHING, read_schema
 from archzero_lab.postgres.result_cache.written import NOT_HEARD
 
+_REST_S = 1.0
 _SETTINGS = (b"TimeZone", b"DateStyle", b"IntervalStyle", b"client_encoding", b"search_path", b"session_authorization")
 
 
@@ -64,6 +66,7 @@ class ResultCache:
         self._database_url, self._trigger_writes = database_url, dict(trigger_writes or {})
         self._namespace, self._largest = namespace, largest_bytes
         self._ttl_ms, self._mark_ms = int(ttl_s * 1000), int(longest_write_s * 1000)
+        self.longest_write_s, self._rests_until = longest_write_s, 0.0
         self._redis = redis.Redis.from_url(redis_url, socket_timeout=1.0, socket_connect_timeout=1.0)
         self._asking = redis.asyncio.Redis.from_url(redis_url, socket_timeout=1.0, socket_connect_timeout=1.0)
         self.counts: Counter[str] = Counter()
@@ -130,6 +133,15 @@ class ResultCache:
             row = _called(one, values)
             touched |= {f"t:{one.table}", f"r:{row[0]}:{row[1]}" if row else f"a:{one.table}"}
         return touched
+
+    @property
+    def is_asked(self) -> bool:
+        """Whether reads ask Redis: not for a moment after it did not answer, or each of them would wait for it."""
+        return time.monotonic() >= self._rests_until
+
+    def rest(self) -> None:
+        """Redis did not answer a read."""
+        self._rests_until = time.monotonic() + _REST_S
 
     def count(self, question: Question, what: str) -> None:
         """Count what became of a statement: hits, misses, bypassed, writes."""

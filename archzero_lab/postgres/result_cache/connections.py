@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -15,6 +16,7 @@ if TYPE_CHECKING:
     from archzero_lab.postgres.result_cache.cache import Question, ResultCache
 
 log = logging.getLogger(__name__)
+_APART_S = 0.05
 
 
 class _Cursor(psycopg.Cursor[Any]):
@@ -25,10 +27,11 @@ class _Cursor(psycopg.Cursor[Any]):
         cache, written = connection.cache, connection.written
         question: Question = cache.look(self, query, params, binary)
         stamp = b""
-        if question.depends and written.may_read(connection):
+        if question.depends and written.may_read(connection) and cache.is_asked:
             try:
                 kept, stamp = cache.ask(cache.read_call(question))
             except NOT_HEARD:
+                cache.rest()
                 kept = None
             cache.count(question, "hits" if kept else "misses")
             if kept:
@@ -107,10 +110,17 @@ class CachingConnection(psycopg.Connection[Any]):
         if not self.written.touched or self.closed or not is_idle(self):
             return
         touched, self.written.touched = self.written.touched, set()
-        try:
-            self.cache.ask(self.cache.end_call(touched, self.written.writer))
-        except NOT_HEARD as error:
-            log.warning("marks of a write stay until they end by themselves (%s)", type(error).__name__)
+        deadline = time.monotonic() + self.cache.longest_write_s
+        while True:
+            try:
+                self.cache.ask(self.cache.end_call(touched, self.written.writer))
+                return
+            except NOT_HEARD as error:
+                # a Redis that has lost the mark may have a result from before: whoever wrote waits until it has heard
+                if time.monotonic() > deadline:
+                    log.error("Redis has not heard of the end of a write: %s", type(error).__name__)
+                    return
+                time.sleep(_APART_S)
 
     def commit(self) -> None:
         try:

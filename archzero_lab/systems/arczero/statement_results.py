@@ -13,6 +13,8 @@ from archzero_lab.postgres.result_cache import ResultCache
 from archzero_lab.systems.arczero.cache import counters
 from archzero_lab.systems.arczero.cache.keys import Kind
 
+STATEMENT_CACHE = "statement-cache"
+"""The arm that it is, and its name where caches are held against each other."""
 _OUTBOX = ("public.cache_outbox",)
 _TTL_S = 300.0
 

@@ -10,6 +10,7 @@ import psycopg
 from psycopg import errors
 from psycopg_pool import PoolClosed, PoolTimeout, TooManyRequests
 
+from archzero_lab.errors import ServerError
 from archzero_lab.systems.arczero.cards.model import Conflict, InvalidReference, InvalidValue, Unavailable
 
 
@@ -32,6 +33,8 @@ def translated() -> Iterator[None]:
         raise InvalidValue(f"too large for the database: {error.diag.message_primary}") from None
     except PoolClosed:
         raise Unavailable("the database cannot be reached; try again in a moment") from None
+    except ServerError as error:  # below the statements results are cached, and Redis did not hear of a write
+        raise Unavailable(str(error)) from None
     except (PoolTimeout, TooManyRequests):
         raise Unavailable("all database connections are busy; try again in a moment") from None
     except psycopg.DataError as error:

@@ -18,6 +18,7 @@ from archzero_lab.systems.arczero.consistency.unguarded import GUARDS
 from archzero_lab.systems.arczero.peers import PEERS
 from archzero_lab.systems.arczero.portfolios import alone_with_base, choose_portfolio, ensure_base
 from archzero_lab.systems.arczero.service import ServiceConfig
+from archzero_lab.systems.arczero.statement_results import STATEMENT_CACHE
 
 _READERS = 4
 _WRITERS = 2
@@ -74,7 +75,7 @@ class CardHistories:
     """Implements systems.histories.Histories."""
 
     guards: Sequence[str] = GUARDS
-    libraries: Sequence[str] = PEERS
+    libraries: Sequence[str] = (*PEERS, STATEMENT_CACHE)
 
     @contextmanager
     def opened(self, stack: Stack, redis_url: str, seed: int, *, near: bool) -> Iterator[HotSet]:

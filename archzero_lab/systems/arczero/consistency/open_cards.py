@@ -18,6 +18,7 @@ from archzero_lab.systems.arczero.consistency.unguarded import UnguardedParts
 from archzero_lab.systems.arczero.consistency.worker import HotCards, main
 from archzero_lab.systems.arczero.peers import open_peer
 from archzero_lab.systems.arczero.service import ServiceConfig, open_cache
+from archzero_lab.systems.arczero.statement_results import STATEMENT_CACHE, StatementResults
 
 _STALLED = 0.05
 _STALL_S = 0.03
@@ -40,19 +41,29 @@ class StallingDatabase(Database):
 async def open_cards(job: dict[str, Any]) -> AsyncIterator[HotCards]:
     """The cached service of the job's configuration, or a peer's over the same database and Redis."""
     config = msgspec.json.decode(job["service"], type=ServiceConfig)
-    database = StallingDatabase(config.database_url, config.pool, application_name="archzero-lab consistency")
+    assert config.redis_url is not None
+    results: StatementResults | None = None
+    if job.get("of") == STATEMENT_CACHE:
+        results = await asyncio.to_thread(StatementResults, config.database_url, config.redis_url, config.namespace)
+    database = StallingDatabase(
+        config.database_url, config.pool, application_name="archzero-lab consistency",
+        connections=results.connections if results is not None else psycopg.AsyncConnection,
+    )  # fmt: skip
     await database.open()
     cards = CardService(database)
     try:
-        if job.get("of") is None:
+        if results is not None:
+            yield cards
+        elif job.get("of") is None:
             async with open_cache(config, cards, UnguardedParts(frozenset(job["without"]))) as handle:
                 yield handle.cards
         else:
-            assert config.redis_url is not None
             async with open_peer(job["of"], config.redis_url, config.namespace, cards, config.cache) as peer:
                 yield peer
     finally:
         await database.close()
+        if results is not None:
+            await results.close()
 
 
 if __name__ == "__main__":
