@@ -52,7 +52,10 @@ def test_each_index_of_a_strange_database_has_its_verdict_and_the_database_is_as
     by_name = {finding.name: finding for finding in found.findings}
     verdicts = {name: finding.verdict for name, finding in by_name.items()}
     assert set(verdicts) == {"order_customer", "order_customer_state", "order_total", "customer_pair", "order_once"}
-    assert verdicts["order_total"] is IndexVerdict.DROP_UNUSED
+    total = by_name["order_total"]
+    if total.verdict is not IndexVerdict.DROP_UNUSED:  # what noise hides of its loss is never a drop
+        assert total.verdict is IndexVerdict.UNDECIDED
+        assert "times as long without it" in total.why
     assert verdicts["order_once"] is IndexVerdict.KEEP_CONSTRAINT
     assert verdicts["customer_pair"] is IndexVerdict.KEEP_CONSTRAINT
     # one of the two for a customer is enough, whichever the planner took: never are both to go

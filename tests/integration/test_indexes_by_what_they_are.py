@@ -24,7 +24,7 @@ def test_an_index_that_the_source_itself_has_read_is_not_dropped_for_a_list_that
     with somebodys_database(stack, "same_name", SAME_NAME) as url:
         with connect(url, autocommit=True) as connection:
             connection.execute("SET enable_seqscan = off")
-            assert connection.execute("SELECT count(*) FROM a.orders WHERE c = 7").fetchone() == (8,)
+            assert connection.execute("SELECT count(*) FROM a.orders WHERE c = 7").fetchone() == (20,)
             connection.execute("SELECT pg_stat_force_next_flush()")
         queries = {"q": "SELECT id FROM a.orders WHERE id = 7"}
         (finding,) = measured(stack, index_request(url, tmp_path, "DROP INDEX a.orders_c;", queries)).findings
