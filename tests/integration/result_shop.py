@@ -24,6 +24,22 @@ CREATE TABLE audit (what text);
 CREATE FUNCTION noted() RETURNS trigger LANGUAGE plpgsql AS
   'BEGIN INSERT INTO audit VALUES (NEW.what); RETURN NEW; END';
 CREATE TRIGGER noted AFTER INSERT OR UPDATE ON audited FOR EACH ROW EXECUTE FUNCTION noted();
+CREATE TABLE watched (id int PRIMARY KEY);
+CREATE TABLE watching (id int REFERENCES watched ON DELETE CASCADE);
+CREATE FUNCTION told() RETURNS trigger LANGUAGE plpgsql AS
+  'BEGIN INSERT INTO audit VALUES (''gone''); RETURN OLD; END';
+CREATE TRIGGER told AFTER DELETE ON watching FOR EACH ROW EXECUTE FUNCTION told();
+INSERT INTO watched VALUES (1);
+INSERT INTO watching VALUES (1);
+CREATE TRIGGER noted AFTER INSERT ON parts_1 FOR EACH ROW EXECUTE FUNCTION noted();
+CREATE TABLE counters (n int);
+INSERT INTO counters VALUES (0);
+CREATE FUNCTION next_number() RETURNS int LANGUAGE sql AS 'UPDATE counters SET n = n + 1 RETURNING n';
+CREATE TABLE numbered (id int DEFAULT next_number());
+CREATE TABLE plainly (what text);
+CREATE SCHEMA tenant;
+CREATE TABLE tenant.orders (id int PRIMARY KEY, name text);
+CREATE VIEW changing AS SELECT id FROM orders;
 CREATE VIEW open_orders AS SELECT id, name FROM orders WHERE open;
 CREATE MATERIALIZED VIEW names AS SELECT name FROM orders;
 CREATE TABLE guarded (id int PRIMARY KEY);

@@ -77,6 +77,9 @@ def test_a_row_by_its_key_is_forgotten_with_that_row_alone_and_a_list_with_any(u
         ("SELECT count(*) FROM names", "REFRESH MATERIALIZED VIEW names"),
         ("SELECT count(*) FROM orders", "DO $$ BEGIN DELETE FROM orders WHERE id = 7; END $$"),
         ("SELECT count(*) FROM orders", "WITH x AS (INSERT INTO orders (id) VALUES (70) RETURNING id) SELECT * FROM x"),
+        ("SELECT count(*) FROM audit", "DELETE FROM watched WHERE id = 1"),
+        ("SELECT count(*) FROM audit", "INSERT INTO parts VALUES (3, 'x')"),
+        ("SELECT count(*) FROM counters WHERE n > 0", "INSERT INTO numbered DEFAULT VALUES"),
         ("SELECT count(*) FROM lines", "TRUNCATE lines"),
     ],
 )  # fmt: skip
@@ -88,6 +91,159 @@ def test_whatever_a_statement_changes_is_read_anew(url: str, cache: ResultCache,
         connection.execute(writing)
         assert connection.execute(reading).fetchone() == plain.execute(reading).fetchone()
         assert hits_of(cache) == 0
+
+
+def test_what_postgresql_tells_of_itself_is_not_kept(url: str, cache: ResultCache) -> None:
+    with connected(cache, url) as connection:
+        for sql in ("SELECT count(*) FROM pg_class", "SELECT count(*) FROM pg_stat_activity"):
+            for _ in range(2):
+                connection.execute(sql)
+        assert hits_of(cache) == 0
+
+
+def test_that_a_row_is_not_there_is_kept_by_no_aggregate_either(url: str, cache: ResultCache) -> None:
+    with connected(cache, url) as connection:
+        count = "SELECT count(*) FROM orders WHERE id = %s"
+        for _ in range(2):
+            assert connection.execute(count, [90]).fetchone() == (0,)
+        connection.execute("INSERT INTO orders (id) VALUES (90)")
+        assert connection.execute(count, [90]).fetchone() == (1,)
+
+
+@pytest.mark.parametrize(
+    "sql",
+    [
+        "SELECT * INTO TEMP orders FROM public.orders WHERE id < 3",
+        "SET search_path = pg_temp, public; SELECT 1",
+        "SELECT set_config('search_path', 'pg_catalog, public', false)",
+        "SET ROLE NONE",
+    ],
+)
+def test_a_connection_that_was_made_another_one_neither_keeps_nor_is_served(
+    url: str, cache: ResultCache, sql: str
+) -> None:
+    with connected(cache, url) as other, connected(cache, url) as connection:
+        whole = connection.execute("SELECT count(*) FROM orders").fetchone()
+        other.execute(sql)
+        for _ in range(2):
+            other.execute("SELECT count(*) FROM orders")
+        assert hits_of(cache) == 0
+        assert connection.execute("SELECT count(*) FROM orders").fetchone() == whole
+
+
+def test_names_that_mean_other_tables_on_a_connection_are_not_taken_for_the_usual_ones(
+    url: str, cache: ResultCache
+) -> None:
+    count = "SELECT count(*) FROM orders"
+    with connected(cache, url, options="-c search_path=tenant") as tenant, connected(cache, url) as connection:
+        whole = connection.execute(count).fetchone()
+        (before,) = tenant.execute(count).fetchone()
+        tenant.execute("INSERT INTO orders SELECT coalesce(max(id), 0) + 1, 'x' FROM orders")
+        for _ in range(2):
+            assert tenant.execute(count).fetchone() == (before + 1,)
+        hits_of(cache)
+        assert connection.execute(count).fetchone() == whole
+        assert hits_of(cache) == 0, "what it wrote may be anything"
+        connection.execute("INSERT INTO tenant.orders SELECT coalesce(max(id), 0) + 1, 'x' FROM tenant.orders")
+        assert tenant.execute(count).fetchone() == (before + 2,)
+
+
+def test_what_changes_the_schema_is_known_to_every_cache_before_its_next_statement(
+    url: str, stack: Stack, cache: ResultCache
+) -> None:
+    other = ResultCache(url, stack.redis_url, cache._namespace)
+    count = "SELECT count(*) FROM audit"
+    with (
+        connected(cache, url) as owner, connected(cache, url) as connection, connected(other, url) as elsewhere,
+    ):  # fmt: skip
+        owner.execute("CREATE TABLE quiet (id int PRIMARY KEY, what text)")
+        owner.execute("CREATE TRIGGER noted AFTER INSERT ON quiet FOR EACH ROW EXECUTE FUNCTION noted()")
+        for at, one in enumerate((elsewhere, connection)):
+            (before,) = connection.execute(count).fetchone()
+            connection.execute(count)
+            one.execute("INSERT INTO quiet VALUES (%s, 'x')", [at])
+            assert connection.execute(count).fetchone() == (before + 1,)
+        owner.execute("DROP TABLE quiet")
+        owner.execute("CREATE TRIGGER noted AFTER INSERT ON plainly FOR EACH ROW EXECUTE FUNCTION noted()")
+        for _ in range(2):
+            (before,) = connection.execute(count).fetchone()
+        elsewhere.execute("INSERT INTO plainly VALUES ('by who knew of no trigger')")
+        assert connection.execute(count).fetchone() == (before + 1,)
+        for _ in range(2):
+            elsewhere.execute("SELECT count(*) FROM changing")
+        owner.execute("CREATE OR REPLACE VIEW changing AS SELECT id FROM lines")
+        (before,) = elsewhere.execute("SELECT count(*) FROM changing").fetchone()
+        for more in (1, 2):  # the first write finds out, the second knows
+            connection.execute("INSERT INTO lines (id) VALUES (%s)", [900 + more])
+            for _ in range(2):
+                assert elsewhere.execute("SELECT count(*) FROM changing").fetchone() == (before + more,)
+                elsewhere.execute("SELECT count(*) FROM orders")
+        assert other.counts["hits"] > 0
+        hits = other.counts["hits"]
+        connection.execute("INSERT INTO lines (id) VALUES (903)")
+        elsewhere.execute("SELECT count(*) FROM orders")
+        assert other.counts["hits"] == hits + 1, "who knows the schema again drops no more than it must"
+    other.close()
+
+
+def test_a_function_that_looks_like_a_column_or_like_postgresql_s_own_is_none_that_is_kept(
+    url: str, cache: ResultCache
+) -> None:
+    with psycopg.connect(url, autocommit=True) as plain:
+        plain.execute(
+            "CREATE OR REPLACE FUNCTION total(orders) RETURNS bigint LANGUAGE sql STABLE AS"
+            " 'SELECT count(*) FROM lines WHERE order_id = $1.id';"
+            "CREATE OR REPLACE FUNCTION log(text, text) RETURNS void LANGUAGE sql AS 'INSERT INTO audit VALUES ($1)'"
+        )
+    cache.read_schema()
+    with connected(cache, url) as connection:
+        for _ in range(2):
+            connection.execute("SELECT o.total FROM orders o WHERE id = %s", [2])
+        assert hits_of(cache) == 0
+        (before,) = connection.execute("SELECT count(*) FROM audit").fetchone()
+        connection.execute("SELECT log('a'::text, 'b'::text)")
+        assert connection.execute("SELECT count(*) FROM audit").fetchone() == (before + 1,)
+
+
+def test_today_is_another_day_tomorrow_in_a_value_too(url: str, cache: ResultCache) -> None:
+    with connected(cache, url) as connection:
+        for _ in range(2):
+            connection.execute("SELECT count(*) FROM orders WHERE made > %s::timestamptz", ["today 08:00"])
+        assert hits_of(cache) == 0
+
+
+def test_a_statement_that_is_served_begins_a_transaction_as_any_other_does(url: str, cache: ResultCache) -> None:
+    with connected(cache, url, autocommit=False) as connection:
+        for _ in range(2):
+            connection.execute(ORDER, [2])
+            assert connection.info.transaction_status == psycopg.pq.TransactionStatus.INTRANS
+            connection.rollback()
+        assert hits_of(cache) == 1
+
+
+def test_timeouts_leave_a_connection_as_it_is_and_cursors_are_the_cache_s_own(url: str, cache: ResultCache) -> None:
+    with connected(cache, url) as connection:
+        connection.execute("SELECT set_config('statement_timeout', '5s', true)")
+        connection.execute("SET lock_timeout = '5s'")
+        with connection.transaction():
+            connection.execute("SET LOCAL DateStyle = 'German'")
+            connection.execute(ORDER, [2])
+        for _ in range(2):
+            connection.execute(ORDER, [2])
+        assert hits_of(cache) == 1
+        with pytest.raises(SettingsError, match="ClientCursor would write without its knowledge"):
+            connection.cursor_factory = psycopg.ClientCursor
+        (before,) = connection.execute("SELECT count(*) FROM audit").fetchone()
+        with connection.transaction(), connection.cursor("named") as cursor:
+            cursor.execute("SELECT count(*) FROM orders")
+            assert cursor.fetchone() is not None
+        with connection.cursor() as cursor, cursor.copy("COPY (DELETE FROM audit RETURNING *) TO STDOUT") as copying:
+            gone = len(list(copying))
+        assert connection.execute("SELECT count(*) FROM audit").fetchone() == (before - gone,)
+    with pytest.raises(SettingsError, match="leave decode_responses out"):
+        ResultCache(url, "redis://127.0.0.1/0?decode_responses=true", "x")
+    with pytest.raises(SettingsError, match="trigger_writes names audit, which is no table there"):
+        ResultCache(url, cache._redis_url, "x", trigger_writes={"public.audited": ["audit"]})
 
 
 def test_copy_and_many_are_writes_too(url: str, cache: ResultCache) -> None:

@@ -14,7 +14,8 @@ import pytest
 import redis
 
 from archzero_lab.errors import ServerError
-from archzero_lab.postgres.result_cache import ResultCache
+from archzero_lab.postgres.result_cache import ResultCache, protocol
+from archzero_lab.postgres.result_cache import cache as cache_of_results
 from archzero_lab.servers.stack import Stack
 from tests.integration.result_shop import ORDER, cache, connected, hits_of, url
 
@@ -55,8 +56,8 @@ def test_nobody_sees_what_is_not_committed_and_everybody_what_is(url: str, cache
 def _interrupted(cache: ResultCache, reader: Any, write: Any) -> str:
     """A reader that has its answer of PostgreSQL when somebody writes, and keeps it only then; what is read next."""
     question = cache.look(reader.cursor(), ORDER, [6], None)
-    cache.ask(cache.end_call(question.depends, "nobody"))  # nothing is kept of it yet
-    kept, stamp = cache.ask(cache.read_call(question))
+    cache.ask(cache.forget_everything())  # nothing is kept of it yet
+    kept, stamp, _ = cache.ask(cache.read_call(question))
     assert kept is None
     with psycopg.connect(reader.info.dsn, password=reader.info.password, autocommit=True) as plain:
         answer = plain.execute(ORDER, [6])
@@ -88,7 +89,7 @@ def test_while_a_writer_has_not_ended_nothing_of_what_it_touched_is_kept(
     with connected(cache, url) as reader, connected(cache, url) as writer:
         reader.execute("UPDATE orders SET name = 'old' WHERE id = 8")
         if not marked:
-            monkeypatch.setattr(cache, "begin_call", cache.end_call)
+            monkeypatch.setattr(cache_of_results, "BEGIN", protocol.BEGIN.replace(", ARGV[2], now + ARGV[3])", ")"))
         monkeypatch.setattr(type(writer), "settle", lambda self: None)
         writer.execute("BEGIN")
         writer.execute("UPDATE orders SET name = 'new' WHERE id = 8")
@@ -188,6 +189,32 @@ def test_no_read_is_older_than_a_write_that_has_ended_beside_many_others(url: st
     assert stale == []
     assert cache.counts["hits"] > 0
     assert cache.counts["writes"] >= sum(acknowledged.values()) > 0
+
+
+async def test_tasks_on_one_connection_end_their_own_writes_alone(url: str, cache: ResultCache) -> None:
+    """The first has marked and not written yet when the second ends a statement on the same connection."""
+    async with await cache.async_connection.connect(url, autocommit=True) as connection:
+        marked, go_on = asyncio.Event(), asyncio.Event()
+        begin = connection._begin
+
+        async def slowly(touches: set[str]) -> Any:
+            marks = await begin(touches)
+            if marks:
+                marked.set()
+                await go_on.wait()
+            return marks
+
+        connection._begin = slowly
+        writing = asyncio.create_task(connection.execute("UPDATE orders SET name = 'by a task' WHERE id = 18"))
+        await marked.wait()
+        await connection.execute("SELECT now()")
+        with connected(cache, url) as reader:
+            for _ in range(2):
+                assert reader.execute(ORDER, [18]).fetchone() == ("order 18",)
+            go_on.set()
+            await writing
+            assert reader.execute(ORDER, [18]).fetchone() == ("by a task",)
+    await cache.aclose()
 
 
 async def test_asyncio_reads_writes_and_sees_what_threads_wrote(url: str, cache: ResultCache) -> None:

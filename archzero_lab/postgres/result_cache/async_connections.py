@@ -5,16 +5,20 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager, suppress
+from collections.abc import AsyncIterator, Sequence
+from contextlib import aclosing, asynccontextmanager, suppress
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import psycopg
+from psycopg.pq import TransactionStatus
+from psycopg.rows import tuple_row
 
-from archzero_lab.postgres.result_cache.written import NOT_HEARD, Written, is_idle, serve, unheard
+from archzero_lab.postgres.result_cache.schema import EVERYTHING, WHERE
+from archzero_lab.postgres.result_cache.written import NOT_HEARD, Marks, Written, is_idle, required, serve, unheard
 
 if TYPE_CHECKING:
-    from archzero_lab.postgres.result_cache.cache import Question, ResultCache
+    from archzero_lab.postgres.result_cache.cache import ResultCache
+    from archzero_lab.postgres.result_cache.questions import Question
 
 log = logging.getLogger(__name__)
 _APART_S = 0.05
@@ -25,22 +29,19 @@ class _AsyncCursor(psycopg.AsyncCursor[Any]):
         self, query: Any, params: Any = None, *, prepare: bool | None = None, binary: bool | None = None
     ) -> Any:
         connection: Any = self.connection
-        cache, written = connection.cache, connection.written
+        cache = connection.cache
         question: Question = cache.look(self, query, params, binary)
         stamp = b""
-        if question.depends and written.may_read(connection) and cache.is_asked:
-            try:
-                kept, stamp = await cache.ask_later(cache.read_call(question))
-            except NOT_HEARD:
-                cache.rest()
-                kept = None
-            cache.count(question, "hits" if kept else "misses")
-            if kept:
+        if question.depends and connection.written.may_read(connection) and cache.is_asked:
+            kept, stamp = await connection.ask(question)
+            cache.count(question, "hits" if kept is not None else "misses")
+            if kept is not None:
+                await connection.begin_as_psycopg_does()
                 serve(self, kept)
                 return self
         else:
             cache.count(question, "writes" if question.touches else "bypassed")
-        async with connection.telling(question):
+        async with connection.telling([question]):
             await super().execute(query, params, prepare=prepare, binary=binary)
         if stamp and (found := cache.to_keep(question, stamp, self.pgresult)):
             with suppress(*NOT_HEARD):
@@ -50,21 +51,30 @@ class _AsyncCursor(psycopg.AsyncCursor[Any]):
     async def executemany(self, query: Any, params_seq: Any, *, returning: bool = False) -> None:
         every = list(params_seq)
         connection: Any = self.connection
-        async with connection.telling_all(self, query, every):
+        async with connection.telling([connection.cache.look(self, query, params, None) for params in every]):
             await super().executemany(query, every, returning=returning)
 
     @asynccontextmanager
     async def copy(self, statement: Any, params: Any = None, **more: Any) -> AsyncIterator[Any]:
         connection: Any = self.connection
         question = connection.cache.look(self, statement, params, None)
-        async with connection.telling(question), super().copy(statement, params, **more) as copying:
+        async with connection.telling([question]), super().copy(statement, params, **more) as copying:
             yield copying
 
     async def stream(self, query: Any, params: Any = None, **more: Any) -> AsyncIterator[Any]:
         connection: Any = self.connection
-        async with connection.telling(connection.cache.look(self, query, params, None)):
-            async for row in super().stream(query, params, **more):
+        question = connection.cache.look(self, query, params, None)
+        found: Any = super().stream(query, params, **more)
+        async with connection.telling([question]), aclosing(found) as rows:
+            async for row in rows:
                 yield row
+
+
+class _AsyncServerCursor(psycopg.AsyncServerCursor[Any]):
+    async def execute(self, query: Any, params: Any = None, **more: Any) -> Any:
+        connection: Any = self.connection
+        async with connection.telling([connection.cache.look(self, query, params, None)]):
+            return await super().execute(query, params, **more)
 
 
 class AsyncCachingConnection(psycopg.AsyncConnection[Any]):
@@ -73,49 +83,94 @@ class AsyncCachingConnection(psycopg.AsyncConnection[Any]):
     cache: ClassVar[ResultCache]
 
     def __init__(self, *arguments: Any, **more: Any) -> None:
+        self._cursors: type = _AsyncCursor
         super().__init__(*arguments, **more)
         self.written = Written()
-        self.cursor_factory = _AsyncCursor
+        self.server_cursor_factory = _AsyncServerCursor
+
+    @classmethod
+    async def connect(cls, conninfo: str = "", **more: Any) -> Any:
+        """As psycopg does; then one question says whether names mean the same there as everywhere."""
+        made = await super().connect(conninfo, **more)
+        try:
+            async with psycopg.AsyncCursor(made, row_factory=tuple_row) as cursor:
+                found = await (await cursor.execute(WHERE)).fetchone()
+            if not made.autocommit:
+                await psycopg.AsyncConnection.rollback(made)
+        except BaseException:
+            await made.close()
+            raise
+        made.written.set_place(found, made.cache.where)
+        return made
+
+    @property
+    def cursor_factory(self) -> type:
+        """The class of its cursors: the cache's own."""
+        return self._cursors
+
+    @cursor_factory.setter
+    def cursor_factory(self, given: type) -> None:
+        self._cursors = required(given, _AsyncCursor, psycopg.AsyncCursor)
+
+    async def ask(self, question: Question) -> tuple[bytes | None, bytes]:
+        """The result that is kept, or the stamp with which one may be; neither where the schema has changed."""
+        try:
+            kept, stamp, schema = await self.cache.ask_later(self.cache.read_call(question))
+        except NOT_HEARD:
+            self.cache.rest()
+            return None, b""
+        if schema != self.cache.schema_version:
+            await asyncio.to_thread(self.cache.read_schema, schema)
+            return None, b""
+        return kept, stamp
+
+    async def begin_as_psycopg_does(self) -> None:
+        """Without autocommit a statement begins a transaction, one that is answered from the cache too."""
+        if not self.autocommit and self.pgconn.transaction_status == TransactionStatus.IDLE:
+            async with self.lock:
+                await self.wait(self._start_query())
 
     @asynccontextmanager
-    async def telling(self, question: Question) -> AsyncIterator[None]:
-        """Mark what a statement touches before it is sent; take the marks away once it has been committed."""
-        await self._begin(question.touches)
-        self.written.aside = self.written.aside or question.session
+    async def telling(self, questions: Sequence[Question]) -> AsyncIterator[None]:
+        """Mark what statements touch before they are sent; take the marks away once all has been committed."""
+        marks = await self._begin(self.written.touches_of(questions))
+        self.written.step_aside(questions)
         try:
             yield
         finally:
+            self.written.pending += marks
             await self.settle()
 
-    @asynccontextmanager
-    async def telling_all(self, cursor: _AsyncCursor, query: Any, every: list[Any]) -> AsyncIterator[None]:
-        """The same of one statement with many values."""
-        for params in every:
-            await self._begin(self.cache.look(cursor, query, params, None).touches)
+    async def _begin(self, touches: set[str]) -> list[Marks]:
+        if not touches:
+            return []
+        marks = [Marks(touches)]
         try:
-            yield
-        finally:
-            await self.settle()
-
-    async def _begin(self, touches: frozenset[str]) -> None:
-        new = touches - self.written.touched
-        if not new:
-            return
-        self.written.touched |= new
-        try:
-            await self.cache.ask_later(self.cache.begin_call(new, self.written.writer))
+            schema = await self.cache.ask_later(self.cache.begin_call(marks[0]))
+            if schema != self.cache.schema_version:  # what it touches was told by a schema that is no more
+                marks.append(Marks((EVERYTHING,)))
+                await self.cache.ask_later(self.cache.begin_call(marks[1]))
+                if schema:
+                    await asyncio.to_thread(self.cache.read_schema, schema)
         except NOT_HEARD as error:
             raise unheard(error) from None
+        return marks
 
     async def settle(self) -> None:
         """Take the marks away where nothing of this connection is left to be committed."""
-        if not self.written.touched or self.closed or not is_idle(self):
+        if self.closed or not is_idle(self):
             return
-        touched, self.written.touched = self.written.touched, set()
+        self.written.aside_until_idle = False
+        for marks in list(self.written.pending):
+            await self._end(marks)
+            with suppress(ValueError):  # another task's
+                self.written.pending.remove(marks)
+
+    async def _end(self, marks: Marks) -> None:
         deadline = time.monotonic() + self.cache.longest_write_s
         while True:
             try:
-                await self.cache.ask_later(self.cache.end_call(touched, self.written.writer))
+                await self.cache.ask_later(self.cache.end_call(marks))
                 return
             except NOT_HEARD as error:
                 # a Redis that has lost the mark may have a result from before: whoever wrote waits until it has heard

@@ -1,15 +1,15 @@
 """The protocol in Redis: a result holds the versions of what it was made from; a write changes them before it is made.
 
 A reader takes the versions before it asks PostgreSQL, and what it stores is good for these alone. A writer gives what
-it touches a new version and marks it before its first statement; nothing of it is served or stored until the writer has
-ended its transaction, given a new version again and taken its mark away. One that dies leaves a mark that ends by
-itself. So a result read after a write's end is never older than that write, as long as Redis restores no older state
-(docs/result-cache.md).
+it touches a new version and marks it before its statement; nothing of it is served or stored until the writer's
+transaction has ended, it has given a new version again and taken its mark away. One that dies leaves a mark that ends
+by itself. So a result read after a write's end is never older than that write, as long as Redis restores no older state
+(docs/result-cache.md). The scripts run in full memory too: a mark matters more than a result.
 """
 
 from __future__ import annotations
 
-READ = """
+READ = """#!lua flags=allow-oom
 local now = redis.call('TIME')
 now = now[1] * 1000 + math.floor(now[2] / 1000)
 local versions, marked = {}, false
@@ -23,36 +23,47 @@ for i = 2, #KEYS do
   if not version then
     version = ARGV[1]
     redis.call('HSET', KEYS[i], 'v', version)
-    redis.call('PEXPIRE', KEYS[i], ARGV[2])
+    if i > tonumber(ARGV[3]) then redis.call('PEXPIRE', KEYS[i], ARGV[2]) end
   end
   versions[i - 1] = version
 end
-if marked then return {false, ''} end
+if marked then return {false, '', versions[1]} end
 local stamp = table.concat(versions, ',')
 local kept = redis.call('GET', KEYS[1])
-if kept and string.sub(kept, 1, #stamp + 1) == stamp .. '|' then return {string.sub(kept, #stamp + 2), stamp} end
-return {false, stamp}
+if kept and string.sub(kept, 1, #stamp + 1) == stamp .. '|' then
+  return {string.sub(kept, #stamp + 2), stamp, versions[1]}
+end
+return {false, stamp, versions[1]}
 """
-"""KEYS: an entry, what it depends on. ARGV: a new version, a dependency's ms. Gives the result or nil, and the stamp
-with which one may be stored ("": it may not)."""
+"""KEYS: an entry, the schema, what else it depends on. ARGV: a new version, a row's ms, how many keys live for ever.
 
-BEGIN = """
+Gives the result or nil, the stamp with which one may be stored ("": it may not), the version of the schema."""
+
+BEGIN = """#!lua flags=allow-oom
 local now = redis.call('TIME')
 now = now[1] * 1000 + math.floor(now[2] / 1000)
-for _, key in ipairs(KEYS) do
-  redis.call('HSET', key, 'v', ARGV[1], ARGV[2], now + ARGV[3])
-  redis.call('PEXPIRE', key, ARGV[4])
+local fields, schema = redis.call('HGETALL', KEYS[1]), ''
+for j = 1, #fields, 2 do
+  if fields[j] == 'v' then schema = fields[j + 1] end
 end
-return #KEYS
+for j = 1, #fields, 2 do
+  if fields[j] ~= 'v' and tonumber(fields[j + 1]) > now then schema = '' end
+end
+for i = 2, #KEYS do
+  redis.call('HSET', KEYS[i], 'v', ARGV[1], ARGV[2], now + ARGV[3])
+  if i > tonumber(ARGV[5]) then redis.call('PEXPIRE', KEYS[i], ARGV[4]) end
+end
+return schema
 """
-"""KEYS: what is touched. ARGV: a new version, the writer, ms after which its mark ends, a dependency's ms."""
+"""KEYS: the schema, what is touched. ARGV: a new version, the writer, ms after which its mark ends, a row's ms, how
+many keys live for ever. Gives the version of the schema, "" while somebody changes it."""
 
-END = """
-for _, key in ipairs(KEYS) do
-  redis.call('HSET', key, 'v', ARGV[1])
-  redis.call('HDEL', key, ARGV[2])
-  redis.call('PEXPIRE', key, ARGV[3])
+END = """#!lua flags=allow-oom
+for i = 1, #KEYS do
+  redis.call('HSET', KEYS[i], 'v', ARGV[1])
+  redis.call('HDEL', KEYS[i], ARGV[2])
+  if i > tonumber(ARGV[4]) then redis.call('PEXPIRE', KEYS[i], ARGV[3]) end
 end
 return #KEYS
 """
-"""KEYS: what was touched. ARGV: a new version, the writer, a dependency's ms."""
+"""KEYS: what was touched. ARGV: a new version, the writer, a row's ms, how many keys live for ever."""

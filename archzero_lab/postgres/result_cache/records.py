@@ -35,6 +35,8 @@ class KeptResult:
         self.rows = rows
         self.format = format
         self.nfields, self.ntuples = len(columns), len(rows)
+        self.command_tuples = self.ntuples
+        self.command_status = b"SELECT %d" % self.ntuples
 
     def fname(self, column: int) -> bytes:
         """A column's name."""
@@ -55,6 +57,10 @@ class KeptResult:
     def fformat(self, column: int) -> int:
         """0 text, 1 binary."""
         return self.format
+
+    def get_value(self, row: int, column: int) -> bytes | None:
+        """A value as PostgreSQL sent it."""
+        return self.rows[row][column]
 
 
 def encode(result: Any) -> bytes:
