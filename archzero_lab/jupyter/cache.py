@@ -6,14 +6,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
 
-import pandas as pd
-
 from archzero_lab.bootstrap.system import card_service
 from archzero_lab.jobs.consistency.check import Verdict
 from archzero_lab.jobs.consistency.faults import choose_faults
 from archzero_lab.jobs.consistency.harness import verify_consistency
 from archzero_lab.jobs.studies.degradation import Degradation, measure_degradation
 from archzero_lab.reporting import course_figures, figures
+from archzero_lab.reporting.frame import Frame
 from archzero_lab.servers.stack import running_stack
 from archzero_lab.settings import load_settings
 
@@ -27,7 +26,7 @@ class Staleness:
 
     verdicts: dict[str, Verdict]
 
-    def table(self) -> pd.DataFrame:
+    def table(self) -> Frame:
         """A row a cache: reads, writes, violations, the share of stale reads, and of reads not staler than a window."""
         rows = {}
         for name, verdict in self.verdicts.items():
@@ -39,7 +38,7 @@ class Staleness:
                 "stale": f"{len(verdict.late_ms) / verdict.reads:.4%}",
                 **nines,
             }
-        return pd.DataFrame(rows).T
+        return Frame(rows).T
 
     def figure(self) -> figures.Picture:
         """The share of reads staler than a time, a line a cache."""
@@ -73,13 +72,13 @@ class TimeLine:
 
     seen: Degradation
 
-    def table(self) -> pd.DataFrame:
+    def table(self) -> Frame:
         """A row a fault; see pipeline.degradation.Degradation.by_phase."""
-        return self.seen.by_phase()
+        return Frame(self.seen.by_phase())
 
-    def refusals(self) -> pd.DataFrame:
+    def refusals(self) -> Frame:
         """What was answered 503 while PostgreSQL was away."""
-        return self.seen.refusals()
+        return Frame(self.seen.refusals())
 
     @property
     def ratio(self) -> float:

@@ -6,10 +6,10 @@ import uuid
 from dataclasses import asdict, dataclass
 from typing import Any
 
-import pandas as pd
-
 from archzero_lab.errors import LabError
 from archzero_lab.jupyter.stack import sql, stack
+from archzero_lab.reporting.frame import Frame
+from archzero_lab.reporting.tables import whole_html
 from archzero_lab.servers.stack import read_state
 from archzero_lab.systems.arczero.cache.contents import Contents, read_contents
 from archzero_lab.systems.arczero.cards.model import CardFilter
@@ -23,9 +23,9 @@ class CacheContents:
     """Three tables: `counters` since the last reset, `kinds` (keys, memory, time to live), `hottest` questions."""
 
     hit_rate: float | None
-    counters: pd.DataFrame
-    kinds: pd.DataFrame
-    hottest: pd.DataFrame
+    counters: Frame
+    kinds: Frame
+    hottest: Frame
     memory: str
 
     def __repr__(self) -> str:
@@ -37,7 +37,7 @@ class CacheContents:
             ("What it holds", self.kinds),
             ("Asked for most (each process tells every 5 s)", self.hottest),
         )
-        body = "".join(f"<h4>{title}</h4>{frame.to_html(na_rep='')}" for title, frame in tables if not frame.empty)
+        body = "".join(f"<h4>{title}</h4>{whole_html(frame)}" for title, frame in tables if not frame.empty)
         return f"<p><strong>{self._sentence()}</strong></p>{body}"
 
     def _sentence(self) -> str:
@@ -59,7 +59,7 @@ def cache_keys(hottest: int = 10) -> CacheContents:
     if status != 200 or not namespace:
         raise LabError(f"{url} does not tell of its cache ({status}); run ./lab down, then lab.stack() again")
     found = read_contents(state["redis"]["url"], namespace, hottest)
-    counters = pd.DataFrame(told["by_kind"]).T
+    counters = Frame(told["by_kind"]).T
     of_limit = f" of {found.maxmemory / 1e6:,.0f} MB" if found.maxmemory else ""
     memory = f"Redis uses {found.used_memory / 1e6:,.1f} MB{of_limit}"
     return CacheContents(
@@ -67,8 +67,8 @@ def cache_keys(hottest: int = 10) -> CacheContents:
     )
 
 
-def _kinds(found: Contents) -> pd.DataFrame:
-    frame = pd.DataFrame(
+def _kinds(found: Contents) -> Frame:
+    frame = Frame(
         {
             kind: {"keys": held.keys, "kB": round(held.bytes / 1000, 1), "median s to live": held.ttl_s}
             for kind, held in sorted(found.kinds.items())
@@ -77,7 +77,7 @@ def _kinds(found: Contents) -> pd.DataFrame:
     return frame.astype({"keys": int}) if not frame.empty else frame
 
 
-def _hottest(found: Contents) -> pd.DataFrame:
+def _hottest(found: Contents) -> Frame:
     ids = [what for what, _ in found.hottest if isinstance(what, uuid.UUID)]
     names: dict[str, str] = {}
     if ids:
@@ -88,7 +88,7 @@ def _hottest(found: Contents) -> pd.DataFrame:
          "times": count}
         for what, count in found.hottest
     ]  # fmt: skip
-    return pd.DataFrame(rows_told, columns=["question", "times"]).set_index("question")
+    return Frame(rows_told, columns=["question", "times"]).set_index("question")
 
 
 def _in_words(what: CardFilter) -> str:

@@ -9,8 +9,6 @@ import time
 import weakref
 from pathlib import Path
 
-import pandas as pd
-
 from archzero_lab.errors import LabError, SettingsError
 from archzero_lab.experiments.metrics import in_unit
 from archzero_lab.experiments.own import Course, OwnArm, OwnResult, result_of, run_own
@@ -18,6 +16,8 @@ from archzero_lab.experiments.own_metrics import OwnMetric
 from archzero_lab.jupyter.arms import Arm, own_arm
 from archzero_lab.jupyter.narrowing import narrowing
 from archzero_lab.reporting import figures
+from archzero_lab.reporting.frame import Frame
+from archzero_lab.reporting.tables import whole_html
 from archzero_lab.run_folders.own_runs import save_own
 from archzero_lab.stats.estimates import MINIMUM_BLOCKS
 
@@ -148,9 +148,9 @@ class Experiment:
         return self.wait().ci_high
 
     @property
-    def blocks(self) -> pd.DataFrame:
+    def blocks(self) -> Frame:
         """A row a block and arm: block, order, arm, calls, the metric (ms, calls_a_second or share), steal."""
-        return self.wait().blocks
+        return Frame(self.wait().blocks)
 
     @property
     def warnings(self) -> tuple[str, ...]:
@@ -158,9 +158,9 @@ class Experiment:
         return self.wait().warnings
 
     @property
-    def mechanism(self) -> pd.DataFrame:
+    def mechanism(self) -> Frame:
         """What stands behind the times, an arm a row: blocks and indexes of a statement, its settings; a URL."""
-        return self.wait().mechanism
+        return Frame(self.wait().mechanism)
 
     def figure(self) -> figures.Picture:
         """The paired blocks behind the verdict."""
@@ -239,7 +239,7 @@ def result_html(found: OwnResult) -> str:
     if found.comparison is not None:
         body += _figure(found)._repr_html_()
     if not found.mechanism.empty:
-        body += found.mechanism.to_html(na_rep="")
+        body += whole_html(found.mechanism)
     return body
 
 

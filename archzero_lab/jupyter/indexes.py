@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Any
-
-import pandas as pd
 
 from archzero_lab.bootstrap.system import card_service
 from archzero_lab.jobs.indexes import frames as index_report
@@ -14,25 +11,12 @@ from archzero_lab.jobs.indexes.request import IndexRequest
 from archzero_lab.jupyter.run import Words
 from archzero_lab.progress import QUIET
 from archzero_lab.reporting.figures import Picture
-from archzero_lab.reporting.tables import whole_html
+from archzero_lab.reporting.frame import Frame
 from archzero_lab.run_folders.finding import find_run
 from archzero_lab.run_folders.run import INDEX_EXPERIMENT, LATEST_INDEXES, Run
 from archzero_lab.servers.exclusive import exclusive
 from archzero_lab.servers.stack import running_stack
 from archzero_lab.settings import REPORTS, load_settings
-
-
-@dataclass(frozen=True)
-class WholeFrame:
-    """A frame shown with nothing cut short; `frame` is the DataFrame itself."""
-
-    frame: pd.DataFrame
-
-    def _repr_html_(self) -> str:
-        return whole_html(self.frame)
-
-    def __repr__(self) -> str:
-        return self.frame.to_string()
 
 
 class Indexes:
@@ -55,31 +39,31 @@ class Indexes:
         said = f"{told['kept']} of {len(told['findings'])} indexes are worth keeping"
         return Words(said, f"{text}. {index_report.check(told)}")
 
-    def verdicts(self) -> WholeFrame:
+    def verdicts(self) -> Frame:
         """A row an index: what to do with it and why; see jobs.indexes.frames.verdicts."""
-        return WholeFrame(index_report.verdicts(self.told))
+        return Frame(index_report.verdicts(self.told))
 
-    def costs(self) -> WholeFrame:
+    def costs(self) -> Frame:
         """A row an index: what it adds to an insert; see jobs.indexes.frames.costs."""
-        return WholeFrame(index_report.costs(self.told))
+        return Frame(index_report.costs(self.told))
 
-    def updates(self) -> WholeFrame:
+    def updates(self) -> Frame:
         """A row an index: what it adds to an update, HOT ones lost; see jobs.indexes.frames.updates."""
-        return WholeFrame(index_report.updates(self.told))
+        return Frame(index_report.updates(self.told))
 
-    def writes(self) -> WholeFrame:
+    def writes(self) -> Frame:
         """A row a write, inserts and updates: rows/s with all indexes, none, those kept; see frames.writes."""
-        return WholeFrame(index_report.writes(self.told))
+        return Frame(index_report.writes(self.told))
 
-    def statements(self) -> pd.DataFrame:
+    def statements(self) -> Frame:
         """A row a statement: with all indexes of the migration and with none of them."""
-        return index_report.statements(self.told)
+        return Frame(index_report.statements(self.told))
 
-    def plans(self) -> WholeFrame:
+    def plans(self) -> Frame:
         """A row a statement: how it is read with and without them, its generic plan; see jobs.indexes.frames.plans."""
-        return WholeFrame(index_report.plans(self.told))
+        return Frame(index_report.plans(self.told))
 
-    def losses(self) -> pd.DataFrame:
+    def losses(self) -> Frame:
         """A row a statement and index that it uses: its time with it and with it alone hidden."""
         rows = [
             {"index": finding["name"], "statement": loss["statement"], "with ms": loss["with_ms"],
@@ -87,7 +71,7 @@ class Indexes:
              "ci_high": loss["ci_high"], "then uses": ", ".join(loss["instead"]) or "none"}
             for finding in self.told["findings"] for loss in finding["losses"]
         ]  # fmt: skip
-        return pd.DataFrame(rows).round(3)
+        return Frame(rows).round(3)
 
     def sizes(self) -> Picture:
         """Sizes in the colours of the verdicts."""
@@ -101,7 +85,7 @@ class Indexes:
 def indexes(run: str = "", *, cards: int = 20_000, blocks: int = 6) -> Indexes:
     """An index experiment by its run's id or folder; without a name the newest, or one measured now at a small size.
 
-    lab.indexes().verdicts().frame
+    lab.indexes().verdicts()
     Raises LabError where there is no run of that name.
     """
     if run or (REPORTS / LATEST_INDEXES).exists():

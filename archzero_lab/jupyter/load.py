@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from typing import Any
 
-import pandas as pd
-
 from archzero_lab.bootstrap.system import system_here
 from archzero_lab.errors import unknown_name
 from archzero_lab.jobs.load.loads import run_loads, served_arms
@@ -16,6 +14,7 @@ from archzero_lab.jupyter.run import Words
 from archzero_lab.progress import QUIET
 from archzero_lab.reporting import figures, load_figures
 from archzero_lab.reporting.figures import Picture
+from archzero_lab.reporting.frame import Frame
 from archzero_lab.run_folders.environment import describe_machine
 from archzero_lab.run_folders.finding import find_run, newest_load
 from archzero_lab.run_folders.run import LATEST_LOAD, LOADS, Run
@@ -50,21 +49,21 @@ class Load:
         return [entry["arm"] for entry in self.told["arms"]]
 
     @property
-    def seconds(self) -> pd.DataFrame:
+    def seconds(self) -> Frame:
         """A row a second and arm: offered, done, failed, dropped, response and service times, hit rate, statements."""
-        return self._run.load_seconds
+        return Frame(self._run.load_seconds)
 
     @property
-    def resources(self) -> pd.DataFrame:
+    def resources(self) -> Frame:
         """A row a second and process: at, process, cpu_percent of one core, rss_bytes, arm, round."""
-        return self._run.load_resources
+        return Frame(self._run.load_resources)
 
     @property
-    def trials(self) -> pd.DataFrame:
+    def trials(self) -> Frame:
         """A row a trial of a capacity; round 0 is the first search, which the capacity is not made of."""
-        return self._run.load_trials
+        return Frame(self._run.load_trials)
 
-    def table(self) -> pd.DataFrame:
+    def table(self) -> Frame:
         """A row an arm: rates, failures, response and service times in ms, lateness of the generator; whether that was
         not in the way (valid), and whether times climbed all through (saturated)."""
         rows = []
@@ -83,16 +82,16 @@ class Load:
                     "saturated": bool(entry.get("saturated")),
                 }
             )
-        return pd.DataFrame(rows).set_index("arm").round(2)
+        return Frame(rows).set_index("arm").round(2)
 
-    def actions(self) -> pd.DataFrame:
+    def actions(self) -> Frame:
         """A row an arm and action: requests, failures, response times in ms."""
         rows = [
             {"arm": entry["arm"], "action": name, "requests": found["requests"], "failures": found["failures"],
              **{f"{q}_ms": _ms(found["response_time_s"][q]) for q in ("p50", "p95", "p99")}}
             for entry in self.told["arms"] for name, found in entry["actions"].items()
         ]  # fmt: skip
-        return pd.DataFrame(rows).set_index(["arm", "action"]).round(2)
+        return Frame(rows).set_index(["arm", "action"]).round(2)
 
     def answer(self) -> Words:
         """What each arm answered, how the others compare with the first, and which were saturated."""
@@ -137,7 +136,7 @@ class Load:
         """The capacity of each arm with its interval. Of a capacity only."""
         return load_figures.capacities(self.told["arms"])
 
-    def capacity_table(self) -> pd.DataFrame:
+    def capacity_table(self) -> Frame:
         """A row an arm: the capacity in requests a second, its interval and the rounds behind it."""
         rows = [
             {"arm": entry["arm"], **{name: entry["capacity"][name] for name in ("rate_per_s", "ci_low", "ci_high")},
@@ -145,7 +144,7 @@ class Load:
              "method": entry["capacity"]["method"]}
             for entry in self.told["arms"]
         ]  # fmt: skip
-        return pd.DataFrame(rows).set_index("arm").round(1)
+        return Frame(rows).set_index("arm").round(1)
 
     def trust(self) -> Words:
         """Whether the generator, and not the service, may be what was measured."""
@@ -156,11 +155,11 @@ class Load:
         said = "the generator kept its schedule" + ", but:" * bool(reasons)
         return Words("Valid", said, reasons)
 
-    def _of(self, arm: str) -> pd.DataFrame:
+    def _of(self, arm: str) -> Frame:
         if arm not in self.arms:
             raise unknown_name("arm of this load", arm, self.arms)
         mine = self.seconds[self.seconds["arm"] == arm]
-        return pd.DataFrame(mine[mine["round"] == mine["round"].max()]).reset_index(drop=True)
+        return Frame(mine[mine["round"] == mine["round"].max()]).reset_index(drop=True)
 
 
 def load(name: str = "", *, shape: str = "constant") -> Load:

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-import pandas as pd
-
 from archzero_lab.jupyter.run import Words
 from archzero_lab.progress import QUIET
 from archzero_lab.reporting.figures import Picture, statements_by_size
+from archzero_lab.reporting.frame import Frame
 from archzero_lab.servers.exclusive import exclusive
 from archzero_lab.servers.stack import running_stack
 from archzero_lab.settings import load_settings
@@ -23,9 +22,9 @@ class StatementCounts:
 
     counts: dict[str, dict[int, int]]
 
-    def table(self) -> pd.DataFrame:
+    def table(self) -> Frame:
         """A row an endpoint, a column a number of items."""
-        return pd.DataFrame(self.counts).T
+        return Frame(self.counts).T
 
     def said(self) -> Words:
         """Whether one of them grows."""

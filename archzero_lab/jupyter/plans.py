@@ -6,11 +6,10 @@ import html
 import json
 from dataclasses import dataclass
 
-import pandas as pd
-
 from archzero_lab.postgres.plan_diff import PlanDiff, diff_plans
 from archzero_lab.postgres.plans import Plan, read_plan
 from archzero_lab.reporting.figures import Picture
+from archzero_lab.reporting.frame import Frame
 from archzero_lab.reporting.plan_figures import plan_trees
 
 _CELL = "padding:2px 8px;text-align:right;white-space:nowrap"
@@ -29,9 +28,9 @@ class ShownPlan:
         return json.dumps(json.loads(self.plan.raw), indent=1)
 
     @property
-    def nodes(self) -> pd.DataFrame:
+    def nodes(self) -> Frame:
         """A row a node: depth, node, rows planned and actual, loops, own and total ms, own blocks, rows removed."""
-        return pd.DataFrame(
+        return Frame(
             [
                 {
                     "depth": node.depth,

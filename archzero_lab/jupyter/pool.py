@@ -13,6 +13,7 @@ from archzero_lab.errors import LabError
 from archzero_lab.jobs.studies.pool_sweep import knee_in_words, knees, pool_table, sweep_pool
 from archzero_lab.jupyter.run import Words
 from archzero_lab.reporting.figures import Picture
+from archzero_lab.reporting.frame import Frame
 from archzero_lab.reporting.pool_figures import pool_curves
 from archzero_lab.servers.exclusive import exclusive
 from archzero_lab.servers.stack import running_stack
@@ -26,16 +27,16 @@ _CLAIMED = {"mean_ms": 45.0, "p95_ms": 120.0, "postgres_share": 0.35, "refused_p
 class PoolSweep:
     """What each size of the pool gave each number of users. `cells`: a row a PoolCell. `of_phase5`: of its service."""
 
-    cells: pd.DataFrame
+    cells: Frame
     of_phase5: bool = True
 
-    def table(self) -> pd.DataFrame:
+    def table(self) -> Frame:
         """Medians over the rounds, a row a number of users and a size; waits and holds in ms, where they are told."""
-        return pool_table(self.cells)
+        return Frame(pool_table(self.cells))
 
-    def knees(self) -> pd.DataFrame:
+    def knees(self) -> Frame:
         """The smallest pool that is near the best, by number of users."""
-        return knees(self.cells)
+        return Frame(knees(self.cells))
 
     def figure(self) -> Picture:
         """Throughput, p95 and wait against the pool's size."""
@@ -46,7 +47,7 @@ class PoolSweep:
         set_by_it = f"; phase 5 sets {PoolSettings().max_size}" if self.of_phase5 else ""
         return Words("The knee", knee_in_words(self.knees()) + set_by_it)
 
-    def against_claims(self) -> pd.DataFrame:
+    def against_claims(self) -> Frame:
         """Phase 5's figures for its pool beside those of the size nearest to its setting, by number of users.
 
         Raises LabError for another service's pool.
@@ -56,7 +57,7 @@ class PoolSweep:
         sizes = self.cells["size"].unique()
         size = min(sizes, key=lambda one: abs(one - PoolSettings().max_size))
         mine = self.cells[self.cells["size"] == size].groupby("users").median()
-        seen = pd.DataFrame(
+        seen = Frame(
             {
                 "mean_ms": mine["mean_ms"],
                 "p95_ms": mine["p95_ms"],
@@ -82,4 +83,4 @@ def pool(
     system.require_ready()
     with exclusive("pool"), running_stack(load_settings()) as stack:
         cells = sweep_pool(system, stack, sizes, users, arm=arm, rows=cards, seconds=seconds, rounds=rounds)
-    return PoolSweep(cells, of_phase5=system.has_notebooks)
+    return PoolSweep(Frame(cells), of_phase5=system.has_notebooks)

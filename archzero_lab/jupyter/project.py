@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import pandas as pd
-
 from archzero_lab.bootstrap.system import team_here
 from archzero_lab.errors import LabError, MeasurementError, SettingsError, unknown_name
 from archzero_lab.experiments.claims import Claim, Claimed
@@ -18,6 +16,7 @@ from archzero_lab.experiments.turns import turn
 from archzero_lab.jupyter.experiment import result_html
 from archzero_lab.progress import QUIET
 from archzero_lab.reporting import figures
+from archzero_lab.reporting.frame import Frame
 from archzero_lab.run_folders.own_runs import save_own
 from archzero_lab.servers.exclusive import exclusive
 from archzero_lab.servers.stack import running_stack
@@ -52,9 +51,9 @@ class Compared:
         return self.result.ci_low, self.result.ci_high
 
     @property
-    def mechanism(self) -> pd.DataFrame:
+    def mechanism(self) -> Frame:
         """Counters of each arm, a 1,000 requests."""
-        return self.result.mechanism
+        return Frame(self.result.mechanism)
 
     def figure(self) -> figures.Picture:
         """The paired blocks behind the verdict."""

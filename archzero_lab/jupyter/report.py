@@ -13,13 +13,13 @@ from collections.abc import Sequence
 from contextlib import suppress
 from typing import Any
 
-import pandas as pd
-
 from archzero_lab.bootstrap.system import system_here
 from archzero_lab.errors import LabError
 from archzero_lab.experiments.claim_files import choose_claims
 from archzero_lab.jupyter.narrowing import narrowing
 from archzero_lab.jupyter.run import Run, load_run
+from archzero_lab.reporting.frame import Frame
+from archzero_lab.reporting.tables import whole_html
 from archzero_lab.run_folders.finding import unfinished_run
 from archzero_lab.settings import ROOT
 from archzero_lab.stats.comparison import Comparison, compare
@@ -108,7 +108,7 @@ class Report:
         """The finished run: `.claims`, `.note(claim)`, `.blocks(claim)`, figures and frames."""
         return self.wait()
 
-    def so_far(self) -> pd.DataFrame:
+    def so_far(self) -> Frame:
         """A row a timed claim: blocks, before and after in ms, the ratio and its interval so far."""
         rows: dict[str, dict[str, Any]] = {}
         for claim_id, claim in self._claims.items():
@@ -122,7 +122,7 @@ class Report:
                     "ci_high": found.ci_high if math.isfinite(found.ci_high) else None,
                 }
             rows[claim.title] = row
-        return pd.DataFrame(rows).T
+        return Frame(rows).T
 
     def so_far_html(self) -> str:
         """Stage, table and the narrowing interval of the claim that is being measured; for looking."""
@@ -207,5 +207,5 @@ def report(
     return Report(arguments, only, blocks)
 
 
-def _table(frame: pd.DataFrame) -> str:
-    return frame.to_html(na_rep="", float_format=lambda value: f"{value:.3g}")
+def _table(frame: Frame) -> str:
+    return whole_html(frame)

@@ -14,6 +14,7 @@ from archzero_lab.experiments.claim_files import load_claims
 from archzero_lab.experiments.metrics import by_block
 from archzero_lab.jupyter.plans import ShownDiff, plan_diff, plan_from
 from archzero_lab.reporting import figures
+from archzero_lab.reporting.frame import Frame
 from archzero_lab.run_folders.finding import all_runs, find_run
 from archzero_lab.run_folders.run import Run as RunFolder
 
@@ -43,9 +44,9 @@ class Run(RunFolder):
         return f"run {self.id}: {size:,} rows, profile {s['profile']}, {len(s['claims'])} claims"
 
     @property
-    def index_frame(self) -> pd.DataFrame:
+    def index_frame(self) -> Frame:
         """Every index: arm, table, name, mb, scans, constraint."""
-        frame = pd.DataFrame([{"arm": arm, **index} for arm, rows in self.indexes.items() for index in rows])
+        frame = Frame([{"arm": arm, **index} for arm, rows in self.indexes.items() for index in rows])
         frame["mb"] = frame.pop("bytes") / 1e6
         return frame
 
@@ -63,7 +64,7 @@ class Run(RunFolder):
         return [claim_id for claim_id in claim_ids if claim_id in measured]
 
     @property
-    def claims(self) -> pd.DataFrame:
+    def claims(self) -> Frame:
         """The scorecard as a frame, a row a claim."""
         rows = [
             {
@@ -80,7 +81,7 @@ class Run(RunFolder):
             }
             for claim in self.summary["claims"]
         ]
-        frame = pd.DataFrame(rows).set_index("claim")
+        frame = Frame(rows).set_index("claim")
         return frame.map(lambda value: float(f"{value:.3g}") if isinstance(value, float) else value)
 
     def note(self, claim_id: str) -> Words:
@@ -88,10 +89,10 @@ class Run(RunFolder):
         claim = self.claim(claim_id)
         return Words(f"{claim['title']}: {claim['verdict']}", claim["note"], tuple(claim["warnings"]))
 
-    def latencies(self, claim_id: str) -> pd.DataFrame:
+    def latencies(self, claim_id: str) -> Frame:
         """Quantiles of service time in ms of a claim's arms, pooled over blocks."""
         times = self._of(claim_id).groupby("arm")["service_time_s"]
-        frame = pd.DataFrame(
+        frame = Frame(
             {
                 "p50_ms": times.quantile(0.5) * 1000,
                 "p95_ms": times.quantile(0.95) * 1000,
@@ -101,14 +102,14 @@ class Run(RunFolder):
         )
         return frame.round(3)
 
-    def mechanism(self, claim_id: str) -> pd.DataFrame:
+    def mechanism(self, claim_id: str) -> Frame:
         """What moved with a claim's times: hits, statements, database time and blocks an arm."""
         told = self.claim(claim_id)["mechanism"]
-        return pd.DataFrame({arm: values for arm, values in told.items() if isinstance(values, dict)}).T
+        return Frame({arm: values for arm, values in told.items() if isinstance(values, dict)}).T
 
-    def plan_table(self, part: str = "page") -> pd.DataFrame:
+    def plan_table(self, part: str = "page") -> Frame:
         """Time, blocks and indexes of every statement's `page` or `count`, control and treatment side by side."""
-        frame = pd.DataFrame([plan for plan in self.plans if plan["part"] == part])
+        frame = Frame([plan for plan in self.plans if plan["part"] == part])
         table = frame.pivot(index="statement", columns="arm", values=["execution_ms", "blocks"])
         table = table.reindex(columns=["control", "treatment"], level=1)
         used = frame[frame["arm"] == "treatment"].set_index("statement")["indexes"]
@@ -162,11 +163,11 @@ class Run(RunFolder):
         """Redis memory by block under the mix."""
         return figures.memory_by_block(self._load_treatment())
 
-    def hit_rate_by_kind(self) -> pd.DataFrame:
+    def hit_rate_by_kind(self) -> Frame:
         """Hits, misses and hit rate of each kind of key over the measured slots of the treatment."""
         slots = self._load_treatment()
         kinds = [column.removesuffix("_hits") for column in slots.columns if column.endswith("_hits")]
-        frame = pd.DataFrame(
+        frame = Frame(
             {
                 kind: {"hits": int(slots[f"{kind}_hits"].sum()), "misses": int(slots[f"{kind}_misses"].sum())}
                 for kind in kinds
@@ -175,24 +176,24 @@ class Run(RunFolder):
         frame["hit_rate"] = (frame["hits"] / (frame["hits"] + frame["misses"])).round(3)
         return frame
 
-    def load_latencies(self) -> pd.DataFrame:
+    def load_latencies(self) -> Frame:
         """Median and p95 response time in ms of each action of the mix, an arm a column, and requests a second."""
         grouped = self.load.groupby(["name", "arm"])["response_ms"]
-        frame = pd.DataFrame({"p50_ms": grouped.median(), "p95_ms": grouped.quantile(0.95), "requests": grouped.size()})
-        return pd.DataFrame(frame.unstack("arm")).round(2)
+        frame = Frame({"p50_ms": grouped.median(), "p95_ms": grouped.quantile(0.95), "requests": grouped.size()})
+        return Frame(frame.unstack("arm")).round(2)
 
     @property
     def _names(self) -> dict[str, str]:
         """What the arms are called; of a run before 0.2 that is not known."""
         return {name: str(arm["label"]) for name, arm in self.summary.get("arms", {}).items()}
 
-    def _load_treatment(self) -> pd.DataFrame:
+    def _load_treatment(self) -> Frame:
         slots = self.load_slots
-        return slots[slots["arm"] == "treatment"].sort_values("block")
+        return Frame(slots[slots["arm"] == "treatment"].sort_values("block"))
 
-    def _of(self, claim_id: str) -> pd.DataFrame:
+    def _of(self, claim_id: str) -> Frame:
         self.claim(claim_id)
-        return self.samples[self.samples["claim"] == claim_id]
+        return Frame(self.samples[self.samples["claim"] == claim_id])
 
 
 def load_run(run: str = "latest") -> Run:
@@ -200,7 +201,7 @@ def load_run(run: str = "latest") -> Run:
     return Run(find_run(run).path)
 
 
-def runs() -> pd.DataFrame:
+def runs() -> Frame:
     """Every finished report of reports/, the newest first: run, profile, rows, claims by verdict, commit.
 
     lab.runs().head()
@@ -219,10 +220,10 @@ def runs() -> pd.DataFrame:
             }
         )
     columns = ["run", "profile", "rows", "confirmed", "refuted", "inconclusive", "commit"]
-    return pd.DataFrame(rows, columns=columns).set_index("run")
+    return Frame(rows, columns=columns).set_index("run")
 
 
-def claims() -> pd.DataFrame:
+def claims() -> Frame:
     """Every claim that can be measured, phase 5's and one's own: title, sentence, metric, arms, what was claimed.
 
     lab.claims()["sentence"]
@@ -239,4 +240,4 @@ def claims() -> pd.DataFrame:
         }
         for claim in load_claims(system_here())
     ]
-    return pd.DataFrame(rows).set_index("claim")
+    return Frame(rows).set_index("claim")

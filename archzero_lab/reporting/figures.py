@@ -16,7 +16,7 @@ import numpy as np
 import pandas as pd
 from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullFormatter
 
-from archzero_lab.reporting.plotted import as_csv, download_link, mark_points, with_hints
+from archzero_lab.reporting.plotted import as_csv, download_link, mark_axes, mark_points, places_of, with_hints
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -98,20 +98,21 @@ class Pictures:
 
 def picture(figure: Figure, alt: str) -> Picture:
     """A figure as inline SVG that scales with its page; the figure is closed."""
-    numbers, hints = as_csv(figure), mark_points(figure)
+    numbers, hints, axes = as_csv(figure), mark_points(figure), mark_axes(figure)
     buffer = io.StringIO()
     figure.savefig(
         buffer, format="svg", bbox_inches="tight", metadata={"Date": None, "Creator": None}, transparent=True
     )
     plt.close(figure)
-    text = with_hints(buffer.getvalue(), hints)
+    text, places = places_of(with_hints(buffer.getvalue(), hints), axes)
     svg = text[text.index("<svg") :]
     head, rest = svg.split(">", 1)
     kept = " ".join(part for part in head.split(" ") if not part.startswith(("width=", "height=")))
     # what is black in it has the colour of the text around it, by day and by night; texts have no colour of their own
     rest = re.sub("#(?:000000|111111)", "currentColor", rest)
     least = f"min-width:{_least_width(text):.0f}px"
-    return Picture(f'{kept} style="width:100%;{least};height:auto;fill:currentColor">{rest}', alt, numbers)
+    style = f"width:100%;{least};height:auto;fill:currentColor"
+    return Picture(f'{kept} data-axes="{html.escape(places)}" style="{style}">{rest}', alt, numbers)
 
 
 def _least_width(svg: str) -> float:

@@ -1,10 +1,11 @@
-"""What a figure shows as numbers: a file to download, and a hint on each point that is hovered."""
+"""What a figure shows as numbers: a file to download, a hint on each point, what each place of its axes means."""
 
 from __future__ import annotations
 
 import csv
 import html
 import io
+import json
 import re
 import urllib.parse
 from collections.abc import Iterator, Sequence
@@ -19,6 +20,8 @@ if TYPE_CHECKING:
 _MOST_ROWS, _MOST_HINTS = 3_000, 300
 """Of a figure, and of one series in it: a page of many figures stays small."""
 _POINT = re.compile(r"<use\b([^>]*?)/>")
+_PATH = re.compile(r'<path d="([^"]+)"')
+_CORNER = re.compile(r"[ML] (-?[\d.]+) (-?[\d.]+)")
 
 Points = Sequence[tuple[float, float]]
 Row = tuple[str, str, float | str, float | str]
@@ -67,6 +70,39 @@ def with_hints(svg: str, hints: dict[str, list[str]]) -> str:
             inside = _titled(inside, iter(texts))
         svg = svg[:begin] + inside + svg[end:]
     return svg
+
+
+def mark_axes(figure: Figure) -> list[dict[str, Any]]:
+    """Give the field of each axes an id that its SVG has too; in the same order what its scales say."""
+    scales = []
+    for number, axes in enumerate(figure.axes):
+        axes.patch.set_gid(f"scales-{number}")
+        scales.append({"x": _scale(axes.xaxis, axes.get_xlim()), "y": _scale(axes.yaxis, axes.get_ylim())})
+    return scales
+
+
+def places_of(svg: str, scales: Sequence[dict[str, Any]]) -> tuple[str, str]:
+    """The SVG without those ids, and as JSON where each of the axes lies in it (left, top, right, bottom) beside its
+    scales; those of which nothing can be said are left out."""
+    told = []
+    for number, scale in enumerate(scales):
+        mark = f'<g id="scales-{number}">'
+        _, found, rest = svg.partition(mark)
+        drawn = _PATH.search(rest[: rest.find("</g>")]) if found else None
+        svg = svg.replace(mark, "<g>", 1)
+        if drawn is None or not (scale["x"] or scale["y"]):
+            continue
+        corners = [(float(x), float(y)) for x, y in _CORNER.findall(drawn[1])]
+        (left, right), (top, bottom) = ((min(ends), max(ends)) for ends in zip(*corners, strict=True))
+        told.append({"box": [left, top, right, bottom], **scale})
+    return svg, json.dumps(told)
+
+
+def _scale(axis: Any, limits: tuple[float, float]) -> list[Any] | None:
+    """Its ends, whether it is logarithmic, its label; None for names, and for scales that are neither."""
+    if axis.get_scale() not in ("linear", "log") or not axis.get_label_text() or _names_of_ticks(axis):
+        return None
+    return [float(limits[0]), float(limits[1]), axis.get_scale() == "log", axis.get_label_text()]
 
 
 def _titled(group: str, texts: Iterator[str]) -> str:

@@ -15,6 +15,7 @@ import pandas as pd
 import pytest
 from playwright.sync_api import Browser
 
+from archzero_lab.reporting import figures
 from archzero_lab.reporting.pages import plain_page
 from archzero_lab.reporting.tables import whole_html
 from archzero_lab.settings import ROOT
@@ -94,6 +95,44 @@ def test_every_page_can_be_read_at_four_sizes_by_day_and_by_night(
     assert wrong == []
     sizes = {path.name: path.stat().st_size for path in pages}
     assert max(sizes.values()) < 3_000_000, sizes
+
+
+def test_a_part_of_a_figure_that_is_dragged_over_is_enlarged_and_its_place_told(
+    browser: Browser, tmp_path: Path
+) -> None:
+    blocks = pd.DataFrame({"control": [80.0, 90.0, 85.0], "treatment": [8.0, 9.0, 7.5]})
+    file = tmp_path / "figure.html"
+    file.write_text(plain_page("A figure", figures.paired_blocks(blocks, "List", "p50, ms", 50)._repr_html_()))
+    page = browser.new_page(viewport={"width": 1000, "height": 900})
+    page.goto(file.as_uri())
+    drawn = page.locator("figure svg")
+    whole = drawn.get_attribute("viewBox")
+    place = drawn.bounding_box()
+    assert whole is not None
+    assert place is not None
+    back = page.get_by_role("button", name="whole figure")
+    assert not back.is_visible()
+    page.mouse.move(place["x"] + place["width"] * 0.5, place["y"] + place["height"] * 0.4)
+    here = page.locator("figcaption output").inner_text()
+    assert re.fullmatch(r"block: [\d.]+; p50, ms: [\d.]+", here)
+    assert 0.7 < float(here.partition(";")[0].removeprefix("block: ")) < 1.3
+    page.mouse.down()
+    page.mouse.move(place["x"] + place["width"] * 0.75, place["y"] + place["height"] * 0.6)
+    page.mouse.up()
+    page.mouse.move(0, 0)
+    assert re.fullmatch(
+        r"block: [\d.]+ to [\d.]+; p50, ms: [\d.]+ to [\d.]+", page.locator("figcaption output").inner_text()
+    )
+    assert drawn.bounding_box() == place, "what lies below stays where it is"
+    assert float(str(drawn.get_attribute("viewBox")).split()[2]) == pytest.approx(float(whole.split()[2]) / 4, rel=0.05)
+    back.click()
+    assert drawn.get_attribute("viewBox") == whole
+    page.get_by_role("button", name="zoom in").focus()
+    page.keyboard.press("Enter")
+    assert drawn.get_attribute("viewBox") != whole
+    drawn.dblclick()
+    assert drawn.get_attribute("viewBox") == whole
+    page.close()
 
 
 def test_a_run_is_judged_again_from_its_folder_alone(environment: dict[str, str], tmp_path: Path) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+import json
 import urllib.parse
 import xml.etree.ElementTree as ET
 
@@ -99,3 +100,23 @@ def test_bars_are_saved_with_the_names_beside_them_and_a_figure_of_thousands_wit
     many = pd.DataFrame({"arm": ["control"] * 4_000, "service_time_s": [0.001] * 4_000})
     assert figures.percentile_curves(many, "many").numbers == ""
     assert "figcaption" not in figures.percentile_curves(many, "many")._repr_html_()
+
+
+def test_a_figure_says_where_its_axes_lie_and_what_they_measure() -> None:
+    made = figures.paired_blocks(BLOCKS, "List: block by block", "p50, ms", 50)
+    root = ET.fromstring(made.svg)  # noqa: S314
+    (axes,) = json.loads(root.attrib["data-axes"])
+    left, top, right, bottom = axes["box"]
+    _, _, width, height = map(float, root.attrib["viewBox"].split())
+    assert 0 < left < right < width
+    assert 0 < top < bottom < height
+    low, high, logarithmic, label = axes["y"]
+    assert (logarithmic, label) == (True, "p50, ms")
+    assert low < 7.5
+    assert high > 90
+    assert "scales-" not in made.svg
+
+
+def test_axes_of_names_measure_nothing() -> None:
+    root = ET.fromstring(figures.statements_by_size({"list": {1: 1, 10: 1}, "card": {1: 2, 10: 2}}).svg)  # noqa: S314
+    assert all(one["x"] or one["y"] for one in json.loads(root.attrib["data-axes"]))

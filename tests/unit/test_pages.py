@@ -6,6 +6,7 @@ import nbformat
 import pandas as pd
 
 from archzero_lab.reporting.figures import Picture
+from archzero_lab.reporting.frame import Frame
 from archzero_lab.reporting.notebook_page import notebook_page
 from archzero_lab.reporting.pages import plain_page, with_contents
 from archzero_lab.reporting.tables import in_three_digits, tidy, whole_html
@@ -100,3 +101,20 @@ def test_what_is_black_in_a_figure_has_the_colour_of_its_text_and_it_has_no_grou
     assert "#000000" not in drawn.svg
     assert "fill:currentColor" in drawn.svg
     assert "fill: #ffffff" not in drawn.svg
+
+
+def test_a_frame_in_a_notebook_is_whole_and_what_is_cut_from_it_is_one_too() -> None:
+    text = "why " * 60
+    frame = Frame({"why": [text], "p50_ms": [1.23456]})
+    shown = frame[["why", "p50_ms"]]._repr_html_()
+    assert text.strip() in shown
+    assert '<td class="number">1.23</td>' in shown
+    assert "…" not in shown
+
+
+def test_of_a_long_frame_and_a_long_text_the_length_is_shown() -> None:
+    shown = Frame({"number": range(61), "text": ["x" * 1_001, *[""] * 60]})._repr_html_()
+    assert "the first 60 of 61 rows" in shown
+    assert ">60<" not in shown
+    assert "x" * 1_000 + " … 1,001 characters in all" in shown
+    assert "rows</p>" not in Frame({"number": range(60)})._repr_html_()

@@ -7,14 +7,13 @@ import io
 from pathlib import Path
 
 import matplotlib.pyplot as plt
-import pandas as pd
 import pytest
 from rich.table import Table
 
 from archzero_lab import terminal
 from archzero_lab.errors import InventoryError
-from archzero_lab.jupyter.indexes import WholeFrame
 from archzero_lab.reporting import figures
+from archzero_lab.reporting.frame import Frame
 from archzero_lab.systems.arczero.cards import inventory
 from archzero_lab.systems.arczero.cards.model import CardRow
 
@@ -44,7 +43,7 @@ def test_a_figure_draws_it_as_it_is() -> None:
 
 
 def test_a_table_of_a_notebook_shows_it_as_it_is() -> None:
-    html = WholeFrame(pd.DataFrame({EVIL: [EVIL]}, index=[EVIL]))._repr_html_()
+    html = Frame({EVIL: [EVIL]}, index=[EVIL])._repr_html_()
     assert "<img" not in html
     assert html.count("&lt;img") == 3
 
