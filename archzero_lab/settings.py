@@ -111,6 +111,16 @@ class PoolSettings:
     check_before_use: bool = True
 
 
+@dataclass(frozen=True)
+class ReplicaSettings:
+    """Read replicas: each server is asked every `poll_s` where it is; one that may be further behind than `most_lag_s`
+    answers nobody who did not say what he must see; a read waits `wait_s` for one that is nearly there."""
+
+    poll_s: float = 0.05
+    most_lag_s: float = 1.0
+    wait_s: float = 0.003
+
+
 PATIENT = 30.0
 """Phase 5's acquire_timeout in seconds."""
 
@@ -132,19 +142,22 @@ class Settings:
 
     `database_url` or `redis_url`, when set, put a running server in the place of one that the lab starts.
     `admin_token` guards cache flush and stats reset; without one they answer loopback clients only.
+    `database_replicas` are URLs of its streaming replicas, with commas between them: `[database] replicas = [...]`.
     `allowed_hosts` are names, with commas between them, by which a service is reached beside this machine's own.
     """
 
     servers: str = "embedded"
     database_url: str = ""
+    database_replicas: str = ""
     redis_url: str = ""
     admin_token: str = ""
     allowed_hosts: str = ""
     cache: CacheSettings = field(default_factory=CacheSettings)
     pool: PoolSettings = field(default_factory=PoolSettings)
+    replica: ReplicaSettings = field(default_factory=ReplicaSettings)
 
 
-_SECTIONS = (CacheSettings, PoolSettings)
+_SECTIONS = (CacheSettings, PoolSettings, ReplicaSettings)
 OF_A_PROJECT = (
     "service", "database", "redis", "arms", "requests", "values", "claims", "counters", "gate", "load", "work",
 )  # fmt: skip
@@ -175,6 +188,11 @@ def _from_table(table: dict[str, Any], where: str) -> Settings:
     sections = _sections()
     values: dict[str, Any] = {}
     for name, value in table.items():
+        if name == "database" and isinstance(value, dict) and "replicas" in value:
+            urls = value["replicas"]
+            if not isinstance(urls, list) or not all(isinstance(url, str) for url in urls):
+                raise SettingsError(f"{where}: database.replicas must be a list of URLs")
+            values["database_replicas"] = ",".join(urls)
         if name in OF_A_PROJECT:
             continue  # read by ./lab gate and by systems.team
         if name not in sections:

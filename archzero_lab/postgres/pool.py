@@ -6,7 +6,6 @@ import asyncio
 import gc
 import logging
 import random
-import select
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -23,6 +22,7 @@ from archzero_lab.postgres.connection import merged_parameters, reason_of
 from archzero_lab.postgres.deadline import cut_after
 from archzero_lab.postgres.fair_turns import CLIENT, FairTurns
 from archzero_lab.postgres.request_statements import BUCKETS, fetch_row, only_reads
+from archzero_lab.postgres.still_answers import still_answers
 from archzero_lab.settings import PoolSettings
 
 ACQUIRE_WAIT = Histogram(
@@ -52,7 +52,7 @@ class Database:
     checks connections before use). `transaction()` groups several.
 
     A connection attempt that fails means that the server is away: who waits for a connection, and who asks for one,
-    waits _PATIENCE_S for its return (an attempt each _RETRY_S) and gets psycopg_pool.PoolClosed then, at once where it
+    waits `patience_s` for its return (an attempt each _RETRY_S) and gets psycopg_pool.PoolClosed then, at once where it
     has been away for longer. The pool alone would let each of them wait for its whole time-out. One connection that is
     found dead makes all of its age suspect: the pool drops them together, where it would find them one after the other,
     with growing pauses. A read that met a dead connection is run once more; a write is not, it may have been committed.
@@ -61,8 +61,9 @@ class Database:
     def __init__(
         self, url: str, settings: PoolSettings, application_name: str = "archzero-lab",
         connections: type[psycopg.AsyncConnection[TupleRow]] = psycopg.AsyncConnection,
+        patience_s: float = _PATIENCE_S,
     ) -> None:  # fmt: skip
-        self._url, self._connections = url, connections
+        self._url, self._connections, self._patience_s = url, connections, patience_s
         self._settings = settings
         self._kwargs = merged_parameters(url, {
             "autocommit": True,
@@ -197,13 +198,13 @@ class Database:
                 connection = await self._get(pool, max(asked + self._settings.acquire_timeout_s - began, 0.01))
             except PoolClosed:
                 now = time.perf_counter()
-                left = min(self._away_since, asked + _PATIENCE_S) + _PATIENCE_S - now
+                left = min(self._away_since, asked + self._patience_s) + self._patience_s - now
                 if self._closed or not await self._returns_within(left):
                     raise
                 continue
             try:
                 with cut_after(connection, self._settings.acquire_timeout_s):
-                    answers = await self._answers(connection)
+                    answers = await still_answers(connection, self._settings.check_before_use)
                 if answers:
                     return pool, connection
                 await self._suspect(pool, connection, began)
@@ -217,22 +218,6 @@ class Database:
         if self._returning is not None and seconds > 0:
             await asyncio.wait({self._returning}, timeout=seconds)
         return self._returning is None
-
-    async def _answers(self, connection: psycopg.AsyncConnection[TupleRow]) -> bool:
-        """False for a connection that the server has ended: its socket has something to read before anything was asked.
-
-        One system call where it has not; a round trip where it has (it may be a notice), or where the settings say so.
-        """
-        if connection.closed:
-            return False
-        waiting = select.poll()
-        waiting.register(connection.fileno(), select.POLLIN)
-        if waiting.poll(0) or self._settings.check_before_use:
-            try:
-                await AsyncConnectionPool.check_connection(connection)
-            except psycopg.Error:
-                return False
-        return True
 
     async def _suspect(self, pool: Pool, connection: psycopg.AsyncConnection[TupleRow], used_at: float) -> None:
         """Close a dead connection, and with it all that are as old: what ended one has most likely ended them."""
@@ -277,7 +262,7 @@ class Database:
         began = time.perf_counter()
         try:
             async with self.connection() as connection:
-                return await fetch_row(connection, sql, params, prepare=prepare)
+                return await self._fetch(connection, sql, params, prepare)
         except (PoolTimeout, PoolClosed, TooManyRequests):
             raise  # they are OperationalErrors as well: no connection was had
         except psycopg.OperationalError as error:
@@ -286,14 +271,28 @@ class Database:
                 raise
             log.debug("run again on another connection: %s", type(error).__name__)
         async with self.connection() as connection:
-            return await fetch_row(connection, sql, params, prepare=prepare)
+            return await self._fetch(connection, sql, params, prepare)
+
+    async def _fetch(
+        self,
+        connection: psycopg.AsyncConnection[TupleRow],
+        sql: LiteralString,
+        params: dict[str, Any] | None,
+        prepare: bool | None,
+    ) -> tuple[Any, ...] | None:
+        return await fetch_row(connection, sql, params, prepare=prepare)
+
+    async def note_written(self, connection: psycopg.AsyncConnection[TupleRow]) -> None:
+        """Told on the connection of a write that has just been committed; nobody here needs to know."""
 
     @asynccontextmanager
     async def transaction(self, longest_s: float) -> AsyncIterator[psycopg.AsyncConnection[TupleRow]]:
         """A connection inside one transaction, each statement given so long; rolled back on an error."""
-        async with self.connection(longest_s + _GRACE_S) as connection, connection.transaction():
-            await connection.execute("SELECT set_config('statement_timeout', %s, true)", [_ms(longest_s)])
-            yield connection
+        async with self.connection(longest_s + _GRACE_S) as connection:
+            async with connection.transaction():
+                await connection.execute("SELECT set_config('statement_timeout', %s, true)", [_ms(longest_s)])
+                yield connection
+            await self.note_written(connection)
 
 
 def _ms(seconds: float) -> str:

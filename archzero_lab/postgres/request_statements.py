@@ -49,6 +49,29 @@ async def fetch_row(
     return found
 
 
+async def fetch_row_and_place(
+    connection: psycopg.AsyncConnection[TupleRow],
+    sql: LiteralString,
+    params: dict[str, Any] | None,
+    prepare: bool | None,
+    place: LiteralString,
+) -> tuple[tuple[Any, ...] | None, tuple[Any, ...]]:
+    """As fetch_row, and the row of a statement that is run after it; both in one round trip."""
+    began = time.perf_counter()
+    async with (
+        connection.pipeline(),
+        connection.cursor(binary=True) as cursor,
+        connection.cursor(binary=True) as asked,
+    ):
+        await cursor.execute(_tagged(sql).encode(), params, prepare=prepare)
+        await asked.execute(place, prepare=True)
+        row, placed = await cursor.fetchone(), await asked.fetchone()
+    assert placed is not None
+    STATEMENTS.inc()
+    STATEMENT_TIME.observe(time.perf_counter() - began)
+    return row, placed
+
+
 async def fetch_row_and_rows(
     connection: psycopg.AsyncConnection[TupleRow],
     sql: LiteralString,

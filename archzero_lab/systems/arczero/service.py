@@ -19,12 +19,14 @@ from prometheus_client import generate_latest
 
 from archzero_lab.errors import mask_secrets
 from archzero_lab.postgres.pool import Database
-from archzero_lab.settings import CacheSettings, PoolSettings
+from archzero_lab.postgres.replicated import ReplicatedDatabase
+from archzero_lab.settings import CacheSettings, PoolSettings, ReplicaSettings
 from archzero_lab.systems.arczero.api.access_log import AccessLog
 from archzero_lab.systems.arczero.api.app import create_app
 from archzero_lab.systems.arczero.api.doorkeeper import Doorkeeper
 from archzero_lab.systems.arczero.api.fast_path import FastPath
 from archzero_lab.systems.arczero.api.hot_reads import HotReads
+from archzero_lab.systems.arczero.api.positions import Positions
 from archzero_lab.systems.arczero.api.service import Service
 from archzero_lab.systems.arczero.cache import counters
 from archzero_lab.systems.arczero.cache.cached_service import CachedCardService
@@ -49,6 +51,7 @@ from archzero_lab.systems.arczero.statement_results import StatementResults
 log = logging.getLogger(__name__)
 VARIABLE = "ARCHZERO_SERVICE"
 _USAGE_PERIOD_S = 5.0
+_NAME = "archzero-lab service"
 IndexSet = Literal["phase5", "v2"]
 
 
@@ -57,19 +60,22 @@ class ServiceConfig:
     """What a worker process needs to know; handed over as JSON in the environment.
 
     `redis_url` None is a service without a cache; `statements` caches results of statements in place of answers.
-    `index_set` is that of the database; the statements fit it. `record` is the file of its access log, "" for none.
+    `replicas` are URLs of its streaming replicas, to read from. `index_set` is that of the database; the statements fit
+    it. `record` is the file of its access log, "" for none.
     """
 
     database_url: str
     redis_url: str | None
     namespace: str
     statements: bool = False
+    replicas: tuple[str, ...] = ()
     index_set: IndexSet = "phase5"
     admin_token: str = ""
     allowed_hosts: tuple[str, ...] = ()
     record: str = ""
     cache: CacheSettings = field(default_factory=CacheSettings)
     pool: PoolSettings = field(default_factory=PoolSettings)
+    replica: ReplicaSettings = field(default_factory=ReplicaSettings)
 
     def encode(self) -> str:
         """As the environment variable holds it."""
@@ -112,7 +118,10 @@ class CacheParts:
 
 @asynccontextmanager
 async def open_cache(
-    config: ServiceConfig, cards: Cards, parts: CacheParts | None = None
+    config: ServiceConfig,
+    cards: Cards,
+    parts: CacheParts | None = None,
+    replicated: ReplicatedDatabase | None = None,
 ) -> AsyncIterator[CacheHandle]:
     """A cached service over `cards`, its heartbeat, outbox and near cache running for as long as the block runs."""
     assert config.redis_url is not None
@@ -125,6 +134,11 @@ async def open_cache(
     store = parts.store(link, keys, settings, near)
     outbox = Outbox(config.database_url, store, link, settings)
     usage = Usage()
+    if replicated is not None:
+        store.follow(replicated)
+        outbox.place = replicated.place_of
+        # what was read from the old one may never have been; see told_position
+        replicated.on_primary += [link.revoke, outbox.renew]
     link.beat = partial(parts.beat, store)
     link.validate = partial(parts.validate, store, outbox)
     if near is not None:
@@ -152,8 +166,13 @@ async def open_service(config: ServiceConfig) -> AsyncIterator[Service]:
     if config.statements and config.redis_url is not None:
         results = await asyncio.to_thread(StatementResults, config.database_url, config.redis_url, config.namespace)
         closing.push_async_callback(results.close)
-    database = Database(
-        config.database_url, config.pool, application_name="archzero-lab service",
+    replicated: ReplicatedDatabase | None = None
+    if config.replicas and results is None:
+        replicated = ReplicatedDatabase(
+            config.database_url, config.replicas, config.pool, config.replica, application_name=_NAME
+        )
+    database = replicated or Database(
+        config.database_url, config.pool, application_name=_NAME,
         connections=results.connections if results is not None else psycopg.AsyncConnection,
     )  # fmt: skip
     await database.open()
@@ -161,7 +180,7 @@ async def open_service(config: ServiceConfig) -> AsyncIterator[Service]:
     cache: CacheHandle | StatementResults | None = results
     beside: asyncio.Task[None] | None = None
     if config.redis_url is not None and results is None:
-        parts = await closing.enter_async_context(open_cache(config, cards))
+        parts = await closing.enter_async_context(open_cache(config, cards, replicated=replicated))
         cards, cache = parts.cards, parts
         beside = asyncio.create_task(parts.usage.share_every(parts.store, _USAGE_PERIOD_S))
     else:
@@ -188,6 +207,7 @@ async def open_service(config: ServiceConfig) -> AsyncIterator[Service]:
             cache_counters=counters.summary,
             reset_cache_counters=counters.reset,
             metrics=lambda: generate_latest(counters.registry()),
+            replicas=replicated,
         )
     finally:
         for task in (beside, *asking):
@@ -214,14 +234,14 @@ def create() -> Doorkeeper | AccessLog:
     config = msgspec.json.decode(os.environ[VARIABLE], type=ServiceConfig)
     inner = create_app(lambda: open_service(config))
     fast_path = FastPath(inner)
-    app = Doorkeeper(fast_path, config.allowed_hosts)
+    app = Doorkeeper(Positions(fast_path, inner) if config.replicas else fast_path, config.allowed_hosts)
 
     def cards() -> CachedCardService | None:
         service: Service = inner.state.service
         return service.cache.cards if isinstance(service.cache, CacheHandle) else None
 
     if not config.record:  # what a connection answers itself, no access log hears of
-        app.hot_reads = HotReads(cards, fast_path.asks, app.lets_in)
+        app.hot_reads = HotReads(cards, fast_path.asks, app.lets_in, replicated=bool(config.replicas))
     # The objects of modules and routes, tens of thousands, live for ever; walked again and again by the collector,
     # they stopped everything for tens of milliseconds (p99 of cached reads 36 ms, 3 ms without, a fifth more reads).
     gc.collect()

@@ -5,12 +5,15 @@ from __future__ import annotations
 import asyncio
 import resource
 from collections import Counter
+from dataclasses import replace
 from typing import Any, ClassVar
 
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 
 from archzero_lab.postgres.fair_turns import CLIENT
+from archzero_lab.postgres.positions import SESSION, Session
 from archzero_lab.systems.arczero.api.hot_reads import Asked, HotReads, Wishes
+from archzero_lab.systems.arczero.api.positions import header_of
 from archzero_lab.systems.arczero.api.wire import (
     Answer,
     header_lines,
@@ -178,6 +181,8 @@ class Connection(HttpToolsProtocol):
     async def _finish(self, cards: CachedCardService, question: Question, wishes: Wishes, found: Found) -> None:
         STRICT.set(wishes.strict)
         CLIENT.set(self._address)
+        session = Session() if self._hot is not None and self._hot.replicated else None
+        SESSION.set(session)
         try:
             answer = of_document(await cards.finish(question, found), wishes.if_none_match)
         except Exception as error:  # asked once: whatever it is, the application would only meet it again
@@ -186,6 +191,8 @@ class Connection(HttpToolsProtocol):
             self._asked = None
             self.transport.close()
             raise
+        if session is not None and session.seen is not None:
+            answer = replace(answer, headers=(*answer.headers, header_of(session)))
         if self._asked is not None:
             self._asked = None
             self._send(answer)

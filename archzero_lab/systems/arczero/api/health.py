@@ -11,15 +11,18 @@ from archzero_lab.systems.arczero.api.service import GivenService
 
 @get("/api/v1/health", tags=["health"])
 async def health(service: GivenService) -> Response[dict[str, Any]]:
-    """ok, degraded (no Redis, full service without it) or down (no database: 503)."""
+    """ok, degraded (no Redis or a replica in trouble, full service all the same) or down (no database: 503)."""
     database = await service.database_answers()
     cache = "off"
     if service.cache is not None:
         found = await service.cache.store.health()
         cache = "ok" if found["connected"] and found["obeys"] and found["refused"] is None else "degraded"
-    status = "down" if not database else "degraded" if cache == "degraded" else "ok"
+    servers = service.replicas.facts() if service.replicas is not None else []
+    degraded = cache == "degraded" or any(server["trouble"] for server in servers)
+    status = "down" if not database else "degraded" if degraded else "ok"
+    told = {"status": status, "database": "ok" if database else "down", "cache": cache}
     return Response(
-        {"status": status, "database": "ok" if database else "down", "cache": cache},
+        told | ({"servers": servers} if servers else {}),
         status_code=200 if database else 503,
         headers={} if database else {"Retry-After": "1"},
     )

@@ -15,6 +15,7 @@ from typing import Any
 
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE
 
+from archzero_lab.systems.arczero.api.positions import HEADER
 from archzero_lab.systems.arczero.api.wire import (
     header_lines,
     is_strict,
@@ -67,11 +68,15 @@ class HotReads:
         cards: Callable[[], CachedCardService | None],
         asks: Callable[[str, bytes], Any],
         lets_in: Callable[[bytes], bool],
+        *,
+        replicated: bool = False,
     ) -> None:
         self._open = cards
         self._cards: CachedCardService | None = None
         self._asks = asks
         self._lets_in = lets_in
+        self.replicated = replicated
+        """Whether a load may be a replica's: then a request that says what it must see goes the slow way."""
         self._questions: dict[bytes, Question] = {}
         self._wishes: dict[bytes, Wishes | None] = {}
         self._dated: tuple[object, bytes] = (None, b"")
@@ -133,7 +138,7 @@ class HotReads:
             if match is None:
                 return None
             name, value = match[1].lower(), match[2] or b""
-            if name in _CHANGES_READING or (name in _ONCE and name in told):
+            if name in _CHANGES_READING or name == HEADER or (name in _ONCE and name in told):
                 return None
             told[name] = value
         if told.get(b"connection", b"keep-alive").lower() != b"keep-alive" or not self._lets_in(told.get(b"host", b"")):

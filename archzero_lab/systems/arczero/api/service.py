@@ -8,6 +8,7 @@ from typing import Any, Protocol
 
 from litestar.params import SkipValidation
 
+from archzero_lab.postgres.positions import Position
 from archzero_lab.systems.arczero.cards.protocol import Cards
 
 
@@ -41,6 +42,16 @@ class Store(Protocol):
         """Make every entry invalid."""
 
 
+class Replicas(Protocol):
+    """The database's replicas."""
+
+    def refusal_of(self, position: Position) -> str | None:
+        """Why a position that a request names cannot be answered for."""
+
+    def facts(self) -> list[dict[str, Any]]:
+        """Each server: its role, its lag, what is wrong with it."""
+
+
 class Cache(Protocol):
     """A cache behind the card service."""
 
@@ -54,7 +65,7 @@ class Cache(Protocol):
 
 @dataclass(frozen=True)
 class Service:
-    """One service as the API sees it. `cache` is None where it runs without one."""
+    """One service as the API sees it. `cache` and `replicas` are None where it runs without."""
 
     cards: Cards
     cache: Cache | None
@@ -63,6 +74,7 @@ class Service:
     cache_counters: Callable[[], dict[str, Any]]
     reset_cache_counters: Callable[[], None]
     metrics: Callable[[], bytes]
+    replicas: Replicas | None = None
 
 
 # validation of a dependency would ask isinstance of a protocol, on every request

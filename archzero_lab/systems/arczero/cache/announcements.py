@@ -29,8 +29,9 @@ from archzero_lab.systems.arczero.cache.script_calls import (
     new_seed,
     script_call,
 )
+from archzero_lab.systems.arczero.cache.told_position import Primary, Told, ToldPosition
 from archzero_lab.systems.arczero.cards.changes import Changed
-from archzero_lab.systems.arczero.cards.model import Document
+from archzero_lab.systems.arczero.cards.model import Document, Unavailable
 
 _AT_A_TIME = 1_000
 """Names in one script, during which Redis does nothing else."""
@@ -55,6 +56,12 @@ class Announcements(BatchedReads):
         super().__init__(link, keys, near)
         self._settings = settings
         self._scripts = Scripts(self._client)
+        self.told: ToldPosition | None = None
+        """Where the database has replicas: up to where in its history Redis has been told."""
+
+    def follow(self, primary: Primary) -> None:
+        """Let a load be a replica's: from now on Redis is told where in the primary's history each write stands."""
+        self.told = ToldPosition(self.link, self.keys, self._scripts, primary)
 
     def change_of(self, changes: Iterable[Changed], besides: Sequence[Kind] = ()) -> Change:
         """What rows of the outbox say together. In a Cluster, and where too much changed to name it, whole kinds go.
@@ -95,12 +102,21 @@ class Announcements(BatchedReads):
         await self._all(key.kind if key else Kind.LIST, calls, instead=[])
 
     async def written(
-        self, key: Key | None, token: str, document: Document | None, change: Change, also: Iterable[Key] = ()
-    ) -> bool:
+        self, key: Key | None, token: str, document: Document | None, change: Change, also: Iterable[Key] = (),
+        position: str = "",
+    ) -> bool:  # fmt: skip
         """After a commit, before its acknowledgement: the new document (None: deleted) and what changed.
 
-        `also` are slots to be emptied. False where Redis could not be told; the outbox holds the change then.
+        `also` are slots to be emptied, `position` where it was committed at most (told_position.UNKNOWN: nobody knows;
+        "" where nothing was). False where Redis could not be told; the outbox holds the change then. Raises Unavailable
+        where it went to a database server that is the primary no longer.
         """
+        if self.told is not None and self.keys.exact and position:
+            advanced = await self.told.advance(position)
+            if advanced is Told.AWAY:
+                return False
+            if advanced is Told.OTHER:
+                raise Unavailable("the database has another primary by now; what was written may be lost")
         calls = [*self._bumps(change, token), *self._tellings(change, token)]
         slots = [other.slot for other in also]
         if document is not None and len(document.body) > MOST_BYTES:
@@ -124,15 +140,15 @@ class Announcements(BatchedReads):
                 count(key.kind, "set" if document is not None else "delete")
         return done
 
-    async def invalidate(self, changes: Sequence[Changed]) -> bool:
-        """What somebody else changed, as rows of the outbox. False where Redis is away."""
+    async def invalidate(self, changes: Sequence[Changed], position: str = "") -> bool:
+        """What somebody else changed, as rows of the outbox, committed up to a position. False where Redis is away."""
         every = any(row.card_ids is None for row in changes)
         change = self.change_of(changes, (Kind.CARD,) if every else ())
         ids: set[uuid.UUID] = set() if every else {card_id for row in changes for card_id in row.card_ids or ()}
         keys = [self.keys.card(card_id) for card_id in ids]
         for key in keys:
             self._forget_near(key, Change())
-        return await self.written(None, "", None, change, also=keys)
+        return await self.written(None, "", None, change, keys, position)
 
     def _by_name(self, script: Any, change: Change, args: list[Any]) -> list[Call]:
         return [

@@ -10,6 +10,9 @@ from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 
+from msgspec import structs
+
+from archzero_lab.postgres.positions import SESSION
 from archzero_lab.settings import CacheSettings
 from archzero_lab.systems.arczero.cache import dependencies
 from archzero_lab.systems.arczero.cache.batched_reads import Found, Reader
@@ -17,7 +20,7 @@ from archzero_lab.systems.arczero.cache.counters import count
 from archzero_lab.systems.arczero.cache.entries import MOST_BYTES, NOT_FOUND, Hit
 from archzero_lab.systems.arczero.cache.keys import Key, Kind
 from archzero_lab.systems.arczero.cache.single_flight import Flight, SingleFlight
-from archzero_lab.systems.arczero.cache.store import CacheStore
+from archzero_lab.systems.arczero.cache.store import CacheStore, Lease
 from archzero_lab.systems.arczero.cache.usage import Usage
 from archzero_lab.systems.arczero.cards.model import (
     CardFilter,
@@ -87,7 +90,7 @@ class CachedReads:
 
     async def relationship(self, relationship_id: uuid.UUID) -> Document:
         """One relationship, never cached: nobody reads them one by one. Raises NotFound."""
-        return await self._cards.relationship(relationship_id)
+        return await self._loaded(lambda: self._cards.relationship(relationship_id), None)
 
     # -- the read path -------------------------------------------------------------------------------------
 
@@ -129,13 +132,18 @@ class CachedReads:
         if document is not None:
             return document
         document = await self._finish(question, found)
+        session = SESSION.get()
+        if session is not None:
+            session.saw(document.position)
         if document is NOT_FOUND:
             raise NotFound(f"no card with id {question.counted}")
         self._count(question)  # only what was found: a warm must not ask for what is not there
         return document
 
     async def _answer(self, question: Question) -> Document:
-        document = None if STRICT.get() else self.near(question)
+        session = SESSION.get()
+        at_once = not STRICT.get() and (session is None or session.needed is None)
+        document = self.near(question) if at_once else None
         if document is not None:
             return document
         return await self.finish(question, await self._store.read(question.key))
@@ -143,12 +151,16 @@ class CachedReads:
     async def _finish(self, question: Question, found: Found) -> Document:
         key, load = question.key, question.load
         if found is None:
-            return await load()  # Redis is away: nothing to share with anybody, and no time to lose
+            # Redis is away: nothing to share with anybody, and no time to lose
+            return await self._loaded(load, None)
         if isinstance(found, Hit):
             return found.document
         was = found.was
+        session = SESSION.get()
+        # who must have seen something takes no load of somebody who need not
+        name = f"{key.slot} {session.needed}" if session is not None and session.needed is not None else key.slot
         return await self._flights.run(
-            key.slot, found.lease, lambda flight: self._load(key, flight, load, question.depends, was)
+            name, found.lease, lambda flight: self._load(key, flight, load, question.depends, was)
         )
 
     def _count(self, question: Question) -> None:
@@ -170,7 +182,7 @@ class CachedReads:
             lease = await self._store.lease(key)
             if lease is None or lease.state == "fenced":
                 flight.loading = True
-                return await load()
+                return await self._loaded(load, lease)
             if lease.value is not None:
                 return lease.value.document
             if lease.state == "granted":
@@ -178,7 +190,7 @@ class CachedReads:
                 flight.loading = True
                 began = time.perf_counter()
                 try:
-                    document = await load()
+                    document = await self._loaded(load, lease)
                 except NotFound:
                     if key.kind is Kind.CARD:
                         await self._store.fill(key, lease, NOT_FOUND, 0.0)
@@ -198,9 +210,30 @@ class CachedReads:
             awaited = awaited or lease.token
             if lease.token != awaited or time.monotonic() >= deadline:
                 flight.loading = True
-                return await load()
+                return await self._loaded(load, lease)
             await asyncio.sleep(wait_s * (0.5 + random.random()))
             wait_s = min(wait_s * 1.5, 0.1)
+
+    async def _loaded(self, load: Callable[[], Awaitable[Document]], lease: Lease | None) -> Document:
+        """What the database has; with replicas one of them, where it has replayed what was told before the lease.
+
+        Without a lease, and beside a write, the primary: nothing is known of what must have been replayed, or what is
+        read there before it was told would be missing on the next read.
+        """
+        told = self._store.told
+        if told is None:
+            return await load()
+        asked = SESSION.get()
+        session = told.session_for(lease.position if lease is not None else "", asked)
+        session.primary = session.primary or lease is None or lease.state == "fenced"
+        before = SESSION.set(session)
+        try:
+            document = await load()
+        finally:
+            SESSION.reset(before)
+            if asked is not None:
+                asked.saw(session.seen)
+        return structs.replace(document, position=session.seen)
 
     def _refresh(self, key: Key, seen: Hit, load: Callable[[], Awaitable[Document]], depends: Depends) -> None:
         """Load a value anew in the background, once over all processes, while it is still served."""
@@ -214,6 +247,7 @@ class CachedReads:
         sequence = await self._store.claim_refresh(key)
         if sequence is None:
             return
+        SESSION.set(None)  # the primary answers, and whoever asked has his answer
         began = time.perf_counter()
         try:
             document = await load()

@@ -8,11 +8,13 @@ import uuid
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Protocol, TypeVar
 
+from archzero_lab.postgres.positions import SESSION, Session
 from archzero_lab.settings import CacheSettings
 from archzero_lab.systems.arczero.cache.cached_reads import CachedReads
 from archzero_lab.systems.arczero.cache.keys import Key, Kind
 from archzero_lab.systems.arczero.cache.settling import Known, is_nobodys, tell_or_see_away
 from archzero_lab.systems.arczero.cache.store import CacheStore
+from archzero_lab.systems.arczero.cache.told_position import UNKNOWN
 from archzero_lab.systems.arczero.cache.usage import Usage
 from archzero_lab.systems.arczero.cards.changes import ANNOUNCE, Changed
 from archzero_lab.systems.arczero.cards.model import (
@@ -127,6 +129,8 @@ class CachedCardService(CachedReads):
 
         ORIGIN.set(token)
         ANNOUNCE.set(announce)
+        asked, session = SESSION.get(), Session(primary=True)
+        SESSION.set(session)
         try:
             result = await write()
         except BaseException as error:
@@ -135,17 +139,20 @@ class CachedCardService(CachedReads):
                 if isinstance(error, CardsError) and not isinstance(error, Unavailable):
                     await self._store.unfence(key, change, token)
                 else:  # it may have been committed before the connection was lost
-                    await self._store.written(key, token, None, change)
+                    await self._store.written(key, token, None, change, position=UNKNOWN)
             raise
+        if asked is not None:
+            asked.saw(session.seen)
+        position = str(session.seen or UNKNOWN) if announced or also(result) else ""
         change = self._store.change_of(announced, whole)
         document = result if isinstance(result, Document) and key is not None else None
-        if await self._store.written(key, token, document, change, also(result)):
+        if await self._store.written(key, token, document, change, also(result), position):
             self._outbox.done(token)
             return result
 
         # what it holds is not told a second time, only that it is void: another write may have come meanwhile
         def tell() -> Awaitable[bool]:
-            return self._store.written(key, token, None, change, also(result))
+            return self._store.written(key, token, None, change, also(result), position)
 
         if not await self._outbox.settle(token, tell):
             raise Unavailable("it was written, but who reads from the cache may not see it yet; ask again in a moment")

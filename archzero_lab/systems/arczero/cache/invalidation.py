@@ -15,6 +15,7 @@ from typing import Any, Protocol
 import psycopg
 from psycopg.rows import TupleRow
 
+from archzero_lab.errors import LabError
 from archzero_lab.postgres.deadline import cut_after
 from archzero_lab.settings import CacheSettings
 from archzero_lab.systems.arczero.cache.link import Link
@@ -36,8 +37,8 @@ _CONNECT_S = 5
 class Invalidates(Protocol):
     """What the outbox needs of the store."""
 
-    async def invalidate(self, changes: list[Changed]) -> bool:
-        """Forget what has changed; False where Redis is away."""
+    async def invalidate(self, changes: list[Changed], position: str = "") -> bool:
+        """Forget what has changed, committed up to that position; False where Redis is away."""
 
 
 class Outbox:
@@ -49,6 +50,8 @@ class Outbox:
         self._link = link
         self._settings = settings
         self._period_s = settings.outbox_period_s
+        self.place: Callable[[psycopg.AsyncConnection[TupleRow]], Awaitable[str]] | None = None
+        """With replicas: up to where the database of a connection has been written."""
         self._done: list[str] = []
         self._connection: psycopg.AsyncConnection[TupleRow] | None = None
         self._lock = asyncio.Lock()
@@ -65,6 +68,16 @@ class Outbox:
             with suppress(psycopg.Error):
                 await self._clear_done()
             await self._connection.close()
+
+    def renew(self) -> None:
+        """Begin anew on new connections: the database has another primary."""
+        if self._task is not None:
+            self._task = asyncio.create_task(self._begin_anew(self._task))
+
+    async def _begin_anew(self, before: asyncio.Task[None]) -> None:
+        await end_task(before)
+        await self._drop_connection()
+        await self._run()
 
     def done(self, origin: str) -> None:
         """A write whose invalidation Redis has acknowledged: its row may go."""
@@ -122,7 +135,8 @@ class Outbox:
                 ).fetchall()
                 if not rows:
                     return True
-                if not await self._store.invalidate([Changed(*row[1:]) for row in rows]):
+                place = await self.place(connection) if self.place is not None else ""
+                if not await self._store.invalidate([Changed(*row[1:]) for row in rows], place):
                     # leaves the block without deleting: the rows wait for Redis
                     return False
                 await connection.execute("DELETE FROM cache_outbox WHERE id = ANY(%s)", [[row[0] for row in rows]])
@@ -148,7 +162,7 @@ class Outbox:
                             asked += [note.payload] if note.payload else []
                 finally:
                     await listener.close()
-            except (psycopg.Error, OSError) as error:
+            except (psycopg.Error, OSError, LabError) as error:  # or a database that is the primary no longer
                 log.debug("outbox: %s", type(error).__name__)
                 await self._drop_connection()
                 await asyncio.sleep(_AGAIN_S)  # PostgreSQL is away: rows wait, and so do we

@@ -60,6 +60,8 @@ class Keyspace:
         self.writers = self.sequence + ":writers"
         self.moved = self.sequence + ":moved"
         """Another number after each announcement and each telling: while it stands, every dependency does."""
+        self.position = self.sequence + ":position"
+        """Up to where in the database's history Redis has been told; see told_position."""
         self.exact = shards == 1
         """Whether entries have dependencies; in a Cluster those would be in other slots, and each kind is one whole."""
         self._kind_of = {name: kind for kind, names in self._generations.items() for name in names}

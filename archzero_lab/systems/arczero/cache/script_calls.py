@@ -6,7 +6,7 @@ import secrets
 from collections.abc import Awaitable, Callable, Iterable
 from typing import Any
 
-from archzero_lab.systems.arczero.cache import scripts
+from archzero_lab.systems.arczero.cache import scripts, writer_scripts
 from archzero_lab.systems.arczero.cache.entries import FLUSHED
 
 Call = Callable[[Any], Awaitable[Any]]
@@ -24,24 +24,26 @@ class Scripts:
         self.take_turn = client.register_script(scripts.TAKE_TURN)
         self.refill = client.register_script(scripts.REFILL)
         self.release = client.register_script(scripts.RELEASE)
-        self.unfence = client.register_script(scripts.UNFENCE)
-        self.put = client.register_script(scripts.PUT)
+        self.unfence = client.register_script(writer_scripts.UNFENCE)
+        self.put = client.register_script(writer_scripts.PUT)
+        self.settle = client.register_script(writer_scripts.SETTLE)
         self._register_announcing("")
 
     def _register_announcing(self, head: str) -> None:
-        self.bump = self._client.register_script(head + scripts.BUMP)
-        self.fence = self._client.register_script(head + scripts.FENCE)
-        self.claim = self._client.register_script(head + scripts.CLAIM)
-        self.announce = self._client.register_script(head + scripts.ANNOUNCE)
-        self.tell = self._client.register_script(head + scripts.TELL)
-        self.remove = self._client.register_script(head + scripts.REMOVE)
+        self.bump = self._client.register_script(head + writer_scripts.BUMP)
+        self.fence = self._client.register_script(head + writer_scripts.FENCE)
+        self.claim = self._client.register_script(head + writer_scripts.CLAIM)
+        self.announce = self._client.register_script(head + writer_scripts.ANNOUNCE)
+        self.tell = self._client.register_script(head + writer_scripts.TELL)
+        self.remove = self._client.register_script(head + writer_scripts.REMOVE)
+        self.advance = self._client.register_script(head + writer_scripts.ADVANCE)
 
     def choose(self, servers: Iterable[dict[str, Any]]) -> None:
         """Take those that work while memory is full, where every server knows how."""
         able = all(int(str(server["redis_version"]).split(".")[0]) >= 7 for server in servers)
         if able != self._allow_oom:
             self._allow_oom = able
-            self._register_announcing(scripts.ALLOW_OOM if able else "")
+            self._register_announcing(writer_scripts.ALLOW_OOM if able else "")
 
 
 def script_call(script: Any, keys: list[str], args: list[Any]) -> Call:

@@ -49,6 +49,8 @@ class Lease:
     token: str
     value: Hit | None = None
     sequence: str = ""
+    position: str = ""
+    """With replicas: what a load must have seen at least, as told_position has it."""
 
 
 class CacheStore(Announcements):
@@ -66,7 +68,7 @@ class CacheStore(Announcements):
         answer = await self.link.read(
             key.kind,
             lambda: self._scripts.lease(
-                keys=[key.slot, key.generation, key.generation + ":missed", key.sequence],
+                keys=[key.slot, key.generation, key.generation + ":missed", key.sequence, *self._replicated_keys],
                 args=[
                     token,
                     int(self._settings.lease_s * 1000),
@@ -75,22 +77,25 @@ class CacheStore(Announcements):
                     new_era(),
                     self.keys.dependencies,
                     new_seed(),
+                    *self._timeline,
                 ],
             ),
         )
         if answer is None:
             self._give_back(key, token, still_asked=True)  # it may have been granted, or be yet
             return None
-        state, generation, rest = answer[0], answer[1].decode(), answer[2]
+        state, generation, rest, place = answer[0], answer[1].decode(), answer[2], answer[4].decode()
+        if place == "other":
+            self.link.revoke()  # the database has another primary than this process knows, or the cache has
         if state == b"L":
-            return Lease("granted", generation, token, sequence=answer[3].decode())
+            return Lease("granted", generation, token, sequence=answer[3].decode(), position=place)
         if state == b"B":
-            return Lease("busy", generation, rest.decode())
+            return Lease("busy", generation, rest.decode(), position=place)
         if state == b"V":
             value = decode(rest, generation.encode())
             if isinstance(value, Hit):
                 return Lease("value", generation, "", value)
-        return Lease("fenced", generation, "")
+        return Lease("fenced", generation, "", position=place)
 
     async def fill(self, key: Key, lease: Lease, document: Document, load_s: float, names: Sequence[str] = ()) -> bool:
         """Store a load under its lease, with the names of what it depends on.
@@ -159,7 +164,8 @@ class CacheStore(Announcements):
         found = await self.link.read(
             key.kind,
             lambda: self._scripts.take_turn(
-                keys=[key.slot + ":refresh", key.sequence], args=[int(self._settings.lease_s * 1000)]
+                keys=[key.slot + ":refresh", key.sequence, *self._replicated_keys[1:]],
+                args=[int(self._settings.lease_s * 1000), *self._timeline],
             ),
         )
         return found.decode() if found else None
@@ -185,6 +191,14 @@ class CacheStore(Announcements):
             count(key.kind, "set")
         return bool(stored)
 
+    @property
+    def _replicated_keys(self) -> list[str]:
+        return [self.keys.position, self.keys.epoch] if self.told is not None and self.keys.exact else []
+
+    @property
+    def _timeline(self) -> list[str]:
+        return [self.told.timeline] if self.told is not None and self.keys.exact else []
+
     # -- the whole -----------------------------------------------------------------------------------------
 
     async def flush(self) -> bool:
@@ -201,7 +215,12 @@ class CacheStore(Announcements):
         servers = list(info.values()) if "run_id" not in info else [info]
         self._scripts.choose(servers)
         epoch = ",".join(sorted(f"{server['run_id']}.{server['master_replid']}" for server in servers))
-        if await probe.get(self.keys.epoch) == epoch.encode():
+        held = await probe.get(self.keys.epoch)
+        if self.told is not None:
+            epoch += f"|{self.told.timeline}"
+            if held is not None and held.rpartition(b"|")[2] > self.told.timeline.encode() and b"|" in held:
+                return False  # somebody knows of a later primary: so will we, in a moment
+        if held == epoch.encode():
             self._seen_epoch = True
             return True
         for kind in Kind:
@@ -213,7 +232,7 @@ class CacheStore(Announcements):
                     await probe.set(name, flushed_generation())
         if self.keys.exact:
             # an older copy's may go back: what is made from now on is of a new era, and counted from another number
-            await probe.delete(self.keys.moved, self.keys.sequence)
+            await probe.delete(self.keys.moved, self.keys.sequence, self.keys.position)
         await probe.set(self.keys.epoch, epoch)
         self._seen_epoch = True
         return True

@@ -65,6 +65,7 @@ async def _write_row(
         row, changes = await fetch_row_and_rows(connection, sql, params, _CHANGES, lock)
         await _announce(changes)
         await connection.execute("COMMIT")  # sent, and its answer waited for, where the block ends
+        await database.note_written(connection)
     return row
 
 

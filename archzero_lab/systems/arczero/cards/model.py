@@ -13,6 +13,7 @@ import msgspec
 from msgspec import UNSET, Meta, UnsetType
 
 from archzero_lab.errors import LabError
+from archzero_lab.postgres.positions import Position
 from archzero_lab.systems.arczero.cards.readings import composed, read_name, read_tags, read_time, require_order
 
 
@@ -204,6 +205,8 @@ class Document(msgspec.Struct, frozen=True):
     body: bytes
     etag: str
     version: int = 0
+    position: Position | None = None
+    """With replicas: as of where at most it was read, where it was read for this very answer."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -115,12 +115,13 @@ class UnguardedStore(CacheStore):
         return True if "fence" in self._without else await super().fence(key, change, token)
 
     async def written(
-        self, key: Key | None, token: str, document: Document | None, change: Change, also: Iterable[Key] = ()
-    ) -> bool:
+        self, key: Key | None, token: str, document: Document | None, change: Change, also: Iterable[Key] = (),
+        position: str = "",
+    ) -> bool:  # fmt: skip
         """As CacheStore, or without new generations."""
         if "generation" in self._without:
             change = replace(change, kinds=[])
-        return await super().written(key, token, document, change, also)
+        return await super().written(key, token, document, change, also, position)
 
 
 async def _no() -> bool:

@@ -1,0 +1,249 @@
+"""What one process knows of a primary and its replicas: who takes writes, how far each had replayed when asked last.
+
+Each server is asked all the time, on a connection of its own. What it said is old, so it is used as what it is: by now
+a replica has replayed at least that. Times are this process' monotonic seconds; no server's clock is looked at.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import math
+import random
+import time
+from collections import deque
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field
+from typing import LiteralString
+
+import psycopg
+from psycopg.conninfo import conninfo_to_dict, make_conninfo
+from psycopg.rows import TupleRow
+
+from archzero_lab.errors import mask_secrets
+from archzero_lab.postgres.deadline import cut_after
+from archzero_lab.postgres.positions import Position
+from archzero_lab.settings import ReplicaSettings
+
+log = logging.getLogger(__name__)
+_CONNECT_S = 2
+_ANSWER_S = 2.0
+_SHORT_HEADER, _PAGE = 24, 8192
+_STATE: LiteralString = """
+SELECT recovering, (SELECT system_identifier FROM pg_control_system()),
+       CASE WHEN recovering THEN (SELECT received_tli FROM pg_stat_wal_receiver WHERE status = 'streaming')
+            ELSE ('x' || substr(pg_walfile_name(pg_current_wal_insert_lsn()), 1, 8))::bit(32)::int END,
+       CASE WHEN recovering THEN (pg_last_wal_replay_lsn() - '0/0')::bigint
+            ELSE (pg_current_wal_insert_lsn() - '0/0')::bigint END,
+       pg_has_role(current_user, 'pg_read_all_stats', 'USAGE'), pg_postmaster_start_time()::text
+FROM (SELECT pg_is_in_recovery() AS recovering) r"""
+
+
+def as_written(lsn: int) -> int:
+    """An insert position as the end of what was written: at a page's beginning PostgreSQL has counted its header."""
+    return lsn - _SHORT_HEADER if lsn % _PAGE == _SHORT_HEADER else lsn
+
+
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """What a server said. `timeline`: of what a replica streams, None while it streams nothing.
+
+    `since`: when it was started, to the microsecond. Two names of one server (a proxy's and its own) say the same.
+    """
+
+    asked_at: float
+    writable: bool
+    system: int
+    timeline: int | None
+    lsn: int
+    since: str
+
+
+@dataclass(eq=False)
+class Node:
+    """One server; `leads`: the primary's URL names it. `trouble` says why it is no replica that could be read from, "" where it is one or the primary."""
+
+    url: str
+    name: str
+    leads: bool = True
+    seen: Seen | None = None
+    timeline: int | None = None
+    """What it streamed last; while it streams nothing it has none other."""
+    trouble: str = "was not asked yet"
+    wake: asyncio.Event = field(default_factory=asyncio.Event)
+    answered: asyncio.Event = field(default_factory=asyncio.Event)
+
+    @property
+    def position(self) -> Position | None:
+        """How far it has replayed at least; None for a primary, and where nobody knows."""
+        if self.trouble or self.seen is None or self.seen.writable or self.timeline is None:
+            return None
+        return Position(self.seen.system, self.timeline, self.seen.lsn)
+
+
+def nodes_of(primary: str, replicas: Sequence[str]) -> list[Node]:
+    """The servers of a primary's URL, which may name several (libpq's multi-host form), and its replicas, each once.
+
+    Raises psycopg.ProgrammingError for what is no URL.
+    """
+    found: dict[str, Node] = {}
+    for at, url in enumerate((primary, *replicas)):
+        given = conninfo_to_dict(url)
+        hosts, ports = str(given.get("host") or "").split(","), str(given.get("port") or "5432").split(",")
+        given.pop("target_session_attrs", None)
+        for number, host in enumerate(hosts):
+            port = ports[number] if len(ports) > 1 else ports[0]
+            one = make_conninfo("", **{**given, "host": host, "port": port})
+            found.setdefault(f"{host}:{port}", Node(one, f"{host}:{port}", leads=at == 0))
+    return list(found.values())
+
+
+class ClusterWatch:
+    """Asks every server again and again, from `start` to `close`. `on_primary` hears of another primary or timeline."""
+
+    def __init__(self, nodes: Sequence[Node], settings: ReplicaSettings) -> None:
+        self.nodes = list(nodes)
+        self.primary: Node | None = None
+        self.timeline: int | None = None
+        """The highest that a server that takes writes has had."""
+        self.system: int | None = None
+        self.split = ""
+        """What is said where two servers take writes on one timeline: then nobody knows whose writes count."""
+        self.on_primary: Callable[[], None] = lambda: None
+        self._settings = settings
+        self._written: deque[tuple[float, int, int]] = deque(maxlen=1_024)
+        """When the primary was asked, its timeline, and how far it had written by then at least."""
+        self._tasks: list[asyncio.Task[None]] = []
+
+    async def start(self) -> None:
+        """Begin, and wait until each server has answered or failed once."""
+        self._tasks = [asyncio.create_task(self._ask_on(node)) for node in self.nodes]
+        await asyncio.gather(*(node.answered.wait() for node in self.nodes))
+
+    async def close(self) -> None:
+        """End."""
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+
+    def lag_s(self, node: Node) -> float:
+        """How old what a replica shows may be at most, by what is known; infinite where nothing is."""
+        position = node.position
+        if position is None or node.seen is None:
+            return math.inf
+        for asked_at, timeline, lsn in reversed(self._written):
+            if timeline == position.timeline and lsn <= position.lsn:
+                return time.monotonic() - asked_at
+        return math.inf
+
+    def usable(self, needed: Position | None) -> list[Node]:
+        """The replicas that have replayed what is needed; where nothing is, those that are not behind the bound."""
+        if self.split:
+            return []
+        return [
+            node
+            for node in self.nodes
+            if (position := node.position) is not None and self._serves(node, position, needed)
+        ]
+
+    def _serves(self, node: Node, position: Position, needed: Position | None) -> bool:
+        if position.system != self.system:
+            return False
+        if needed is not None:
+            return position.covers(needed)
+        return position.timeline == self.timeline and self.lag_s(node) <= self._settings.most_lag_s
+
+    async def find(self, needed: Position | None) -> Node | None:
+        """A replica to read from; None where the primary must be asked.
+
+        One that is nearly there is asked once more, which takes a few milliseconds at most.
+        """
+        nodes = self.usable(needed)
+        if not nodes and needed is not None and needed.timeline == self.timeline:
+            close = [node for node in self.nodes if self.lag_s(node) <= 4 * self._settings.poll_s]
+            until = time.monotonic() + self._settings.wait_s
+            for node in close:
+                node.answered.clear()
+                node.wake.set()
+            while close and not nodes and (left := until - time.monotonic()) > 0:
+                waiting = [asyncio.ensure_future(node.answered.wait()) for node in close]
+                await asyncio.wait(waiting, timeout=left, return_when=asyncio.FIRST_COMPLETED)
+                for task in waiting:
+                    task.cancel()
+                for node in close:
+                    if node.answered.is_set():
+                        node.answered.clear()
+                        node.wake.set()
+                nodes = self.usable(needed)
+        return random.choice(nodes) if nodes else None
+
+    async def _ask_on(self, node: Node) -> None:
+        connection: psycopg.AsyncConnection[TupleRow] | None = None
+        try:
+            while True:
+                try:
+                    if connection is None:
+                        connection = await psycopg.AsyncConnection.connect(
+                            node.url, autocommit=True, connect_timeout=_CONNECT_S, application_name="archzero-lab watch"
+                        )
+                    asked_at = time.monotonic()
+                    with cut_after(connection, _ANSWER_S):
+                        row = await (await connection.execute(_STATE)).fetchone()
+                    assert row is not None
+                    self._note(node, Seen(asked_at, not row[0], row[1] % 2**64, row[2], row[3], row[5]), may_see=row[4])
+                except (psycopg.Error, OSError) as error:
+                    reason = (str(error).strip().splitlines() or [type(error).__name__])[-1]
+                    node.seen, node.trouble = None, f"cannot be asked: {mask_secrets(reason)}"
+                    if connection is not None:
+                        await connection.close()
+                    connection = None
+                self._judge()
+                node.answered.set()
+                with suppress(TimeoutError):
+                    await asyncio.wait_for(node.wake.wait(), self._settings.poll_s)
+                node.wake.clear()
+        finally:
+            if connection is not None:
+                await connection.close()
+
+    def _note(self, node: Node, seen: Seen, *, may_see: bool) -> None:
+        node.seen = seen
+        if seen.writable:
+            node.timeline, node.trouble = seen.timeline, ""
+            if node is self.primary and seen.timeline is not None:
+                self._written.append((seen.asked_at, seen.timeline, as_written(seen.lsn)))
+            return
+        node.timeline = seen.timeline or node.timeline
+        if not may_see:
+            node.trouble = "its role may not see pg_stat_wal_receiver: GRANT pg_read_all_stats TO it on the primary"
+        elif node.timeline is None:
+            node.trouble = "is a replica that streams from nobody"
+        else:
+            node.trouble = ""
+
+    def _judge(self) -> None:
+        """Who the primary is, and what is wrong with the others."""
+        if self.system is None:
+            self.system = next((node.seen.system for node in self.nodes if node.leads and node.seen is not None), None)
+        ours = [node for node in self.nodes if node.seen is not None and node.seen.system == self.system]
+        writable = [node for node in ours if node.seen is not None and node.seen.writable]
+        before = self.primary, self.timeline
+        newest = max((node.timeline or 0 for node in writable), default=0)
+        if newest >= (self.timeline or 1):
+            first = [node for node in writable if node.timeline == newest]
+            self.primary = next((node for node in first if node is self.primary), first[0])
+            self.timeline = newest
+            names = " and ".join({node.seen.since: node.name for node in first if node.seen is not None}.values())
+            self.split = f"{names} take writes on timeline {newest}; stop all but one" if " and " in names else ""
+        for node in self.nodes:
+            if node.seen is not None and node not in ours:
+                node.trouble = "is of another cluster"
+            elif node in writable and node.timeline != self.timeline:
+                known = self.primary.name if self.primary is not None else "another"
+                node.trouble = f"takes writes on timeline {node.timeline}, {known} on {self.timeline}; stop it"
+        if (self.primary, self.timeline) != before:
+            name = self.primary.name if self.primary is not None else "nobody"
+            log.warning("the primary is %s, timeline %s", name, self.timeline)
+            self._written.clear()
+            self.on_primary()
