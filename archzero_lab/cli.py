@@ -19,6 +19,7 @@ from archzero_lab.commands import (
     checks,
     databases,
     docs,
+    failovers,
     fragility,
     indexes,
     load,
@@ -111,6 +112,7 @@ app.command(cls=PlainCommand)(runs.history)
 app.command(cls=PlainCommand)(runs.sweep)
 app.command("verify-consistency", cls=PlainCommand)(checks.verify)
 app.command("verify-faults", cls=PlainCommand)(checks.faults)
+app.command("verify-failover", cls=PlainCommand)(failovers.verify)
 app.command("self-check", cls=PlainCommand)(checks.self_check)
 app.add_typer(databases.migrate_app, name="migrate")
 app.command(cls=PlainCommand)(databases.analyze)

@@ -16,7 +16,7 @@ GROUPS: Mapping[str, Sequence[str]] = {
     "Judge and compare": ("gate", "compare", "history", "judge", "show", "send"),
     "Servers and service": ("up", "down", "status", "serve", "notebook", "new"),
     "Databases": ("migrate", "analyze", "replicas"),
-    "Trust": ("self-check", "verify-consistency", "verify-faults", "test", "docs"),
+    "Trust": ("self-check", "verify-consistency", "verify-faults", "verify-failover", "test", "docs"),
 }
 EXAMPLES: Mapping[str, Sequence[str]] = {
     # after the name of the command itself, which is not the same in a checkout and in a package

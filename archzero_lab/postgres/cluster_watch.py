@@ -62,7 +62,8 @@ class Seen:
 
 @dataclass(eq=False)
 class Node:
-    """One server; `leads`: the primary's URL names it. `trouble` says why it is no replica that could be read from, "" where it is one or the primary."""
+    """One server; `leads`: the primary's URL names it. `trouble` says why nothing can be read from it, or that it takes
+    writes and should not; "" where it is a replica to read from, or the primary."""
 
     url: str
     name: str

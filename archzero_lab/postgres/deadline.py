@@ -18,14 +18,15 @@ def cut_after(connection: psycopg.AsyncConnection[Any], seconds: float) -> Itera
 
     A cancelled statement would not do: psycopg asks the server to end it, and waits for the answer.
     """
-    handle = asyncio.get_running_loop().call_later(seconds, _cut, connection)
+    handle = asyncio.get_running_loop().call_later(seconds, cut, connection)
     try:
         yield
     finally:
         handle.cancel()
 
 
-def _cut(connection: psycopg.AsyncConnection[Any]) -> None:
+def cut(connection: psycopg.AsyncConnection[Any]) -> None:
+    """Cut it now; whoever waits for it gets psycopg.OperationalError."""
     # the descriptor stays libpq's; what is shut down is what both share
     with suppress(OSError, psycopg.Error), socket.socket(fileno=os.dup(connection.fileno())) as shared:
         shared.shutdown(socket.SHUT_RDWR)

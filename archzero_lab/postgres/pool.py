@@ -215,8 +215,9 @@ class Database:
 
     async def _returns_within(self, seconds: float) -> bool:
         """Wait for a server that is away; False where it was not back in time."""
-        if self._returning is not None and seconds > 0:
-            await asyncio.wait({self._returning}, timeout=seconds)
+        until = time.perf_counter() + seconds
+        while (task := self._returning) is not None and not task.done() and (left := until - time.perf_counter()) > 0:
+            await asyncio.wait({task}, timeout=left)
         return self._returning is None
 
     async def _suspect(self, pool: Pool, connection: psycopg.AsyncConnection[TupleRow], used_at: float) -> None:

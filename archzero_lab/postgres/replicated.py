@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import math
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any, LiteralString, Self
@@ -17,6 +18,7 @@ from psycopg_pool import PoolClosed, PoolTimeout, TooManyRequests
 
 from archzero_lab.errors import ServerError
 from archzero_lab.postgres.cluster_watch import ClusterWatch, Node, as_written, nodes_of
+from archzero_lab.postgres.deadline import cut
 from archzero_lab.postgres.pool import Database
 from archzero_lab.postgres.positions import REPLAYED, SESSION, WRITTEN, Position
 from archzero_lab.postgres.request_statements import fetch_row, fetch_row_and_place, only_reads
@@ -60,12 +62,10 @@ class ReplicatedDatabase(Database):
     ) -> None:  # fmt: skip
         super().__init__(url, pool, application_name, connections=_Listening)
         self.watch = ClusterWatch(nodes_of(url, replicas), settings)
-        self.watch.on_primary = self._forget_the_old
-        self.on_primary: list[Callable[[], None]] = []
-        """Who else hears of another primary, or of its next timeline."""
+        self.on_primary: list[Callable[[str], None]] = []
+        """Who else hears of another primary, or of its next timeline, by its URL."""
         short = replace(pool, min_size=1, acquire_timeout_s=min(_SHORT_S, pool.acquire_timeout_s))
         self._of_nodes = {node: _OfReplica(self.watch, node, short, application_name) for node in self.watch.nodes}
-        self._draining: set[asyncio.Task[None]] = set()
 
     async def open(self) -> None:
         """Open the pools in the background, and ask each server where it is."""
@@ -73,6 +73,7 @@ class ReplicatedDatabase(Database):
         for database in self._of_nodes.values():
             await database.open()
         await self.watch.start()
+        self.watch.on_primary = self._follow_primary
 
     async def close(self) -> None:
         """Close every connection."""
@@ -157,7 +158,6 @@ class ReplicatedDatabase(Database):
         row, place = await fetch_row_and_place(connection, sql, params, prepare, WRITTEN)
         position = self._of_primary(place)
         if session.needed is not None and position.timeline < session.needed.timeline:
-            self._forget_the_old()
             raise ServerError(_ANOTHER)
         session.saw(position)
         return row
@@ -183,17 +183,24 @@ class ReplicatedDatabase(Database):
         if self.watch.split:
             raise ServerError(self.watch.split)
         if self.watch.timeline is not None and timeline < self.watch.timeline:
-            self._forget_the_old()
             raise ServerError(_ANOTHER)
         return Position(self.watch.system or 0, timeline, as_written(lsn))
 
-    def _forget_the_old(self) -> None:
-        """Connections that may lead to who was the primary go."""
+    def _follow_primary(self) -> None:
+        """Another server takes writes, or the same on another timeline: every connection leads there from now on."""
+        node = self.watch.primary
+        if node is None or self._closed:
+            return
+        self._url = node.url
+        for connection in self._made:
+            if not connection.closed:
+                cut(connection)  # who waits for an answer of the old one waits for nothing
+        if self._returning is not None:
+            self._returning.cancel()
+        self._away_since = time.perf_counter()
+        self._returning = asyncio.create_task(self._until_back())
         for tell in self.on_primary:
-            tell()
-        task = asyncio.ensure_future(self._pool.drain())
-        self._draining.add(task)
-        task.add_done_callback(self._draining.discard)
+            tell(node.url)
 
 
 class _OfReplica(Database):

@@ -6,7 +6,7 @@ import shutil
 import subprocess
 import time
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -76,25 +76,32 @@ def replicated(programs: Path, registry: ProcessRegistry, number: int) -> Iterat
     home = open_to_all(server_home(STATE) / f"replicated-{uuid.uuid4().hex[:8]}")
     with ExitStack() as closing:
         closing.callback(shutil.rmtree, home, ignore_errors=True)
-        primary = start_postgres(programs, home, registry, name="primary", pinned=_SMALL)
+        primary = start_postgres(programs, home, registry, name="primary", pinned=SMALL)
         closing.callback(registry.stop, primary.record)
         replicas = []
         for index in range(1, number + 1):
-            replica = _follow(programs, home, registry, primary, f"replica{index}")
+            replica = follow(programs, home, registry, primary, f"replica{index}", pinned=SMALL)
             closing.callback(registry.stop, replica.record)
             replicas.append(replica)
         yield Replicated(primary, tuple(replicas))
 
 
-_SMALL = {"shared_buffers": "128MB", "max_wal_size": "1GB", "wal_level": "replica"}
+SMALL = {"shared_buffers": "128MB", "max_wal_size": "1GB", "wal_level": "replica"}
+"""Of a cluster of an experiment's own."""
 
 
-def _follow(
-    programs: Path, home: Path, registry: ProcessRegistry, primary: PostgresServer, name: str
-) -> PostgresServer:
-    """A replica: a base backup of the primary with a slot, which reads the primary's WAL from then on."""
+def follow(
+    programs: Path, home: Path, registry: ProcessRegistry, primary: PostgresServer, name: str, *,
+    pinned: Mapping[str, str], port: int | None = None, kept: bool = False,
+) -> PostgresServer:  # fmt: skip
+    """A replica in a folder of its own: a base backup of the primary with a slot, whose WAL it reads from then on.
+
+    One of that name that was there before, and its slot, are replaced. Raises ServerError.
+    """
     user = server_user()
     base = home / f"{name}-{major_version(programs)}"
+    shutil.rmtree(base, ignore_errors=True)
+    drop_slot(primary, name)
     given_folder(base, user)
     parts = urlsplit(primary.url)
     assert parts.password is not None
@@ -109,4 +116,13 @@ def _follow(
     )  # fmt: skip
     if done.returncode != 0:
         raise ServerError(f"a replica could not be made: {(done.stderr.strip().splitlines() or ['no message'])[-1]}")
-    return start_postgres(programs, home, registry, name=name, pinned=_SMALL)
+    return start_postgres(programs, home, registry, name=name, pinned=pinned, port=port, kept=kept)
+
+
+def drop_slot(primary: PostgresServer, name: str) -> None:
+    """A slot that nobody reads from keeps WAL for ever: it goes, where it is there."""
+    with connect(primary.url, autocommit=True) as connection:
+        connection.execute(
+            "SELECT pg_drop_replication_slot(slot_name) FROM pg_replication_slots WHERE slot_name = %s AND NOT active",
+            [name],
+        )

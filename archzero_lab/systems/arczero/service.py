@@ -138,7 +138,7 @@ async def open_cache(
         store.follow(replicated)
         outbox.place = replicated.place_of
         # what was read from the old one may never have been; see told_position
-        replicated.on_primary += [link.revoke, outbox.renew]
+        replicated.on_primary += [lambda url: link.revoke(), outbox.lead_to]
     link.beat = partial(parts.beat, store)
     link.validate = partial(parts.validate, store, outbox)
     if near is not None:

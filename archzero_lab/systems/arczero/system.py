@@ -16,6 +16,7 @@ from archzero_lab.settings import PoolSettings, patient
 from archzero_lab.systems.arczero.arms import ARMS
 from archzero_lab.systems.arczero.checks.registry import CHECKS
 from archzero_lab.systems.arczero.consistency.endured_cards import CardsEndure
+from archzero_lab.systems.arczero.consistency.failover_cards import CardFailovers
 from archzero_lab.systems.arczero.consistency.histories import CardHistories
 from archzero_lab.systems.arczero.portfolios import (
     alone_with_base,
@@ -30,6 +31,7 @@ from archzero_lab.systems.arczero.profiles import PROFILES
 from archzero_lab.systems.arczero.work import COUNTABLE
 from archzero_lab.systems.arms import ArmKind, Opening
 from archzero_lab.systems.endured import Endures
+from archzero_lab.systems.failovers import Failovers
 from archzero_lab.systems.histories import Histories
 from archzero_lab.systems.http import request
 from archzero_lab.systems.profiles import Profile
@@ -71,6 +73,7 @@ class ArcZero:
     }
     histories: Histories = CardHistories()
     endures: Endures = CardsEndure()
+    failovers: Failovers = CardFailovers()
 
     def pool_opening(self, stack: Stack, arm: str, size: int) -> Opening:
         """A service that waits shorter for a connection than phase 5's 30 s: a load of seconds shows who is refused."""

@@ -69,8 +69,9 @@ class Outbox:
                 await self._clear_done()
             await self._connection.close()
 
-    def renew(self) -> None:
-        """Begin anew on new connections: the database has another primary."""
+    def lead_to(self, url: str) -> None:
+        """The database has another primary: begin anew there."""
+        self._url = url
         if self._task is not None:
             self._task = asyncio.create_task(self._begin_anew(self._task))
 

@@ -25,13 +25,14 @@ from archzero_lab.systems.arczero.cache.script_calls import Scripts
 log = logging.getLogger(__name__)
 UNKNOWN = "?"
 """The position of what may have been committed, nobody knows where."""
+_NOT_YET = 2
 
 
 class Told(Enum):
     """How advancing went."""
 
     YES = "it has been advanced"
-    AWAY = "Redis is away, or refuses"
+    AWAY = "Redis is away, or its entries are of the timeline before still"
     OTHER = "the cache is of a later timeline: what was written went to a primary of before"
 
 
@@ -87,6 +88,9 @@ class ToldPosition:
                 return 1
 
         done = await self._link.tell(Kind.LIST, advance)
+        if done == _NOT_YET:
+            self._link.revoke()  # what is given again after validation: the cache of this timeline
+            return Told.AWAY
         return Told.AWAY if done is None else Told.YES if done else Told.OTHER
 
     def _settle_later(self, said: str) -> None:

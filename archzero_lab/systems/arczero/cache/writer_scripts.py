@@ -163,10 +163,11 @@ return redis.call('DEL', KEYS[1])
 
 # Before a change is told: up to where in the database's history it was committed. KEYS: position, epoch. ARGV: it, or ?
 # where nobody knows; our timeline (8 digits); a mark that none had before. Answers 0, and changes nothing, where the
-# cache is of a later timeline.
+# cache is of a later timeline, 2 where it is of an earlier one still, whose entries must go first.
 ADVANCE = """
 local known = string.match(redis.call('GET', KEYS[2]) or '', '|(%x+)$')
 if known and known > ARGV[2] then return 0 end
+if known and known < ARGV[2] then return 2 end
 local held = redis.call('GET', KEYS[1]) or ''
 if #held == 40 and #ARGV[1] == 40 and string.sub(held, 1, 16) == string.sub(ARGV[1], 1, 16) then
   if string.sub(held, 17, 24) > ARGV[2] then return 0 end

@@ -14,8 +14,8 @@ WITHOUT = "ARCHZERO_WITHOUT"
 """Names of guards, with commas between them; read here alone, which no command but verify-faults starts."""
 
 
-def _no_cut() -> None:
-    deadline._cut = lambda connection: None
+def _nocut() -> None:
+    deadline.cut = lambda connection: None
 
 
 def _whole_cards() -> None:
@@ -23,7 +23,7 @@ def _whole_cards() -> None:
 
 
 OUT: dict[str, Callable[[], None]] = {
-    "cut": _no_cut,
+    "cut": _nocut,
     "large-rows": _whole_cards,
 }
 

@@ -1,0 +1,263 @@
+"""verify-failover: processes that write and read while the database changes hands and Redis is hurt; the check."""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import shutil
+import tempfile
+import time
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack, suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import psycopg
+
+from archzero_lab.errors import MeasurementError, unknown_name
+from archzero_lab.jobs.consistency.failover_check import FailoverVerdict, check_failovers, longest_gaps_s
+from archzero_lab.jobs.consistency.faults import Faults
+from archzero_lab.servers.failover import FailoverCluster, Watcher
+from archzero_lab.servers.hurt import HurtRedis
+from archzero_lab.servers.process import ProcessRecord, is_alive, tail
+from archzero_lab.servers.stack import Stack
+from archzero_lab.systems.failovers import Failovers, Operations, Replicated
+
+PRIMARY_KILLED, PRIMARY_STOPPED, LATE = "primary killed", "primary stopped, then there again", "replay paused"
+FOLLOWER_KILLED, LAG = "follower killed", "replay 300 ms late"
+OF_POSTGRES = (PRIMARY_KILLED, PRIMARY_STOPPED, LATE, FOLLOWER_KILLED, LAG)
+OF_REDIS = ("kill empty", "pause", "demoted", "flush")
+FAILOVER_FAULTS = (*OF_POSTGRES, *OF_REDIS)
+_PROCESSES = 3
+_STARTED_S, _FOLLOWS_S, _PROMOTED_S = 30.0, 60.0, 60.0
+_ZOMBIE_S = 1.0
+"""How long a primary that was stopped works on beside the one that was promoted in its place, until it is ended."""
+
+
+@dataclass
+class FailoverResult:
+    """`faults`: what, and when (monotonic ns); `no_writes_s` and `no_reads_s`: the longest gaps, a fault each."""
+
+    verdict: FailoverVerdict
+    faults: list[tuple[int, str]] = field(default_factory=list)
+    promotions: int = 0
+    no_writes_s: list[float] = field(default_factory=list)
+    no_reads_s: list[float] = field(default_factory=list)
+    failed_reads: int = 0
+    failed_writes: int = 0
+    seconds: float = 0.0
+
+    def gaps_of(self, kind: str) -> tuple[list[float], list[float]]:
+        """The gaps without writes and without reads of all faults of a kind."""
+        of = [number for number, (_, what) in enumerate(self.faults) if what == kind]
+        return [self.no_writes_s[number] for number in of], [self.no_reads_s[number] for number in of]
+
+
+def verify_failover(
+    failovers: Failovers,
+    stack: Stack,
+    *,
+    minutes: float,
+    seed: int = 1,
+    without: tuple[str, ...] = (),
+    of: str | None = None,
+    kinds: Sequence[str] = (),
+    synchronous: bool = True,
+    progress: Callable[[float], None] = lambda share: None,
+) -> FailoverResult:
+    """Work for so long under faults, each kind once at least, then check. Raises UnknownNameError, MeasurementError."""
+    for guard in without:
+        if guard not in failovers.guards:
+            raise unknown_name("guard", guard, list(failovers.guards))
+    if of is not None and of not in failovers.libraries:
+        raise unknown_name("way to choose a replica", of, list(failovers.libraries))
+    for kind in kinds:
+        if kind not in FAILOVER_FAULTS:
+            raise unknown_name("fault", kind, list(FAILOVER_FAULTS))
+    began = time.monotonic()
+    with ExitStack() as closing:
+        redis = HurtRedis(stack)
+        closing.callback(redis.close)
+        cluster = FailoverCluster(stack.postgres_programs, stack.registry, synchronous=synchronous)
+        closing.callback(cluster.close)
+        folder = Path(tempfile.mkdtemp(prefix="archzero-failover-"))
+        closing.callback(shutil.rmtree, folder, ignore_errors=True)
+        work = closing.enter_context(failovers.opened(stack, cluster, redis.server.url, seed, of))
+        hurting = _Hurting(cluster, redis, random.Random(f"failover {seed}"), list(kinds or FAILOVER_FAULTS))
+        closing.callback(hurting.watcher.close)
+        processes = _Processes(stack, folder, work, without)
+        closing.callback(processes.stop)
+        processes.start()
+        hurting.watcher.start()
+        until = time.monotonic() + minutes * 60
+        while (time.monotonic() < until or not hurting.every_kind_done) and processes.work():
+            hurting.one()
+            progress(min(0.99, 1 - (until - time.monotonic()) / (minutes * 60)))
+        hurting.watcher.close()
+        done = processes.stop()
+        lineage = work.lineage(cluster.servers[cluster.primary].url)
+        verdict = check_failovers(done, lineage, hurting.promoted_ns)
+    acknowledged = [write.ended_ns for write in done.writes if write.version]
+    at = [when for when, _ in hurting.done]
+    return FailoverResult(
+        verdict, hurting.done, len(hurting.promoted_ns),
+        longest_gaps_s(acknowledged, at), longest_gaps_s([read.ended_ns for read in done.reads], at),
+        sum(what == "read" for _, _, what in done.failed), sum(what == "write" for _, _, what in done.failed),
+        time.monotonic() - began,
+    )  # fmt: skip
+
+
+class _Hurting:
+    """Commits one fault after the other; each leaves a whole cluster behind."""
+
+    def __init__(self, cluster: FailoverCluster, redis: HurtRedis, rng: random.Random, kinds: Sequence[str]) -> None:
+        self._cluster, self._redis, self._rng, self._kinds = cluster, redis, rng, kinds
+        self.done: list[tuple[int, str]] = []
+        self.promoted_ns: list[int] = []
+        self.watcher = Watcher(cluster, on_promoted=self._promoted)
+        self._deck: list[str] = []
+        self._on_redis = Faults(
+            redis_url=redis.server.url, redis_pid=lambda: redis.server.record.pid, restart=redis.restart,
+            database_url="", items=[], change="", change_many="", rng=rng,
+        )  # fmt: skip
+
+    @property
+    def every_kind_done(self) -> bool:
+        """Whether each has been committed once."""
+        return {what for _, what in self.done} == set(self._kinds)
+
+    def one(self) -> None:
+        """Commit one, wait until all is whole again, and a moment longer."""
+        if not self._deck:
+            self._deck = self._rng.sample(self._kinds, len(self._kinds))
+        what = self._deck.pop()
+        self.done.append((time.monotonic_ns(), what))
+        if what in OF_REDIS:
+            self._on_redis.kinds, self._on_redis.deck = [what], [what]
+            self._on_redis.one()
+        elif what == PRIMARY_KILLED:
+            self._lose_primary(self._cluster.kill)
+        elif what == PRIMARY_STOPPED:
+            self._leave_behind()
+        else:
+            self._hurt_follower(what)
+        self._wait_until_whole()
+        time.sleep(self._rng.uniform(0.5, 1.5))  # all works undisturbed for a while
+
+    def _promoted(self, name: str, at_s: float) -> None:
+        self.promoted_ns.append(int(at_s * 1e9))
+
+    def _lose_primary(self, act: Callable[[str], None]) -> str:
+        """Let the watcher promote another; the name of who led before."""
+        before, promotions = self._cluster.primary, len(self.promoted_ns)
+        act(before)
+        deadline = time.monotonic() + _PROMOTED_S
+        while len(self.promoted_ns) == promotions:
+            if time.monotonic() > deadline:
+                raise MeasurementError(f"nobody was promoted within {_PROMOTED_S:.0f} s of the end of {before}")
+            time.sleep(0.02)  # polling: the watcher is a thread of its own
+        with self.watcher.aside():
+            if act == self._cluster.kill:
+                self._cluster.rejoin(before)
+        return before
+
+    def _leave_behind(self) -> None:
+        """The old primary takes writes for a moment beside the new one: whoever still follows it must notice."""
+        self.watcher.fence = False
+        try:
+            before = self._lose_primary(self._cluster.stop)
+            self._cluster.go_on(before)
+            time.sleep(_ZOMBIE_S)  # the fault itself
+            with self.watcher.aside():
+                self._cluster.rejoin(before)
+        finally:
+            self.watcher.fence = True
+
+    def _hurt_follower(self, what: str) -> None:
+        name = self._rng.choice(self._cluster.followers)
+        with self.watcher.aside():
+            if what == FOLLOWER_KILLED:
+                self._cluster.kill(name)
+                self._cluster.rejoin(name)
+                return
+        with suppress(psycopg.Error), psycopg.connect(self._cluster.servers[name].url, autocommit=True) as connection:
+            if what == LATE:
+                connection.execute("SELECT pg_wal_replay_pause()")
+                time.sleep(self._rng.uniform(0.5, 2.0))  # the fault itself
+                connection.execute("SELECT pg_wal_replay_resume()")
+            else:
+                connection.execute("ALTER SYSTEM SET recovery_min_apply_delay = '300ms'")
+                connection.execute("SELECT pg_reload_conf()")
+                time.sleep(self._rng.uniform(1.0, 2.0))  # the fault itself
+                connection.execute("ALTER SYSTEM RESET recovery_min_apply_delay")
+                connection.execute("SELECT pg_reload_conf()")
+
+    def _wait_until_whole(self) -> None:
+        """Return when every follower streams: either may be the next, and must have what was acknowledged."""
+        deadline = time.monotonic() + _FOLLOWS_S
+        wanted = len(self._cluster.servers) - 1
+        while time.monotonic() < deadline:
+            with suppress(psycopg.Error):
+                url = self._cluster.servers[self._cluster.primary].url
+                with psycopg.connect(url, connect_timeout=2, autocommit=True) as connection:
+                    row = connection.execute(
+                        "SELECT count(*) FROM pg_stat_replication WHERE state = 'streaming'"
+                        " AND pg_wal_lsn_diff(pg_current_wal_flush_lsn(), flush_lsn) < 1e6"
+                    ).fetchone()
+                if row is not None and row[0] >= wanted:
+                    return
+            time.sleep(0.05)  # polling until they stream
+        raise MeasurementError(f"the followers did not stream within {_FOLLOWS_S:.0f} s")
+
+
+class _Processes:
+    """The system's processes, and the files by which they tell and are told."""
+
+    def __init__(self, stack: Stack, folder: Path, work: Replicated, without: tuple[str, ...]) -> None:
+        self._stack, self._folder, self._work, self._without = stack, folder, work, without
+        self._records: list[ProcessRecord] = []
+
+    def start(self) -> None:
+        """Start them, and wait until they work. Raises MeasurementError."""
+        for number in range(_PROCESSES):
+            job = self._work.job(number, self._without) | {
+                "out": str(self._file("out", number)),
+                "begun": str(self._file("begun", number)),
+                "stop": str(self._folder / "stop"),
+            }
+            path = self._file("job", number)
+            path.touch(mode=0o600)
+            path.write_text(json.dumps(job))
+            self._records.append(
+                self._stack.registry.spawn(
+                    f"failover-{number}", self._work.command(path), log=self._file("log", number), env=dict(os.environ)
+                )
+            )
+        deadline = time.monotonic() + _STARTED_S
+        while not all(self._file("begun", number).exists() for number in range(_PROCESSES)):
+            if not self.work() or time.monotonic() > deadline:
+                raise MeasurementError(f"the processes did not start: {tail(self._file('log', 0), 2)}")
+            time.sleep(0.02)  # polling until they say so
+
+    def work(self) -> bool:
+        """Whether all of them live."""
+        return all(is_alive(record) for record in self._records)
+
+    def stop(self) -> Operations:
+        """End them; what they did. Raises MeasurementError for one that died. A second time it only ends them."""
+        (self._folder / "stop").touch()
+        records, self._records = self._records, []
+        for number in range(len(records)):
+            deadline = time.monotonic() + 30
+            while not self._file("out", number).exists() and time.monotonic() < deadline and is_alive(records[number]):
+                time.sleep(0.02)  # polling until they have written it down
+        for record in records:
+            self._stack.registry.stop(record, grace_s=10)
+        for number in range(len(records)):
+            if not self._file("out", number).exists():
+                raise MeasurementError(f"process {number} died: {tail(self._file('log', number), 2)}")
+        return Operations.load(self._file("out", number) for number in range(len(records)))
+
+    def _file(self, what: str, number: int) -> Path:
+        return self._folder / f"{what}-{number}"

@@ -1,0 +1,195 @@
+"""A primary and its followers that change roles, for experiments: one dies or stops, another is promoted."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import threading
+import time
+import uuid
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import psutil
+import psycopg
+from psycopg import sql
+
+from archzero_lab.errors import ServerError
+from archzero_lab.postgres.connection import connect
+from archzero_lab.servers.postgres_server import PostgresServer, start_postgres
+from archzero_lab.servers.private_files import open_to_all
+from archzero_lab.servers.process import ProcessRegistry, is_alive
+from archzero_lab.servers.replicas import SMALL, follow
+from archzero_lab.servers.server_home import server_home
+from archzero_lab.settings import STATE
+
+_PROMOTED_S = 30
+_LOOK_S, _ANSWER_S, _FAILED = 0.1, 0.5, 3
+"""How often the watcher looks, how long it waits, and after how many failures in a row the primary counts as dead."""
+
+
+class FailoverCluster:
+    """Servers `a`, `b`, `c`, …, each on its port for good; `primary` is the name of the one that takes writes.
+
+    With `synchronous` a commit waits until one follower has it (synchronous_standby_names = 'ANY 1 (*)'); its
+    promotion then needs every other follower's word, since either may be the one.
+    """
+
+    def __init__(
+        self, programs: Path, registry: ProcessRegistry, followers: int = 2, *, synchronous: bool = True
+    ) -> None:
+        self._programs, self._registry = programs, registry
+        self._home = open_to_all(server_home(STATE) / f"failover-{uuid.uuid4().hex[:8]}")
+        self._pinned: Mapping[str, str] = SMALL
+        self.primary = "a"
+        self.servers: dict[str, PostgresServer] = {}
+        try:
+            self.servers["a"] = start_postgres(programs, self._home, registry, name="a", pinned=SMALL)
+            for number in range(followers):
+                name = chr(ord("b") + number)
+                self.servers[name] = follow(programs, self._home, registry, self.servers["a"], name, pinned=SMALL)
+            if synchronous:
+                for name in self.servers:
+                    self._set(name, "synchronous_standby_names", "ANY 1 (*)")
+        except BaseException:
+            self.close()
+            raise
+
+    @property
+    def followers(self) -> list[str]:
+        """Those that run and do not take writes."""
+        return [name for name, one in self.servers.items() if name != self.primary and is_alive(one.record)]
+
+    def url_of(self, name: str, database: str = "postgres") -> str:
+        """The URL of a database on one of the servers."""
+        return urlsplit(self.servers[name].url)._replace(path=f"/{database}").geturl()
+
+    def kill(self, name: str) -> None:
+        """SIGKILL to all of its processes, stopped ones too."""
+        for pid in self._processes(name):
+            with suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+        self._registry.stop(self.servers[name].record)
+
+    def stop(self, name: str) -> None:
+        """SIGSTOP: it says nothing any more, and knows nothing of what happens meanwhile."""
+        self._signal(name, signal.SIGSTOP)
+
+    def go_on(self, name: str) -> None:
+        """SIGCONT."""
+        self._signal(name, signal.SIGCONT)
+
+    def promote(self) -> str:
+        """The follower that has received most takes writes from now on, the others follow it; its name.
+
+        Raises ServerError where none is there to be promoted.
+        """
+        received = {}
+        for name in self.followers:
+            with suppress(psycopg.Error), psycopg.connect(self.servers[name].url, connect_timeout=2) as connection:
+                row = connection.execute(
+                    "SELECT greatest(pg_last_wal_receive_lsn(), pg_last_wal_replay_lsn()) - '0/0'::pg_lsn"
+                ).fetchone()
+                received[name] = row[0] if row and row[0] is not None else 0
+        if not received:
+            raise ServerError("no follower is there to be promoted")
+        chosen = max(received, key=lambda name: received[name])
+        with connect(self.servers[chosen].url, autocommit=True) as connection:
+            connection.execute("SELECT pg_promote(true, %s)", [_PROMOTED_S])
+            for name in received:
+                if name != chosen:
+                    connection.execute("SELECT pg_create_physical_replication_slot(%s)", [name])
+        before, self.primary = self.primary, chosen
+        for name in received:
+            if name not in (chosen, before):
+                parts = urlsplit(self.servers[chosen].url)
+                self._set(name, "primary_conninfo", f"user=archzero password={parts.password} host=127.0.0.1"
+                                                    f" port={parts.port} sslmode=disable")  # fmt: skip
+        return chosen
+
+    def rejoin(self, name: str) -> None:
+        """A server that died, or was left behind, follows the primary: made anew from it, never started as it was."""
+        if is_alive(self.servers[name].record):
+            self.kill(name)
+        port = urlsplit(self.servers[name].url).port
+        self.servers[name] = follow(
+            self._programs, self._home, self._registry, self.servers[self.primary], name, pinned=self._pinned, port=port
+        )
+
+    def close(self) -> None:
+        """Stop all, and remove what they kept."""
+        for name in sorted(self.servers, key=lambda one: one == self.primary):
+            self.kill(name)
+        shutil.rmtree(self._home, ignore_errors=True)
+
+    def _set(self, name: str, setting: str, value: str) -> None:
+        with connect(self.servers[name].url, autocommit=True) as connection:
+            connection.execute(sql.SQL("ALTER SYSTEM SET {} = {}").format(sql.Identifier(setting), sql.Literal(value)))
+            connection.execute("SELECT pg_reload_conf()")
+
+    def _processes(self, name: str) -> list[int]:
+        with suppress(psutil.Error):
+            server = psutil.Process(self.servers[name].record.pid)
+            return [server.pid, *(child.pid for child in server.children())]
+        return []
+
+    def _signal(self, name: str, number: signal.Signals) -> None:
+        for pid in self._processes(name):
+            with suppress(ProcessLookupError):
+                os.kill(pid, number)
+
+
+class Watcher:
+    """Looks at a cluster's primary and promotes a follower where it does not answer; from `start` to `close`.
+
+    For experiments: it believes its own eyes alone. For production Patroni and its like ask a quorum. `fence` ends the
+    old primary before another is promoted; without it the old one may take writes that nobody will find.
+    """
+
+    def __init__(self, cluster: FailoverCluster, *, on_promoted: Callable[[str, float], None]) -> None:
+        self._cluster, self._on_promoted = cluster, on_promoted
+        self._over, self._looking = threading.Event(), threading.Lock()
+        self._thread = threading.Thread(target=self._watch, daemon=True)
+        self.fence = True
+
+    def start(self) -> None:
+        """Begin."""
+        self._thread.start()
+
+    def close(self) -> None:
+        """End."""
+        self._over.set()
+        if self._thread.ident is not None:
+            self._thread.join(60)
+
+    def aside(self) -> threading.Lock:
+        """Held by who changes the cluster himself."""
+        return self._looking
+
+    def _watch(self) -> None:
+        failed = 0
+        while not self._over.wait(_LOOK_S):
+            with self._looking:
+                failed = 0 if self._answers() else failed + 1
+                if failed < _FAILED:
+                    continue
+                failed = 0
+                with suppress(ServerError, psycopg.Error):  # looks again
+                    if self.fence:
+                        self._cluster.kill(self._cluster.primary)
+                    self._on_promoted(self._cluster.promote(), time.monotonic())
+
+    def _answers(self) -> bool:
+        """Whether the primary answers in time; asked on a thread: a stopped server takes connections, too."""
+        url, answered = self._cluster.servers[self._cluster.primary].url, threading.Event()
+
+        def ask() -> None:
+            with suppress(psycopg.Error), psycopg.connect(url, connect_timeout=2) as connection:
+                connection.execute("SELECT")
+                answered.set()
+
+        threading.Thread(target=ask, daemon=True).start()
+        return answered.wait(_ANSWER_S)
