@@ -28,7 +28,9 @@ from archzero_lab.settings import ReplicaSettings
 
 log = logging.getLogger(__name__)
 _CONNECT_S = 2
-_ANSWER_S = 2.0
+_ANSWER_S = 1.0
+_OLD_S = 0.5
+"""Who has said nothing for longer is asked for no read."""
 _SHORT_HEADER, _PAGE = 24, 8192
 _STATE: LiteralString = """
 SELECT recovering, (SELECT system_identifier FROM pg_control_system()),
@@ -101,7 +103,10 @@ def nodes_of(primary: str, replicas: Sequence[str]) -> list[Node]:
 
 
 class ClusterWatch:
-    """Asks every server again and again, from `start` to `close`. `on_primary` hears of another primary or timeline."""
+    """Asks every server again and again, from `start` to `close`.
+
+    `on_primary` hears of another primary or timeline, `on_silent` of a server that answers no more.
+    """
 
     def __init__(self, nodes: Sequence[Node], settings: ReplicaSettings) -> None:
         self.nodes = list(nodes)
@@ -112,6 +117,7 @@ class ClusterWatch:
         self.split = ""
         """What is said where two servers take writes on one timeline: then nobody knows whose writes count."""
         self.on_primary: Callable[[], None] = lambda: None
+        self.on_silent: Callable[[Node], None] = lambda node: None
         self._settings = settings
         self._written: deque[tuple[float, int, int]] = deque(maxlen=1_024)
         """When the primary was asked, its timeline, and how far it had written by then at least."""
@@ -195,6 +201,8 @@ class ClusterWatch:
                     self._note(node, Seen(asked_at, not row[0], row[1] % 2**64, row[2], row[3], row[5]), may_see=row[4])
                 except (psycopg.Error, OSError) as error:
                     reason = (str(error).strip().splitlines() or [type(error).__name__])[-1]
+                    if node.seen is not None:
+                        self.on_silent(node)
                     node.seen, node.trouble = None, f"cannot be asked: {mask_secrets(reason)}"
                     if connection is not None:
                         await connection.close()

@@ -26,7 +26,7 @@ def cut_after(connection: psycopg.AsyncConnection[Any], seconds: float) -> Itera
 
 
 def cut(connection: psycopg.AsyncConnection[Any]) -> None:
-    """Cut it now; whoever waits for it gets psycopg.OperationalError."""
+    """Cut it now, where it is still open; whoever waits for it gets psycopg.OperationalError."""
     # the descriptor stays libpq's; what is shut down is what both share
     with suppress(OSError, psycopg.Error), socket.socket(fileno=os.dup(connection.fileno())) as shared:
         shared.shutdown(socket.SHUT_RDWR)

@@ -74,6 +74,7 @@ class ReplicatedDatabase(Database):
             await database.open()
         await self.watch.start()
         self.watch.on_primary = self._follow_primary
+        self.watch.on_silent = lambda node: self._of_nodes[node].cut_all()  # who waits for it asks another
 
     async def close(self) -> None:
         """Close every connection."""
@@ -193,8 +194,7 @@ class ReplicatedDatabase(Database):
             return
         self._url = node.url
         for connection in self._made:
-            if not connection.closed:
-                cut(connection)  # who waits for an answer of the old one waits for nothing
+            cut(connection)  # who waits for an answer of the old one waits for nothing
         if self._returning is not None:
             self._returning.cancel()
         self._away_since = time.perf_counter()
@@ -209,6 +209,11 @@ class _OfReplica(Database):
     def __init__(self, watch: ClusterWatch, node: Node, pool: PoolSettings, application_name: str) -> None:
         super().__init__(node.url, pool, application_name, patience_s=0.0)
         self._watch, self._node = watch, node
+
+    def cut_all(self) -> None:
+        """End what waits for an answer."""
+        for connection in self._made:
+            cut(connection)
 
     async def _fetch(
         self,

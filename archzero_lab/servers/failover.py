@@ -105,10 +105,18 @@ class FailoverCluster:
         before, self.primary = self.primary, chosen
         for name in received:
             if name not in (chosen, before):
-                parts = urlsplit(self.servers[chosen].url)
-                self._set(name, "primary_conninfo", f"user=archzero password={parts.password} host=127.0.0.1"
-                                                    f" port={parts.port} sslmode=disable")  # fmt: skip
+                self._set(name, "primary_conninfo", self._conninfo(chosen))
         return chosen
+
+    def cut_off(self, name: str) -> None:
+        """A follower hears nothing of its primary any more, until another is promoted or it rejoins."""
+        self._set(name, "primary_conninfo", "host=127.0.0.1 port=1")
+        deadline = time.monotonic() + _PROMOTED_S
+        with connect(self.servers[name].url, autocommit=True) as connection:
+            while connection.execute("SELECT FROM pg_stat_wal_receiver WHERE status = 'streaming'").fetchone():
+                if time.monotonic() > deadline:
+                    raise ServerError(f"{name} was not cut off within {_PROMOTED_S} s")
+                time.sleep(0.02)  # polling: it ends its connection when it has read its settings again
 
     def rejoin(self, name: str) -> None:
         """A server that died, or was left behind, follows the primary: made anew from it, never started as it was."""
@@ -124,6 +132,10 @@ class FailoverCluster:
         for name in sorted(self.servers, key=lambda one: one == self.primary):
             self.kill(name)
         shutil.rmtree(self._home, ignore_errors=True)
+
+    def _conninfo(self, name: str) -> str:
+        parts = urlsplit(self.servers[name].url)
+        return f"user=archzero password={parts.password} host=127.0.0.1 port={parts.port} sslmode=disable"
 
     def _set(self, name: str, setting: str, value: str) -> None:
         with connect(self.servers[name].url, autocommit=True) as connection:

@@ -26,11 +26,13 @@ from archzero_lab.systems.failovers import Failovers, Operations, Replicated
 
 PRIMARY_KILLED, PRIMARY_STOPPED, LATE = "primary killed", "primary stopped, then there again", "replay paused"
 FOLLOWER_KILLED, LAG = "follower killed", "replay 300 ms late"
-OF_POSTGRES = (PRIMARY_KILLED, PRIMARY_STOPPED, LATE, FOLLOWER_KILLED, LAG)
+ALONE = "followers cut off, then the primary killed"
+OF_POSTGRES = (PRIMARY_KILLED, PRIMARY_STOPPED, ALONE, LATE, FOLLOWER_KILLED, LAG)
 OF_REDIS = ("kill empty", "pause", "demoted", "flush")
 FAILOVER_FAULTS = (*OF_POSTGRES, *OF_REDIS)
 _PROCESSES = 3
 _STARTED_S, _FOLLOWS_S, _PROMOTED_S = 30.0, 60.0, 60.0
+_ALONE_S = 2.5
 _ZOMBIE_S = 1.0
 """How long a primary that was stopped works on beside the one that was promoted in its place, until it is ended."""
 
@@ -140,6 +142,8 @@ class _Hurting:
             self._lose_primary(self._cluster.kill)
         elif what == PRIMARY_STOPPED:
             self._leave_behind()
+        elif what == ALONE:
+            self._end_alone()
         else:
             self._hurt_follower(what)
         self._wait_until_whole()
@@ -158,7 +162,7 @@ class _Hurting:
                 raise MeasurementError(f"nobody was promoted within {_PROMOTED_S:.0f} s of the end of {before}")
             time.sleep(0.02)  # polling: the watcher is a thread of its own
         with self.watcher.aside():
-            if act == self._cluster.kill:
+            if act != self._cluster.stop:
                 self._cluster.rejoin(before)
         return before
 
@@ -173,6 +177,15 @@ class _Hurting:
                 self._cluster.rejoin(before)
         finally:
             self.watcher.fence = True
+
+    def _end_alone(self) -> None:
+        """What the primary commits meanwhile no follower has: it is visible there, once PostgreSQL waits no longer."""
+        with self.watcher.aside():
+            for name in self._cluster.followers:
+                self._cluster.cut_off(name)
+            time.sleep(_ALONE_S)  # the fault itself
+            self._cluster.kill(self._cluster.primary)
+        self._lose_primary(lambda name: None)
 
     def _hurt_follower(self, what: str) -> None:
         name = self._rng.choice(self._cluster.followers)
