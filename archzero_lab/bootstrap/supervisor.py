@@ -16,6 +16,7 @@ from contextlib import suppress
 from typing import Any
 from urllib.parse import urlsplit
 
+from archzero_lab.bootstrap.observers import observers_live, start_observers
 from archzero_lab.errors import LabError
 from archzero_lab.servers.bounded_logs import bound_logs
 from archzero_lab.servers.disk_room import low_room
@@ -25,7 +26,7 @@ from archzero_lab.servers.server_home import server_home
 from archzero_lab.servers.shared_servers import transition
 from archzero_lab.servers.stack import SUPERVISOR, kept_stack, read_state, record_state
 from archzero_lab.settings import STATE, Settings, load_settings
-from archzero_lab.systems.arczero.services import Serving, start_service, url_of_service
+from archzero_lab.systems.arczero.services import Serving, start_service, url_of_service, urls_of_replicas
 
 _PERIOD_S = 0.5
 _LONGEST_PAUSE_S = 30.0
@@ -81,6 +82,7 @@ class Supervisor:
         self._try("a server", self._mend_servers)
         if kept_stack(self._settings) is not None:
             self._try("the service", self._mend_service)
+            self._try("Prometheus", self._mend_observers)
         bound_logs()
         room = low_room(server_home(STATE))
         if bool(room) != bool(self._room):
@@ -116,11 +118,22 @@ class Supervisor:
         stack = kept_stack(self._settings)
         if not told or stack is None or _lives(stack.registry, told["pid"]):
             return []
-        serving = Serving("treatment", url_of_service(stack, told["database_url"]), cached=True, kept=True,
-                          port=urlsplit(told["url"]).port)  # fmt: skip
+        database = url_of_service(stack, told["database_url"])
+        replicas = urls_of_replicas(stack, database, (read_state() or {}).get("replicas") or {})
+        serving = Serving(
+            "treatment", database, cached=True, replicas=replicas, kept=True, port=urlsplit(told["url"]).port
+        )
         service = start_service(stack, serving)
         record_state(service={**told, "pid": service.record.pid, "namespace": service.namespace})
         return ["the service"]
+
+    def _mend_observers(self) -> list[str]:
+        state, stack = read_state() or {}, kept_stack(self._settings)
+        seen, service = state.get("prometheus"), state.get("service")
+        if not seen or not service or stack is None or observers_live(stack.registry, seen["pids"]):
+            return []
+        record_state(prometheus=start_observers(stack, service["url"], service["database_url"]))
+        return ["Prometheus, or what it reads"]
 
 
 def _lives(processes: ProcessRegistry, pid: int) -> bool:

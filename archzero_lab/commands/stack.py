@@ -31,6 +31,8 @@ def up(
     port: Annotated[
         int | None, typer.Option(min=0, max=65535, help="3000 where that is free, else any free one. 0: any.")
     ] = None,
+    replicas: Annotated[int, typer.Option(min=0, max=8, help="So many replicas of its PostgreSQL, to read from.")] = 0,
+    observe: Annotated[bool, typer.Option("--observe", help="Prometheus beside it, with rules and alerts.")] = False,
 ) -> None:
     """Start servers and service, and keep them up; start again what is gone of them.
 
@@ -42,7 +44,7 @@ def up(
     from archzero_lab.servers.exclusive import exclusive
     from archzero_lab.servers.mending import restart_missing
     from archzero_lab.servers.shared_servers import transition
-    from archzero_lab.servers.stack import kept_stack, registry, status
+    from archzero_lab.servers.stack import kept_stack, read_state, registry, status
 
     settings = load_settings()
     with exclusive("up"):
@@ -53,6 +55,9 @@ def up(
             console.print(f"{name} was gone: started again", highlight=False)
         if kept_stack(settings) is not None and status(settings)["service"]["url"]:
             start_supervisor(registry())
+            had = len((read_state() or {}).get("replicas") or {})
+            if replicas not in (0, had):
+                raise LabError(f"it is up with {had} replicas; run ./lab down, then up --replicas {replicas}")
             console.print(f"already up: {status(settings)['service']['url']} (./lab down ends it)", highlight=False)
             return
         url, cards_in_words = bring_everything_up(
@@ -63,9 +68,13 @@ def up(
             relationships=relationships,
             fresh=fresh,
             port=port,
+            replicas=replicas,
+            observe=observe,
             reporter=Reporter(console),
         )
     console.print(f"up: {url} on {cards_in_words}; ./lab status, ./lab down", highlight=False)
+    if observe:
+        console.print(f"Prometheus: {status(settings)['prometheus']['url']}", highlight=False)
 
 
 def _warn_of_room() -> None:
@@ -125,8 +134,12 @@ def status(
     for name in ("postgres", "redis"):
         pid = found[name]["pid"]
         table.add_row(name, mask_secrets(found[name]["url"]), str(pid) if pid else "not ours")
+    for name, part in found["replicas"].items():
+        table.add_row(name, mask_secrets(part["url"]), str(part["pid"]))
     service = found["service"]
     table.add_row("service", service["url"] or "not running", ", ".join(map(str, service["pids"])))
+    if found["prometheus"]:
+        table.add_row("Prometheus", found["prometheus"]["url"], ", ".join(map(str, found["prometheus"]["pids"])))
     console.print(table)
     _warn_of_room()
     if not watched:

@@ -18,6 +18,7 @@ from dataclasses import dataclass, field
 from typing import LiteralString
 
 import psycopg
+from prometheus_client import Gauge
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 from psycopg.rows import TupleRow
 
@@ -26,6 +27,10 @@ from archzero_lab.postgres.deadline import cut_after
 from archzero_lab.postgres.positions import Position
 from archzero_lab.settings import ReplicaSettings
 
+LAG = Gauge(
+    "archzero_replica_lag_seconds", "How far a replica may be behind at most; infinite where nobody reads from it",
+    ["server"], multiprocess_mode="livemax",
+)  # fmt: skip
 log = logging.getLogger(__name__)
 _CONNECT_S = 2
 _ANSWER_S = 1.0
@@ -208,6 +213,8 @@ class ClusterWatch:
                         await connection.close()
                     connection = None
                 self._judge()
+                if node is not self.primary:
+                    LAG.labels(node.name).set(self.lag_s(node))
                 node.answered.set()
                 with suppress(TimeoutError):
                     await asyncio.wait_for(node.wake.wait(), self._settings.poll_s)

@@ -21,6 +21,19 @@ def database_url(server_url: str, name: str) -> str:
     return urlunsplit(urlsplit(server_url)._replace(path=f"/{name}"))
 
 
+def on_server(url: str, server_url: str) -> str:
+    """A database's URL, by the same role, on another server of its cluster."""
+    parts = urlsplit(url)
+    place = urlsplit(server_url).netloc.rpartition("@")[2]
+    return urlunsplit(parts._replace(netloc=f"{parts.netloc.rpartition('@')[0]}@{place}"))
+
+
+def let_watch(url: str, role: str) -> None:
+    """Let a role see whether a replica streams, and on which timeline. Raises DatabaseError."""
+    with connect(url, autocommit=True) as connection:
+        connection.execute(sql.SQL("GRANT pg_read_all_stats TO {}").format(sql.Identifier(role)))
+
+
 def lab_databases(server_url: str) -> dict[str, str]:
     """Names (with our prefix) and labels of the lab's databases on a server."""
     with connect(server_url, autocommit=True) as connection:

@@ -32,7 +32,7 @@ _SHORT_S = 0.1
 
 
 class _Listening(psycopg.AsyncConnection[TupleRow]):
-    """A connection that hears of a commit that PostgreSQL no longer waits for its standby with (a limit, a cancel)."""
+    """A connection that hears of a commit for which PostgreSQL was made to wait no longer for its standby."""
 
     alone = False
 

@@ -8,7 +8,7 @@ import signal
 import threading
 import time
 import uuid
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -22,7 +22,7 @@ from archzero_lab.postgres.connection import connect
 from archzero_lab.servers.postgres_server import PostgresServer, start_postgres
 from archzero_lab.servers.private_files import open_to_all
 from archzero_lab.servers.process import ProcessRegistry, is_alive
-from archzero_lab.servers.replicas import SMALL, follow
+from archzero_lab.servers.replicas import SMALL, Replicated, follow
 from archzero_lab.servers.server_home import server_home
 from archzero_lab.settings import STATE
 
@@ -43,14 +43,13 @@ class FailoverCluster:
     ) -> None:
         self._programs, self._registry = programs, registry
         self._home = open_to_all(server_home(STATE) / f"failover-{uuid.uuid4().hex[:8]}")
-        self._pinned: Mapping[str, str] = SMALL
         self.primary = "a"
         self.servers: dict[str, PostgresServer] = {}
         try:
             self.servers["a"] = start_postgres(programs, self._home, registry, name="a", pinned=SMALL)
             for number in range(followers):
                 name = chr(ord("b") + number)
-                self.servers[name] = follow(programs, self._home, registry, self.servers["a"], name, pinned=SMALL)
+                self.servers[name] = follow(programs, self._home, registry, self.servers["a"].url, name, pinned=SMALL)
             if synchronous:
                 for name in self.servers:
                     self._set(name, "synchronous_standby_names", "ANY 1 (*)")
@@ -124,8 +123,27 @@ class FailoverCluster:
             self.kill(name)
         port = urlsplit(self.servers[name].url).port
         self.servers[name] = follow(
-            self._programs, self._home, self._registry, self.servers[self.primary], name, pinned=self._pinned, port=port
+            self._programs,
+            self._home,
+            self._registry,
+            self.servers[self.primary].url,
+            name,
+            pinned=SMALL,
+            port=port,
         )
+
+    def wait_until_replayed(self) -> None:
+        """Return when every follower has replayed what the primary has written. Raises ServerError in the end."""
+        Replicated(
+            self.servers[self.primary], tuple(self.servers[name] for name in self.followers)
+        ).wait_until_replayed()
+
+    def cancel_waiting(self) -> int:
+        """Cancel what waits for a follower on the primary, as an administrator does; how many that were."""
+        with connect(self.servers[self.primary].url, autocommit=True) as connection:
+            return len(connection.execute(
+                "SELECT pg_cancel_backend(pid) FROM pg_stat_activity WHERE wait_event = 'SyncRep'"
+            ).fetchall())  # fmt: skip
 
     def close(self) -> None:
         """Stop all, and remove what they kept."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from typing import Any
 from urllib.parse import urlsplit
 
 from archzero_lab.servers import postgres_server, redis_server
@@ -17,7 +18,7 @@ def missing_servers(*, all_gone: bool = False) -> list[str]:
     if state is None:
         return []
     alive = {record.pid for record in registry().records() if is_alive(record)}
-    pids = {name: state[name]["pid"] for name in ("postgres", "redis")}
+    pids = {name: part["pid"] for name, part in _kept(state).items()}
     service = (state.get("service") or {}).get("pid")
     if not all_gone and not alive & {*pids.values(), service}:
         return []  # all of it is gone: nobody waits for it, and it is started anew
@@ -33,13 +34,22 @@ def restart_missing(settings: Settings, *, all_gone: bool = False) -> list[str]:
     state, processes, home = read_state() or {}, registry(), server_home(STATE)
     restarted = missing_servers(all_gone=all_gone)
     for name in restarted:
-        parts = urlsplit(state[name]["url"])
+        parts = urlsplit(_kept(state)[name]["url"])
         server: postgres_server.PostgresServer | redis_server.RedisServer
-        if name == "postgres":
-            server = postgres_server.start_postgres(programs_of(settings), home, processes, kept=True, port=parts.port)
+        if name != "redis":  # the primary, or a replica, which goes on where it was
+            server = postgres_server.start_postgres(
+                programs_of(settings), home, processes, name=name, kept=True, port=parts.port
+            )
         else:
             server = redis_server.start_redis(
                 redis_program(settings), home, processes, kept=True, port=parts.port, password=parts.password
             )
-        record_state(**{name: {"url": server.url, "pid": server.record.pid}})
+        part = {"url": server.url, "pid": server.record.pid}
+        replicas = (read_state() or {}).get("replicas") or {}
+        record_state(**({"replicas": {**replicas, name: part}} if name in replicas else {name: part}))
     return restarted
+
+
+def _kept(state: dict[str, Any]) -> dict[str, dict[str, Any]]:
+    """URL and pid of each kept server by name, the primary before its replicas."""
+    return {"postgres": state["postgres"], "redis": state["redis"], **(state.get("replicas") or {})}

@@ -168,6 +168,8 @@ def _options(port: int, base: Path, pinned: Mapping[str, str]) -> list[str]:
         "maintenance_work_mem": f"{max(64, min(512, memory_mb // 16))}MB",
         # a checkpoint in the middle of a slot is noise that both arms would pay for at random
         "max_wal_size": f"{wal_size_mb(base)}MB",
+        # what a replica that is gone for good would keep
+        "max_slot_wal_keep_size": f"{wal_size_mb(base)}MB",
         "checkpoint_timeout": "30min",
         "jit": "off",
         "shared_preload_libraries": "pg_stat_statements,auto_explain",

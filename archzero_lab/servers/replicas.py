@@ -10,6 +10,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 from urllib.parse import urlsplit
 
 from archzero_lab.errors import ServerError
@@ -18,6 +19,7 @@ from archzero_lab.servers.postgres_server import PostgresServer, major_version, 
 from archzero_lab.servers.private_files import given_folder, open_to_all, write_private
 from archzero_lab.servers.process import ProcessRegistry
 from archzero_lab.servers.server_home import server_home, server_user
+from archzero_lab.servers.stack import Stack
 from archzero_lab.settings import STATE
 
 _FOLLOWS_S = 30.0
@@ -80,18 +82,19 @@ def replicated(programs: Path, registry: ProcessRegistry, number: int) -> Iterat
         closing.callback(registry.stop, primary.record)
         replicas = []
         for index in range(1, number + 1):
-            replica = follow(programs, home, registry, primary, f"replica{index}", pinned=SMALL)
+            replica = follow(programs, home, registry, primary.url, f"replica{index}", pinned=SMALL)
             closing.callback(registry.stop, replica.record)
             replicas.append(replica)
         yield Replicated(primary, tuple(replicas))
 
 
+_KEPT = "replica"
 SMALL = {"shared_buffers": "128MB", "max_wal_size": "1GB", "wal_level": "replica"}
 """Of a cluster of an experiment's own."""
 
 
 def follow(
-    programs: Path, home: Path, registry: ProcessRegistry, primary: PostgresServer, name: str, *,
+    programs: Path, home: Path, registry: ProcessRegistry, primary_url: str, name: str, *,
     pinned: Mapping[str, str], port: int | None = None, kept: bool = False,
 ) -> PostgresServer:  # fmt: skip
     """A replica in a folder of its own: a base backup of the primary with a slot, whose WAL it reads from then on.
@@ -101,9 +104,9 @@ def follow(
     user = server_user()
     base = home / f"{name}-{major_version(programs)}"
     shutil.rmtree(base, ignore_errors=True)
-    drop_slot(primary, name)
+    drop_slot(primary_url, name)
     given_folder(base, user)
-    parts = urlsplit(primary.url)
+    parts = urlsplit(primary_url)
     assert parts.password is not None
     write_private(base.with_suffix(".password"), parts.password, user)
     command = [str(programs / "pg_basebackup"), "--host=127.0.0.1", f"--port={parts.port}", "--username=archzero",
@@ -119,10 +122,43 @@ def follow(
     return start_postgres(programs, home, registry, name=name, pinned=pinned, port=port, kept=kept)
 
 
-def drop_slot(primary: PostgresServer, name: str) -> None:
-    """A slot that nobody reads from keeps WAL for ever: it goes, where it is there."""
-    with connect(primary.url, autocommit=True) as connection:
+def drop_slot(primary_url: str, name: str) -> None:
+    """A slot that nobody reads from keeps WAL: it goes, where it is there; `name` may end in % for several."""
+    with connect(primary_url, autocommit=True) as connection:
         connection.execute(
-            "SELECT pg_drop_replication_slot(slot_name) FROM pg_replication_slots WHERE slot_name = %s AND NOT active",
+            "SELECT pg_drop_replication_slot(slot_name) FROM pg_replication_slots"
+            " WHERE slot_name LIKE %s AND NOT active",
             [name],
         )
+
+
+def keep_replicas(stack: Stack, number: int) -> dict[str, dict[str, Any]]:
+    """So many replicas of a stack's own PostgreSQL, made anew, that stay up after every command; URL and pid by name.
+
+    What is left of earlier ones goes. Raises ServerError: the server is not ours, or one does not come up.
+    """
+    if not stack.ours:
+        raise ServerError("replicas are made of the lab's own PostgreSQL; of yours name them: [database] replicas")
+    end_replicas(stack)
+    made, home = {}, server_home(STATE)
+    try:
+        for index in range(1, number + 1):
+            name = f"{_KEPT}{index}"
+            server = follow(
+                stack.postgres_programs, home, stack.registry, stack.postgres_url, name, pinned={}, kept=True
+            )
+            made[name] = {"url": server.url, "pid": server.record.pid}
+    except BaseException:
+        end_replicas(stack)
+        raise
+    return made
+
+
+def end_replicas(stack: Stack) -> None:
+    """Stop the replicas that are kept, and let the primary forget them; nothing where the server is not ours."""
+    if not stack.ours:
+        return
+    for record in stack.registry.records():
+        if record.kept and record.name.startswith(_KEPT):
+            stack.registry.stop(record)
+    drop_slot(stack.postgres_url, f"{_KEPT}%")

@@ -162,6 +162,8 @@ def status(settings: Settings) -> dict[str, Any]:
         return {
             "postgres": {"url": None, "pid": None},
             "redis": {"url": None, "pid": None},
+            "replicas": {},
+            "prometheus": None,
             "service": {"url": None, "pids": []},
             "databases": {},
         }
@@ -172,6 +174,8 @@ def status(settings: Settings) -> dict[str, Any]:
     return {
         "postgres": {"url": _shown(stack.postgres_url, stack.postgres_pid), "pid": stack.postgres_pid},
         "redis": {"url": _shown(stack.redis_url, stack.redis_pid), "pid": stack.redis_pid},
+        "replicas": state.get("replicas") or {},
+        "prometheus": state.get("prometheus"),
         "service": {"url": service["url"] if running else None, "pids": _family(service["pid"]) if running else []},
         "databases": stack.databases(),
     }

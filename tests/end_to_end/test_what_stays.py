@@ -11,6 +11,9 @@ import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager, suppress
+from typing import Any
+
+import psycopg
 
 from archzero_lab.settings import CHECKOUT
 from archzero_lab.systems.http import call
@@ -157,3 +160,30 @@ def test_up_starts_again_what_nobody_watches_over(environment: dict[str, str]) -
     assert after["service"]["pids"][0] == before["service"]["pids"][0]
     assert lab(environment, "down").returncode == 0
     assert recorded(environment) == []
+
+
+def test_replicas_are_read_from_started_again_and_gone_with_the_rest(environment: dict[str, str]) -> None:
+    up = lab(environment, "up", "--cards", "500", "--fresh", "--replicas", "1")
+    assert up.returncode == 0, up.stderr
+    url = _service(environment)
+
+    def servers() -> dict[str, Any]:
+        told = call(url, "GET", "/api/v1/health")[1].get("servers", [])
+        return {server["role"]: server for server in told}
+
+    _until(lambda: (servers().get("replica") or {}).get("lag_s") is not None)
+    status = json.loads(lab(environment, "status", "--json").stdout)
+    assert list(status["replicas"]) == ["replica1"]
+    os.kill(status["replicas"]["replica1"]["pid"], signal.SIGKILL)
+    _until(lambda: (servers().get("replica") or {}).get("trouble") is not None)
+    _until(lambda: (servers().get("replica") or {}).get("lag_s") is not None)  # its supervisor saw
+    other = lab(environment, "up", "--replicas", "2")
+    assert (other.returncode, "it is up with 1 replicas" in other.stderr) == (2, True)
+    assert lab(environment, "down").returncode == 0
+    assert recorded(environment) == []
+    assert lab(environment, "up").returncode == 0
+    again = json.loads(lab(environment, "status", "--json").stdout)
+    assert again["replicas"] == {}
+    with psycopg.connect(again["postgres"]["url"]) as connection:
+        assert connection.execute("SELECT count(*) FROM pg_replication_slots").fetchone() == (0,)
+    assert lab(environment, "down").returncode == 0

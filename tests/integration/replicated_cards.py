@@ -7,9 +7,9 @@ import uuid
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, replace
-from urllib.parse import urlsplit, urlunsplit
+from typing import Protocol
 
-from archzero_lab.postgres.databases import create_database
+from archzero_lab.postgres.databases import create_database, on_server
 from archzero_lab.postgres.positions import SESSION, Position, Session
 from archzero_lab.postgres.replicated import ReplicatedDatabase
 from archzero_lab.servers.replicas import Replicated, replicated
@@ -26,6 +26,18 @@ from tests.integration.conftest import CALM, PATIENT_POOL
 
 # a busy machine is not a lagging replica: the bound has tests of its own
 UNBOUND = ReplicaSettings(poll_s=0.02, most_lag_s=math.inf)
+
+
+class HasReplicas(Protocol):
+    """A database on several servers."""
+
+    @property
+    def url(self) -> str:
+        """On the primary."""
+
+    @property
+    def replicas(self) -> list[str]:
+        """On the others."""
 
 
 @dataclass
@@ -58,13 +70,6 @@ class Opened:
         return self.cards
 
 
-def on_server(url: str, server: str) -> str:
-    """A database's URL on another server of its cluster."""
-    place = urlsplit(server).netloc.rpartition("@")[2]
-    parts = urlsplit(url)
-    return urlunsplit(parts._replace(netloc=f"{parts.netloc.rpartition('@')[0]}@{place}"))
-
-
 @contextmanager
 def card_cluster(stack: Stack, number: int = 2) -> Iterator[Cluster]:
     """Started, with cards that the replicas have replayed."""
@@ -78,14 +83,13 @@ def card_cluster(stack: Stack, number: int = 2) -> Iterator[Cluster]:
 
 @asynccontextmanager
 async def open_replicated(
-    cluster: Cluster,
+    cluster: HasReplicas,
     redis_url: str | None = None,
     *,
     settings: ReplicaSettings = UNBOUND,
     cache: CacheSettings = CALM,
     url: str = "",
     replicas: list[str] | None = None,
-    namespace: str = "",
 ) -> AsyncIterator[Opened]:
     """A service as a worker process has it."""
     where = url or cluster.url
@@ -96,7 +100,7 @@ async def open_replicated(
         if redis_url is None:
             yield Opened(plain, plain, database)
             return
-        config = ServiceConfig(where, redis_url, namespace or f"test:{uuid.uuid4().hex}", cache=cache)
+        config = ServiceConfig(where, redis_url, f"test:{uuid.uuid4().hex}", cache=cache)
         async with open_cache(config, plain, replicated=database) as handle:
             yield Opened(handle.cards, plain, database, handle.store)
     finally:

@@ -15,7 +15,7 @@ from pathlib import Path
 
 import psycopg
 
-from archzero_lab.errors import MeasurementError, unknown_name
+from archzero_lab.errors import LabError, MeasurementError, unknown_name
 from archzero_lab.jobs.consistency.failover_check import FailoverVerdict, check_failovers, longest_gaps_s
 from archzero_lab.jobs.consistency.faults import Faults
 from archzero_lab.servers.failover import FailoverCluster, Watcher
@@ -179,11 +179,15 @@ class _Hurting:
             self.watcher.fence = True
 
     def _end_alone(self) -> None:
-        """What the primary commits meanwhile no follower has: it is visible there, once PostgreSQL waits no longer."""
+        """What the primary commits meanwhile no follower has: it is visible there once its wait for one is cancelled."""
         with self.watcher.aside():
             for name in self._cluster.followers:
                 self._cluster.cut_off(name)
-            time.sleep(_ALONE_S)  # the fault itself
+            until = time.monotonic() + _ALONE_S
+            while time.monotonic() < until:  # the fault itself
+                time.sleep(0.1)
+                with suppress(LabError, psycopg.Error):
+                    self._cluster.cancel_waiting()
             self._cluster.kill(self._cluster.primary)
         self._lose_primary(lambda name: None)
 

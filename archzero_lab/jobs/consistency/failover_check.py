@@ -96,12 +96,15 @@ def _first_written(writes: Sequence[Writing], at_ns: int) -> int | None:
 
 
 def longest_gaps_s(ended_ns: Sequence[int], faults_ns: Sequence[int]) -> list[float]:
-    """For each fault, the longest time in which nothing ended, of those that overlap it or begin before the next."""
+    """For each fault, the longest time in which nothing ended, from just before it until the next."""
     ends = sorted(ended_ns)
     gaps = []
     for number, fault in enumerate(faults_ns):
         until = faults_ns[number + 1] if number + 1 < len(faults_ns) else (ends[-1] if ends else fault)
         first, last = max(bisect_left(ends, fault) - 1, 0), bisect_right(ends, until)
-        spans = [after - before for before, after in zip(ends[first:last], ends[first + 1 : last + 1], strict=False)]
+        spans = [
+            min(after, until) - before
+            for before, after in zip(ends[first:last], ends[first + 1 : last + 1], strict=False)
+        ]
         gaps.append(max(spans, default=0) / 1e9)
     return gaps

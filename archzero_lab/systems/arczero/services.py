@@ -11,9 +11,10 @@ import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from urllib.parse import urlsplit
 
 from archzero_lab.errors import ServerError
-from archzero_lab.postgres.databases import service_url
+from archzero_lab.postgres.databases import let_watch, on_server, service_url
 from archzero_lab.servers.process import ProcessRecord, free_port, is_alive, tail
 from archzero_lab.servers.stack import TREE, Stack
 from archzero_lab.settings import STATE, patient
@@ -47,11 +48,21 @@ def url_of_service(stack: Stack, url: str) -> str:
     return service_url(url) if stack.ours else url
 
 
+def urls_of_replicas(stack: Stack, database_url: str, kept: Mapping[str, Mapping[str, str]]) -> tuple[str, ...]:
+    """The URLs by which a service reads its database on the replicas that are `kept`, or else that settings name."""
+    servers = [part["url"] for part in kept.values()]
+    if servers:
+        let_watch(stack.postgres_url, urlsplit(database_url).username or "")
+    elif not stack.ours:
+        servers = [url.strip() for url in stack.settings.database_replicas.split(",") if url.strip()]
+    return tuple(on_server(database_url, server) for server in servers)
+
+
 @dataclass(frozen=True)
 class Serving:
     """How a service runs: on which database, whose `index_set` its statements fit, with the cache or without.
 
-    With `statements` results of statements are cached in place of answers.
+    With `statements` results of statements are cached in place of answers; `replicas` are URLs that reads may go to.
     `code` is another checkout whose service it is, `record` its access log, port None any free one; a `kept` one
     outlives the command. A `patient` one lets what is slow be slow, as an experiment's arm must. `server` is the
     module that runs it, `environment` what its processes are told besides.
@@ -61,6 +72,7 @@ class Serving:
     database_url: str
     cached: bool
     statements: bool = False
+    replicas: tuple[str, ...] = ()
     index_set: IndexSet = "phase5"
     host: str = "127.0.0.1"
     port: int | None = None
@@ -114,6 +126,8 @@ def _spawn(stack: Stack, serving: Serving) -> RunningService:
         redis_url=stack.redis_url if serving.cached else None,
         namespace=f"archzero:{TREE}:{serving.arm}:{secrets.token_hex(3)}",
         statements=serving.statements,
+        replicas=serving.replicas,
+        replica=stack.settings.replica,
         index_set=serving.index_set,
         admin_token=stack.settings.admin_token,
         allowed_hosts=tuple(name.strip() for name in stack.settings.allowed_hosts.split(",") if name.strip()),

@@ -100,8 +100,12 @@ if _folder() is None:
 
 def registry() -> CollectorRegistry:
     """What sums over the worker processes of this service, where it has several; else the process' own."""
-    if _folder() is None:
+    folder = _folder()
+    if folder is None:
         return REGISTRY
+    for path in folder.glob("gauge_live*_*.db"):
+        if not Path(f"/proc/{path.stem.rpartition('_')[2]}").exists():
+            path.unlink(missing_ok=True)  # of a worker that has ended: it is in no state any more
     collected = CollectorRegistry()
     MultiProcessCollector(collected)
     collected.register(_Collector())

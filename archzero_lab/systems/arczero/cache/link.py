@@ -13,11 +13,13 @@ old value from it.
 from __future__ import annotations
 
 import asyncio
+import functools
 import logging
 import time
 from collections.abc import Awaitable, Callable
 from typing import Any, TypeVar
 
+from prometheus_client import Gauge
 from redis.exceptions import ResponseError
 from redis.exceptions import TimeoutError as RedisTimeoutError
 
@@ -198,6 +200,7 @@ class Link:
                 log.exception("heartbeat")
                 self.revoke()
             self._first_beat.set()
+            _licensed().set(self.licensed)
             try:
                 await asyncio.wait_for(self._wake.wait(), self._settings.heartbeat_s)
                 # woken by a revocation: at once, but not in a tight loop while Redis is away or refuses
@@ -279,6 +282,12 @@ class Link:
             log.warning("Redis is not used (%s); reads go to the database until it is back", self._last_error)
         else:
             log.warning("Redis is back; the cache is in use again")
+
+
+@functools.cache
+def _licensed() -> Gauge:
+    """Made by who has a link: a process that only starts others would tell 0 for ever."""
+    return Gauge("archzero_cache_licensed", "Whether a process believes its Redis", multiprocess_mode="liveall")
 
 
 async def _unbound(_: Any) -> Any:

@@ -94,7 +94,7 @@ class CardFailovers:
             namespace=f"failover:{seed}",
             replicas=tuple(urls),
             cache=replace(stack.settings.cache, near_bytes=0),
-            # PostgreSQL waits for a follower as long as for any statement: then what was committed is seen all the same
+            # who waits for a follower is cut off three seconds after that
             pool=PoolSettings(min_size=2, max_size=8, statement_timeout_s=1.0, lock_timeout_s=0.5),
             replica=stack.settings.replica,
         )
