@@ -34,22 +34,17 @@ LAG = Gauge(
 log = logging.getLogger(__name__)
 _CONNECT_S = 2
 _ANSWER_S = 1.0
+_NOT_ASKED = "was not asked yet"
 _OLD_S = 0.5
 """Who has said nothing for longer is asked for no read."""
-_SHORT_HEADER, _PAGE = 24, 8192
 _STATE: LiteralString = """
 SELECT recovering, (SELECT system_identifier FROM pg_control_system()),
        CASE WHEN recovering THEN (SELECT received_tli FROM pg_stat_wal_receiver WHERE status = 'streaming')
             ELSE ('x' || substr(pg_walfile_name(pg_current_wal_insert_lsn()), 1, 8))::bit(32)::int END,
        CASE WHEN recovering THEN (pg_last_wal_replay_lsn() - '0/0')::bigint
-            ELSE (pg_current_wal_insert_lsn() - '0/0')::bigint END,
-       pg_has_role(current_user, 'pg_read_all_stats', 'USAGE'), pg_postmaster_start_time()::text
+            ELSE (pg_current_wal_flush_lsn() - '0/0')::bigint END,
+       pg_has_role(current_user, 'pg_read_all_stats', 'USAGE'), extract(epoch FROM pg_postmaster_start_time())::text
 FROM (SELECT pg_is_in_recovery() AS recovering) r"""
-
-
-def as_written(lsn: int) -> int:
-    """An insert position as the end of what was written: at a page's beginning PostgreSQL has counted its header."""
-    return lsn - _SHORT_HEADER if lsn % _PAGE == _SHORT_HEADER else lsn
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,7 +73,7 @@ class Node:
     seen: Seen | None = None
     timeline: int | None = None
     """What it streamed last; while it streams nothing it has none other."""
-    trouble: str = "was not asked yet"
+    trouble: str = _NOT_ASKED
     wake: asyncio.Event = field(default_factory=asyncio.Event)
     answered: asyncio.Event = field(default_factory=asyncio.Event)
 
@@ -98,11 +93,18 @@ def nodes_of(primary: str, replicas: Sequence[str]) -> list[Node]:
     found: dict[str, Node] = {}
     for at, url in enumerate((primary, *replicas)):
         given = conninfo_to_dict(url)
-        hosts, ports = str(given.get("host") or "").split(","), str(given.get("port") or "5432").split(",")
         given.pop("target_session_attrs", None)
+        if not given.get("host"):  # libpq's own defaults: a service, the environment, a socket
+            found.setdefault(url, Node(url, str(given.get("service") or "the URL's server"), leads=at == 0))
+            continue
+        hosts, ports = str(given["host"]).split(","), str(given.get("port") or "5432").split(",")
+        addresses = str(given.pop("hostaddr", None) or "").split(",")
         for number, host in enumerate(hosts):
-            port = ports[number] if len(ports) > 1 else ports[0]
-            one = make_conninfo("", **{**given, "host": host, "port": port})
+            port = ports[number] if number < len(ports) else ports[-1]
+            place = {"host": host, "port": port}
+            if number < len(addresses) and addresses[number]:
+                place["hostaddr"] = addresses[number]
+            one = make_conninfo("", **{**given, **place})
             found.setdefault(f"{host}:{port}", Node(one, f"{host}:{port}", leads=at == 0))
     return list(found.values())
 
@@ -118,6 +120,8 @@ class ClusterWatch:
         self.primary: Node | None = None
         self.timeline: int | None = None
         """The highest that a server that takes writes has had."""
+        self.least_timeline = 0
+        """What somebody else has said that the timeline is at least, whom this process has not heard of yet."""
         self.system: int | None = None
         self.split = ""
         """What is said where two servers take writes on one timeline: then nobody knows whose writes count."""
@@ -153,18 +157,17 @@ class ClusterWatch:
         """The replicas that have replayed what is needed; where nothing is, those that are not behind the bound."""
         if self.split:
             return []
-        return [
-            node
-            for node in self.nodes
-            if (position := node.position) is not None and self._serves(node, position, needed)
-        ]
+        return [node for node in self.nodes if self._serves(node, needed)]
 
-    def _serves(self, node: Node, position: Position, needed: Position | None) -> bool:
-        if position.system != self.system:
+    def _serves(self, node: Node, needed: Position | None) -> bool:
+        position = node.position
+        if position is None or node.seen is None or position.system != self.system:
+            return False
+        if position.timeline != self.timeline or time.monotonic() - node.seen.asked_at > _OLD_S + self._settings.poll_s:
             return False
         if needed is not None:
             return position.covers(needed)
-        return position.timeline == self.timeline and self.lag_s(node) <= self._settings.most_lag_s
+        return self.lag_s(node) <= self._settings.most_lag_s
 
     async def find(self, needed: Position | None) -> Node | None:
         """A replica to read from; None where the primary must be asked.
@@ -228,7 +231,7 @@ class ClusterWatch:
         if seen.writable:
             node.timeline, node.trouble = seen.timeline, ""
             if node is self.primary and seen.timeline is not None:
-                self._written.append((seen.asked_at, seen.timeline, as_written(seen.lsn)))
+                self._written.append((seen.asked_at, seen.timeline, seen.lsn))
             return
         node.timeline = seen.timeline or node.timeline
         if not may_see:
@@ -241,7 +244,10 @@ class ClusterWatch:
     def _judge(self) -> None:
         """Who the primary is, and what is wrong with the others."""
         if self.system is None:
-            self.system = next((node.seen.system for node in self.nodes if node.leads and node.seen is not None), None)
+            heard = sorted((node.leads, node.seen.system) for node in self.nodes if node.seen is not None)
+            # the primary's URL says which cluster it is; the others do where nobody answers there
+            if heard and (heard[-1][0] or not any(node.leads and node.trouble == _NOT_ASKED for node in self.nodes)):
+                self.system = heard[-1][1]
         ours = [node for node in self.nodes if node.seen is not None and node.seen.system == self.system]
         writable = [node for node in ours if node.seen is not None and node.seen.writable]
         before = self.primary, self.timeline

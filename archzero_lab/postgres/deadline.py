@@ -30,3 +30,8 @@ def cut(connection: psycopg.AsyncConnection[Any]) -> None:
     # the descriptor stays libpq's; what is shut down is what both share
     with suppress(OSError, psycopg.Error), socket.socket(fileno=os.dup(connection.fileno())) as shared:
         shared.shutdown(socket.SHUT_RDWR)
+
+
+def in_ms(seconds: float) -> str:
+    """A time limit as PostgreSQL takes it; never 0, which is none."""
+    return f"{max(round(seconds * 1000), 1)}ms"

@@ -19,7 +19,7 @@ from psycopg.rows import TupleRow
 from psycopg_pool import AsyncConnectionPool, PoolClosed, PoolTimeout, TooManyRequests
 
 from archzero_lab.postgres.connection import merged_parameters, reason_of
-from archzero_lab.postgres.deadline import cut_after
+from archzero_lab.postgres.deadline import cut_after, in_ms
 from archzero_lab.postgres.fair_turns import CLIENT, FairTurns
 from archzero_lab.postgres.request_statements import BUCKETS, fetch_row, only_reads
 from archzero_lab.postgres.still_answers import still_answers
@@ -70,10 +70,10 @@ class Database:
             "application_name": application_name,
             "connect_timeout": _CONNECT_S,
             # by the default, 4 MB, a bitmap of a third of a million cards is lossy: each is then split into words again
-            "options": f"-c statement_timeout={_ms(settings.statement_timeout_s)}"
-                       f" -c lock_timeout={_ms(settings.lock_timeout_s)} -c timezone=UTC -c work_mem=16MB"
+            "options": f"-c statement_timeout={in_ms(settings.statement_timeout_s)}"
+                       f" -c lock_timeout={in_ms(settings.lock_timeout_s)} -c timezone=UTC -c work_mem=16MB"
                        # who is cut off within a transaction holds its rows for as long as the server knows nothing
-                       f" -c idle_in_transaction_session_timeout={_ms(settings.statement_timeout_s + _GRACE_S)}",
+                       f" -c idle_in_transaction_session_timeout={in_ms(settings.statement_timeout_s + _GRACE_S)}",
             "client_encoding": "utf8",
         })  # fmt: skip
         self._pool = self._new_pool()
@@ -98,7 +98,7 @@ class Database:
         await self._pool.close()
 
     def _new_pool(self) -> Pool:
-        database = self
+        database, url = self, self._url
 
         class Watched(self._connections):  # type: ignore[misc,name-defined]
             """A connection whose failed attempts are seen."""
@@ -110,11 +110,12 @@ class Database:
                     database._made.add(made)
                     return made
                 except psycopg.OperationalError as error:
-                    database._attempt_failed(error)
+                    if url == database._url:  # else nobody is led there any more
+                        database._attempt_failed(error)
                     raise
 
         return AsyncConnectionPool(
-            self._url,
+            url,
             connection_class=Watched,
             kwargs=self._kwargs,
             min_size=self._settings.min_size,
@@ -136,16 +137,17 @@ class Database:
     async def _until_back(self) -> None:
         """Close the pool, which tells all who wait; make a new one once the server takes connections again."""
         for told in self._asking:
-            told.reschedule(asyncio.get_running_loop().time())
+            if not told.expired():
+                told.reschedule(asyncio.get_running_loop().time())
         await self._pool.close(timeout=0)
         while True:
             try:
                 await (await psycopg.AsyncConnection.connect(self._url, **self._kwargs)).close()
+                pool = self._new_pool()
+                await pool.open(wait=False)
                 break
-            except (psycopg.Error, OSError):  # whatever it is, nobody else would ask again
+            except Exception:  # whatever it is, nobody else would ask again
                 await asyncio.sleep(_RETRY_S)
-        pool = self._new_pool()
-        await pool.open(wait=False)
         self._pool, self._returning = pool, None
         log.warning("PostgreSQL is back")
         # psycopg leaves the socket of an attempt that timed out in a reference cycle: the last ones end by then
@@ -291,10 +293,6 @@ class Database:
         """A connection inside one transaction, each statement given so long; rolled back on an error."""
         async with self.connection(longest_s + _GRACE_S) as connection:
             async with connection.transaction():
-                await connection.execute("SELECT set_config('statement_timeout', %s, true)", [_ms(longest_s)])
+                await connection.execute("SELECT set_config('statement_timeout', %s, true)", [in_ms(longest_s)])
                 yield connection
             await self.note_written(connection)
-
-
-def _ms(seconds: float) -> str:
-    return f"{max(round(seconds * 1000), 1)}ms"

@@ -12,10 +12,14 @@ WRITTEN: LiteralString = (
     "SELECT ('x' || substr(pg_walfile_name(l), 1, 8))::bit(32)::int, (l - '0/0')::bigint"
     " FROM pg_current_wal_insert_lsn() l"
 )
-"""On a primary: its timeline and how far it has written. An error where it is none."""
+"""On a primary: its timeline and how far it has written at most. An error where it is none."""
+
+COMMITTED: LiteralString = WRITTEN.replace("insert", "flush")
+"""The same, as far as all has come to the disk: a commit of its own session has, which waited for that."""
 
 REPLAYED: LiteralString = "SELECT pg_is_in_recovery(), (pg_last_wal_replay_lsn() - '0/0')::bigint"
-"""On a replica: whether it is one still, and how far it has replayed. Asked after a read: the read saw no more."""
+"""On a replica: whether it is one still, and how far it has replayed. Before a read: it saw at least that; after: no
+more."""
 
 
 @dataclass(frozen=True, slots=True)

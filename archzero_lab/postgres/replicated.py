@@ -6,7 +6,8 @@ import asyncio
 import logging
 import math
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import asynccontextmanager
 from dataclasses import replace
 from typing import Any, LiteralString, Self
 
@@ -14,13 +15,12 @@ import psycopg
 from prometheus_client import Counter
 from psycopg import errors
 from psycopg.rows import TupleRow
-from psycopg_pool import PoolClosed, PoolTimeout, TooManyRequests
 
 from archzero_lab.errors import ServerError
-from archzero_lab.postgres.cluster_watch import ClusterWatch, Node, as_written, nodes_of
+from archzero_lab.postgres.cluster_watch import ClusterWatch, Node, nodes_of
 from archzero_lab.postgres.deadline import cut
 from archzero_lab.postgres.pool import Database
-from archzero_lab.postgres.positions import REPLAYED, SESSION, WRITTEN, Position
+from archzero_lab.postgres.positions import COMMITTED, REPLAYED, SESSION, WRITTEN, Position
 from archzero_lab.postgres.request_statements import fetch_row, fetch_row_and_place, only_reads
 from archzero_lab.settings import PoolSettings, ReplicaSettings
 
@@ -73,6 +73,8 @@ class ReplicatedDatabase(Database):
         for database in self._of_nodes.values():
             await database.open()
         await self.watch.start()
+        if self.watch.primary is not None and not self.watch.primary.leads:
+            self._follow_primary()  # who leads by now is not whom the URL names
         self.watch.on_primary = self._follow_primary
         self.watch.on_silent = lambda node: self._of_nodes[node].cut_all()  # who waits for it asks another
 
@@ -95,10 +97,8 @@ class ReplicatedDatabase(Database):
                     row = await self._of_nodes[node].row(sql, params, prepare=prepare)
                 except errors.QueryCanceled:
                     raise  # it took too long there, and would take as long here
-                except psycopg.OperationalError as error:
+                except psycopg.Error as error:  # its own trouble; what is the statement's the primary says again
                     log.debug("%s did not answer a read: %s", node.name, type(error).__name__)
-                except (PoolTimeout, PoolClosed, TooManyRequests):
-                    pass
                 else:
                     READS.labels("replica").inc()
                     return row
@@ -121,6 +121,23 @@ class ReplicatedDatabase(Database):
         """The primary's, as far as is known here."""
         return self.watch.timeline
 
+    @property
+    def primary_url(self) -> str:
+        """Where writes go."""
+        return self._url
+
+    def hear_of(self, timeline: int) -> None:
+        """Somebody knows of a primary on this timeline: what one of before says counts no longer."""
+        self.watch.least_timeline = max(self.watch.least_timeline, timeline)
+
+    @asynccontextmanager
+    async def connection(self, longest_s: float | None = None) -> AsyncIterator[psycopg.AsyncConnection[TupleRow]]:
+        """As Database.connection."""
+        async with super().connection(longest_s) as connection:
+            if isinstance(connection, _Listening):
+                connection.alone = False  # of whatever was done on it before
+            yield connection
+
     async def place_of(self, connection: psycopg.AsyncConnection[TupleRow]) -> str:
         """Up to where the primary that a connection leads to has been written. Raises ServerError for one of before."""
         return str(self._of_primary(await (await connection.execute(WRITTEN)).fetchone()))
@@ -137,7 +154,7 @@ class ReplicatedDatabase(Database):
                     "server": node.name,
                     "role": "primary" if leads else "replica",
                     "lag_s": None if leads or math.isinf(lag_s) else round(lag_s, 3),
-                    "trouble": (watch.split if leads else node.trouble) or None,
+                    "trouble": (watch.split if leads and node.seen is not None else node.trouble) or None,
                 }
             )
         return told
@@ -156,7 +173,7 @@ class ReplicatedDatabase(Database):
             return row
         if session is None or sql is WRITTEN:
             return await fetch_row(connection, sql, params, prepare=prepare)
-        row, place = await fetch_row_and_place(connection, sql, params, prepare, WRITTEN)
+        row, place, _ = await fetch_row_and_place(connection, sql, params, prepare, WRITTEN)
         position = self._of_primary(place)
         if session.needed is not None and position.timeline < session.needed.timeline:
             raise ServerError(_ANOTHER)
@@ -167,9 +184,9 @@ class ReplicatedDatabase(Database):
         """Tell the session where the write that has just been committed stands.
 
         Raises ServerError where it will not be found again, or may not be: it went to a server that is the primary no
-        longer, or PostgreSQL gave up waiting for its standby. An error of PostgreSQL's says nothing of the commit.
+        longer, or PostgreSQL was made to wait no longer for its standby. A psycopg.Error says nothing of the commit.
         """
-        cursor = await connection.execute(WRITTEN)
+        cursor = await connection.execute(COMMITTED)
         position = self._of_primary(await cursor.fetchone())
         if isinstance(connection, _Listening) and connection.alone:
             connection.alone = False
@@ -183,9 +200,9 @@ class ReplicatedDatabase(Database):
         timeline, lsn = row
         if self.watch.split:
             raise ServerError(self.watch.split)
-        if self.watch.timeline is not None and timeline < self.watch.timeline:
+        if self.watch.system is None or timeline < max(self.watch.timeline or 0, self.watch.least_timeline):
             raise ServerError(_ANOTHER)
-        return Position(self.watch.system or 0, timeline, as_written(lsn))
+        return Position(self.watch.system, timeline, lsn)
 
     def _follow_primary(self) -> None:
         """Another server takes writes, or the same on another timeline: every connection leads there from now on."""
@@ -222,10 +239,12 @@ class _OfReplica(Database):
         params: dict[str, Any] | None,
         prepare: bool | None,
     ) -> tuple[Any, ...] | None:
-        row, place = await fetch_row_and_place(connection, sql, params, prepare, REPLAYED)
+        session = SESSION.get()
+        row, place, before = await fetch_row_and_place(connection, sql, params, prepare, REPLAYED, first=REPLAYED)
         if not place[0]:
             raise psycopg.OperationalError("it is a replica no longer")
-        session = SESSION.get()
+        if session is not None and session.needed is not None and before[1] < session.needed.lsn:
+            raise psycopg.OperationalError("another server answers than was asked where it is")
         if session is not None and self._watch.system is not None and self._node.timeline is not None:
             session.saw(Position(self._watch.system, self._node.timeline, place[1]))
         return row

@@ -55,21 +55,25 @@ async def fetch_row_and_place(
     params: dict[str, Any] | None,
     prepare: bool | None,
     place: LiteralString,
-) -> tuple[tuple[Any, ...] | None, tuple[Any, ...]]:
-    """As fetch_row, and the row of a statement that is run after it; both in one round trip."""
+    first: LiteralString = "SELECT 1",
+) -> tuple[tuple[Any, ...] | None, tuple[Any, ...], tuple[Any, ...]]:
+    """As fetch_row, and the rows of a statement that is run after it and of one before it; all in one round trip."""
     began = time.perf_counter()
     async with (
         connection.pipeline(),
         connection.cursor(binary=True) as cursor,
         connection.cursor(binary=True) as asked,
+        connection.cursor(binary=True) as before,
     ):
+        await before.execute(first, prepare=True)
         await cursor.execute(_tagged(sql).encode(), params, prepare=prepare)
         await asked.execute(place, prepare=True)
-        row, placed = await cursor.fetchone(), await asked.fetchone()
+        began_at, row, placed = await before.fetchone(), await cursor.fetchone(), await asked.fetchone()
     assert placed is not None
+    assert began_at is not None
     STATEMENTS.inc()
     STATEMENT_TIME.observe(time.perf_counter() - began)
-    return row, placed
+    return row, placed, began_at
 
 
 async def fetch_row_and_rows(

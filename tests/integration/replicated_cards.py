@@ -90,6 +90,7 @@ async def open_replicated(
     cache: CacheSettings = CALM,
     url: str = "",
     replicas: list[str] | None = None,
+    namespace: str = "",
 ) -> AsyncIterator[Opened]:
     """A service as a worker process has it."""
     where = url or cluster.url
@@ -100,7 +101,7 @@ async def open_replicated(
         if redis_url is None:
             yield Opened(plain, plain, database)
             return
-        config = ServiceConfig(where, redis_url, f"test:{uuid.uuid4().hex}", cache=cache)
+        config = ServiceConfig(where, redis_url, namespace or f"test:{uuid.uuid4().hex}", cache=cache)
         async with open_cache(config, plain, replicated=database) as handle:
             yield Opened(handle.cards, plain, database, handle.store)
     finally:

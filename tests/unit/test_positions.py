@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from archzero_lab.postgres.cluster_watch import ClusterWatch, Node, Seen, as_written, nodes_of
+from archzero_lab.postgres.cluster_watch import ClusterWatch, Node, Seen, nodes_of
 from archzero_lab.postgres.positions import Position, Session, later
 from archzero_lab.settings import ReplicaSettings
 
@@ -42,10 +42,6 @@ def test_a_session_keeps_the_latest_that_it_saw() -> None:
     for position in (Position(7, 1, 5), Position(7, 2, 1), Position(7, 1, 9), None):
         session.saw(position)
     assert session.seen == Position(7, 2, 1)
-
-
-def test_a_page_that_has_its_header_alone_ends_where_it_begins() -> None:
-    assert [as_written(lsn) for lsn in (8192 + 24, 8192, 8192 + 32, 24)] == [8192, 8192, 8192 + 32, 0]
 
 
 def test_servers_are_those_of_both_urls_each_once() -> None:
@@ -131,3 +127,28 @@ def test_a_replica_that_streams_nothing_is_where_it_was_and_not_newer() -> None:
     watched.says("b", writable=False, timeline=None)
     assert watched.usable(Position(7, 1, 100)) == "b"
     assert watched.usable(Position(7, 1, 101)) == ""
+
+
+def test_a_replica_of_the_timeline_before_serves_nobody() -> None:
+    watched = Watched()
+    watched.says("a", writable=True, timeline=1)
+    watched.says("c", writable=False, timeline=1)
+    watched.says("b", writable=True, timeline=2)
+    assert watched.usable(Position(7, 1, 1)) == "", "it may have what is in no history any more"
+
+
+def test_a_process_that_starts_when_another_leads_than_its_url_names_knows_the_cluster_all_the_same() -> None:
+    watched = Watched()
+    watched.says("b", writable=True, timeline=2)
+    assert watched.watch.system is None, "whom the URL names was not asked yet"
+    watched.nodes[0].trouble = "cannot be asked"
+    watched.says("b", writable=True, timeline=2)
+    assert (watched.watch.primary, watched.watch.system) == (watched.nodes[1], 7)
+
+
+def test_urls_without_a_host_and_with_addresses() -> None:
+    (local,) = nodes_of("postgresql:///cards", [])
+    assert local.url == "postgresql:///cards"
+    one, two = nodes_of("host=one,two hostaddr=127.0.0.1,127.0.0.2 port=5 dbname=cards", [])
+    assert "hostaddr=127.0.0.1" in one.url
+    assert "hostaddr=127.0.0.2" in two.url

@@ -179,7 +179,7 @@ class _Hurting:
             self.watcher.fence = True
 
     def _end_alone(self) -> None:
-        """What the primary commits meanwhile no follower has: it is visible there once its wait for one is cancelled."""
+        """What the primary commits meanwhile no follower has; it is visible once its wait for one is cancelled."""
         with self.watcher.aside():
             for name in self._cluster.followers:
                 self._cluster.cut_off(name)

@@ -63,6 +63,15 @@ class Announcements(BatchedReads):
         """Let a load be a replica's: from now on Redis is told where in the primary's history each write stands."""
         self.told = ToldPosition(self.link, self.keys, self._scripts, primary)
 
+    @property
+    def _replicated_keys(self) -> list[str]:
+        """With replicas: the position and the epoch, for scripts that look at them; see told_position."""
+        return [self.keys.position, self.keys.epoch] if self.told is not None and self.keys.exact else []
+
+    @property
+    def _timeline(self) -> list[str]:
+        return [self.told.timeline] if self.told is not None and self.keys.exact else []
+
     def change_of(self, changes: Iterable[Changed], besides: Sequence[Kind] = ()) -> Change:
         """What rows of the outbox say together. In a Cluster, and where too much changed to name it, whole kinds go.
 
@@ -124,7 +133,8 @@ class Announcements(BatchedReads):
         if key is not None and document is not None:
             soft_ms, ttl_ms = self._expiries(key.kind, document)
             args = [token, f"{document.version:010d}", encode_rest(document, soft_ms, 1), ttl_ms]
-            calls.append(script_call(self._scripts.put, [key.slot, key.generation], args))
+            calls.append(script_call(self._scripts.put, [key.slot, key.generation, *self._replicated_keys[1:]],
+                                     [*args, *self._timeline]))  # fmt: skip
         elif key is not None:
             slots.append(key.slot)
         calls += [script_call(self._scripts.remove, [name], [token]) for name in slots]

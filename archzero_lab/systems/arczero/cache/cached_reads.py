@@ -12,7 +12,7 @@ from functools import partial
 
 from msgspec import structs
 
-from archzero_lab.postgres.positions import SESSION
+from archzero_lab.postgres.positions import SESSION, Session
 from archzero_lab.settings import CacheSettings
 from archzero_lab.systems.arczero.cache import dependencies
 from archzero_lab.systems.arczero.cache.batched_reads import Found, Reader
@@ -179,15 +179,14 @@ class CachedReads:
         deadline = time.monotonic() + self._lease_s
         wait_s, awaited = _POLL_S, None
         while True:
+            flight.loading = True  # how new an answer will be is settled where the lease is, before it is heard of
             lease = await self._store.lease(key)
             if lease is None or lease.state == "fenced":
-                flight.loading = True
                 return await self._loaded(load, lease)
             if lease.value is not None:
                 return lease.value.document
             if lease.state == "granted":
                 flight.right = lease.token + lease.generation + (lease.sequence if self._keys.depends(key) else "")
-                flight.loading = True
                 began = time.perf_counter()
                 try:
                     document = await self._loaded(load, lease)
@@ -209,8 +208,8 @@ class CachedReads:
                 return document
             awaited = awaited or lease.token
             if lease.token != awaited or time.monotonic() >= deadline:
-                flight.loading = True
                 return await self._loaded(load, lease)
+            flight.loading = False  # whoever comes before it is asked again may wait with it
             await asyncio.sleep(wait_s * (0.5 + random.random()))
             wait_s = min(wait_s * 1.5, 0.1)
 
@@ -247,7 +246,7 @@ class CachedReads:
         sequence = await self._store.claim_refresh(key)
         if sequence is None:
             return
-        SESSION.set(None)  # the primary answers, and whoever asked has his answer
+        SESSION.set(Session(primary=True))  # and whoever asked has his answer
         began = time.perf_counter()
         try:
             document = await load()

@@ -134,6 +134,8 @@ class CachedCardService(CachedReads):
         try:
             result = await write()
         except BaseException as error:
+            if asked is not None:
+                asked.saw(session.seen)
             if announced:
                 change = self._store.change_of(announced, whole)
                 if isinstance(error, CardsError) and not isinstance(error, Unavailable):

@@ -36,6 +36,7 @@ class Scripts:
         self.announce = self._client.register_script(head + writer_scripts.ANNOUNCE)
         self.tell = self._client.register_script(head + writer_scripts.TELL)
         self.remove = self._client.register_script(head + writer_scripts.REMOVE)
+        self.begin_epoch = self._client.register_script(head + writer_scripts.BEGIN_EPOCH)
         self.advance = self._client.register_script(head + writer_scripts.ADVANCE)
 
     def choose(self, servers: Iterable[dict[str, Any]]) -> None:

@@ -20,8 +20,12 @@ LEASE = """
 local place = ''
 if KEYS[6] then
   local known = string.match(redis.call('GET', KEYS[6]) or '', '|(%x+)$')
-  if known ~= ARGV[8] then return {'F', '', '', '', 'other'} end
-  place = redis.call('GET', KEYS[5]) or ''
+  if known ~= ARGV[8] then return {'F', '', '', '', 'other' .. (known or '')} end
+  place = redis.call('GET', KEYS[5])
+  if not place then
+    place = '?' .. ARGV[1]
+    redis.call('SET', KEYS[5], place)
+  end
 end
 local function stands(value, prefix)
   local lowest = 'S' .. string.sub(value, 50, 57)

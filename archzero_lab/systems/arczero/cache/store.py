@@ -35,6 +35,8 @@ from archzero_lab.systems.arczero.cache.tasks import end_task
 from archzero_lab.systems.arczero.cards.model import Document
 
 _SETTLING_MS = 500
+OTHER = "other"
+"""What a lease says, and which, where the cache is of another timeline."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,8 +87,9 @@ class CacheStore(Announcements):
             self._give_back(key, token, still_asked=True)  # it may have been granted, or be yet
             return None
         state, generation, rest, place = answer[0], answer[1].decode(), answer[2], answer[4].decode()
-        if place == "other":
-            self.link.revoke()  # the database has another primary than this process knows, or the cache has
+        if self.told is not None and place.startswith(OTHER):
+            self.told.hear_of(place.removeprefix(OTHER))
+            self.link.revoke()
         if state == b"L":
             return Lease("granted", generation, token, sequence=answer[3].decode(), position=place)
         if state == b"B":
@@ -191,14 +194,6 @@ class CacheStore(Announcements):
             count(key.kind, "set")
         return bool(stored)
 
-    @property
-    def _replicated_keys(self) -> list[str]:
-        return [self.keys.position, self.keys.epoch] if self.told is not None and self.keys.exact else []
-
-    @property
-    def _timeline(self) -> list[str]:
-        return [self.told.timeline] if self.told is not None and self.keys.exact else []
-
     # -- the whole -----------------------------------------------------------------------------------------
 
     async def flush(self) -> bool:
@@ -218,22 +213,27 @@ class CacheStore(Announcements):
         held = await probe.get(self.keys.epoch)
         if self.told is not None:
             epoch += f"|{self.told.timeline}"
-            if held is not None and held.rpartition(b"|")[2] > self.told.timeline.encode() and b"|" in held:
+            known = held.decode().rpartition("|")[2] if held is not None and b"|" in held else ""
+            if known > self.told.timeline:
+                self.told.hear_of(known)
                 return False  # somebody knows of a later primary: so will we, in a moment
         if held == epoch.encode():
             self._seen_epoch = True
             return True
-        for kind in Kind:
-            for name in self.keys.generations(kind):
-                if self._seen_epoch:
-                    # the fences of writes under way went with the old one: nothing is filled until those have ended
-                    await probe.set(name, fence_of(secrets.token_hex(8)), px=_SETTLING_MS)
-                else:
-                    await probe.set(name, flushed_generation())
+        names = [name for kind in Kind for name in self.keys.generations(kind)]
+        # the fences of writes under way went with the old one: nothing is filled until those have ended
+        px = _SETTLING_MS if self._seen_epoch else 0
+        new = [fence_of(secrets.token_hex(8)) if px else flushed_generation() for _ in names]
         if self.keys.exact:
             # an older copy's may go back: what is made from now on is of a new era, and counted from another number
-            await probe.delete(self.keys.moved, self.keys.sequence, self.keys.position)
-        await probe.set(self.keys.epoch, epoch)
+            keys = [self.keys.epoch, self.keys.moved, self.keys.sequence, self.keys.position, *names]
+            args = [held or b"", epoch, px, *new]
+            if not await self._scripts.begin_epoch(keys=keys, args=args, client=probe):
+                return False  # another process has; what it began is looked at next
+        else:
+            for name, generation in zip(names, new, strict=True):
+                await probe.set(name, generation, px=px or None)
+            await probe.set(self.keys.epoch, epoch)
         self._seen_epoch = True
         return True
 

@@ -2,9 +2,9 @@
 
 A load may then be a replica's. The position that a lease reads belongs to the sequence number that it reads: a writer
 advances it before it tells, so a replica that has replayed it has every change that was told by then. Lost (evicted,
-flushed), it is made again from where the primary is, asked for after it was seen to be lost, unless somebody has told
-meanwhile. A primary's end begins a new timeline: the cache's epoch names it, and who does not know of it yet is
-granted nothing and tells nothing.
+flushed), a mark stands in its place from the next lease on; it is made again from where the primary is, asked for
+after that, unless somebody has told meanwhile. A primary's end begins a new timeline: the cache's epoch names it, and
+who does not know of it yet is granted nothing and tells nothing.
 """
 
 from __future__ import annotations
@@ -46,6 +46,9 @@ class Primary(Protocol):
     async def position(self) -> Position:
         """Where the primary is now."""
 
+    def hear_of(self, timeline: int) -> None:
+        """Somebody knows of a primary on this timeline."""
+
 
 class ToldPosition:
     """The position in Redis, of a service with replicas."""
@@ -59,6 +62,10 @@ class ToldPosition:
         """The primary's timeline as the scripts compare it."""
         return f"{self._primary.timeline or 0:08x}"
 
+    def hear_of(self, timeline: str) -> None:
+        """The cache is of this timeline ("" for none): a primary of before is believed no longer."""
+        self._primary.hear_of(int(timeline or "0", 16))
+
     def session_for(self, said: str, asked: Session | None) -> Session:
         """What a load under a lease that said this may be answered from; `said` "" is one without a lease.
 
@@ -70,7 +77,7 @@ class ToldPosition:
         except ValueError:
             position = None
         if position is None or position.timeline != (self._primary.timeline or 0):
-            if said or self._link.licensed:
+            if said:
                 self._settle_later(said)
             return Session(later(needed, position), primary=True)
         return Session(later(needed, position))
@@ -91,7 +98,11 @@ class ToldPosition:
         if done == _NOT_YET:
             self._link.revoke()  # what is given again after validation: the cache of this timeline
             return Told.AWAY
-        return Told.AWAY if done is None else Told.YES if done else Told.OTHER
+        if isinstance(done, bytes):
+            self.hear_of(done.decode())
+            self._link.revoke()
+            return Told.OTHER
+        return Told.AWAY if done is None else Told.YES
 
     def _settle_later(self, said: str) -> None:
         if self._settling is None or self._settling.done():

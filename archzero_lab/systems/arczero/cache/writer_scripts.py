@@ -117,11 +117,15 @@ return 1
 """
 
 # After a committed write. KEYS: slot, generation of the slot. ARGV: token, version (10 digits), value without its first
-# 17 bytes, TTL in ms. The value is stored over an older one, or by the last writer of a fence if no other told a newer
-# version; a lease taken meanwhile is voided; an empty slot stays empty, for a delete may have come after us.
+# 17 bytes, TTL in ms; with replicas also KEYS: epoch, ARGV: our timeline: into the cache of another nothing is stored.
+# The value is stored over an older one, or by the last writer of a fence if no other told a newer version; a lease
+# taken meanwhile is voided; an empty slot stays empty, for a delete may have come after us.
 PUT = """
 local held = redis.call('GET', KEYS[1])
 if not held then return 0 end
+if KEYS[3] and string.match(redis.call('GET', KEYS[3]) or '', '|(%x+)$') ~= ARGV[5] then
+  return redis.call('DEL', KEYS[1])
+end
 local kind = string.sub(held, 1, 1)
 if kind == 'L' then return redis.call('DEL', KEYS[1]) end
 if kind == 'V' and string.sub(held, 18, 27) >= ARGV[2] then return 0 end
@@ -162,15 +166,15 @@ return redis.call('DEL', KEYS[1])
 """
 
 # Before a change is told: up to where in the database's history it was committed. KEYS: position, epoch. ARGV: it, or ?
-# where nobody knows; our timeline (8 digits); a mark that none had before. Answers 0, and changes nothing, where the
-# cache is of a later timeline, 2 where it is of an earlier one still, whose entries must go first.
+# where nobody knows; our timeline (8 digits); a mark that none had before. Answers the cache's timeline, and
+# changes nothing, where that is a later one, 2 where it is an earlier one still, whose entries must go first.
 ADVANCE = """
 local known = string.match(redis.call('GET', KEYS[2]) or '', '|(%x+)$')
-if known and known > ARGV[2] then return 0 end
+if known and known > ARGV[2] then return known end
 if known and known < ARGV[2] then return 2 end
 local held = redis.call('GET', KEYS[1]) or ''
 if #held == 40 and #ARGV[1] == 40 and string.sub(held, 1, 16) == string.sub(ARGV[1], 1, 16) then
-  if string.sub(held, 17, 24) > ARGV[2] then return 0 end
+  if string.sub(held, 17, 24) > ARGV[2] then return string.sub(held, 17, 24) end
   if held < ARGV[1] then redis.call('SET', KEYS[1], ARGV[1]) end
   return 1
 end
@@ -182,7 +186,21 @@ return 1
 # KEYS: position, epoch. ARGV: what was seen, the primary's position.
 SETTLE = """
 local known = string.match(redis.call('GET', KEYS[2]) or '', '|(%x+)$')
-if known ~= string.sub(ARGV[2], 17, 24) or (redis.call('GET', KEYS[1]) or '') ~= ARGV[1] then return 0 end
+if known ~= string.sub(ARGV[2], 17, 24) or redis.call('GET', KEYS[1]) ~= ARGV[1] then return 0 end
+redis.call('SET', KEYS[1], ARGV[2])
+return 1
+"""
+
+# Begin a new epoch, unless somebody else has begun one since: every generation is another, what belongs to the old one
+# is gone. KEYS: epoch, moved, sequence number, position, generations. ARGV: the epoch seen ('' for none), the new one,
+# ms for which the generations live (0: for ever), the generations.
+BEGIN_EPOCH = """
+if (redis.call('GET', KEYS[1]) or '') ~= ARGV[1] then return 0 end
+for at = 5, #KEYS do
+  if ARGV[3] == '0' then redis.call('SET', KEYS[at], ARGV[at - 1])
+  else redis.call('SET', KEYS[at], ARGV[at - 1], 'PX', ARGV[3]) end
+end
+redis.call('DEL', KEYS[2], KEYS[3], KEYS[4])
 redis.call('SET', KEYS[1], ARGV[2])
 return 1
 """
