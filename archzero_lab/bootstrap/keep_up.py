@@ -94,6 +94,10 @@ def bring_everything_up(
         running.callback(_watch_what_stays, settings)
         with reporter.work("servers"):
             stack = running.enter_context(running_stack(settings))
+            if replicas and not stack.ours:
+                raise ServerError(
+                    "replicas are made of the lab's own PostgreSQL; of yours name them: [database] replicas"
+                )
             _end_service(stack)  # its databases are about to be made anew
             end_observers(stack.registry)
         asked = cards is not None or inventory is not None

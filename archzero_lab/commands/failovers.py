@@ -60,5 +60,7 @@ def verify(
         highlight=False,
     )
     console.print(", ".join(f"{name} {number}" for name, number in verdict.counts().items()), highlight=False)
-    if not verdict.holds or (verdict.lost and not asynchronous):
+    if not result.works:
+        console.print("after the last fault nothing could be written, or nothing read", highlight=False)
+    if not result.works or not verdict.holds or (verdict.lost and not asynchronous):
         raise typer.Exit(1)

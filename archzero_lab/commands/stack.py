@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shlex
 import time
+from contextlib import suppress
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -31,7 +32,9 @@ def up(
     port: Annotated[
         int | None, typer.Option(min=0, max=65535, help="3000 where that is free, else any free one. 0: any.")
     ] = None,
-    replicas: Annotated[int, typer.Option(min=0, max=8, help="So many replicas of its PostgreSQL, to read from.")] = 0,
+    replicas: Annotated[
+        int | None, typer.Option(min=0, max=8, help="So many replicas of its PostgreSQL, to read from.")
+    ] = None,
     observe: Annotated[bool, typer.Option("--observe", help="Prometheus beside it, with rules and alerts.")] = False,
 ) -> None:
     """Start servers and service, and keep them up; start again what is gone of them.
@@ -56,7 +59,7 @@ def up(
         if kept_stack(settings) is not None and status(settings)["service"]["url"]:
             start_supervisor(registry())
             had = len((read_state() or {}).get("replicas") or {})
-            if replicas not in (0, had):
+            if replicas not in (None, had):
                 raise LabError(f"it is up with {had} replicas; run ./lab down, then up --replicas {replicas}")
             console.print(f"already up: {status(settings)['service']['url']} (./lab down ends it)", highlight=False)
             return
@@ -68,7 +71,7 @@ def up(
             relationships=relationships,
             fresh=fresh,
             port=port,
-            replicas=replicas,
+            replicas=len((read_state() or {}).get("replicas") or {}) if replicas is None else replicas,
             observe=observe,
             reporter=Reporter(console),
         )
@@ -90,10 +93,17 @@ def down() -> None:
 
     Cards stay for the next time, with what was written to them.
     """
+    from archzero_lab.bootstrap.supervisor import stop_supervisor
     from archzero_lab.servers.exclusive import exclusive
-    from archzero_lab.servers.stack import take_down
+    from archzero_lab.servers.replicas import end_replicas
+    from archzero_lab.servers.stack import kept_stack, read_state, registry, take_down
 
     with exclusive("down"):
+        stack = kept_stack(load_settings())
+        if stack is not None and (read_state() or {}).get("replicas"):
+            stop_supervisor(registry())  # it would start again what is ended now
+            with suppress(LabError):  # whatever stands in the way, all of it is stopped below
+                end_replicas(stack)
         stopped = take_down()
     console.print(f"stopped: {', '.join(stopped)}" if stopped else "nothing was running")
 
@@ -126,7 +136,8 @@ def status(
     if missing := missing_servers():
         ends = "its supervisor is about to start it again" if watched else "./lab up starts it again"
         console.print(f"{' and '.join(missing)} gone; {ends}, and what still runs goes on", highlight=False)
-        return
+        if not set(missing) <= set(found["replicas"]):
+            return
     if found["postgres"]["url"] is None:
         console.print("nothing is kept up (./lab up starts it)")
         return

@@ -11,7 +11,7 @@ from archzero_lab.jobs.indexes.request import IndexRequest
 from archzero_lab.jupyter.run import Words
 from archzero_lab.progress import QUIET
 from archzero_lab.reporting.figures import Picture
-from archzero_lab.reporting.frame import Frame
+from archzero_lab.reporting.frame import IndexTable
 from archzero_lab.run_folders.finding import find_run
 from archzero_lab.run_folders.run import INDEX_EXPERIMENT, LATEST_INDEXES, Run
 from archzero_lab.servers.exclusive import exclusive
@@ -39,31 +39,31 @@ class Indexes:
         said = f"{told['kept']} of {len(told['findings'])} indexes are worth keeping"
         return Words(said, f"{text}. {index_report.check(told)}")
 
-    def verdicts(self) -> Frame:
+    def verdicts(self) -> IndexTable:
         """A row an index: what to do with it and why; see jobs.indexes.frames.verdicts."""
-        return Frame(index_report.verdicts(self.told))
+        return IndexTable(index_report.verdicts(self.told))
 
-    def costs(self) -> Frame:
+    def costs(self) -> IndexTable:
         """A row an index: what it adds to an insert; see jobs.indexes.frames.costs."""
-        return Frame(index_report.costs(self.told))
+        return IndexTable(index_report.costs(self.told))
 
-    def updates(self) -> Frame:
+    def updates(self) -> IndexTable:
         """A row an index: what it adds to an update, HOT ones lost; see jobs.indexes.frames.updates."""
-        return Frame(index_report.updates(self.told))
+        return IndexTable(index_report.updates(self.told))
 
-    def writes(self) -> Frame:
+    def writes(self) -> IndexTable:
         """A row a write, inserts and updates: rows/s with all indexes, none, those kept; see frames.writes."""
-        return Frame(index_report.writes(self.told))
+        return IndexTable(index_report.writes(self.told))
 
-    def statements(self) -> Frame:
+    def statements(self) -> IndexTable:
         """A row a statement: with all indexes of the migration and with none of them."""
-        return Frame(index_report.statements(self.told))
+        return IndexTable(index_report.statements(self.told))
 
-    def plans(self) -> Frame:
+    def plans(self) -> IndexTable:
         """A row a statement: how it is read with and without them, its generic plan; see jobs.indexes.frames.plans."""
-        return Frame(index_report.plans(self.told))
+        return IndexTable(index_report.plans(self.told))
 
-    def losses(self) -> Frame:
+    def losses(self) -> IndexTable:
         """A row a statement and index that it uses: its time with it and with it alone hidden."""
         rows = [
             {"index": finding["name"], "statement": loss["statement"], "with ms": loss["with_ms"],
@@ -71,7 +71,7 @@ class Indexes:
              "ci_high": loss["ci_high"], "then uses": ", ".join(loss["instead"]) or "none"}
             for finding in self.told["findings"] for loss in finding["losses"]
         ]  # fmt: skip
-        return Frame(rows).round(3)
+        return IndexTable(rows).round(3)
 
     def sizes(self) -> Picture:
         """Sizes in the colours of the verdicts."""

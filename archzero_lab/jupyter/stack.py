@@ -17,7 +17,7 @@ from archzero_lab.postgres.connection import connect
 from archzero_lab.postgres.nested import changes_rows
 from archzero_lab.postgres.placeholders import numbered
 from archzero_lab.postgres.plans import explain as explain_statement
-from archzero_lab.reporting.frame import Frame
+from archzero_lab.reporting.frame import Rows
 from archzero_lab.servers.stack import kept_stack, read_state, status
 from archzero_lab.settings import load_settings
 from archzero_lab.systems.arczero.arms import ARMS as SERVICE_ARMS
@@ -90,7 +90,7 @@ def database_of(arm: str) -> str:
 
 def sql(
     text: str, params: Mapping[str, Any] | Sequence[Any] | None = None, *, arm: str = "treatment", url: str = ""
-) -> Frame:
+) -> Rows:
     """The rows of one statement as a DataFrame, in a read-only transaction of a minute at most.
 
     lab.sql("SELECT type, count(*) FROM cards GROUP BY type", arm="control")
@@ -103,7 +103,7 @@ def sql(
             # prepared, a text is one statement: none that follows can end the transaction
             cursor.execute(text, params, prepare=True)
             columns = [column.name for column in cursor.description or ()]
-            return Frame(cursor.fetchall() if columns else [], columns=columns)
+            return Rows(cursor.fetchall() if columns else [], columns=columns)
     except (psycopg.Error, TypeError) as error:
         raise DatabaseError(_reason(error)) from None
 
@@ -138,7 +138,7 @@ def explain(
         raise DatabaseError(_reason(error)) from None
 
 
-def cards(limit: int = 1_000, *, arm: str = "treatment") -> Frame:
+def cards(limit: int = 1_000, *, arm: str = "treatment") -> Rows:
     """The newest cards of an arm, a row each.
 
     lab.cards(100)["type"].value_counts()

@@ -36,7 +36,9 @@ _CONNECT_S = 2
 _ANSWER_S = 1.0
 _NOT_ASKED = "was not asked yet"
 _OLD_S = 0.5
-"""Who has said nothing for longer is asked for no read."""
+"""Who has said nothing for longer is asked for no read, and what is known of the primary is not of this moment."""
+_SILENT_S = 4.0
+"""The same of a server that did not answer when it was asked last."""
 _STATE: LiteralString = """
 SELECT recovering, (SELECT system_identifier FROM pg_control_system()),
        CASE WHEN recovering THEN (SELECT received_tli FROM pg_stat_wal_receiver WHERE status = 'streaming')
@@ -74,6 +76,8 @@ class Node:
     timeline: int | None = None
     """What it streamed last; while it streams nothing it has none other."""
     trouble: str = _NOT_ASKED
+    tried_at: float = -math.inf
+    """When it was asked last, whether it answered or not."""
     wake: asyncio.Event = field(default_factory=asyncio.Event)
     answered: asyncio.Event = field(default_factory=asyncio.Event)
 
@@ -193,16 +197,37 @@ class ClusterWatch:
                 nodes = self.usable(needed)
         return random.choice(nodes) if nodes else None
 
+    async def hear(self) -> None:
+        """Return at once where what is known is of this moment; else when each server has been asked anew.
+
+        A process that slept, or whose loop stood still, may have missed a promotion: who leads in its eyes may be who
+        has been left behind. A server that did not answer last time is not waited for so soon.
+        """
+        now = time.monotonic()
+        old = [node for node in self.nodes if now - node.tried_at > (_OLD_S if node.seen is not None else _SILENT_S)]
+        if not old:
+            return
+        until = now + _ANSWER_S + _CONNECT_S
+        while any(node.tried_at < now for node in old) and time.monotonic() < until:
+            for node in old:
+                node.answered.clear()
+                node.wake.set()
+            waiting = [asyncio.ensure_future(node.answered.wait()) for node in old if node.tried_at < now]
+            await asyncio.wait(waiting, timeout=until - time.monotonic(), return_when=asyncio.FIRST_COMPLETED)
+            for task in waiting:
+                task.cancel()
+
     async def _ask_on(self, node: Node) -> None:
         connection: psycopg.AsyncConnection[TupleRow] | None = None
         try:
             while True:
+                began = time.monotonic()
                 try:
                     if connection is None:
                         connection = await psycopg.AsyncConnection.connect(
                             node.url, autocommit=True, connect_timeout=_CONNECT_S, application_name="archzero-lab watch"
                         )
-                    asked_at = time.monotonic()
+                    asked_at = began
                     with cut_after(connection, _ANSWER_S):
                         row = await (await connection.execute(_STATE)).fetchone()
                     assert row is not None
@@ -215,6 +240,7 @@ class ClusterWatch:
                     if connection is not None:
                         await connection.close()
                     connection = None
+                node.tried_at = began
                 self._judge()
                 if node is not self.primary:
                     LAG.labels(node.name).set(self.lag_s(node))

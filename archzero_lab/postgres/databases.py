@@ -28,6 +28,17 @@ def on_server(url: str, server_url: str) -> str:
     return urlunsplit(parts._replace(netloc=f"{parts.netloc.rpartition('@')[0]}@{place}"))
 
 
+def same_database(url: str, replica_url: str) -> str:
+    """A database's URL on a replica that somebody named: by that one's role and options, where it gives them."""
+    parts, given = urlsplit(url), urlsplit(replica_url)
+    credentials, _, place = given.netloc.rpartition("@")
+    credentials = credentials or parts.netloc.rpartition("@")[0]
+    return urlunsplit(given._replace(
+        scheme=parts.scheme, netloc=f"{credentials}@{place}" if credentials else place, path=parts.path,
+        query=given.query or parts.query,
+    ))  # fmt: skip
+
+
 def let_watch(url: str, role: str) -> None:
     """Let a role see whether a replica streams, and on which timeline. Raises DatabaseError."""
     with connect(url, autocommit=True) as connection:

@@ -61,9 +61,10 @@ class Database:
     def __init__(
         self, url: str, settings: PoolSettings, application_name: str = "archzero-lab",
         connections: type[psycopg.AsyncConnection[TupleRow]] = psycopg.AsyncConnection,
-        patience_s: float = _PATIENCE_S,
+        patience_s: float | None = None,
     ) -> None:  # fmt: skip
-        self._url, self._connections, self._patience_s = url, connections, patience_s
+        self._url, self._connections = url, connections
+        self._patience_s = _PATIENCE_S if patience_s is None else patience_s
         self._settings = settings
         self._kwargs = merged_parameters(url, {
             "autocommit": True,

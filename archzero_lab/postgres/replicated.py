@@ -133,6 +133,7 @@ class ReplicatedDatabase(Database):
     @asynccontextmanager
     async def connection(self, longest_s: float | None = None) -> AsyncIterator[psycopg.AsyncConnection[TupleRow]]:
         """As Database.connection."""
+        await self.watch.hear()
         async with super().connection(longest_s) as connection:
             if isinstance(connection, _Listening):
                 connection.alone = False  # of whatever was done on it before

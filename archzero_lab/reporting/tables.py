@@ -22,12 +22,12 @@ _VERDICTS = {
     "refuted": ("refuted", "✗"), "regressed": ("refuted", "✗"), "drop": ("refuted", "✗"), "too dear": ("refuted", "✗"),
     "inconclusive": ("inconclusive", "?"), "undecided": ("inconclusive", "?"),
 }  # fmt: skip
-_ALIGNED = (
+ALIGNED = (
     "<style>div.table.table.table td,div.table.table.table th{text-align:left}"
     "div.table.table.table .number{text-align:right}div.table{overflow-x:auto}</style>"
 )
 """For a notebook, which has none of our pages' style and sets every cell to the right."""
-_FRAME = '<div class="table" tabindex="0">'
+FRAMED = '<div class="table" tabindex="0">'
 """It scrolls where its table is too wide, and whoever has no mouse must come to it."""
 _LONG = 40
 """Letters from which on a cell is a sentence, and gets room for one."""
@@ -41,13 +41,13 @@ def in_three_digits(value: float) -> str:
 def whole_html(frame: pd.DataFrame) -> str:
     """A frame as HTML with nothing cut short, numbers to three digits, what is missing left out."""
     with pd.option_context("display.max_colwidth", None):
-        return _ALIGNED + tidy(frame.to_html(na_rep="", float_format=in_three_digits, justify="left", border=0))
+        return ALIGNED + tidy(frame.to_html(na_rep="", float_format=in_three_digits, justify="left", border=0))
 
 
 def tidy(page: str) -> str:
     """HTML of pandas' with each cell as what it holds; every table in a frame that scrolls where it is too wide."""
-    page = _OTHER.sub(lambda found: f"{_FRAME}{found[0]}</div>", page)
-    return _TABLE.sub(lambda found: f"{_FRAME}<table>{_rows(_one_head(found['rows']))}</table></div>", page)
+    page = _OTHER.sub(lambda found: f"{FRAMED}{found[0]}</div>", page)
+    return _TABLE.sub(lambda found: f"{FRAMED}<table>{_rows(_one_head(found['rows']))}</table></div>", page)
 
 
 def _one_head(rows: str) -> str:

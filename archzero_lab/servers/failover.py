@@ -17,7 +17,7 @@ import psutil
 import psycopg
 from psycopg import sql
 
-from archzero_lab.errors import ServerError
+from archzero_lab.errors import LabError, ServerError
 from archzero_lab.postgres.connection import connect
 from archzero_lab.servers.postgres_server import PostgresServer, start_postgres
 from archzero_lab.servers.private_files import open_to_all
@@ -34,7 +34,7 @@ _LOOK_S, _ANSWER_S, _FAILED = 0.1, 0.5, 3
 class FailoverCluster:
     """Servers `a`, `b`, `c`, …, each on its port for good; `primary` is the name of the one that takes writes.
 
-    With `synchronous` a commit waits until one follower has it (synchronous_standby_names = 'ANY 1 (*)'); its
+    With `synchronous` a commit waits until one follower has it (synchronous_standby_names = 'ANY 1 …'); its
     promotion then needs every other follower's word, since either may be the one.
     """
 
@@ -52,7 +52,8 @@ class FailoverCluster:
                 self.servers[name] = follow(programs, self._home, registry, self.servers["a"].url, name, pinned=SMALL)
             if synchronous:
                 for name in self.servers:
-                    self._set(name, "synchronous_standby_names", "ANY 1 (*)")
+                    # by the name that followers have: a base backup's own reader is none
+                    self._set(name, "synchronous_standby_names", "ANY 1 (walreceiver)")
         except BaseException:
             self.close()
             raise
@@ -61,6 +62,11 @@ class FailoverCluster:
     def followers(self) -> list[str]:
         """Those that run and do not take writes."""
         return [name for name, one in self.servers.items() if name != self.primary and is_alive(one.record)]
+
+    @property
+    def dead(self) -> list[str]:
+        """Those that do not run."""
+        return [name for name, one in self.servers.items() if not is_alive(one.record)]
 
     def url_of(self, name: str, database: str = "postgres") -> str:
         """The URL of a database on one of the servers."""
@@ -81,31 +87,38 @@ class FailoverCluster:
         """SIGCONT."""
         self._signal(name, signal.SIGCONT)
 
-    def promote(self) -> str:
+    def promote(self, *, tell: Callable[[str], None] = lambda name: None) -> str:
         """The follower that has received most takes writes from now on, the others follow it; its name.
 
-        Raises ServerError where none is there to be promoted.
+        None of them hears of the old primary any more before that is looked at, and each must answer: either may be
+        the only one that has an acknowledged write. `tell` is called as soon as it is done. Raises LabError.
         """
-        received = {}
-        for name in self.followers:
-            with suppress(psycopg.Error), psycopg.connect(self.servers[name].url, connect_timeout=2) as connection:
-                row = connection.execute(
-                    "SELECT greatest(pg_last_wal_receive_lsn(), pg_last_wal_replay_lsn()) - '0/0'::pg_lsn"
-                ).fetchone()
-                received[name] = row[0] if row and row[0] is not None else 0
+        followers = self.followers
+        for name in followers:
+            self.cut_off(name)
+        received = {name: self._received(name) for name in followers}
         if not received:
             raise ServerError("no follower is there to be promoted")
-        chosen = max(received, key=lambda name: received[name])
+        chosen, before = max(received, key=lambda name: received[name]), self.primary
         with connect(self.servers[chosen].url, autocommit=True) as connection:
-            connection.execute("SELECT pg_promote(true, %s)", [_PROMOTED_S])
-            for name in received:
+            if connection.execute("SELECT pg_promote(true, %s)", [_PROMOTED_S]).fetchone() != (True,):
+                raise ServerError(f"{chosen} was not promoted within {_PROMOTED_S} s")
+            self.primary = chosen
+            tell(chosen)
+            for name in followers:
                 if name != chosen:
                     connection.execute("SELECT pg_create_physical_replication_slot(%s)", [name])
-        before, self.primary = self.primary, chosen
-        for name in received:
+        for name in followers:
             if name not in (chosen, before):
                 self._set(name, "primary_conninfo", self._conninfo(chosen))
         return chosen
+
+    def _received(self, name: str) -> int:
+        with connect(self.servers[name].url, autocommit=True) as connection:
+            row = connection.execute(
+                "SELECT (greatest(pg_last_wal_receive_lsn(), pg_last_wal_replay_lsn()) - '0/0'::pg_lsn)::bigint"
+            ).fetchone()
+        return row[0] if row and row[0] is not None else 0
 
     def cut_off(self, name: str) -> None:
         """A follower hears nothing of its primary any more, until another is promoted or it rejoins."""
@@ -161,15 +174,18 @@ class FailoverCluster:
             connection.execute("SELECT pg_reload_conf()")
 
     def _processes(self, name: str) -> list[int]:
+        if not is_alive(self.servers[name].record):
+            return []  # its number may be another's by now
         with suppress(psutil.Error):
             server = psutil.Process(self.servers[name].record.pid)
             return [server.pid, *(child.pid for child in server.children())]
         return []
 
     def _signal(self, name: str, number: signal.Signals) -> None:
-        for pid in self._processes(name):
-            with suppress(ProcessLookupError):
-                os.kill(pid, number)
+        for _ in range(2):  # the second time those that it had started meanwhile
+            for pid in self._processes(name):
+                with suppress(ProcessLookupError):
+                    os.kill(pid, number)
 
 
 class Watcher:
@@ -207,10 +223,10 @@ class Watcher:
                 if failed < _FAILED:
                     continue
                 failed = 0
-                with suppress(ServerError, psycopg.Error):  # looks again
+                with suppress(LabError, psycopg.Error):  # looks again
                     if self.fence:
                         self._cluster.kill(self._cluster.primary)
-                    self._on_promoted(self._cluster.promote(), time.monotonic())
+                    self._cluster.promote(tell=lambda name: self._on_promoted(name, time.monotonic()))
 
     def _answers(self) -> bool:
         """Whether the primary answers in time; asked on a thread: a stopped server takes connections, too."""

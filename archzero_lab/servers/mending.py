@@ -7,6 +7,7 @@ from urllib.parse import urlsplit
 
 from archzero_lab.servers import postgres_server, redis_server
 from archzero_lab.servers.process import is_alive
+from archzero_lab.servers.replicas import restart_replica
 from archzero_lab.servers.server_home import server_home
 from archzero_lab.servers.stack import programs_of, read_state, record_state, redis_program, registry
 from archzero_lab.settings import STATE, Settings
@@ -36,10 +37,10 @@ def restart_missing(settings: Settings, *, all_gone: bool = False) -> list[str]:
     for name in restarted:
         parts = urlsplit(_kept(state)[name]["url"])
         server: postgres_server.PostgresServer | redis_server.RedisServer
-        if name != "redis":  # the primary, or a replica, which goes on where it was
-            server = postgres_server.start_postgres(
-                programs_of(settings), home, processes, name=name, kept=True, port=parts.port
-            )
+        if name == "postgres":
+            server = postgres_server.start_postgres(programs_of(settings), home, processes, kept=True, port=parts.port)
+        elif name != "redis":
+            server = restart_replica(programs_of(settings), home, processes, state["postgres"]["url"], name, parts.port)
         else:
             server = redis_server.start_redis(
                 redis_program(settings), home, processes, kept=True, port=parts.port, password=parts.password

@@ -13,13 +13,15 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
+import psutil
+
 from archzero_lab.errors import ServerError
 from archzero_lab.postgres.connection import connect
 from archzero_lab.servers.postgres_server import PostgresServer, major_version, start_postgres
 from archzero_lab.servers.private_files import given_folder, open_to_all, write_private
 from archzero_lab.servers.process import ProcessRegistry
 from archzero_lab.servers.server_home import server_home, server_user
-from archzero_lab.servers.stack import Stack
+from archzero_lab.servers.stack import Stack, read_state, record_state
 from archzero_lab.settings import STATE
 
 _FOLLOWS_S = 30.0
@@ -123,35 +125,62 @@ def follow(
 
 
 def drop_slot(primary_url: str, name: str) -> None:
-    """A slot that nobody reads from keeps WAL: it goes, where it is there; `name` may end in % for several."""
+    """A slot that nobody reads from keeps WAL: it goes, where it is there; `name` may end in % for several.
+
+    Who still holds it is a reader that has died, which its server has not noticed yet. Raises ServerError.
+    """
+    deadline = time.monotonic() + _FOLLOWS_S
     with connect(primary_url, autocommit=True) as connection:
-        connection.execute(
-            "SELECT pg_drop_replication_slot(slot_name) FROM pg_replication_slots"
-            " WHERE slot_name LIKE %s AND NOT active",
-            [name],
-        )
+        while True:
+            connection.execute(
+                "SELECT pg_terminate_backend(active_pid) FROM pg_replication_slots WHERE slot_name LIKE %s AND active",
+                [name],
+            )
+            connection.execute(
+                "SELECT pg_drop_replication_slot(slot_name) FROM pg_replication_slots"
+                " WHERE slot_name LIKE %s AND NOT active",
+                [name],
+            )
+            row = connection.execute("SELECT count(*) FROM pg_replication_slots WHERE slot_name LIKE %s", [name])
+            if row.fetchone() == (0,):
+                return
+            if time.monotonic() > deadline:
+                raise ServerError(f"the slot {name} is still read from after {_FOLLOWS_S:.0f} s")
+            time.sleep(0.05)  # polling until its reader has gone
 
 
 def keep_replicas(stack: Stack, number: int) -> dict[str, dict[str, Any]]:
     """So many replicas of a stack's own PostgreSQL, made anew, that stay up after every command; URL and pid by name.
 
-    What is left of earlier ones goes. Raises ServerError: the server is not ours, or one does not come up.
+    What is left of earlier ones goes. Raises ServerError where one does not come up.
     """
-    if not stack.ours:
-        raise ServerError("replicas are made of the lab's own PostgreSQL; of yours name them: [database] replicas")
     end_replicas(stack)
     made, home = {}, server_home(STATE)
+    buffers_mb = max(128, min(2048, psutil.virtual_memory().total // 2**20 // 4 // (number + 1)))
+    pinned = {"shared_buffers": f"{buffers_mb}MB"}
     try:
         for index in range(1, number + 1):
             name = f"{_KEPT}{index}"
             server = follow(
-                stack.postgres_programs, home, stack.registry, stack.postgres_url, name, pinned={}, kept=True
+                stack.postgres_programs, home, stack.registry, stack.postgres_url, name, pinned=pinned, kept=True
             )
             made[name] = {"url": server.url, "pid": server.record.pid}
     except BaseException:
         end_replicas(stack)
         raise
     return made
+
+
+def restart_replica(
+    programs: Path, home: Path, processes: ProcessRegistry, primary_url: str, name: str, port: int | None
+) -> PostgresServer:
+    """A kept replica that is gone, at its port: it goes on where it was, or is made anew where it cannot."""
+    base = home / f"{name}-{major_version(programs)}"
+    with connect(primary_url, autocommit=True) as connection:
+        row = connection.execute("SELECT wal_status FROM pg_replication_slots WHERE slot_name = %s", [name]).fetchone()
+    if (base / "data" / "standby.signal").exists() and row is not None and row[0] in ("reserved", "extended"):
+        return start_postgres(programs, home, processes, name=name, kept=True, port=port)
+    return follow(programs, home, processes, primary_url, name, pinned={}, port=port, kept=True)
 
 
 def end_replicas(stack: Stack) -> None:
@@ -161,4 +190,8 @@ def end_replicas(stack: Stack) -> None:
     for record in stack.registry.records():
         if record.kept and record.name.startswith(_KEPT):
             stack.registry.stop(record)
+    for folder in server_home(STATE).glob(f"{_KEPT}[0-9]*-{major_version(stack.postgres_programs)}"):
+        shutil.rmtree(folder, ignore_errors=True)
     drop_slot(stack.postgres_url, f"{_KEPT}%")
+    if (read_state() or {}).get("replicas"):
+        record_state(replicas={})

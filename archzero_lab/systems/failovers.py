@@ -30,7 +30,9 @@ class Writing:
 
 @dataclass(frozen=True, slots=True)
 class Reading:
-    """A read: the version and mark that `key` had, who read it and through what; `least`: its own write before it.
+    """A read: the version and mark that `key` had, 0 where it was not found; who read it and through what.
+
+    `least` and `after`: the version and mark of the session's own write just before it.
 
     `plain` ones are read past the cache, by a token alone: of others' writes they may know nothing yet.
     """
@@ -43,6 +45,7 @@ class Reading:
     session: str
     through: str
     least: int = 0
+    after: str = ""
 
 
 @dataclass
@@ -58,7 +61,8 @@ class Operations:
         rows = {
             "writes": [[w.key, w.version, w.mark, w.began_ns, w.ended_ns] for w in self.writes],
             "reads": [
-                [r.key, r.version, r.mark, r.began_ns, r.ended_ns, r.session, r.through, r.least] for r in self.reads
+                [r.key, r.version, r.mark, r.began_ns, r.ended_ns, r.session, r.through, r.least, r.after]
+                for r in self.reads
             ],
             "failed": self.failed,
         }

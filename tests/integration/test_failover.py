@@ -131,6 +131,11 @@ async def test_without_the_timeline_in_the_caches_epoch_it_would_be(
 async def _read_after_the_end(opened: Opened, failing: Failing, *, written: bool) -> int:
     """What is read of a card whose last change no follower had, once another server has taken a write."""
     card_id, other = await _new(opened.cards), await _new(opened.cards)
+
+    async def cleared() -> bool:  # else the next primary's outbox tells of them
+        return await opened.database.row("SELECT 1 FROM cache_outbox LIMIT 1") is None
+
+    await until(cleared, 30)
     failing.cluster.wait_until_replayed()
     for name in failing.cluster.followers:
         failing.cluster.cut_off(name)

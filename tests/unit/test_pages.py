@@ -6,7 +6,7 @@ import nbformat
 import pandas as pd
 
 from archzero_lab.reporting.figures import Picture
-from archzero_lab.reporting.frame import Frame
+from archzero_lab.reporting.frame import Frame, Rows
 from archzero_lab.reporting.notebook_page import notebook_page
 from archzero_lab.reporting.pages import plain_page, with_contents
 from archzero_lab.reporting.tables import in_three_digits, tidy, whole_html
@@ -110,6 +110,22 @@ def test_a_frame_in_a_notebook_is_whole_and_what_is_cut_from_it_is_one_too() -> 
     assert text.strip() in shown
     assert '<td class="number">1.23</td>' in shown
     assert "…" not in shown
+
+
+def test_rows_of_a_database_are_shown_as_they_are() -> None:
+    rows = Rows(
+        {"version": ["15.10", "1.1"], "verdict": ["keep", "<b>"], "n": [1234567.89, 2.0], "range": [[1, 2], None]}
+    )
+    shown = rows._repr_html_()
+    for cell in (
+        "<td>15.10</td>",
+        "<td>keep</td>",
+        "<td>&lt;b&gt;</td>",
+        '<td class="number">1234567.89</td>',
+        "<td>[1, 2]</td>",
+    ):
+        assert cell in shown
+    assert isinstance(rows[rows["n"] > 2], Rows)
 
 
 def test_of_a_long_frame_and_a_long_text_the_length_is_shown() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import math
 import time
 
@@ -152,3 +153,25 @@ def test_urls_without_a_host_and_with_addresses() -> None:
     one, two = nodes_of("host=one,two hostaddr=127.0.0.1,127.0.0.2 port=5 dbname=cards", [])
     assert "hostaddr=127.0.0.1" in one.url
     assert "hostaddr=127.0.0.2" in two.url
+
+
+async def test_a_process_that_slept_asks_every_server_before_it_trusts_what_it_knew() -> None:
+    watched = Watched()
+    for node in watched.nodes:
+        node.tried_at = time.monotonic()
+    watched.says("a", writable=True, timeline=1)
+    await asyncio.wait_for(watched.watch.hear(), 5)  # of this moment
+    for node in watched.nodes:
+        node.tried_at -= 60
+    hearing = asyncio.ensure_future(watched.watch.hear())
+    await asyncio.sleep(0)
+    await asyncio.sleep(0)
+    assert all(node.wake.is_set() for node in watched.nodes)
+    for name, node in zip("abc", watched.nodes, strict=True):
+        assert not hearing.done()
+        node.tried_at = time.monotonic()
+        watched.says(name, writable=name == "b", timeline=2 if name == "b" else 1)
+        node.answered.set()
+        await asyncio.sleep(0.01)
+    await asyncio.wait_for(hearing, 5)
+    assert watched.watch.primary is watched.nodes[1]

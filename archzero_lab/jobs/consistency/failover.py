@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import json
-import os
 import random
 import shutil
 import tempfile
@@ -17,12 +15,12 @@ import psycopg
 
 from archzero_lab.errors import LabError, MeasurementError, unknown_name
 from archzero_lab.jobs.consistency.failover_check import FailoverVerdict, check_failovers, longest_gaps_s
+from archzero_lab.jobs.consistency.failover_processes import PROCESSES, Processes
 from archzero_lab.jobs.consistency.faults import Faults
 from archzero_lab.servers.failover import FailoverCluster, Watcher
 from archzero_lab.servers.hurt import HurtRedis
-from archzero_lab.servers.process import ProcessRecord, is_alive, tail
 from archzero_lab.servers.stack import Stack
-from archzero_lab.systems.failovers import Failovers, Operations, Replicated
+from archzero_lab.systems.failovers import Failovers, Replicated
 
 PRIMARY_KILLED, PRIMARY_STOPPED, LATE = "primary killed", "primary stopped, then there again", "replay paused"
 FOLLOWER_KILLED, LAG = "follower killed", "replay 300 ms late"
@@ -30,10 +28,10 @@ ALONE = "followers cut off, then the primary killed"
 OF_POSTGRES = (PRIMARY_KILLED, PRIMARY_STOPPED, ALONE, LATE, FOLLOWER_KILLED, LAG)
 OF_REDIS = ("kill empty", "pause", "demoted", "flush")
 FAILOVER_FAULTS = (*OF_POSTGRES, *OF_REDIS)
-_PROCESSES = 3
-_STARTED_S, _FOLLOWS_S, _PROMOTED_S = 30.0, 60.0, 60.0
+_FOLLOWS_S, _PROMOTED_S = 60.0, 60.0
 _ALONE_S = 2.5
-_ZOMBIE_S = 1.0
+_AFTER_S = 5.0
+_ZOMBIE_S = 2.0
 """How long a primary that was stopped works on beside the one that was promoted in its place, until it is ended."""
 
 
@@ -49,6 +47,8 @@ class FailoverResult:
     failed_reads: int = 0
     failed_writes: int = 0
     seconds: float = 0.0
+    works: bool = True
+    """Whether it was written and read after the last fault."""
 
     def gaps_of(self, kind: str) -> tuple[list[float], list[float]]:
         """The gaps without writes and without reads of all faults of a kind."""
@@ -86,10 +86,11 @@ def verify_failover(
         folder = Path(tempfile.mkdtemp(prefix="archzero-failover-"))
         closing.callback(shutil.rmtree, folder, ignore_errors=True)
         work = closing.enter_context(failovers.opened(stack, cluster, redis.server.url, seed, of))
-        hurting = _Hurting(cluster, redis, random.Random(f"failover {seed}"), list(kinds or FAILOVER_FAULTS))
+        processes = Processes(stack, folder, work, without)
+        closing.callback(processes.end)
+        rng = random.Random(f"failover {seed}")
+        hurting = _Hurting(cluster, redis, processes, work, rng, list(kinds or FAILOVER_FAULTS))
         closing.callback(hurting.watcher.close)
-        processes = _Processes(stack, folder, work, without)
-        closing.callback(processes.stop)
         processes.start()
         hurting.watcher.start()
         until = time.monotonic() + minutes * 60
@@ -97,24 +98,32 @@ def verify_failover(
             hurting.one()
             progress(min(0.99, 1 - (until - time.monotonic()) / (minutes * 60)))
         hurting.watcher.close()
+        whole_ns = time.monotonic_ns()
+        time.sleep(_AFTER_S)  # then it must work again
+        over_ns = time.monotonic_ns()
         done = processes.stop()
         lineage = work.lineage(cluster.servers[cluster.primary].url)
-        verdict = check_failovers(done, lineage, hurting.promoted_ns)
-    acknowledged = [write.ended_ns for write in done.writes if write.version]
+        verdict = check_failovers(done, lineage, hurting.promoted_ns, hurting.left_behind)
+    written = [write.ended_ns for write in done.writes if write.version]
+    read = [one.ended_ns for one in done.reads]
     at = [when for when, _ in hurting.done]
     return FailoverResult(
         verdict, hurting.done, len(hurting.promoted_ns),
-        longest_gaps_s(acknowledged, at), longest_gaps_s([read.ended_ns for read in done.reads], at),
+        longest_gaps_s(written, at, over_ns), longest_gaps_s(read, at, over_ns),
         sum(what == "read" for _, _, what in done.failed), sum(what == "write" for _, _, what in done.failed),
-        time.monotonic() - began,
+        time.monotonic() - began, works=all(max(ends, default=0) > whole_ns for ends in (written, read)),
     )  # fmt: skip
 
 
 class _Hurting:
     """Commits one fault after the other; each leaves a whole cluster behind."""
 
-    def __init__(self, cluster: FailoverCluster, redis: HurtRedis, rng: random.Random, kinds: Sequence[str]) -> None:
-        self._cluster, self._redis, self._rng, self._kinds = cluster, redis, rng, kinds
+    def __init__(
+        self, cluster: FailoverCluster, redis: HurtRedis, processes: Processes, work: Replicated, rng: random.Random,
+        kinds: Sequence[str],
+    ) -> None:  # fmt: skip
+        self._cluster, self._processes, self._work, self._rng, self._kinds = cluster, processes, work, rng, kinds
+        self.left_behind: dict[str, int] = {}
         self.done: list[tuple[int, str]] = []
         self.promoted_ns: list[int] = []
         self.watcher = Watcher(cluster, on_promoted=self._promoted)
@@ -167,15 +176,22 @@ class _Hurting:
         return before
 
     def _leave_behind(self) -> None:
-        """The old primary takes writes for a moment beside the new one: whoever still follows it must notice."""
+        """The old primary takes writes for a moment beside the new one; a process that slept still follows it."""
         self.watcher.fence = False
+        sleeper = self._rng.randrange(PROCESSES)
         try:
+            self._processes.stop_one(sleeper)
             before = self._lose_primary(self._cluster.stop)
             self._cluster.go_on(before)
+            self._processes.go_on(sleeper)
             time.sleep(_ZOMBIE_S)  # the fault itself
             with self.watcher.aside():
+                has = {mark for _, _, mark in self._work.lineage(self._cluster.servers[before].url)}
+                has -= {mark for _, _, mark in self._work.lineage(self._cluster.servers[self._cluster.primary].url)}
+                self.left_behind |= dict.fromkeys(has, self.promoted_ns[-1])
                 self._cluster.rejoin(before)
         finally:
+            self._processes.go_on(sleeper)
             self.watcher.fence = True
 
     def _end_alone(self) -> None:
@@ -215,6 +231,9 @@ class _Hurting:
         deadline = time.monotonic() + _FOLLOWS_S
         wanted = len(self._cluster.servers) - 1
         while time.monotonic() < deadline:
+            with self.watcher.aside():
+                for name in self._cluster.dead:
+                    self._cluster.rejoin(name)
             with suppress(psycopg.Error):
                 url = self._cluster.servers[self._cluster.primary].url
                 with psycopg.connect(url, connect_timeout=2, autocommit=True) as connection:
@@ -226,55 +245,3 @@ class _Hurting:
                     return
             time.sleep(0.05)  # polling until they stream
         raise MeasurementError(f"the followers did not stream within {_FOLLOWS_S:.0f} s")
-
-
-class _Processes:
-    """The system's processes, and the files by which they tell and are told."""
-
-    def __init__(self, stack: Stack, folder: Path, work: Replicated, without: tuple[str, ...]) -> None:
-        self._stack, self._folder, self._work, self._without = stack, folder, work, without
-        self._records: list[ProcessRecord] = []
-
-    def start(self) -> None:
-        """Start them, and wait until they work. Raises MeasurementError."""
-        for number in range(_PROCESSES):
-            job = self._work.job(number, self._without) | {
-                "out": str(self._file("out", number)),
-                "begun": str(self._file("begun", number)),
-                "stop": str(self._folder / "stop"),
-            }
-            path = self._file("job", number)
-            path.touch(mode=0o600)
-            path.write_text(json.dumps(job))
-            self._records.append(
-                self._stack.registry.spawn(
-                    f"failover-{number}", self._work.command(path), log=self._file("log", number), env=dict(os.environ)
-                )
-            )
-        deadline = time.monotonic() + _STARTED_S
-        while not all(self._file("begun", number).exists() for number in range(_PROCESSES)):
-            if not self.work() or time.monotonic() > deadline:
-                raise MeasurementError(f"the processes did not start: {tail(self._file('log', 0), 2)}")
-            time.sleep(0.02)  # polling until they say so
-
-    def work(self) -> bool:
-        """Whether all of them live."""
-        return all(is_alive(record) for record in self._records)
-
-    def stop(self) -> Operations:
-        """End them; what they did. Raises MeasurementError for one that died. A second time it only ends them."""
-        (self._folder / "stop").touch()
-        records, self._records = self._records, []
-        for number in range(len(records)):
-            deadline = time.monotonic() + 30
-            while not self._file("out", number).exists() and time.monotonic() < deadline and is_alive(records[number]):
-                time.sleep(0.02)  # polling until they have written it down
-        for record in records:
-            self._stack.registry.stop(record, grace_s=10)
-        for number in range(len(records)):
-            if not self._file("out", number).exists():
-                raise MeasurementError(f"process {number} died: {tail(self._file('log', number), 2)}")
-        return Operations.load(self._file("out", number) for number in range(len(records)))
-
-    def _file(self, what: str, number: int) -> Path:
-        return self._folder / f"{what}-{number}"

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from bisect import bisect_left, bisect_right
 from collections import Counter, defaultdict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import accumulate
 
@@ -41,42 +41,56 @@ class FailoverVerdict:
         return {name: len(getattr(self, name)) for name in ("lost", "doubled", "stale", "own", "back", "phantoms")}
 
 
-def check_failovers(done: Operations, lineage: Lineage, promoted_ns: Sequence[int]) -> FailoverVerdict:
-    """Hold what was acknowledged and read against the history that survived. `promoted_ns`: when another took over."""
+def check_failovers(
+    done: Operations, lineage: Lineage, promoted_ns: Sequence[int], left_behind: Mapping[str, int] | None = None
+) -> FailoverVerdict:
+    """Hold what was acknowledged and read against the history that survived.
+
+    `promoted_ns`: when another took over. `left_behind`: marks that the old one had then, or took afterwards, and the
+    new one has not, with that time; what a dead one had is known by when it was written.
+    """
     marks = {mark for _, _, mark in lineage}
     acknowledged = [write for write in done.writes if write.version]
     verdict = FailoverVerdict(len(done.reads), len(acknowledged))
     verdict.lost = [write for write in acknowledged if write.mark not in marks]
     verdict.doubled = [mark for mark, times in Counter(mark for _, _, mark in lineage).items() if times > 1]
     floors = _floors([write for write in acknowledged if write.mark in marks])
-    settled = [_first_written(done.writes, at) for at in promoted_ns]
+    void_from = _void_from(done.writes, marks, promoted_ns, left_behind or {})
     seen: dict[tuple[str, str], int] = {}
     for read in sorted(done.reads, key=lambda one: one.began_ns):
-        survives = not read.mark or read.mark in marks
-        if not survives and any(at < read.began_ns for at in settled if at is not None):
-            erased = next((write for write in done.writes if write.mark == read.mark), None)
-            if erased is None or any(
-                erased.began_ns < promoted and at is not None and at < read.began_ns
-                for promoted, at in zip(promoted_ns, settled, strict=True)
-            ):
-                verdict.phantoms.append(read)
+        if read.began_ns > void_from.get(read.mark, read.began_ns):
+            verdict.phantoms.append(read)
         times, versions = floors.get(read.key, ([], []))
         at = bisect_right(times, read.began_ns)
         if read.through in ("cached", "list") and at and read.version < versions[at - 1]:
             verdict.stale.append(read)
-        if read.version < read.least and _survived(read, acknowledged, marks):
+        if read.version < read.least and read.after in marks:
             verdict.own.append(read)
         place = (read.session, read.key)
         if read.version < seen.get(place, 0):
             verdict.back.append(read)
-        if survives:
+        if not read.mark or read.mark in marks:
             seen[place] = max(seen.get(place, 0), read.version)
     return verdict
 
 
-def _survived(read: Reading, acknowledged: Sequence[Writing], marks: set[str]) -> bool:
-    """Whether the write that a session looks for right after is in the history at all."""
-    return any(write.key == read.key and write.version == read.least and write.mark in marks for write in acknowledged)
+def _void_from(
+    writes: Sequence[Writing], marks: set[str], promoted_ns: Sequence[int], left_behind: Mapping[str, int]
+) -> dict[str, int]:
+    """Of each mark that is in no history any more: from when on nobody may read it.
+
+    That is when the first write was acknowledged that was asked for after the promotion that erased it.
+    """
+    settled = {at: _first_written(writes, at) for at in promoted_ns}
+    found = {}
+    for write in writes:
+        if write.mark in marks:
+            continue
+        at = left_behind.get(write.mark) or next((at for at in promoted_ns if write.began_ns < at), None)
+        since = settled.get(at) if at is not None else None
+        if since is not None:
+            found[write.mark] = since
+    return found
 
 
 def _floors(writes: Sequence[Writing]) -> dict[str, tuple[list[int], list[int]]]:
@@ -95,12 +109,12 @@ def _first_written(writes: Sequence[Writing], at_ns: int) -> int | None:
     return min((write.ended_ns for write in writes if write.version and write.began_ns > at_ns), default=None)
 
 
-def longest_gaps_s(ended_ns: Sequence[int], faults_ns: Sequence[int]) -> list[float]:
-    """For each fault, the longest time in which nothing ended, from just before it until the next."""
-    ends = sorted(ended_ns)
+def longest_gaps_s(ended_ns: Sequence[int], faults_ns: Sequence[int], over_ns: int) -> list[float]:
+    """For each fault, the longest time in which nothing ended, from just before it until the next, or the end."""
+    ends = sorted([*(at for at in ended_ns if at <= over_ns), over_ns])
     gaps = []
     for number, fault in enumerate(faults_ns):
-        until = faults_ns[number + 1] if number + 1 < len(faults_ns) else (ends[-1] if ends else fault)
+        until = faults_ns[number + 1] if number + 1 < len(faults_ns) else over_ns
         first, last = max(bisect_left(ends, fault) - 1, 0), bisect_right(ends, until)
         spans = [
             min(after, until) - before

@@ -12,12 +12,16 @@ const three = value => Math.abs(value) >= 100 ? Math.round(value).toLocaleString
 const along = ([low, high, log], share) =>
   log ? low * (high / low) ** share : low + (high - low) * share;
 function zoomable(svg) {
+  if (!svg.hasAttribute("viewBox")) return;
   const whole = svg.getAttribute("viewBox").split(" ").map(Number), axes = JSON.parse(svg.dataset.axes ?? "[]");
   const figure = svg.closest("figure");
   const caption = figure.querySelector("figcaption") ?? figure.appendChild(document.createElement("figcaption"));
+  const name = svg.closest("[aria-label]")?.getAttribute("aria-label").split(":")[0] ?? "figure";
+  svg.classList.add("zoomable");
   const button = (text, act) => {
     const made = caption.appendChild(document.createElement("button"));
     made.type = "button"; made.textContent = text; made.onclick = act;
+    made.setAttribute("aria-label", `${text}: ${name}`);
     return made;
   };
   const box = () => svg.getAttribute("viewBox").split(" ").map(Number);
@@ -40,11 +44,19 @@ function zoomable(svg) {
     return [ends(one.x, (x - left) / (right - left), (x + width - left) / (right - left)),
             ends(one.y, (bottom - y - height) / (bottom - top), (bottom - y) / (bottom - top))].filter(Boolean).join("; ");
   };
-  button("zoom in", () => {
+  const nearer = button("zoom in", () => {
     const [x, y, width, height] = box();
     show([x + width / 6, y + height / 6, width / 1.5, height / 1.5]);
   });
-  const back = button("whole figure", () => show(whole));
+  const back = button("whole figure", () => { show(whole); nearer.focus(); });
+  // of a part the arrows show what lies beside it
+  const step = {ArrowLeft: [-1, 0], ArrowRight: [1, 0], ArrowUp: [0, -1], ArrowDown: [0, 1]};
+  caption.addEventListener("keydown", event => {
+    if (back.hidden || !(event.key in step)) return;
+    const [x, y, width, height] = box(), [right, down] = step[event.key];
+    show([x + right * width / 4, y + down * height / 4, width, height]); event.preventDefault();
+  });
+  addEventListener("beforeprint", () => show(whole));
   back.hidden = true;
   const place = caption.appendChild(document.createElement("output"));
   const at = event => new DOMPoint(event.clientX, event.clientY).matrixTransform(svg.getScreenCTM().inverse());

@@ -14,7 +14,7 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from archzero_lab.errors import ServerError
-from archzero_lab.postgres.databases import let_watch, on_server, service_url
+from archzero_lab.postgres.databases import let_watch, on_server, same_database, service_url
 from archzero_lab.servers.process import ProcessRecord, free_port, is_alive, tail
 from archzero_lab.servers.stack import TREE, Stack
 from archzero_lab.settings import STATE, patient
@@ -50,12 +50,13 @@ def url_of_service(stack: Stack, url: str) -> str:
 
 def urls_of_replicas(stack: Stack, database_url: str, kept: Mapping[str, Mapping[str, str]]) -> tuple[str, ...]:
     """The URLs by which a service reads its database on the replicas that are `kept`, or else that settings name."""
-    servers = [part["url"] for part in kept.values()]
-    if servers:
+    if kept:
         let_watch(stack.postgres_url, urlsplit(database_url).username or "")
-    elif not stack.ours:
-        servers = [url.strip() for url in stack.settings.database_replicas.split(",") if url.strip()]
-    return tuple(on_server(database_url, server) for server in servers)
+        return tuple(on_server(database_url, part["url"]) for part in kept.values())
+    named = [url.strip() for url in stack.settings.database_replicas.split(",") if url.strip()]
+    if named and stack.ours:
+        raise ServerError("[database] replicas are of your own PostgreSQL: name it, too (ARCHZERO_DATABASE_URL)")
+    return tuple(same_database(database_url, url) for url in named)
 
 
 @dataclass(frozen=True)

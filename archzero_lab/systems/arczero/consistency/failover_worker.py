@@ -27,7 +27,7 @@ from archzero_lab.postgres.cluster_watch import ClusterWatch, Node
 from archzero_lab.postgres.positions import SESSION, Position, Session
 from archzero_lab.postgres.replicated import ReplicatedDatabase
 from archzero_lab.systems.arczero.cache.told_position import ToldPosition
-from archzero_lab.systems.arczero.cards.model import CardFilter, CardPatch, CardsError, Document
+from archzero_lab.systems.arczero.cards.model import CardFilter, CardPatch, CardsError, Document, NotFound
 from archzero_lab.systems.arczero.cards.protocol import Cards
 from archzero_lab.systems.arczero.cards.service import CardService
 from archzero_lab.systems.arczero.service import ServiceConfig, open_cache
@@ -54,6 +54,10 @@ _LISTS = 0.15
 """Of the reads through the cache."""
 
 
+MISSING = Document(b"", "")
+"""Of a card that was not found."""
+
+
 class _Client:
     """One session: what it has seen goes with what it asks next, and is kept."""
 
@@ -77,6 +81,8 @@ class _Client:
         session.primary = self._job["of"] == "sticky" and began < self._wrote_ns + _STICKY_NS
         try:
             document: Document | None = await call()
+        except NotFound:
+            document = MISSING
         except CardsError:
             document = None
             self._into.failed.append((began, time.monotonic_ns(), what))
@@ -92,6 +98,9 @@ async def _read(of: Cards, job: dict[str, Any], client: _Client, into: Operation
         listed = through == "cached" and rng.random() < _LISTS
         call = partial(of.cards, page) if listed else partial(of.card, rng.choice(hot))
         document, began, ended = await client.ask("read", call)
+        if document is MISSING:  # the hot cards are there from the beginning
+            into.reads.append(Reading(str(call.args[0]), 0, "", began, ended, client.name, through))
+            continue
         if document is None:
             await asyncio.sleep(_PAUSE_S)
             continue
@@ -118,10 +127,11 @@ async def _write(cards: Cards, plain: Cards, job: dict[str, Any], client: _Clien
             reader = client.beside() if past else client
             own, began, ended = await reader.ask("read", partial((plain if past else cards).card, card_id))
             if own is not None:
-                seen = _CARD.decode(own.body)
+                seen = _CARD.decode(own.body) if own is not MISSING else _Seen(str(card_id), 0, {})
                 into.reads.append(
-                    Reading(seen.id, seen.version, _mark_of(seen), began, ended, reader.name, "own", document.version)
-                )
+                    Reading(seen.id, seen.version, _mark_of(seen), began, ended, reader.name, "own", document.version,
+                            mark)
+                )  # fmt: skip
         await asyncio.sleep(_PAUSE_S * rng.random() * 2)
 
 
