@@ -94,9 +94,9 @@ class JsonReporter(Reporter):
         """Tell of a measured block."""
         self.say({"claim": claim, "block": block, "ms": values_ms})
 
-    def say(self, told: dict[str, Any]) -> None:
+    def say(self, event: dict[str, Any]) -> None:
         """Write one object."""
-        sys.stdout.write(json.dumps(told) + "\n")
+        sys.stdout.write(json.dumps(event) + "\n")
         sys.stdout.flush()
 
     def _listen(self) -> None:

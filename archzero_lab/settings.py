@@ -211,17 +211,17 @@ def _from_environ(settings: Settings, environ: Mapping[str, str]) -> Settings:
     sections = _sections()
 
     def read(kind: type, prefix: str, given: Any) -> dict[str, Any]:
-        found = {}
+        values = {}
         for f in fields(kind):
             variable = f"{prefix}{f.name.upper()}"
             if f.name in sections and kind is Settings:
                 part = getattr(given, f.name)
-                found[f.name] = sections[f.name](**read(sections[f.name], variable + "_", part))
+                values[f.name] = sections[f.name](**read(sections[f.name], variable + "_", part))
             elif variable in environ:
-                found[f.name] = _converted(kind, f.name, environ[variable], variable, strict=False)
+                values[f.name] = _converted(kind, f.name, environ[variable], variable, strict=False)
             else:
-                found[f.name] = getattr(given, f.name)
-        return found
+                values[f.name] = getattr(given, f.name)
+        return values
 
     return Settings(**read(Settings, "ARCHZERO_", settings))
 
@@ -238,5 +238,5 @@ def _converted(of: type, name: str, value: Any, where: str, *, strict: bool) -> 
     try:
         return msgspec.convert(value, kinds[name], strict=strict)
     except msgspec.ValidationError:
-        told = kinds[name].__name__
-        raise SettingsError(f"{where} = {value!r} is not a {told}; correct it and run again") from None
+        kind = kinds[name].__name__
+        raise SettingsError(f"{where} = {value!r} is not a {kind}; correct it and run again") from None

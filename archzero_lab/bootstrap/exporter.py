@@ -55,23 +55,23 @@ class Servers(Collector):
 
     def collect(self) -> Iterator[Metric]:
         """Each metric, what cannot be asked left out."""
-        asked: list[Metric] = []
+        metrics: list[Metric] = []
         with suppress(psycopg.Error):
-            asked = list(self._postgres())
-        yield GaugeMetricFamily("pg_up", "Whether PostgreSQL answered", value=bool(asked))
-        yield from asked
-        told: dict[str, Any] = {}
+            metrics = list(self._postgres())
+        yield GaugeMetricFamily("pg_up", "Whether PostgreSQL answered", value=bool(metrics))
+        yield from metrics
+        info: dict[str, Any] = {}
         with suppress(redis.RedisError):
             client = redis.Redis.from_url(self._redis_url, socket_timeout=2, socket_connect_timeout=2)
-            told = client.info()
+            info = client.info()
             client.close()
-        yield GaugeMetricFamily("redis_up", "Whether Redis answered", value=bool(told))
-        if not told:
+        yield GaugeMetricFamily("redis_up", "Whether Redis answered", value=bool(info))
+        if not info:
             return
         for name, field in _REDIS_COUNTERS.items():
-            yield CounterMetricFamily(name.removesuffix("_total"), field, value=told[field])
+            yield CounterMetricFamily(name.removesuffix("_total"), field, value=info[field])
         for name, field in _REDIS_GAUGES.items():
-            yield GaugeMetricFamily(name, field, value=told[field])
+            yield GaugeMetricFamily(name, field, value=info[field])
 
     def _postgres(self) -> Iterator[Metric]:
         options = f"-c statement_timeout={_LIMIT_MS}ms -c default_transaction_read_only=on"

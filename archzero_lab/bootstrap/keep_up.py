@@ -100,8 +100,8 @@ def bring_everything_up(
                 )
             _end_service(stack)  # its databases are about to be made anew
             end_observers(stack.registry)
-        asked = cards is not None or inventory is not None
-        urls, in_words = keep_arms(stack, portfolio, "up", ARMS, fresh=fresh, asked=asked, reporter=reporter)
+        named = cards is not None or inventory is not None
+        urls, in_words = keep_arms(stack, portfolio, "up", ARMS, fresh=fresh, asked=named, reporter=reporter)
         made: dict[str, dict[str, Any]] = {}
         if replicas or stack.ours:
             with reporter.work("replicas") if replicas else nullcontext():

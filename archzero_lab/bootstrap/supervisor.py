@@ -56,12 +56,12 @@ def supervisor_record(processes: ProcessRegistry) -> ProcessRecord | None:
 
 def events(since: float = 0.0) -> list[dict[str, Any]]:
     """What it saw and did, oldest first: `at` (Unix time) and `what`."""
-    found = []
+    read = []
     with suppress(OSError):
         for line in _EVENTS.read_text().splitlines():
             with suppress(ValueError):
-                found.append(json.loads(line))
-    return [event for event in found if event["at"] >= since]
+                read.append(json.loads(line))
+    return [event for event in read if event["at"] >= since]
 
 
 class Supervisor:
@@ -114,17 +114,17 @@ class Supervisor:
             return restart_missing(self._settings, all_gone=True)
 
     def _mend_service(self) -> list[str]:
-        told = (read_state() or {}).get("service")
+        service_state = (read_state() or {}).get("service")
         stack = kept_stack(self._settings)
-        if not told or stack is None or _lives(stack.registry, told["pid"]):
+        if not service_state or stack is None or _lives(stack.registry, service_state["pid"]):
             return []
-        database = url_of_service(stack, told["database_url"])
+        database = url_of_service(stack, service_state["database_url"])
         replicas = urls_of_replicas(stack, database, (read_state() or {}).get("replicas") or {})
         serving = Serving(
-            "treatment", database, cached=True, replicas=replicas, kept=True, port=urlsplit(told["url"]).port
+            "treatment", database, cached=True, replicas=replicas, kept=True, port=urlsplit(service_state["url"]).port
         )
         service = start_service(stack, serving)
-        record_state(service={**told, "pid": service.record.pid, "namespace": service.namespace})
+        record_state(service={**service_state, "pid": service.record.pid, "namespace": service.namespace})
         return ["the service"]
 
     def _mend_observers(self) -> list[str]:

@@ -52,8 +52,8 @@ def verify(
                 near = verify_consistency(
                     histories, stack, reads=max(1_000, reads // 5), seed=seed + 1, near=True, progress=tell
                 )
-            told = ", ".join(f"{window} ms: {share:.5%}" for window, share in near.verdict.nines().items())
-            console.print(f"near cache, {near.verdict.reads:,} reads, not staler than {told}", highlight=False)
+            windows = ", ".join(f"{window} ms: {share:.5%}" for window, share in near.verdict.nines().items())
+            console.print(f"near cache, {near.verdict.reads:,} reads, not staler than {windows}", highlight=False)
             if near.verdict.violations:
                 raise typer.Exit(1)
     if far.verdict.violations:
@@ -89,39 +89,39 @@ def faults(
 
     endures = card_service().endures
     with exclusive("verify-faults"), running_stack(load_settings()) as stack, Reporter(console).work("faults") as tell:
-        found = verify_faults(
+        result = verify_faults(
             endures, stack, minutes=minutes, seed=seed, without=tuple(without or ()), kinds=fault or (), progress=tell
         )
     table = WholeTable("fault", "times", "requests of others", "not 200", "p99", "longest", "well again after")
-    for name in sorted({met.fault for met in found.met}):
-        asked = found.asked_in(name)
-        times = [one.seconds for one in asked] or [0.0]
-        back = max(met.back_s for met in found.met if met.fault == name)
+    for name in sorted({met.fault for met in result.met}):
+        requests = result.asked_in(name)
+        times = [one.seconds for one in requests] or [0.0]
+        back = max(met.back_s for met in result.met if met.fault == name)
         table.add_row(
-            name, str(sum(met.fault == name for met in found.met)), f"{len(asked):,}",
-            f"{sum(one.status != 200 for one in asked):,}", f"{quantile(times, 0.99) * 1000:,.0f} ms",
+            name, str(sum(met.fault == name for met in result.met)), f"{len(requests):,}",
+            f"{sum(one.status != 200 for one in requests):,}", f"{quantile(times, 0.99) * 1000:,.0f} ms",
             f"{max(times):.1f} s", f"{back:.1f} s",
         )  # fmt: skip
-    if found.met:
+    if result.met:
         console.print(table)
-    for name, why in found.left_out.items():
+    for name, why in result.left_out.items():
         console.print(f"{name} was left out: {why}", highlight=False)
-    recording = found.recording
+    recording = result.recording
     acknowledged = sum(not write.refused for write in recording.writes) + len(recording.made)
     console.print(
-        f"{len(found.met)} faults in {found.seconds:.0f} s; {acknowledged:,} writes acknowledged,"
-        f" {len(recording.reads):,} reads checked; memory {found.before.rss_mb:.0f} -> {found.after.rss_mb:.0f} MB,"
-        f" open files {found.before.files} -> {found.after.files}",
+        f"{len(result.met)} faults in {result.seconds:.0f} s; {acknowledged:,} writes acknowledged,"
+        f" {len(recording.reads):,} reads checked; memory {result.before.rss_mb:.0f} -> {result.after.rss_mb:.0f} MB,"
+        f" open files {result.before.files} -> {result.after.files}",
         highlight=False,
     )
-    for what in (*found.broken, *found.waits):
+    for what in (*result.broken, *result.waits):
         console.print(f"  {what}", highlight=False, markup=False)
-    if found.broken or (found.waits and not found.slow_machine and not promises):
+    if result.broken or (result.waits and not result.slow_machine and not promises):
         raise typer.Exit(1)
     if promises:
         console.print("nothing was lost, doubled or stale; memory and open files were given back")
         return
-    if found.slow_machine:
+    if result.slow_machine:
         console.print("inconclusive: this machine was too slow to see how long others wait; nothing was lost or stale")
         raise typer.Exit(3)
     console.print("nothing was lost, doubled or stale, and nobody else was stopped")
@@ -142,22 +142,22 @@ def self_check(
     from archzero_lab.servers.stack import running_stack
 
     with exclusive("self-check"), running_stack(load_settings()) as stack, Reporter(console).work("self-check") as tell:
-        found = run_self_check(card_service(), stack, blocks=12 if small else 20, seed=seed, progress=tell)
-    console.print(found.in_words, highlight=False)
+        result = run_self_check(card_service(), stack, blocks=12 if small else 20, seed=seed, progress=tell)
+    console.print(result.in_words, highlight=False)
     same = WholeTable("two identical arms", "ratio", "95 % interval", "found", "margin here", lead=["found"])
-    for item in found.same:
+    for item in result.same:
         c = item.comparison
         interval = f"{c.ci_low:.3f} to {c.ci_high:.3f}"
         name = f"{item.operation} {item.metric}"
         same.add_row(name, f"{c.effect_size:.3f}", interval, item.found.value, f"{item.margin:.1%}")
     console.print(same)
     delays = WholeTable("delay put in", "found", "95 % interval", "within 20 %")
-    for delay in found.delays:
+    for delay in result.delays:
         interval = f"{delay.ci_low_ms:.2f} to {delay.ci_high_ms:.2f} ms"
         right = "yes" if delay.right else "no"
         delays.add_row(f"{delay.added_ms:g} ms to {delay.where}", f"{delay.found_ms:.2f} ms", interval, right)
     console.print(delays)
-    if not found.trustworthy:
+    if not result.trustworthy:
         raise typer.Exit(1)
 
 

@@ -57,22 +57,22 @@ def fragility(
         server=WantedServer(server_version, own_database(copy_on)),
     )  # fmt: skip
     with exclusive("fragility"), running_stack(load_settings(), redis=False) as stack:
-        found = plan_fragility(stack, request, analyzes, target or TARGETS, Reporter(console))
-    _print(found)
-    if any(seen.dear for seen in found.seen):
+        result = plan_fragility(stack, request, analyzes, target or TARGETS, Reporter(console))
+    _print(result)
+    if any(seen.dear for seen in result.seen):
         raise typer.Exit(1)
 
 
-def _print(found: Found) -> None:
+def _print(result: Found) -> None:
     """Each case at each target in a line, the fragile ones first, with the cures that were tried."""
     order = {"fragile": 0, "undecided": 1, "robust": 2}
-    for seen in sorted(found.seen, key=lambda one: order[one.verdict.value]):
+    for seen in sorted(result.seen, key=lambda one: order[one.verdict.value]):
         line = Text(seen.verdict.value, _STYLE[seen.verdict.value])
         low, high = seen.interval
         share = f"; dear in {low:.1%} to {high:.1%} of ANALYZEs" if seen.dear else ""
         line.append(f"  {seen.case} (target {seen.target}): {seen.in_words}{share}", "default")
         console.print(line, soft_wrap=True, highlight=False)
-        for cure in found.cures.get(seen.case, ()) if seen.dear else ():
+        for cure in result.cures.get(seen.case, ()) if seen.dear else ():
             if cure.seen.target == seen.target:
                 dear = sum(cure.seen.shapes[shape] for shape in cure.seen.dear)
                 console.print(
@@ -80,5 +80,5 @@ def _print(found: Found) -> None:
                     soft_wrap=True,
                     highlight=False,
                 )
-    for reason in found.let_go:
+    for reason in result.let_go:
         console.print(f"not planned: {reason}", style="yellow", highlight=False, markup=False, soft_wrap=True)

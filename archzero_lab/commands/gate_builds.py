@@ -56,12 +56,13 @@ def _gate_team(team: TeamSystem, build: str, candidate: str, only: tuple[str, ..
         console.print(f"{team.project.folder}: {other.in_words} against {one.in_words}", highlight=False)
         reporter = Reporter(console)
         with reporter.work("builds") as tell:
-            found = compare_requests(compared, stack, team.profiles["smoke"], kinds, progress=tell)
+            comparison = compare_requests(compared, stack, team.profiles["smoke"], kinds, progress=tell)
     most = {rule.claim: rule.max_regression for rule in chosen if rule.max_regression is not None}
     outcomes = [
-        gates.Outcome(f"{kind} / answers", gates.REGRESSION, "; ".join(told)) for kind, told in found.unlike.items()
+        gates.Outcome(f"{kind} / answers", gates.REGRESSION, "; ".join(told))
+        for kind, told in comparison.unlike.items()
     ]
-    for row in found.comparisons:
+    for row in comparison.comparisons:
         c = row.comparison
         numbers = (c.control * 1000, c.treatment * 1000, c.effect_size, c.ci_low, c.ci_high)
         outcomes.append(gates.judge_ratio(row.name, *numbers, most.get(row.claim, gates.MAX_REGRESSION)))

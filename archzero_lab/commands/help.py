@@ -113,5 +113,5 @@ class GroupedCommands(WholeCommands):
     groups = GROUPS
 
 
-def _in_words(found: re.Match[str]) -> str:
-    return _TYPES.get(found[0], "TEXT")
+def _in_words(match: re.Match[str]) -> str:
+    return _TYPES.get(match[0], "TEXT")

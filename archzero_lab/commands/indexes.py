@@ -99,30 +99,31 @@ def indexes(
         _show_plans(request)
         return
     with exclusive("indexes"), running_stack(load_settings(), redis=not request.database_url) as stack:
-        run, found = measure_indexes(card_service(), stack, request, Reporter(console))
-    told = run.index_experiment
-    for line in told["left_out"]:
+        run, experiment = measure_indexes(card_service(), stack, request, Reporter(console))
+    facts = run.index_experiment
+    for line in facts["left_out"]:
         console.print(f"not on the copy: {line}", style="yellow", highlight=False, markup=False, soft_wrap=True)
-    for row in told["twin"]:
+    for row in facts["twin"]:
         if not row["same"]:
             console.print(f"{row['what']}: {row['copy']} on the copy, {row['source']} on the source", style="yellow",
                           highlight=False, markup=False, soft_wrap=True)  # fmt: skip
-    for line in (*warnings_of(told), *(f"not measured: {reason}" for reason in found.let_go)):
+    for line in (*warnings_of(facts), *(f"not measured: {reason}" for reason in experiment.let_go)):
         console.print(line, style="yellow", highlight=False, markup=False, soft_wrap=True)
-    wide = max(len(finding.name) for finding in found.findings)
-    for finding in found.findings:
+    wide = max(len(finding.name) for finding in experiment.findings)
+    for finding in experiment.findings:
         style = _STYLE.get(finding.verdict.value, "bold red")
         cost = finding.cost.in_words if finding.cost is not None else ""
         ends = finding.cost.ends_heap_only if finding.cost is not None else ""
         hot = f"; ends heap-only updates of {ends}" if ends else ""
         line = Text(f"{finding.name:<{wide}} {finding.bytes / 1e6:8.1f} MB {cost:>26}  ")
         console.print(line.append(finding.verdict.value, style).append(f": {finding.why}{hot}"), soft_wrap=True)
-    for line in found.differences:
+    for line in experiment.differences:
         console.print(line, style="bold red", highlight=False, markup=False, soft_wrap=True)
     console.print(
-        f"{answer(told)}; {found.bytes / 1e6:.1f} MB, {found.kept_bytes / 1e6:.1f} MB of it to keep", highlight=False
+        f"{answer(facts)}; {experiment.bytes / 1e6:.1f} MB, {experiment.kept_bytes / 1e6:.1f} MB of it to keep",
+        highlight=False,
     )
-    console.print(check(told), style="yellow" if found.slower_without_dropped else "", highlight=False,
+    console.print(check(facts), style="yellow" if experiment.slower_without_dropped else "", highlight=False,
                   soft_wrap=True)  # fmt: skip
     console.print(f"page: {relative(run.path / 'index.html')}", highlight=False, soft_wrap=True)
 
@@ -135,9 +136,9 @@ def _apply_in_place(database_url: str, migration: Path | None) -> None:
         raise SettingsError("--in-place needs --database-url URL and --migration FILE.sql")
     statements = read_migration(migration)
     database_url = own_database(database_url)
-    told = connection_parts(database_url)
-    name = str(told.get("dbname", ""))
-    console.print(f"{len(statements)} statements for database {name} at {told.get('host', 'the local socket')}",
+    parts = connection_parts(database_url)
+    name = str(parts.get("dbname", ""))
+    console.print(f"{len(statements)} statements for database {name} at {parts.get('host', 'the local socket')}",
                   highlight=False)  # fmt: skip
     if typer.prompt("This changes it. Its name, to go on") != name:
         raise SettingsError("another name: nothing was changed")
@@ -156,8 +157,8 @@ def _show_plans(request: IndexRequest) -> None:
     if not request.database_url:
         raise SettingsError("--plans-only is for a database of your own: give --database-url and --migration")
     with exclusive("indexes"), running_stack(load_settings(), redis=False) as stack:
-        found = plan_changes(stack, request, Reporter(console))
-    for change in found:
+        changes = plan_changes(stack, request, Reporter(console))
+    for change in changes:
         before, after = change.costs
         used = ", ".join(change.after.indexes) or "no index"
         same = change.before.indexes == change.after.indexes

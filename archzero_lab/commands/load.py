@@ -94,11 +94,11 @@ def load(
         system.rows_exist(host)
     if ui and len(request.arms) > 1:
         raise SettingsError("--ui serves one arm: name one --arm")
-    found, page = _run(system, request, cards, files_of(inventory, relationships), port if ui else None)
-    if found is None:
+    results, page = _run(system, request, cards, files_of(inventory, relationships), port if ui else None)
+    if results is None:
         return
-    _print(found)
-    told = found["arms"][0] if len(found["arms"]) == 1 else found["arms"]
+    _print(results)
+    told = results["arms"][0] if len(results["arms"]) == 1 else results["arms"]
     if as_json is not None:
         text = json.dumps(_as_written(told), indent=2) + "\n"
         if str(as_json) == "-":
@@ -107,7 +107,7 @@ def load(
             as_json.write_text(text)
     for path in page:
         console.print(f"report: {relative(path)}", highlight=False, soft_wrap=True)
-    if not all(entry["valid"] for entry in found["arms"]):
+    if not all(entry["valid"] for entry in results["arms"]):
         raise typer.Exit(3)
 
 
@@ -155,13 +155,13 @@ def _run(
             serve_ui(targets[0], request, run.path, ui_port)
             return None, []
         with reporter.work("locust") as tell:
-            found = run_loads(targets, request, run, tell)
-        run.loads = found = found | {"run_id": run.path.name, **described, **describe_machine()}
+            results = run_loads(targets, request, run, tell)
+        run.loads = results = results | {"run_id": run.path.name, **described, **describe_machine()}
         run.publish(LATEST_LOAD)
         names = ["07_load", *(["08_capacity"] if request.shape == "capacity" else [])]
         with reporter.work("notebooks"):
             pages = [run_notebook(NOTEBOOKS / f"{name}.ipynb", run.path, {"load": str(run.path)}) for name in names]
-    return found, [run.path / page.html.name for page in pages]
+    return results, [run.path / page.html.name for page in pages]
 
 
 def _as_written(told: Any) -> Any:
@@ -173,33 +173,33 @@ def _as_written(told: Any) -> Any:
     }
 
 
-def _print(found: dict[str, Any]) -> None:
+def _print(results: dict[str, Any]) -> None:
     from archzero_lab.jobs.load.result import LEAST_PER_S, answer_of, rate_in_words, time_in_words
 
-    request = found["request"]
-    workload = found["arms"][0]["workload"]
+    request = results["request"]
+    workload = results["arms"][0]["workload"]
     searched = request["shape"] == "capacity"
     last = "capacity" if searched else "service p99"
     title = f"{workload} workload, {request['shape']}" + f", target p99 {request['target_p99_ms']:g} ms" * searched
     table = WholeTable("arm", "answered", "failed", "p50", "p95", "p99", last, "valid", title=title)
-    for entry in found["arms"]:
+    for entry in results["arms"]:
         response, capacity = entry["response_time_s"], entry["capacity"]
-        told = time_in_words(entry["service_time_s"]["p99"])
+        shown = time_in_words(entry["service_time_s"]["p99"])
         if capacity is not None:
-            told = rate_in_words(capacity["rate_per_s"])
+            shown = rate_in_words(capacity["rate_per_s"])
             if capacity["ci_low"] is not None and capacity["rate_per_s"] >= LEAST_PER_S:
-                told += f" ({capacity['ci_low']:.0f} to {capacity['ci_high']:.0f})"
+                shown += f" ({capacity['ci_low']:.0f} to {capacity['ci_high']:.0f})"
         table.add_row(
             entry["arm"],
             f"{entry['achieved_rate_per_s']:.1f}/s",
             str(entry["failures"] + entry["dropped"]),
             *(time_in_words(response[name]) for name in ("p50", "p95", "p99")),
-            told, _verdict(entry),
+            shown, _verdict(entry),
         )  # fmt: skip
     console.print(table)
-    if len(found["arms"]) > 1 and not searched:
-        console.print(f"  {answer_of(found['arms'])}", highlight=False)
-    for entry in found["arms"]:
+    if len(results["arms"]) > 1 and not searched:
+        console.print(f"  {answer_of(results['arms'])}", highlight=False)
+    for entry in results["arms"]:
         if entry["saturated"]:
             console.print(f"  {entry['arm']}: {entry['saturated']}", style="yellow", highlight=False)
         for reason in entry["reasons"][:6]:

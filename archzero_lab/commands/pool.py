@@ -46,13 +46,13 @@ def pool(
         cells = sweep_pool(
             system, stack, sizes, crowds, arm=arm, rows=cards, seconds=seconds, rounds=rounds, seed=seed, progress=tell
         )
-    table, found = pool_table(cells).reset_index(), knees(cells)
+    table, best = pool_table(cells).reset_index(), knees(cells)
     shown = WholeTable(*(str(name) for name in table), title=f"{system.title}: sizes of its pool")
     for row in table.itertuples(index=False):
         shown.add_row(*(f"{value:g}" for value in row))
     console.print(shown)
-    console.print(f"  {knee_in_words(found)}", highlight=False)
-    body = f"<h2>Curves</h2>{pool_curves(cells, found)._repr_html_()}<h2>Everything</h2>{whole_html(table)}"
-    lead = f'<p class="answer"><strong>The knee.</strong> {knee_in_words(found)}.</p>'
+    console.print(f"  {knee_in_words(best)}", highlight=False)
+    body = f"<h2>Curves</h2>{pool_curves(cells, best)._repr_html_()}<h2>Everything</h2>{whole_html(table)}"
+    lead = f'<p class="answer"><strong>The knee.</strong> {knee_in_words(best)}.</p>'
     page = Run.new("pool").write_page(plain_page(f"The pool of {system.title}", body, lead=lead), "pool.html")
     console.print(f"drawn: {relative(page)}", highlight=False, soft_wrap=True)

@@ -49,17 +49,17 @@ def replicas(
     from archzero_lab.servers.stack import programs_of, redis_program, registry
 
     settings, processes = load_settings(), registry()
-    asked = Asked(
+    request = Asked(
         command, _read_lag(lag), 0 if control else 1, load, primary_variable, replica_variable,
         "REDIS_URL" if redis else "",
     )  # fmt: skip
     try:
-        found = run_lagged(programs_of(settings), redis_program(settings) if redis else None, processes, asked)
+        result = run_lagged(programs_of(settings), redis_program(settings) if redis else None, processes, request)
     finally:
         processes.stop_own()
-    seen, places = found.seen, found.places()
+    seen, places = result.seen, result.places()
     console.print(
-        f"the command ended with {found.code} after {found.seconds:.0f} s; {seen.reads:,} reads of the replica,"
+        f"the command ended with {result.code} after {result.seconds:.0f} s; {seen.reads:,} reads of the replica,"
         f" {len(seen.writes):,} writes, {len(seen.stale):,} stale reads at {len(places)} places",
         highlight=False,
     )
@@ -71,28 +71,28 @@ def replicas(
         console.print(f"{seen.not_compared:,} reads could not be asked of the primary", highlight=False)
     if as_json is not None:
         as_json.write_text(json.dumps(
-            {"exit": found.code, "reads": seen.reads, "writes": len(seen.writes), "places": [
+            {"exit": result.code, "reads": seen.reads, "writes": len(seen.writes), "places": [
                 {"line": place.line, "path": place.endpoint, "statement": place.statement, "stale": len(place.reads),
                  "own": place.own, "fills": place.fills,
                  "not_seen": sorted({read.cause.statement.text for read in place.reads if read.cause is not None})}
                 for place in places
             ]}, indent=2,
         ) + "\n")  # fmt: skip
-    raise typer.Exit(1 if any(place.own for place in places) else found.code)
+    raise typer.Exit(1 if any(place.own for place in places) else result.code)
 
 
 def _print(place: Place) -> None:
     """A place in some lines: where, how often, which statement, what it did not see, what was filled with it."""
     name, _, line = place.line.rpartition(":")
     where = f"{relative(Path(name))}:{line}" if name else "(no Python line)"
-    told = [f"{where}{f' for {place.endpoint}' if place.endpoint else ''}"]
+    lines = [f"{where}{f' for {place.endpoint}' if place.endpoint else ''}"]
     own = "all" if place.own == len(place.reads) else "none" if not place.own else f"{place.own}"
-    told.append(f"  {len(place.reads)} stale, {own} of what it had written itself: {place.statement[:_MOST_TEXT]}")
+    lines.append(f"  {len(place.reads)} stale, {own} of what it had written itself: {place.statement[:_MOST_TEXT]}")
     causes = sorted({read.cause.statement.text[:_MOST_TEXT] for read in place.reads if read.cause is not None})
-    told += [f"  not seen: {cause}" for cause in causes]
+    lines += [f"  not seen: {cause}" for cause in causes]
     if place.fills:
-        told.append(f"  filled in Redis with it: {', '.join(place.fills)}")
-    for text in told:
+        lines.append(f"  filled in Redis with it: {', '.join(place.fills)}")
+    for text in lines:
         console.print(text, highlight=False, markup=False, soft_wrap=True)
 
 

@@ -64,8 +64,8 @@ def report(
         reporter.say({"run": run.id})
         return
     print_scorecard(console, summary)
-    told = f"report: {relative(run.path / 'index.html')} (also reports/latest/index.html)"
-    console.print(told, highlight=False, soft_wrap=True)
+    line = f"report: {relative(run.path / 'index.html')} (also reports/latest/index.html)"
+    console.print(line, highlight=False, soft_wrap=True)
 
 
 def judge(run: RunName = "latest") -> None:
@@ -80,9 +80,9 @@ def judge(run: RunName = "latest") -> None:
     from archzero_lab.run_folders.finding import find_run
     from archzero_lab.run_folders.margins import margins
 
-    found = find_run(run)
-    machine = found.summary["environment"].get("machine", "")
-    print_scorecard(console, judge_run(found, load_claims(system_here()), margins(machine) or None))
+    chosen = find_run(run)
+    machine = chosen.summary["environment"].get("machine", "")
+    print_scorecard(console, judge_run(chosen, load_claims(system_here()), margins(machine) or None))
 
 
 def show(run: RunName = "latest") -> None:
@@ -91,7 +91,7 @@ def show(run: RunName = "latest") -> None:
     from archzero_lab.progress import Reporter
     from archzero_lab.run_folders.finding import find_run
 
-    found = find_run(run)
+    chosen = find_run(run)
     with Reporter(console).work("notebooks") as tell:
-        pages = show_notebooks(found, tell)
-    console.print(f"drawn: {relative(show_index(found, pages))}", highlight=False, soft_wrap=True)
+        pages = show_notebooks(chosen, tell)
+    console.print(f"drawn: {relative(show_index(chosen, pages))}", highlight=False, soft_wrap=True)

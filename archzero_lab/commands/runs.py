@@ -33,9 +33,9 @@ def compare(before: RunName, after: RunName) -> None:
         console.print(f"not like with like: {warning}", highlight=False)
     table = WholeTable("series", "before", "after", "after / before", "95 % interval", "found", "note", lead=["found"])
     for row in compare_runs(one, other, _known_spread(other)):
-        found = Text(row.found.value, _STYLE[row.found.value])
+        verdict = Text(row.found.value, _STYLE[row.found.value])
         interval = f"{row.ci_low:.3f} to {row.ci_high:.3f}"
-        table.add_row(row.name, f"{row.before:.3g} ms", f"{row.after:.3g} ms", f"{row.ratio:.3f}", interval, found,
+        table.add_row(row.name, f"{row.before:.3g} ms", f"{row.after:.3g} ms", f"{row.ratio:.3f}", interval, verdict,
                       row.note)  # fmt: skip
     console.print(table)
     if (ratio := yardstick_ratio(one, other)) is not None:
@@ -79,33 +79,33 @@ def gate(
     if accept and work is None:
         raise SettingsError("--accept is about a count: give --work FILE with it")
     if work is not None:
-        found = gate_work(work, candidate, accept)
+        result = gate_work(work, candidate, accept)
     elif build is not None:
-        found = gate_builds(build, candidate, tuple(only or ()), cards, rules)
+        result = gate_builds(build, candidate, tuple(only or ()), cards, rules)
     else:
-        found = _gate_runs(run, against, rules)
-    if found.sight:
-        console.print(found.sight, highlight=False)
-    table = WholeTable("what", "result", "measured", title=f"gate: {found.result}", lead=["result"])
-    for outcome in found.outcomes:
+        result = _gate_runs(run, against, rules)
+    if result.sight:
+        console.print(result.sight, highlight=False)
+    table = WholeTable("what", "result", "measured", title=f"gate: {result.result}", lead=["result"])
+    for outcome in result.outcomes:
         table.add_row(Text(outcome.name), Text(outcome.result, _STYLE[outcome.result]), Text(outcome.said))
     console.print(table)
-    for warning in found.warnings:
+    for warning in result.warnings:
         console.print(f"note: {warning}", highlight=False)
-    text = gate_forms.markdown(found)
+    text = gate_forms.markdown(result)
     if markdown is not None:
         markdown.write_text(text)
     if summary := os.environ.get("GITHUB_STEP_SUMMARY"):
         with open(summary, "a") as file:
             file.write(text)
     if junit is not None:
-        junit.write_bytes(gate_forms.junit(found))
+        junit.write_bytes(gate_forms.junit(result))
     if gitlab is not None:
-        gitlab.write_text(gate_forms.gitlab(found))
+        gitlab.write_text(gate_forms.gitlab(result))
     if os.environ.get("GITHUB_ACTIONS") == "true":
-        for line in gate_forms.github(found):
+        for line in gate_forms.github(result):
             typer.echo(line)
-    counted = gates.PASS if accept else found.result
+    counted = gates.PASS if accept else result.result
     if counted == gates.INCONCLUSIVE and inconclusive is not None:
         counted = gates.PASS if inconclusive == "pass" else gates.REGRESSION
     raise typer.Exit(gates.EXIT[counted])
@@ -120,9 +120,9 @@ def _gate_runs(run: str, against: str | None, rules: Path | None) -> GateResult:
     chosen = gates.read_rules(rules) if rules is not None else gates.read_rules(default) if default.exists() else []
     measured = find_run(run)
     baseline = find_run(against) if against is not None else None
-    found = gates.run_gate(measured, baseline, chosen, _known_spread(measured))
-    found.warnings.extend(comparable(baseline, measured) if baseline is not None else [])
-    return found
+    result = gates.run_gate(measured, baseline, chosen, _known_spread(measured))
+    result.warnings.extend(comparable(baseline, measured) if baseline is not None else [])
+    return result
 
 
 def _known_spread(run: Run) -> dict[tuple[str, str, str], float]:
@@ -235,11 +235,11 @@ def send(
     from archzero_lab.run_folders.run import LOADS, SUMMARY
     from archzero_lab.run_folders.sending import ARCHIVE, one_page, pack
 
-    holds = next((one for one in (SUMMARY, LOADS) if any(run == found.path.name for found in all_runs(one))), SUMMARY)
-    found = find_run(run, holds=holds)
-    path = out or Path(found.path.name + (ARCHIVE if data else ".html"))
+    holds = next((one for one in (SUMMARY, LOADS) if any(run == chosen.path.name for chosen in all_runs(one))), SUMMARY)
+    chosen = find_run(run, holds=holds)
+    path = out or Path(chosen.path.name + (ARCHIVE if data else ".html"))
     if data:
-        pack(found, path)
+        pack(chosen, path)
     else:
-        path.write_text(one_page(found))
+        path.write_text(one_page(chosen))
     console.print(f"{relative(path)}: {path.stat().st_size / 1e6:.1f} MB", highlight=False, soft_wrap=True)

@@ -61,7 +61,7 @@ def compare_servers(
     if not (url_b or versions or settings):
         raise SettingsError("give a second URL, --server-version twice, or --set NAME=VALUE: what is to be compared?")
     request = IndexRequest(database_url=own_database(url_a), queries=queries, from_statistics=from_pg_stat_statements)
-    asked = asked_of(request)
+    questions = asked_of(request)
     reporter = Reporter(console)
     with ExitStack() as closing:
         closing.enter_context(exclusive("compare-servers"))
@@ -70,9 +70,11 @@ def compare_servers(
             stack = closing.enter_context(running_stack(load_settings(), redis=False))
             urls = closing.enter_context(_copies(stack, request, (versions[0], versions[1]), reporter))
         with reporter.work("statements") as tell:
-            found = beside(Side(urls[0]), Side(urls[1], settings), asked.texts, blocks=blocks, seed=seed, progress=tell)
-    _print(found, asked.let_go)
-    if any(one.lost for one in found.met):
+            result = beside(
+                Side(urls[0]), Side(urls[1], settings), questions.texts, blocks=blocks, seed=seed, progress=tell
+            )
+    _print(result, questions.let_go)
+    if any(one.lost for one in result.met):
         raise typer.Exit(1)
 
 
@@ -102,26 +104,27 @@ def _copies(
         yield urls[0], urls[1]
 
 
-def _print(found: Beside, let_go: list[str]) -> None:
+def _print(result: Beside, let_go: list[str]) -> None:
     """What the sides differ in, then every statement, the worst first, with what its plan does otherwise."""
-    sides = [f"{row.what}: {row.source} and {row.copy}" for row in found.differs]
-    sides += [f"{name}: {value} on the second" for name, value in found.settings.items()]
+    sides = [f"{row.what}: {row.source} and {row.copy}" for row in result.differs]
+    sides += [f"{name}: {value} on the second" for name, value in result.settings.items()]
     for side in sides:
         console.print(f"differs  {side}", highlight=False, markup=False, soft_wrap=True)
     if len(sides) > 1:
         console.print(f"what follows is of these {len(sides)} together: change one at a time to tell them apart")
-    for met in sorted(found.met, key=_order):
+    for met in sorted(result.met, key=_order):
         word, style = _said(met)
         line = Text(word, style)
         line.append(f"  {met.case}: {_in_words(met)}", "default")
         console.print(line, soft_wrap=True, highlight=False)
         for step in met.lines()[:_MOST_LINES]:
             console.print(f"    {step}", soft_wrap=True, highlight=False, markup=False)
-    for reason in (*let_go, *found.let_go):
+    for reason in (*let_go, *result.let_go):
         console.print(f"not asked: {reason}", style="yellow", highlight=False, markup=False, soft_wrap=True)
-    lost, turned = sum(one.lost for one in found.met), sum(one.turned for one in found.met)
+    lost, turned = sum(one.lost for one in result.met), sum(one.turned for one in result.met)
     console.print(
-        f"{len(found.met)} cases: {turned} plans turned, {lost} lost, {sum(_gained(one) for one in found.met)} gained",
+        f"{len(result.met)} cases: {turned} plans turned, {lost} lost,"
+        f" {sum(_gained(one) for one in result.met)} gained",
         highlight=False,
     )
 

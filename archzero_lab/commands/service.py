@@ -57,41 +57,41 @@ def check() -> None:
     system.require_ready()
     claims = [claim for claim in choose_claims(system) if claim.timed]
     with exclusive("check"), running_stack(load_settings()) as stack:
-        found = check_system(system, stack, Reporter(console))
-    _print(found)
+        checked = check_system(system, stack, Reporter(console))
+    _print(checked)
     if not claims:
         console.print(f"{PROJECT_FILE} claims nothing yet: lab report needs [claims]", highlight=False)
     for profile in ("smoke", "standard") if claims else ():
         blocks = system.profiles[profile].blocks
         seconds = sum(
-            blocks * found.ms_of(claim.operations) / 1000
+            blocks * checked.ms_of(claim.operations) / 1000
             * (2 + system.profiles[profile].slot(claim.operations).requests)
             for claim in claims
         )  # fmt: skip
         console.print(f"lab report --profile {profile}: about {_minutes(seconds)} of measuring", highlight=False)
-    console.print(f"lab gate --build REV: about {_minutes(_gate_seconds(system, found))}", highlight=False)
-    if not found.sound:
+    console.print(f"lab gate --build REV: about {_minutes(_gate_seconds(system, checked))}", highlight=False)
+    if not checked.sound:
         raise typer.Exit(1)
 
 
-def _print(found: Checked) -> None:
-    for arm, what in found.arms.items():
+def _print(checked: Checked) -> None:
+    for arm, what in checked.arms.items():
         console.print(f"{arm}: {what}", highlight=False, soft_wrap=True)
     table = WholeTable("request", "arm", "answered", "ms", "bytes", "", lead=["arm", ""])
-    for one in found.asked:
-        told = found.unlike.get(one.request, [])
-        wrong = one.wrong or (told[0] if told else "")
+    for one in checked.asked:
+        differences = checked.unlike.get(one.request, [])
+        wrong = one.wrong or (differences[0] if differences else "")
         word = Text(wrong or "as it should", "bold red" if wrong else "green")
         table.add_row(one.request, one.arm, str(one.status), f"{one.ms:.3g}", f"{one.bytes:,}", word)
     console.print(table)
-    for note in found.notes:
+    for note in checked.notes:
         console.print(f"note: {note}", highlight=False, soft_wrap=True)
 
 
-def _gate_seconds(system: TeamSystem, found: Checked) -> float:
+def _gate_seconds(system: TeamSystem, checked: Checked) -> float:
     profile = system.profiles["smoke"]
     reads = [name for name, request in system.project.requests.items() if not request.writes]
-    return sum(2 * profile.blocks * found.ms_of(kind) / 1000 * (2 + profile.slot(kind).requests) for kind in reads)
+    return sum(2 * profile.blocks * checked.ms_of(kind) / 1000 * (2 + profile.slot(kind).requests) for kind in reads)
 
 
 def _minutes(seconds: float) -> str:

@@ -120,37 +120,41 @@ def status(
     from archzero_lab.servers.mending import missing_servers
     from archzero_lab.systems.arczero.portfolios import in_words
 
-    found = stack.status(load_settings())
+    state = stack.status(load_settings())
     if as_environment:
-        told = (stack.read_state() or {}).get("service") or {}
-        if not found["service"]["url"] or "database_url" not in told:
+        service_state = (stack.read_state() or {}).get("service") or {}
+        if not state["service"]["url"] or "database_url" not in service_state:
             raise LabError("no service is kept up; ./lab up starts it")
-        values = {"SERVICE_URL": told["url"], "DATABASE_URL": told["database_url"], "REDIS_URL": found["redis"]["url"]}
+        values = {
+            "SERVICE_URL": service_state["url"],
+            "DATABASE_URL": service_state["database_url"],
+            "REDIS_URL": state["redis"]["url"],
+        }
         for name, value in values.items():
             typer.echo(f"export {name}={shlex.quote(value)}")
         return
     if as_json:
-        typer.echo(json.dumps(found, indent=2))
+        typer.echo(json.dumps(state, indent=2))
         return
     watched = supervisor_record(stack.registry()) is not None
     if missing := missing_servers():
         ends = "its supervisor is about to start it again" if watched else "./lab up starts it again"
         console.print(f"{' and '.join(missing)} gone; {ends}, and what still runs goes on", highlight=False)
-        if not set(missing) <= set(found["replicas"]):
+        if not set(missing) <= set(state["replicas"]):
             return
-    if found["postgres"]["url"] is None:
+    if state["postgres"]["url"] is None:
         console.print("nothing is kept up (./lab up starts it)")
         return
     table = WholeTable("", "url", "pid")
     for name in ("postgres", "redis"):
-        pid = found[name]["pid"]
-        table.add_row(name, mask_secrets(found[name]["url"]), str(pid) if pid else "not ours")
-    for name, part in found["replicas"].items():
+        pid = state[name]["pid"]
+        table.add_row(name, mask_secrets(state[name]["url"]), str(pid) if pid else "not ours")
+    for name, part in state["replicas"].items():
         table.add_row(name, mask_secrets(part["url"]), str(part["pid"]))
-    service = found["service"]
+    service = state["service"]
     table.add_row("service", service["url"] or "not running", ", ".join(map(str, service["pids"])))
-    if found["prometheus"]:
-        table.add_row("Prometheus", found["prometheus"]["url"], ", ".join(map(str, found["prometheus"]["pids"])))
+    if state["prometheus"]:
+        table.add_row("Prometheus", state["prometheus"]["url"], ", ".join(map(str, state["prometheus"]["pids"])))
     console.print(table)
     _warn_of_room()
     if not watched:
@@ -160,7 +164,7 @@ def status(
         console.print(
             f"{time.strftime('%Y-%m-%d %H:%M:%S', time.localtime(event['at']))} {event['what']}", highlight=False
         )
-    for name, label in found["databases"].items():
+    for name, label in state["databases"].items():
         console.print(f"{name}: {in_words(label) or 'not finished'}", highlight=False)
 
 
@@ -198,11 +202,11 @@ def serve(
     database = ARMS[arm].database
     cached = ARMS[arm].cached if cache is None else cache == "on"
     portfolio = choose_portfolio(cards, seed, inventory, relationships)
-    asked = cards is not None or inventory is not None
+    named = cards is not None or inventory is not None
     with running_stack(load_settings()) as stack, kept_purpose(database) as (purpose, stays):
         try:
             urls, in_words = keep_arms(
-                stack, portfolio, purpose, upto(database), fresh=fresh, asked=asked, reporter=Reporter(console)
+                stack, portfolio, purpose, upto(database), fresh=fresh, asked=named, reporter=Reporter(console)
             )
             service = start_service(
                 stack,

@@ -50,11 +50,11 @@ def work(
     from archzero_lab.jobs.work.baseline import write_baseline
     from archzero_lab.jobs.work.measure import WorkRequest
 
-    asked = WorkRequest(arm, cards, seed, requests, tuple(only or ()))
+    request = WorkRequest(arm, cards, seed, requests, tuple(only or ()))
     if growth:
-        _show_growth(asked, _sizes(growth), limit)
+        _show_growth(request, _sizes(growth), limit)
         return
-    counted = _count(asked, "")
+    counted = _count(request, "")
     _show(counted)
     if save is not None:
         size = write_baseline(save, counted)
@@ -70,14 +70,14 @@ def _sizes(text: str) -> list[int]:
     return sorted({int(part) for part in parts})
 
 
-def _show_growth(asked: WorkRequest, sizes: list[int], limit: int) -> None:
+def _show_growth(request: WorkRequest, sizes: list[int], limit: int) -> None:
     """Count at each size; tell the law of each kind of request that reads, the steepest first."""
     from archzero_lab.jobs.work.growth import laws
 
-    counts = {size: _count(replace(asked, size=size, reads_only=True), "", size) for size in sizes}
-    found = laws(counts, limit)
+    counts = {size: _count(replace(request, size=size, reads_only=True), "", size) for size in sizes}
+    growth = laws(counts, limit)
     columns = (
-        *(f"{size:,}" for size in (found[0].sizes if found else sizes)),
+        *(f"{size:,}" for size in (growth[0].sizes if growth else sizes)),
         "grows",
         "exponent",
         "95 % interval",
@@ -85,7 +85,7 @@ def _show_growth(asked: WorkRequest, sizes: list[int], limit: int) -> None:
         "plans",
     )
     table = WholeTable("request", *columns, title="shared blocks a request, by rows")
-    for law in found:
+    for law in growth:
         at = "" if law.limit_at is None else f"{float(f'{law.limit_at:.2g}'):,.0f} rows"
         table.add_row(
             Text(law.kind), *(f"{blocks:,.0f}" for blocks in law.blocks), law.word, f"{law.exponent:.2f}",
@@ -105,11 +105,11 @@ def gate_work(file: Path, candidate: str, accept: str) -> GateResult:
     counted = _count(WorkRequest(was.arm, was.size, was.seed, was.asked, tuple(was.only)), candidate)
     if counted.system != was.system:
         raise LabError(f"{file.name} is a count of {was.system}, and here is {counted.system}")
-    found = judge_work(baseline, counted, file, candidate or "this tree")
+    verdict = judge_work(baseline, counted, file, candidate or "this tree")
     if accept:
         write_baseline(file, replace_reason(counted, accept), baseline.tolerance)
-        found.warnings.append(f"accepted: {file} holds this count now")
-    return found
+        verdict.warnings.append(f"accepted: {file} holds this count now")
+    return verdict
 
 
 def replace_reason(counted: Counted, reason: str) -> Counted:
@@ -119,7 +119,7 @@ def replace_reason(counted: Counted, reason: str) -> Counted:
     return msgspec.structs.replace(counted, reason=reason)
 
 
-def _count(asked: WorkRequest, candidate: str, rows: int = 0) -> Counted:
+def _count(request: WorkRequest, candidate: str, rows: int = 0) -> Counted:
     """Count on servers of our own: a team's build, on so many `rows` a table where given, or the card service's arm."""
     from archzero_lab.bootstrap.system import card_service, team_here
     from archzero_lab.jobs.studies.builds import checkout
@@ -132,23 +132,23 @@ def _count(asked: WorkRequest, candidate: str, rows: int = 0) -> Counted:
     team, reporter = team_here(), Reporter(console)
     with ExitStack() as closing:
         if team is not None:
-            build = _build_of(team, asked.arm, candidate)
-            system = team.of_arm(asked.arm, build)
-            asked = replace(asked, arm=next(iter(system.arms)), size=0, sample=rows)
+            build = _build_of(team, request.arm, candidate)
+            system = team.of_arm(request.arm, build)
+            request = replace(request, arm=next(iter(system.arms)), size=0, sample=rows)
             system.require_ready()
         else:
             system = card_service()
-            asked = replace(asked, arm=asked.arm or system.default_arm)
-            if asked.arm not in system.arms:
-                raise unknown_name("arm", asked.arm, list(system.arms))
+            request = replace(request, arm=request.arm or system.default_arm)
+            if request.arm not in system.arms:
+                raise unknown_name("arm", request.arm, list(system.arms))
             if candidate and not IN_CHECKOUT:
                 raise LabError(f"a build of the card service is one of its repository's: call {COMMAND} there")
             if candidate and (tree := closing.enter_context(checkout(candidate))) != CHECKOUT:
-                asked = replace(asked, code=tree)
+                request = replace(request, code=tree)
         closing.enter_context(exclusive("work"))
         counting = closing.enter_context(counting_stack(load_settings()))
         tell = closing.enter_context(reporter.work("work"))
-        return count_work(system, counting, asked, loading=reporter, progress=tell)
+        return count_work(system, counting, request, loading=reporter, progress=tell)
 
 
 def _build_of(team: TeamSystem, arm: str, candidate: str) -> str:

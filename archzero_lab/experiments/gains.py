@@ -120,9 +120,9 @@ def analyze_gain(
 
 def _beside(claim: Claim, table: pd.DataFrame) -> Beside:
     """The third arm against the treatment, block by block."""
-    found = compare(table[claim.treatment].tolist(), table[claim.beside].tolist())
-    low, high = (float(bound) if np.isfinite(bound) else None for bound in (found.ci_low, found.ci_high))
-    return Beside(claim.beside, found.treatment, found.effect_size, low, high)
+    comparison = compare(table[claim.treatment].tolist(), table[claim.beside].tolist())
+    low, high = (float(bound) if np.isfinite(bound) else None for bound in (comparison.ci_low, comparison.ci_high))
+    return Beside(claim.beside, comparison.treatment, comparison.effect_size, low, high)
 
 
 def _gain(claim: Claim, ratio: float) -> float:
@@ -145,12 +145,12 @@ def mechanism_of_gain(claim: Claim, slots: pd.DataFrame) -> tuple[dict[str, Any]
 
     A claim without a mechanism has none that could stay behind: true, and None is told.
     """
-    told: dict[str, Any] = {}
+    counters: dict[str, Any] = {}
     own = [str(name) for name in slots if str(name).startswith(OWN)]
     for arm in (claim.control, claim.treatment):
         mine = slots[slots["arm"] == arm]
         requests = int(mine["requests"].sum())
-        told[arm] = {
+        counters[arm] = {
             "requests": requests,
             "cache_hits": int(mine["hits"].sum()),
             "statements_per_1000": _per(mine["statements"], requests),
@@ -159,9 +159,9 @@ def mechanism_of_gain(claim: Claim, slots: pd.DataFrame) -> tuple[dict[str, Any]
             **{f"{name}_per_1000": _per(mine[name], requests) for name in _WORK if name in mine},
             **{f"{name.removeprefix(OWN)}_per_1000": _per(mine[name], requests) for name in own},
         }
-    control, treatment = told[claim.control], told[claim.treatment]
+    control, treatment = counters[claim.control], counters[claim.treatment]
     if claim.mechanism == NO_MECHANISM:
-        return told | {"moved": None}, True
+        return counters | {"moved": None}, True
     if claim.mechanism == "hits":
         # the cache of a slot of its own was filled with just these requests; under the mix it is as it happens
         enough = 0.9 * treatment["requests"] if claim.timed else 1
@@ -174,8 +174,8 @@ def mechanism_of_gain(claim: Claim, slots: pd.DataFrame) -> tuple[dict[str, Any]
             moved = False
         else:
             moved = after > before if claim.mechanism_rises else after < before
-    told["moved"] = bool(moved)
-    return told, bool(moved)
+    counters["moved"] = bool(moved)
+    return counters, bool(moved)
 
 
 def _per(column: Any, requests: int) -> float | None:
@@ -196,9 +196,9 @@ def _gain_note(claim: Claim, c: Comparison, verdict: Verdict, met: bool | None) 
     if verdict is Verdict.REFUTED:
         sentence += f": short by {(claimed.improvement - _gain(claim, c.effect_size)) * 100:.1f} points"
     if met is None:
-        told = f"{claimed.before:g} to {claimed.after:g} {claimed.unit}"
+        claim_text = f"{claimed.before:g} to {claimed.after:g} {claimed.unit}"
         before, after = in_unit(claim.unit, c.control), in_unit(claim.unit, c.treatment)
-        return f"{sentence}; before {before}, after {after} (claimed as {told})"
+        return f"{sentence}; before {before}, after {after} (claimed as {claim_text})"
     before, after, was, wanted = (
         in_unit(claim.unit, value) for value in (c.control, c.treatment, claimed.before, claimed.after)
     )

@@ -117,8 +117,8 @@ def _gain(claim: Claim, evidence: Evidence) -> ClaimResult:
 def _hit_rate(claim: Claim, evidence: Evidence) -> ClaimResult:
     mix, slots = _slots(claim, evidence)
     hits, misses = int(slots["hits"].sum()), int(slots["misses"].sum())
-    asked = slots["hits"] + slots["misses"]
-    rates = (slots["hits"] / asked)[asked > 0].tolist() or [0.0]
+    reads = slots["hits"] + slots["misses"]
+    rates = (slots["hits"] / reads)[reads > 0].tolist() or [0.0]
     mechanism = {"hits": hits, "misses": misses, "moved": hits > 0}
     mechanism |= {
         name: int(slots[name].sum())
@@ -177,18 +177,18 @@ def _index_use(claim: Claim, evidence: Evidence) -> ClaimResult:
     scans = sum(int(index["scans"]) for index in added)
     mechanism = {"scans": scans, "indexes": len(added), "unused": unused, "moved": scans > 0}
     failures = [f"{name} was not read once" for name in unused]
-    found = analyze_check(claim, len(added), failures, mechanism, independent=False)
+    result = analyze_check(claim, len(added), failures, mechanism, independent=False)
     third = evidence.database_of(claim.beside) if claim.beside else ""
     if third not in evidence.indexes:
-        return found
+        return result
     new = [index for index in evidence.indexes[third] if index["name"] not in there and not index["constraint"]]
     unread = sum(1 for index in new if not index["scans"])
-    return replace(found, beside=Beside(claim.beside, unread, None, None, None))
+    return replace(result, beside=Beside(claim.beside, unread, None, None, None))
 
 
 def _check(claim: Claim, evidence: Evidence) -> ClaimResult:
-    found = evidence.tried[claim.id]
-    return analyze_check(claim, found.trials, found.failures, found.mechanism, independent=found.independent)
+    tried = evidence.tried[claim.id]
+    return analyze_check(claim, tried.trials, tried.failures, tried.mechanism, independent=tried.independent)
 
 
 def _bytes(indexes: Sequence[Mapping[str, Any]]) -> int:

@@ -92,13 +92,13 @@ class Measurements:
     ) -> Measurements:
         """What frames hold of some claims: a run that was interrupted goes on."""
         counted = [part.name for part in fields(Counters) if part.name != "own" and part.name in slots]
-        found = cls([Sample(**row) for row in _rows(samples, claims)])
-        found.controls = [Sample(**row) for row in _rows(controls, claims)]
+        measured = cls([Sample(**row) for row in _rows(samples, claims)])
+        measured.controls = [Sample(**row) for row in _rows(controls, claims)]
         for row in _rows(slots, claims):
             own = {name.removeprefix(OWN): row.pop(name) for name in list(row) if name.startswith(OWN)}
             counters = Counters(**{name: row.pop(name) for name in counted}, own=own)
-            found.slots.append(SlotRecord(**row, counters=counters))
-        return found
+            measured.slots.append(SlotRecord(**row, counters=counters))
+        return measured
 
 
 def _rows(frame: pd.DataFrame, claims: Collection[str]) -> list[dict[str, Any]]:

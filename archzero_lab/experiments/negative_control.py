@@ -35,9 +35,9 @@ class NegativeControl:
 
     def as_dict(self) -> dict[str, Any]:
         """As the summary keeps it; a bound that does not exist is null."""
-        told = {name: None if isinstance(value, float) and not math.isfinite(value) else value
+        values = {name: None if isinstance(value, float) and not math.isfinite(value) else value
                 for name, value in asdict(self).items()}  # fmt: skip
-        return told | {"in_words": self.in_words}
+        return values | {"in_words": self.in_words}
 
     @property
     def in_words(self) -> str:

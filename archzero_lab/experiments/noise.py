@@ -10,7 +10,7 @@ SLOW_YARDSTICK = 1.5
 
 def noise_warnings(slots: pd.DataFrame) -> list[str]:
     """A sentence for each thing that disturbed some of the slots, with their blocks."""
-    told = []
+    warnings = []
     late = slots[~slots["reset"].astype(bool)] if "reset" in slots else slots[:0]  # older runs ended there
     for blocks, what in (
         (slots[slots["steal"] > STEAL_LIMIT], f"the host gave more than {STEAL_LIMIT:.0%} of the CPU to others"),
@@ -21,5 +21,7 @@ def noise_warnings(slots: pd.DataFrame) -> list[str]:
         (late, "the cache was not emptied before a slot, Redis was too slow,"),
     ):
         if not blocks.empty:
-            told.append(f"{what} in blocks {', '.join(map(str, sorted({int(block) for block in blocks['block']})))}")
-    return told
+            warnings.append(
+                f"{what} in blocks {', '.join(map(str, sorted({int(block) for block in blocks['block']})))}"
+            )
+    return warnings

@@ -181,29 +181,29 @@ def result_of(arms: dict[str, OwnArm], course: Course, metric: OwnMetric, margin
         told = (f"needs at least {MINIMUM_BLOCKS} blocks, had 0",)
         return OwnResult(Change.INCONCLUSIVE, None, metric, margin, whole, told, mechanism)
     table = whole.pivot_table(index="block", columns="arm", values=metric.column)
-    found = compare(
+    comparison = compare(
         table["control"].tolist(), table["treatment"].tolist(), quantile=metric.quantile,
         requests_a_slot=int(whole["calls"].min()), samples=int(whole["calls"].sum()),
     )  # fmt: skip
-    warnings = list(found.warnings)
+    warnings = list(comparison.warnings)
     if len(table) < course.wanted:
         warnings.append(f"stopped after {len(table)} of {course.wanted} blocks")
     disturbed = sorted(set(whole.loc[whole["steal"] > STEAL_LIMIT, "block"]))
     if disturbed:
         named = ", ".join(map(str, disturbed))
         warnings.append(f"the host gave more than {STEAL_LIMIT:.0%} of the CPU to others in blocks {named}")
-    too_few = metric.too_few(course.events, found.samples)
+    too_few = metric.too_few(course.events, comparison.samples)
     if too_few:
         warnings.append(too_few)
-    undecidable = found.undecidable or bool(too_few)
-    verdict = Change.INCONCLUSIVE if undecidable else metric.change(found, margin)
+    undecidable = comparison.undecidable or bool(too_few)
+    verdict = Change.INCONCLUSIVE if undecidable else metric.change(comparison, margin)
     if verdict is Change.INCONCLUSIVE and not undecidable:
         ratios = np.log(table["treatment"].to_numpy() / table["control"].to_numpy())
-        distance = min(abs(np.log(found.effect_size) - edge) for edge in (np.log1p(margin), -np.log1p(margin)))
-        more = blocks_needed(ratios, float(distance)) - found.blocks
+        distance = min(abs(np.log(comparison.effect_size) - edge) for edge in (np.log1p(margin), -np.log1p(margin)))
+        more = blocks_needed(ratios, float(distance)) - comparison.blocks
         if more > 0:
             warnings.append(f"it would take about {more} more {'block' if more == 1 else 'blocks'} to decide")
-    return OwnResult(verdict, found, metric, margin, whole.reset_index(drop=True), tuple(warnings), mechanism)
+    return OwnResult(verdict, comparison, metric, margin, whole.reset_index(drop=True), tuple(warnings), mechanism)
 
 
 def _a_call(arm: str, course: Course, rows: list[dict[str, Any]]) -> dict[str, float]:

@@ -88,8 +88,8 @@ class OwnMetric:
             return ""
         return f"needs at least {FEWEST_EVENTS} calls of that kind, had {events} of {calls:,}"
 
-    def change(self, found: Comparison, margin: float) -> Change:
+    def change(self, comparison: Comparison, margin: float) -> Change:
         """The verdict; of throughput more is better."""
         if self.name == THROUGHPUT:
-            return change(1 / found.ci_high, 1 / found.ci_low, margin)
-        return change(found.ci_low, found.ci_high, margin)
+            return change(1 / comparison.ci_high, 1 / comparison.ci_low, margin)
+        return change(comparison.ci_low, comparison.ci_high, margin)

@@ -101,9 +101,9 @@ def _control(claim: Claim, slot: Slot, arm: Arm, operations: SlotOperations) -> 
 
 def cpu_seconds() -> tuple[float, float]:
     """(steal, all) CPU seconds since boot; a steal of 0 where the kernel does not count it."""
-    told = psutil.cpu_times()
+    times = psutil.cpu_times()
     # Linux counts a guest's time in user and nice already
-    return getattr(told, "steal", 0.0), sum(told) - getattr(told, "guest", 0.0) - getattr(told, "guest_nice", 0.0)
+    return getattr(times, "steal", 0.0), sum(times) - getattr(times, "guest", 0.0) - getattr(times, "guest_nice", 0.0)
 
 
 def steal_share(before: tuple[float, float], after: tuple[float, float]) -> float:

@@ -59,5 +59,5 @@ def analyze_check(
 
 
 def _failing_share(failed: int, trials: int) -> tuple[float, float]:
-    found = stats.binomtest(failed, max(trials, 1)).proportion_ci(0.95, method="exact")
-    return float(found.low), float(found.high)
+    interval = stats.binomtest(failed, max(trials, 1)).proportion_ci(0.95, method="exact")
+    return float(interval.low), float(interval.high)

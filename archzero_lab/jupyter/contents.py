@@ -53,32 +53,36 @@ def cache_keys(hottest: int = 10) -> CacheContents:
     Raises LabError where the service or its Redis does not answer.
     """
     url = stack().service_url
-    status, told = call(url, "GET", "/api/v1/cache/stats")
+    status, stats = call(url, "GET", "/api/v1/cache/stats")
     state = read_state() or {}
     namespace = (state.get("service") or {}).get("namespace")
     if status != 200 or not namespace:
         raise LabError(f"{url} does not tell of its cache ({status}); run ./lab down, then lab.stack() again")
-    found = read_contents(state["redis"]["url"], namespace, hottest)
-    counters = Frame(told["by_kind"]).T
-    of_limit = f" of {found.maxmemory / 1e6:,.0f} MB" if found.maxmemory else ""
-    memory = f"Redis uses {found.used_memory / 1e6:,.1f} MB{of_limit}"
+    contents = read_contents(state["redis"]["url"], namespace, hottest)
+    counters = Frame(stats["by_kind"]).T
+    of_limit = f" of {contents.maxmemory / 1e6:,.0f} MB" if contents.maxmemory else ""
+    memory = f"Redis uses {contents.used_memory / 1e6:,.1f} MB{of_limit}"
     return CacheContents(
-        told["hit_rate"], counters, _kinds(found), _hottest(found), memory + ("" if found.whole else "; scan cut short")
+        stats["hit_rate"],
+        counters,
+        _kinds(contents),
+        _hottest(contents),
+        memory + ("" if contents.whole else "; scan cut short"),
     )
 
 
-def _kinds(found: Contents) -> Frame:
+def _kinds(contents: Contents) -> Frame:
     frame = Frame(
         {
             kind: {"keys": held.keys, "kB": round(held.bytes / 1000, 1), "median s to live": held.ttl_s}
-            for kind, held in sorted(found.kinds.items())
+            for kind, held in sorted(contents.kinds.items())
         }
     ).T
     return frame.astype({"keys": int}) if not frame.empty else frame
 
 
-def _hottest(found: Contents) -> Frame:
-    ids = [what for what, _ in found.hottest if isinstance(what, uuid.UUID)]
+def _hottest(contents: Contents) -> Frame:
+    ids = [what for what, _ in contents.hottest if isinstance(what, uuid.UUID)]
     names: dict[str, str] = {}
     if ids:
         rows = sql("SELECT id::text, name FROM cards WHERE id = ANY(%s)", [ids])
@@ -86,15 +90,15 @@ def _hottest(found: Contents) -> Frame:
     rows_told = [
         {"question": f"card {names.get(str(what), what)}" if isinstance(what, uuid.UUID) else _in_words(what),
          "times": count}
-        for what, count in found.hottest
+        for what, count in contents.hottest
     ]  # fmt: skip
     return Frame(rows_told, columns=["question", "times"]).set_index("question")
 
 
 def _in_words(what: CardFilter) -> str:
     """Only what differs from the plain first page."""
-    asked: dict[str, Any] = {
+    words: dict[str, Any] = {
         name: value for name, value in asdict(what).items() if value != getattr(_DEFAULT, name) and value is not None
     }
-    text = ", ".join(f"{name} {getattr(value, 'value', value)}" for name, value in asked.items())
+    text = ", ".join(f"{name} {getattr(value, 'value', value)}" for name, value in words.items())
     return f"{'search' if what.q is not None else 'list'}: {text or 'first page'}"

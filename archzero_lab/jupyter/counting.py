@@ -52,12 +52,13 @@ def open_totals(name: str, database: str, redis_url: str) -> tuple[Totals, Calla
 
 def _of_database(name: str, connection: psycopg.Connection) -> Mapping[str, float]:
     try:
-        found = database_counters(connection, "")
+        counters = database_counters(connection, "")
     except psycopg.Error as error:
         raise DatabaseError(
             f"{name}: its database counts no statements ({error.diag.message_primary or error}); add"
             " pg_stat_statements to shared_preload_libraries, and CREATE EXTENSION pg_stat_statements"
         ) from None
-    wal = {} if found.wal_bytes is None else {"WAL bytes": found.wal_bytes}
-    return {"statements": found.statements, "rows": found.rows, "blocks": found.blocks_hit + found.blocks_read,
-            "temporary blocks": found.temporary_blocks, **wal}  # fmt: skip
+    wal = {} if counters.wal_bytes is None else {"WAL bytes": counters.wal_bytes}
+    return {"statements": counters.statements, "rows": counters.rows,
+            "blocks": counters.blocks_hit + counters.blocks_read,
+            "temporary blocks": counters.temporary_blocks, **wal}  # fmt: skip

@@ -113,13 +113,13 @@ class Experiment:
 
     def so_far_html(self) -> str:
         """The blocks so far and how their interval narrows; for looking, as `so_far` is."""
-        found = self.so_far()
-        c = found.comparison
+        frame = self.so_far()
+        c = frame.comparison
         if c is None:
             return f"<p>{html.escape(self.waits or 'warming up')}</p>"
         if math.isfinite(c.ci_high) and (not self._intervals or self._intervals[-1][0] != c.blocks):
             self._intervals.append((c.blocks, c.ci_low, c.ci_high))
-        table = found.by_block
+        table = frame.by_block
         ratios = (table["treatment"] / table["control"]).tolist()
         interval = (
             f"{c.ci_low:.3f} to {c.ci_high:.3f}" if self._intervals else f"an interval from block {MINIMUM_BLOCKS} on"
@@ -171,18 +171,18 @@ class Experiment:
 
         Raises LabError where nothing was measured.
         """
-        found = self.wait()
-        if found.comparison is None:
+        result = self.wait()
+        if result.comparison is None:
             raise LabError("nothing was measured: there is nothing to keep")
-        return save_own(name, found, self._course.times)
+        return save_own(name, result, self._course.times)
 
     def __repr__(self) -> str:
         if self.running and self.waits:
             return f"experiment: {self.waits}"
         if self.running:
             return f"experiment: {self._course.done} of {self._course.wanted} blocks measured"
-        found = self.wait()
-        return f"{_sentence(found)}" + "".join(f"; {warning}" for warning in found.warnings)
+        result = self.wait()
+        return f"{_sentence(result)}" + "".join(f"; {warning}" for warning in result.warnings)
 
     def _repr_html_(self) -> str:
         return result_html(self.wait())
@@ -231,30 +231,30 @@ def experiment(
     return Experiment(arms, metric=wanted, blocks=blocks, calls=calls, margin=margin, seed=seed)
 
 
-def result_html(found: OwnResult) -> str:
+def result_html(result: OwnResult) -> str:
     """A result as a notebook shows it: the verdict in a sentence, warnings, the blocks as a figure, the mechanism."""
-    warnings = "".join(f"<li>{html.escape(warning)}</li>" for warning in found.warnings)
-    body = f"<p><strong>{html.escape(found.verdict.value)}</strong>: {html.escape(_sentence(found))}</p>"
+    warnings = "".join(f"<li>{html.escape(warning)}</li>" for warning in result.warnings)
+    body = f"<p><strong>{html.escape(result.verdict.value)}</strong>: {html.escape(_sentence(result))}</p>"
     body += f"<ul>{warnings}</ul>" if warnings else ""
-    if found.comparison is not None:
-        body += _figure(found)._repr_html_()
-    if not found.mechanism.empty:
-        body += whole_html(found.mechanism)
+    if result.comparison is not None:
+        body += _figure(result)._repr_html_()
+    if not result.mechanism.empty:
+        body += whole_html(result.mechanism)
     return body
 
 
-def _figure(found: OwnResult) -> figures.Picture:
-    metric = found.metric
-    return figures.paired_blocks(found.by_block, f"{metric.name}, block by block", metric.axis, names={})
+def _figure(result: OwnResult) -> figures.Picture:
+    metric = result.metric
+    return figures.paired_blocks(result.by_block, f"{metric.name}, block by block", metric.axis, names={})
 
 
-def _sentence(found: OwnResult) -> str:
-    c = found.comparison
+def _sentence(result: OwnResult) -> str:
+    c = result.comparison
     if c is None:
         return "nothing was measured"
     ratio = f"{c.effect_size:.3f} ({c.ci_low:.3f} to {c.ci_high:.3f})"
-    before, after = (in_unit(found.metric.unit, value) for value in (c.control, c.treatment))
+    before, after = (in_unit(result.metric.unit, value) for value in (c.control, c.treatment))
     return (
-        f"{found.metric.name} {before} → {after}, treatment / control {ratio} over {c.blocks} blocks, "
-        f"a difference below {found.margin:.0%} being none"
+        f"{result.metric.name} {before} → {after}, treatment / control {ratio} over {c.blocks} blocks, "
+        f"a difference below {result.margin:.0%} being none"
     )

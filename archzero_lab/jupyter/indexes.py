@@ -34,10 +34,10 @@ class Indexes:
 
     def said(self) -> Words:
         """How many stay, and what that frees."""
-        told = self.told
-        text = f"{told['about']}; {index_report.weight(told)}"
-        said = f"{told['kept']} of {len(told['findings'])} indexes are worth keeping"
-        return Words(said, f"{text}. {index_report.check(told)}")
+        experiment = self.told
+        text = f"{experiment['about']}; {index_report.weight(experiment)}"
+        said = f"{experiment['kept']} of {len(experiment['findings'])} indexes are worth keeping"
+        return Words(said, f"{text}. {index_report.check(experiment)}")
 
     def verdicts(self) -> IndexTable:
         """A row an index: what to do with it and why; see jobs.indexes.frames.verdicts."""

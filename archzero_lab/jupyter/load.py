@@ -186,8 +186,8 @@ def _measure(shape: str) -> Load:
         running_stack(load_settings()) as stack,
         served_arms(system, stack, Rows(_CARDS), request.arms, run, QUIET) as targets,
     ):
-        found = run_loads(targets, request, run)
-    run.loads = found | {"run_id": run.path.name, "size": _CARDS, **describe_machine()}
+        results = run_loads(targets, request, run)
+    run.loads = results | {"run_id": run.path.name, "size": _CARDS, **describe_machine()}
     run.publish(LATEST_LOAD)
     return Load(run)
 
@@ -198,6 +198,6 @@ def _ms(seconds: float | None) -> float | None:
 
 def _reasons(entry: dict[str, Any]) -> list[str]:
     """An arm's reservations, a few of many: no arm's own may be lost among another's."""
-    told = [f"{entry['arm']}: {reason}" for reason in entry["reasons"]]
-    more = len(told) - _REASONS
-    return told if more < 2 else [*told[:_REASONS], f"{entry['arm']}: and {more} more of the kind"]
+    reasons = [f"{entry['arm']}: {reason}" for reason in entry["reasons"]]
+    more = len(reasons) - _REASONS
+    return reasons if more < 2 else [*reasons[:_REASONS], f"{entry['arm']}: and {more} more of the kind"]

@@ -37,9 +37,9 @@ class LabMagics(Magics):
         parser.add_argument("--arm", default="treatment")
         parser.add_argument("--name", default="")
         given = parser.parse_args(shlex.split(line))
-        found = explain(cell.strip().rstrip(";"), arm=given.arm, name=given.name)
-        self._plans[given.name or given.arm] = found
-        return found
+        plan = explain(cell.strip().rstrip(";"), arm=given.arm, name=given.name)
+        self._plans[given.name or given.arm] = plan
+        return plan
 
     @line_magic("plan_diff")  # type: ignore[arg-type]  # IPython types its decorators for functions
     def diff_line(self, line: str) -> ShownDiff:

@@ -58,7 +58,7 @@ def show(running: Watched) -> None:
     import ipywidgets as widgets
 
     bar = widgets.FloatProgress(value=0.0, min=0.0, max=1.0, layout=widgets.Layout(width="50%"))
-    told = widgets.HTML()
+    panel = widgets.HTML()
     button = widgets.Button(description="Stop after this block", icon="stop", layout=widgets.Layout(width="auto"))
     counters = widgets.HTML()
 
@@ -67,7 +67,7 @@ def show(running: Watched) -> None:
         button.disabled = True
 
     button.on_click(stop)
-    display(widgets.VBox([widgets.HBox([bar, told, button]), counters]))
+    display(widgets.VBox([widgets.HBox([bar, panel, button]), counters]))
     outcome = display(HTML("<p>starting</p>"), display_id=True)
     assert outcome is not None
 
@@ -79,7 +79,7 @@ def show(running: Watched) -> None:
         while running.running:
             bar.value = running.progress
             left = running.seconds_left
-            told.value = f"{running.progress:.0%}" + (f", about {left:.0f} s left" if left is not None else "")
+            panel.value = f"{running.progress:.0%}" + (f", about {left:.0f} s left" if left is not None else "")
             if running.progress != seen:
                 seen = running.progress
                 outcome.update(HTML(_looked(running)))
@@ -91,7 +91,7 @@ def show(running: Watched) -> None:
             await asyncio.sleep(_LOOK_S)
         pulse.close()
         bar.value, button.disabled = running.progress, True
-        told.value = "done" if running.progress >= 1 else "stopped"
+        panel.value = "done" if running.progress >= 1 else "stopped"
         outcome.update(HTML(_ended(running)))
 
     # on the kernel's own loop: it stays free for other cells while the measuring goes on elsewhere

@@ -73,12 +73,12 @@ class ShownPlan:
             width = max(node.exclusive_ms, 0) / longest * 100
             bar = f'<span style="display:inline-block;height:9px;width:{width:.0f}px;background:#0072B2"></span>'
             title = html.escape(node.condition or "")
-            told = "never ran" if node.actual_rows is None else f"{node.actual_rows * node.loops:,.0f}"
+            rows_text = "never ran" if node.actual_rows is None else f"{node.actual_rows * node.loops:,.0f}"
             rows.append(
                 f'<tr><td style="padding:2px 8px 2px {8 + 18 * node.depth}px;text-align:left" title="{title}">'
                 f"{html.escape(node.label)}</td>"
                 f'<td style="{_CELL}">{max(node.exclusive_ms, 0):.3g}</td><td style="padding:2px 8px">{bar}</td>'
-                f'<td style="{_CELL}">{told}</td><td style="{_CELL}">{node.plan_rows * node.loops:,.0f}</td>'
+                f'<td style="{_CELL}">{rows_text}</td><td style="{_CELL}">{node.plan_rows * node.loops:,.0f}</td>'
                 f'<td style="{_CELL}">{node.exclusive_blocks:,}</td></tr>'
             )
         head = "".join(

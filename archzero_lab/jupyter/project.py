@@ -117,11 +117,11 @@ class Project:
             self._system.prepare(stack, Rows(0, seed), "own", [control, treatment], QUIET) as prepared,
             prepared.arms(Opening(control, "control"), Opening(treatment, "treatment")) as opened,
         ):  # fmt: skip
-            if told := prepared.unlike(opened, [request]).get(request):
-                raise MeasurementError(f"the arms do not answer alike: {told[0]}")
+            if differences := prepared.unlike(opened, [request]).get(request):
+                raise MeasurementError(f"the arms do not answer alike: {differences[0]}")
             run_claim(claim, opened, prepared.operations, size, blocks, seed, measured)
-            if told := prepared.unlike(opened, ()).get(request):
-                raise MeasurementError(f"the arms did not answer alike: {told[0]}")
+            if differences := prepared.unlike(opened, ()).get(request):
+                raise MeasurementError(f"the arms did not answer alike: {differences[0]}")
         return Compared(request, *_result(wanted, measured, blocks, margin, claim, (control, treatment)))
 
 

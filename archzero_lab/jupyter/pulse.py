@@ -66,14 +66,14 @@ class Pulse:
             return None
         seconds = now["at"] - before["at"]
         gone = {name: now[name] - before.get(name, 0.0) for name in now}
-        asked, waits = gone["hits"] + gone["misses"], gone.get("waits", 0.0)
+        reads, waits = gone["hits"] + gone["misses"], gone.get("waits", 0.0)
         row: dict[str, float | None] = {
             "transactions/s": round(gone["transactions"] / seconds, 1),
             "rows read/s": round(gone["rows"] / seconds),
             "blocks from memory/s": round(gone["blocks_hit"] / seconds),
             "blocks from disk/s": round(gone["blocks_read"] / seconds),
             "active backends": now["active"],
-            "hit rate": round(gone["hits"] / asked, 3) if asked > 0 else None,
+            "hit rate": round(gone["hits"] / reads, 3) if reads > 0 else None,
             "pool: connections held": round(gone.get("held_s", 0.0) / seconds, 2),
             "pool: wait ms": round(1000 * gone["waited_s"] / waits, 2) if waits > 0 else None,
         }
@@ -87,15 +87,15 @@ class Pulse:
             self._connection = None
 
     def _counters(self, connection: psycopg.Connection[tuple[object, ...]]) -> dict[str, float]:
-        found = connection.execute(_DATABASE, {"names": self._names}).fetchone()
+        row = connection.execute(_DATABASE, {"names": self._names}).fetchone()
         names = ("transactions", "blocks_hit", "blocks_read", "rows", "active")
-        counted = {name: float(str(value or 0)) for name, value in zip(names, found or (0,) * 5, strict=True)}
+        counted = {name: float(str(value or 0)) for name, value in zip(names, row or (0,) * 5, strict=True)}
         counted["at"] = time.monotonic()
-        told = call(self._service, "GET", "/api/v1/cache/stats")[1] if self._service else None
-        told = told if isinstance(told, dict) else {}
-        counted |= {"hits": float(told.get("hits", 0)), "misses": float(told.get("misses", 0))}
+        stats = call(self._service, "GET", "/api/v1/cache/stats")[1] if self._service else None
+        stats = stats if isinstance(stats, dict) else {}
+        counted |= {"hits": float(stats.get("hits", 0)), "misses": float(stats.get("misses", 0))}
         return counted | (self._pool() if self._service else {})
 
     def _pool(self) -> dict[str, float]:
-        told = metrics(self._service)
-        return {short: told[name] for short, name in system_here().pool_metrics.items() if name in told}
+        samples = metrics(self._service)
+        return {short: samples[name] for short, name in system_here().pool_metrics.items() if name in samples}

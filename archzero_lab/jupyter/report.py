@@ -113,13 +113,13 @@ class Report:
         rows: dict[str, dict[str, Any]] = {}
         for claim_id, claim in self._claims.items():
             row: dict[str, Any] = {"blocks": len(self._ms.get(claim_id, []))}
-            if (found := self._compared(claim_id)) is not None:
+            if (comparison := self._compared(claim_id)) is not None:
                 row |= {
-                    "before ms": found.control,
-                    "after ms": found.treatment,
-                    "ratio": found.effect_size,
-                    "ci_low": found.ci_low,
-                    "ci_high": found.ci_high if math.isfinite(found.ci_high) else None,
+                    "before ms": comparison.control,
+                    "after ms": comparison.treatment,
+                    "ratio": comparison.effect_size,
+                    "ci_low": comparison.ci_low,
+                    "ci_high": comparison.ci_high if math.isfinite(comparison.ci_high) else None,
                 }
             rows[claim.title] = row
         return Frame(rows).T
@@ -130,10 +130,14 @@ class Report:
         newest = next(reversed(list(self._ms)), None)
         if newest is None:
             return body
-        found = self._compared(newest)
+        comparison = self._compared(newest)
         intervals = self._intervals.setdefault(newest, [])
-        if found is not None and math.isfinite(found.ci_high) and (not intervals or intervals[-1][0] != found.blocks):
-            intervals.append((found.blocks, found.ci_low, found.ci_high))
+        if (
+            comparison is not None
+            and math.isfinite(comparison.ci_high)
+            and (not intervals or intervals[-1][0] != comparison.blocks)
+        ):
+            intervals.append((comparison.blocks, comparison.ci_low, comparison.ci_high))
         claim = self._claims[newest]
         ratios = [block[claim.treatment] / block[claim.control] for block in self._ms[newest]]
         return body + f"<p>{html.escape(claim.title)}</p>" + narrowing(ratios, intervals, self._blocks, 0.05)
@@ -144,11 +148,11 @@ class Report:
         return repr(self.wait())
 
     def _repr_html_(self) -> str:
-        found = self.wait()
-        page = f"reports/{found.path.name}/index.html"
+        run = self.wait()
+        page = f"reports/{run.path.name}/index.html"
         return (
-            f"<p><strong>{html.escape(repr(found))}</strong>; the page: {html.escape(page)}</p>"
-            f"{_table(found.claims)}{found.improvements()._repr_html_()}"
+            f"<p><strong>{html.escape(repr(run))}</strong>; the page: {html.escape(page)}</p>"
+            f"{_table(run.claims)}{run.improvements()._repr_html_()}"
         )
 
     def _ipython_display_(self) -> None:
@@ -167,15 +171,15 @@ class Report:
         assert self._process.stdout is not None
         for line in self._process.stdout:
             try:
-                told = json.loads(line)
+                event = json.loads(line)
             except ValueError:
                 continue
-            if "stage" in told and told["stage"] in _SHARES:
-                self._stage, self._share = told["stage"], told["share"]
-            elif "claim" in told and told["claim"] in self._claims:
-                self._ms.setdefault(told["claim"], []).append(told["ms"])
-            elif "run" in told:
-                self._run_id = told["run"]
+            if "stage" in event and event["stage"] in _SHARES:
+                self._stage, self._share = event["stage"], event["share"]
+            elif "claim" in event and event["claim"] in self._claims:
+                self._ms.setdefault(event["claim"], []).append(event["ms"])
+            elif "run" in event:
+                self._run_id = event["run"]
         self._process.wait()
 
     def _hear(self) -> None:
@@ -196,8 +200,8 @@ def report(
     UnknownNameError for an unknown profile or claim, LabError for a run that cannot be resumed.
     """
     if resume:
-        asked = unfinished_run(resume).done["request"]
-        profile, cards, only = asked["profile"], asked["size"], asked["only"]
+        request = unfinished_run(resume).done["request"]
+        profile, cards, only = request["profile"], request["size"], request["only"]
     blocks = choose_profile(system_here().profiles, profile, cards).blocks
     choose_claims(system_here(), only)
     arguments = ["--resume", resume] if resume else ["--profile", profile, "--seed", str(seed)]

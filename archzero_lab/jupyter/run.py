@@ -104,8 +104,8 @@ class Run(RunFolder):
 
     def mechanism(self, claim_id: str) -> Frame:
         """What moved with a claim's times: hits, statements, database time and blocks an arm."""
-        told = self.claim(claim_id)["mechanism"]
-        return Frame({arm: values for arm, values in told.items() if isinstance(values, dict)}).T
+        counters = self.claim(claim_id)["mechanism"]
+        return Frame({arm: values for arm, values in counters.items() if isinstance(values, dict)}).T
 
     def plan_table(self, part: str = "page") -> Frame:
         """Time, blocks and indexes of every statement's `page` or `count`, control and treatment side by side."""
@@ -118,14 +118,14 @@ class Run(RunFolder):
 
     def plan_diff(self, statement: str, part: str = "page") -> ShownDiff:
         """What the indexes changed in one statement's plan: lines, the biggest first, and both trees."""
-        found = {
+        plans = {
             plan["arm"]: plan_from(plan["raw"], statement)
             for plan in self.plans
             if (plan["statement"], plan["part"]) == (statement, part)
         }
-        if not found:
+        if not plans:
             raise unknown_name("statement", statement, sorted({plan["statement"] for plan in self.plans}))
-        return plan_diff(found["control"], found["treatment"])
+        return plan_diff(plans["control"], plans["treatment"])
 
     def curves(self, claim_id: str) -> figures.Picture:
         """Percentile curves of a claim's arms."""
@@ -208,15 +208,15 @@ def runs() -> Frame:
     """
     rows = []
     for run in reversed(all_runs()):
-        told = run.summary
-        verdicts = pd.Series([claim["verdict"] for claim in told["claims"]]).value_counts()
+        summary = run.summary
+        verdicts = pd.Series([claim["verdict"] for claim in summary["claims"]]).value_counts()
         rows.append(
             {
                 "run": run.id,
-                "profile": told["profile"],
-                "rows": told.get("size", told.get("cards")),
+                "profile": summary["profile"],
+                "rows": summary.get("size", summary.get("cards")),
                 **{name: int(verdicts.get(name, 0)) for name in ("confirmed", "refuted", "inconclusive")},
-                "commit": str(told["environment"].get("git_commit"))[:7],
+                "commit": str(summary["environment"].get("git_commit"))[:7],
             }
         )
     columns = ["run", "profile", "rows", "confirmed", "refuted", "inconclusive", "commit"]

@@ -47,8 +47,8 @@ class RunningStack:
             f"<tr><td>{html.escape(name)}</td><td style='text-align:left'>{html.escape(url)}</td></tr>"
             for name, url in rows
         )
-        told = f"<p><strong>The stack is up.</strong> {html.escape(self.cards)}</p><table>{cells}</table>"
-        return told + f"<p><em>{html.escape(self.reused)}</em></p>"
+        table = f"<p><strong>The stack is up.</strong> {html.escape(self.cards)}</p><table>{cells}</table>"
+        return table + f"<p><em>{html.escape(self.reused)}</em></p>"
 
 
 def stack(cards: int | None = None) -> RunningStack:

@@ -78,10 +78,10 @@ def _as_one(rows: Sequence[Row], of_part: Mapping[int, int], indexes: Sequence[I
     """The rows with those of a partitioned table's index added up: it is used where one of its partitions is."""
     by_oid = {index.oid: index for index in indexes}
     whole: dict[int, Row] = {}
-    found = []
+    advice = []
     for row in rows:
         if (oid := of_part.get(row["oid"])) is None:
-            found.append(row)
+            advice.append(row)
             continue
         index = by_oid[oid]
         one = whole.setdefault(oid, dict(row) | {
@@ -90,7 +90,7 @@ def _as_one(rows: Sequence[Row], of_part: Mapping[int, int], indexes: Sequence[I
         })  # fmt: skip
         one["scans"] += row["scans"]
         one["bytes"] += row["bytes"]
-    return [*found, *whole.values()]
+    return [*advice, *whole.values()]
 
 
 def _unused(rows: Sequence[Row], keeping: Collection[int], since: str) -> Iterator[Advice]:

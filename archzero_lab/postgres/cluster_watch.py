@@ -94,12 +94,12 @@ def nodes_of(primary: str, replicas: Sequence[str]) -> list[Node]:
 
     Raises psycopg.ProgrammingError for what is no URL.
     """
-    found: dict[str, Node] = {}
+    nodes: dict[str, Node] = {}
     for at, url in enumerate((primary, *replicas)):
         given = conninfo_to_dict(url)
         given.pop("target_session_attrs", None)
         if not given.get("host"):  # libpq's own defaults: a service, the environment, a socket
-            found.setdefault(url, Node(url, str(given.get("service") or "the URL's server"), leads=at == 0))
+            nodes.setdefault(url, Node(url, str(given.get("service") or "the URL's server"), leads=at == 0))
             continue
         hosts, ports = str(given["host"]).split(","), str(given.get("port") or "5432").split(",")
         addresses = str(given.pop("hostaddr", None) or "").split(",")
@@ -109,8 +109,8 @@ def nodes_of(primary: str, replicas: Sequence[str]) -> list[Node]:
             if number < len(addresses) and addresses[number]:
                 place["hostaddr"] = addresses[number]
             one = make_conninfo("", **{**given, **place})
-            found.setdefault(f"{host}:{port}", Node(one, f"{host}:{port}", leads=at == 0))
-    return list(found.values())
+            nodes.setdefault(f"{host}:{port}", Node(one, f"{host}:{port}", leads=at == 0))
+    return list(nodes.values())
 
 
 class ClusterWatch:

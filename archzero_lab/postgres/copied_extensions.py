@@ -32,8 +32,8 @@ def copy_extensions(source: Connection, copy: Connection, owner: str) -> tuple[s
     made: set[str] = set()
     left_out: list[LeftOut] = []
     copy.execute("SET search_path = pg_catalog")
-    found = copy.execute("SELECT name, bool_or(trusted) FROM pg_available_extension_versions GROUP BY 1")
-    trusted: dict[str, bool] = dict(found.fetchall())
+    available = copy.execute("SELECT name, bool_or(trusted) FROM pg_available_extension_versions GROUP BY 1")
+    trusted: dict[str, bool] = dict(available.fetchall())
     for name, schema in wanted:
         if name not in trusted:
             left_out.append(LeftOut("EXTENSION", name, "the copy's server has it not; install it there or --copy-on"))

@@ -101,7 +101,7 @@ def _prepare(source_url: str, server_url: str, name: str, programs: Path, dump: 
     That is what an ordinary role restores of the dump. The third is what our server cannot make.
     """
     command = [str(programs / "pg_restore"), "--list", str(dump)]
-    told = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+    printed = subprocess.run(command, capture_output=True, text=True, check=True).stdout
     with connect(source_url, autocommit=True) as source:
         url = create_guest_database(server_url, name, read_locale(source))
         try:
@@ -116,7 +116,9 @@ def _prepare(source_url: str, server_url: str, name: str, programs: Path, dump: 
             raise
     passed_over = re.compile(r"\d+; \d+ \d+ (?:EXTENSION|EVENT TRIGGER|PUBLICATION|SUBSCRIPTION)\b")
     made = tuple(f" SCHEMA - {schema} " for schema in schemas)
-    kept = [line for line in told.splitlines() if not passed_over.match(line) and not any(one in line for one in made)]
+    kept = [
+        line for line in printed.splitlines() if not passed_over.match(line) and not any(one in line for one in made)
+    ]
     listed = dump.with_name("list")
     listed.write_text("\n".join(kept) + "\n")
     return url, f"--use-list={listed}", left_out
@@ -167,8 +169,8 @@ def statistics_of(source_url: str, programs: Path) -> Iterator[Callable[[str], N
 
     Commonest values, histograms and correlations are the source's then; an ANALYZE takes them away again. Read once.
     """
-    told = subprocess.run([str(programs / "pg_dump"), "--version"], capture_output=True, text=True).stdout
-    number = re.search(r"\d+", told)
+    printed = subprocess.run([str(programs / "pg_dump"), "--version"], capture_output=True, text=True).stdout
+    number = re.search(r"\d+", printed)
     if number is None or int(number[0]) < _TAKES_STATISTICS:
         yield None
         return
@@ -226,8 +228,8 @@ def apply_file(url: str, migration: Path, *, without_rows: bool = False) -> list
                 connection.execute(statement.text.encode())
             except psycopg.Error as error:
                 reason = error.diag.message_primary or str(error).strip()
-                told = f"migration {migration.name} line {statement.line}: {reason}"
+                message = f"migration {migration.name} line {statement.line}: {reason}"
                 if not (without_rows and (statement.wants_rows or isinstance(error, _WANT_ROWS))):
-                    raise DatabaseError(told) from None
-                passed_over.append(told)
+                    raise DatabaseError(message) from None
+                passed_over.append(message)
     return passed_over

@@ -116,13 +116,13 @@ def list_indexes(connection: Connection) -> list[Index]:
     parts: dict[int, list[IndexPart]] = defaultdict(list)
     for row in connection.execute(_PARTS).fetchall():
         parts[row[0]].append(IndexPart(*row[1:]))
-    found = []
+    indexes = []
     for row in connection.execute(_INDEXES).fetchall():
         lists = (tuple(part) for part in row[10:13])
         one = Index(*row[:10], *lists, *row[13:])
-        found.append(replace(one, label=one.name, parts=tuple(parts[one.oid])))
-    shared = {name for name, times in Counter(index.name for index in found).items() if times > 1}
-    return [replace(one, label=f"{one.schema}.{one.name}") if one.name in shared else one for one in found]
+        indexes.append(replace(one, label=one.name, parts=tuple(parts[one.oid])))
+    shared = {name for name, times in Counter(index.name for index in indexes).items() if times > 1}
+    return [replace(one, label=f"{one.schema}.{one.name}") if one.name in shared else one for one in indexes]
 
 
 def redundant(indexes: Sequence[Index]) -> dict[int, Index]:
@@ -131,7 +131,7 @@ def redundant(indexes: Sequence[Index]) -> dict[int, Index]:
     B-tree prefixes with the same predicate, and equal definitions of any method; never one behind a constraint. Of two
     equal ones the older (by oid) is kept.
     """
-    found: dict[int, Index] = {}
+    doubles: dict[int, Index] = {}
     for one in indexes:
         if one.guards:
             continue
@@ -139,19 +139,19 @@ def redundant(indexes: Sequence[Index]) -> dict[int, Index]:
             same_place = (one.table_oid, one.method, one.predicate) == (
                 other.table_oid, other.method, other.predicate,
             )  # fmt: skip
-            if one.oid == other.oid or not same_place or other.oid in found or not other.valid:
+            if one.oid == other.oid or not same_place or other.oid in doubles or not other.valid:
                 continue
             if one.method != "btree" and one.options != other.options:
                 continue  # a BRIN of other pages_per_range, a bloom of other bits: another index
             if one.keys == other.keys and set(one.included) <= set(other.included):
                 # of two equal ones the other only where it stays: a constraint's, or the older
                 if one.included != other.included or other.guards or other.oid < one.oid:
-                    found[one.oid] = other
+                    doubles[one.oid] = other
                     break
             elif one.method == "btree" and not one.included and one.keys == other.keys[: len(one.keys)]:
-                found[one.oid] = other
+                doubles[one.oid] = other
                 break
-    return found
+    return doubles
 
 
 @contextmanager

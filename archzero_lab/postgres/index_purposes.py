@@ -99,16 +99,16 @@ def purposes(connection: Connection) -> dict[int, list[str]]:
     statistics. Uniqueness and constraints are
     `index_catalog.Index.guards`.
     """
-    found: dict[int, list[str]] = defaultdict(list)
+    by_index: dict[int, list[str]] = defaultdict(list)
     for key in foreign_keys(connection):
         if len(key.served_by) == 1:
-            found[key.served_by[0]].append(
+            by_index[key.served_by[0]].append(
                 f"the only index of foreign key {key.name}: without it each delete of a row of {key.parent}"
                 f" reads all of {key.table}"
             )
     for oid, _, words in connection.execute(_OTHERS).fetchall():
-        found[oid].append(words)
+        by_index[oid].append(words)
     # what is needed of a partition's index is needed of the whole
     for part, whole in connection.execute(_WHOLES).fetchall():
-        found[whole] += [words for words in found.pop(part, []) if words not in found[whole]]
-    return {oid: words for oid, words in found.items() if words}
+        by_index[whole] += [words for words in by_index.pop(part, []) if words not in by_index[whole]]
+    return {oid: words for oid, words in by_index.items() if words}

@@ -56,7 +56,7 @@ def read_log(file: Path) -> LoggedValues:
         text = file.read_text(encoding="utf-8", errors="replace")
     except OSError as error:
         raise SettingsError(f"--values-from {file}: {error.strerror}") from None
-    found = LoggedValues()
+    values = LoggedValues()
     for message, detail in _csv(text) if file.suffix == ".csv" else _stderr(text):
         for statement, parameters in _statements(message, detail):
             try:
@@ -65,12 +65,12 @@ def read_log(file: Path) -> LoggedValues:
             except parser.ParseError:
                 continue  # cut short, or no SQL of a client's
             if len(parsed) == 1:
-                found.seen[mark].append((parsed[0].stmt, parameters))
-    if not found.seen:
+                values.seen[mark].append((parsed[0].stmt, parameters))
+    if not values.seen:
         raise SettingsError(
             f"--values-from {file}: no statement in it; log them by log_min_duration_statement or auto_explain"
         )
-    return found
+    return values
 
 
 def _csv(text: str) -> Iterator[tuple[str, str]]:
@@ -122,24 +122,24 @@ def _parameters(text: str) -> dict[int, str | None]:
     }
 
 
-def _match(one: Any, other: Any, parameters: dict[int, str | None], found: dict[int, str | None]) -> None:
+def _match(one: Any, other: Any, parameters: dict[int, str | None], values: dict[int, str | None]) -> None:
     """Walk two trees of one statement side by side: where one has a parameter the other has what was sent."""
     if isinstance(one, ast.ParamRef):
         if isinstance(other, ast.ParamRef):
             if other.number in parameters:
-                found[one.number] = parameters[other.number]
+                values[one.number] = parameters[other.number]
         elif isinstance(other, ast.TypeCast):
-            _match(one, other.arg, parameters, found)
+            _match(one, other.arg, parameters, values)
         elif isinstance(other, ast.A_Const):
-            found[one.number] = _constant(other)
+            values[one.number] = _constant(other)
     elif isinstance(one, ast.TypeCast) and isinstance(one.arg, ast.ParamRef):
-        _match(one.arg, other, parameters, found)
+        _match(one.arg, other, parameters, values)
     elif isinstance(one, (tuple, list)) and isinstance(other, (tuple, list)):
         for a, b in zip(one, other, strict=False):
-            _match(a, b, parameters, found)
+            _match(a, b, parameters, values)
     elif isinstance(one, ast.Node) and type(one) is type(other):
         for name in one.__slots__:
-            _match(getattr(one, name, None), getattr(other, name, None), parameters, found)
+            _match(getattr(one, name, None), getattr(other, name, None), parameters, values)
 
 
 def _constant(node: Any) -> str | None:

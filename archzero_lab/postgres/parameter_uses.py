@@ -53,15 +53,15 @@ def uses_of(connection: Connection, text: str, node: Any) -> dict[int, Use]:
         for entry in entries
         if "Alias" in entry and "Relation Name" in entry
     }
-    found: dict[int, Use] = {}
+    uses: dict[int, Use] = {}
     for entry in entries:
         for condition in (str(entry[name]) for name in _CONDITIONS if name in entry):
             for number, use in uses_in(condition, tables, entry.get("Alias", "")):
-                if number not in found or found[number].shape == "within":  # the plainer use says more
-                    found[number] = use
+                if number not in uses or uses[number].shape == "within":  # the plainer use says more
+                    uses[number] = use
     for number, use in _written(node, connection):
-        found.setdefault(number, use)
-    return found
+        uses.setdefault(number, use)
+    return uses
 
 
 def _entries(entry: dict[str, Any]) -> Iterator[dict[str, Any]]:

@@ -71,12 +71,12 @@ def _groups(connection: Connection, use: Use) -> list[list[str]]:
         if not common:
             return []
         return [common[:9], common[::-1][:9], common[len(common) // 2 :][:9] or common[:1]]
-    found = [common[:9], common[::-1][:9]] if common else []
+    groups = [common[:9], common[::-1][:9]] if common else []
     if bounds:
         middle = len(bounds) // 2
         step = max(1, len(bounds) // 20)
-        found.append([*bounds[middle::step], *bounds[:middle:step]][:9])
-    return found
+        groups.append([*bounds[middle::step], *bounds[:middle:step]][:9])
+    return groups
 
 
 def _statistics(connection: Connection, use: Use) -> tuple[list[str], list[str]]:
@@ -174,8 +174,8 @@ def _patterns(values: Sequence[str]) -> Values:
     """What somebody would search for: a word anywhere, and a text's beginning, which an index can serve."""
     if not values:
         return ()
-    found = [f"%{_escaped(_word(value))}%" for value in values]
-    return (found[0], f"{_escaped(values[len(values) // 2][:6])}%", *found[-1:])
+    patterns = [f"%{_escaped(_word(value))}%" for value in values]
+    return (patterns[0], f"{_escaped(values[len(values) // 2][:6])}%", *patterns[-1:])
 
 
 def _word(text: str) -> str:

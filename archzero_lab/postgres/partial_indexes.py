@@ -28,7 +28,7 @@ def partial_indexes(database_url: str) -> list[PartialIndex]:
             " JOIN pg_namespace n ON n.oid = c.relnamespace"
             " WHERE i.indpred IS NOT NULL AND n.nspname NOT LIKE 'pg\\_%' AND NOT i.indisunique ORDER BY 1"
         ).fetchall()
-        found = []
+        indexes = []
         for name, schema, table, definition, predicate in rows:
             whole = definition.removesuffix(f" WHERE {predicate}")
             sizes = [_size(connection, made, name, schema) for made in (definition, whole)]
@@ -37,8 +37,8 @@ def partial_indexes(database_url: str) -> list[PartialIndex]:
                     sql.Identifier(schema, table), sql.SQL(predicate)
                 )
             ).fetchone()
-            found.append(PartialIndex(name, sizes[0], sizes[1], int(left_out[0]) if left_out else 0))
-        return found
+            indexes.append(PartialIndex(name, sizes[0], sizes[1], int(left_out[0]) if left_out else 0))
+        return indexes
 
 
 def _size(connection: Connection, definition: str, name: str, schema: str) -> int:

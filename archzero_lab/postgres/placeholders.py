@@ -40,12 +40,12 @@ def numbered(text: str) -> tuple[str, dict[str, int]]:
             names[name] = count
         return f"${count}"
 
-    def replaced(found: re.Match[str]) -> str:
-        if found["skip"]:
-            return found[0]
-        if found["mark"] and _is_operator(text, found.start()):
-            return found[0]
-        return number(found["format_name"] or found["colon_name"])
+    def replaced(match: re.Match[str]) -> str:
+        if match["skip"]:
+            return match[0]
+        if match["mark"] and _is_operator(text, match.start()):
+            return match[0]
+        return number(match["format_name"] or match["colon_name"])
 
     cast = _TYPED.sub(r"\2::\1", text)
     if _parses(cast) and "%s" not in text and "%(" not in text:

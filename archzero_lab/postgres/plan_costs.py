@@ -47,29 +47,29 @@ def plan_costs(root: Entry) -> PlanCosts:
 
     Times below a Gather are divided by the processes that ran: what it took, not what it cost.
     """
-    found = PlanCosts()
-    _count(root, 1.0, found)
+    costs = PlanCosts()
+    _count(root, 1.0, costs)
     borrowed: list[tuple[Entry, Entry, list[Entry]]] = []
     for entry in walk(root):
-        mine = found.of(entry)
+        mine = costs.of(entry)
         mine.own_ms, mine.own_blocks = mine.ms, mine.blocks
         for child in entry.get("Plans", ()):
             readers = _readers(entry, child)
             if readers or _is_cte(child):
                 borrowed.append((entry, child, readers))
             else:
-                mine.own_ms -= found.of(child).ms
-                mine.own_blocks -= found.of(child).blocks
+                mine.own_ms -= costs.of(child).ms
+                mine.own_blocks -= costs.of(child).blocks
     # InitPlans first: what read a CTE inside one of them has then been told from who ran that
     for entry, child, readers in sorted(borrowed, key=lambda one: _is_cte(one[1])):
-        left_ms, left_blocks = _take_off(found, child, readers)
+        left_ms, left_blocks = _take_off(costs, child, readers)
         if child["Node Type"] == "ModifyTable":  # run whether it is read or not, what nobody read after the root
-            found.outside_ms += left_ms
-            found.outside_blocks += left_blocks
+            costs.outside_ms += left_ms
+            costs.outside_blocks += left_blocks
         else:
-            found.of(entry).own_ms -= left_ms
-            found.of(entry).own_blocks -= left_blocks
-    return found
+            costs.of(entry).own_ms -= left_ms
+            costs.of(entry).own_blocks -= left_blocks
+    return costs
 
 
 def walk(entry: Entry) -> Iterator[Entry]:
@@ -79,17 +79,17 @@ def walk(entry: Entry) -> Iterator[Entry]:
         yield from walk(child)
 
 
-def _count(entry: Entry, processes: float, found: PlanCosts) -> None:
+def _count(entry: Entry, processes: float, costs: PlanCosts) -> None:
     loops = float(entry.get("Actual Loops", 1))
     ms = float(entry.get("Actual Total Time", 0.0)) * loops / processes
     blocks = int(entry.get("Shared Hit Blocks", 0)) + int(entry.get("Shared Read Blocks", 0))
-    found.costs[id(entry)] = Cost(ms, blocks, processes)
+    costs.costs[id(entry)] = Cost(ms, blocks, processes)
     for child in entry.get("Plans", ()):
         below = processes
         if str(entry["Node Type"]).startswith("Gather") and child.get("Parent Relationship", "Outer") == "Outer":
             # the leader may take part or not: who ran it shows in its loops
             below = max(float(child.get("Actual Loops", 1)) / max(loops, 1.0), 1.0)
-        _count(child, below, found)
+        _count(child, below, costs)
 
 
 def _readers(above: Entry, child: Entry) -> list[Entry]:
@@ -101,8 +101,8 @@ def _readers(above: Entry, child: Entry) -> list[Entry]:
     others = [entry for entry in walk(above) if id(entry) not in inside]
     if _is_cte(child):
         return [entry for entry in others if entry["Node Type"] == "CTE Scan" and entry.get("CTE Name") == name[4:]]
-    asked = _references(name)
-    if named := [_leader_of(above, entry) for entry in others if _mentions(entry, asked)]:
+    names = _references(name)
+    if named := [_leader_of(above, entry) for entry in others if _mentions(entry, names)]:
         return named
     # what a node puts out is not shown: then it is one that has so much, rather of the tree itself than of a subplan
     return [*_without_subplans(above), *others]
@@ -135,20 +135,20 @@ def _references(name: str) -> set[str]:
     return {name, f"({name})"}
 
 
-def _mentions(entry: Entry, asked: set[str]) -> bool:
+def _mentions(entry: Entry, names: set[str]) -> bool:
     texts = [value for key, value in entry.items() if key != "Plans" and isinstance(value, str | list)]
     text = " ".join(value if isinstance(value, str) else " ".join(map(str, value)) for value in texts)
-    return any(re.search(re.escape(one) + r"(?!\d)", text) for one in asked)
+    return any(re.search(re.escape(one) + r"(?!\d)", text) for one in names)
 
 
-def _take_off(found: PlanCosts, child: Entry, readers: Sequence[Entry]) -> tuple[float, float]:
+def _take_off(costs: PlanCosts, child: Entry, readers: Sequence[Entry]) -> tuple[float, float]:
     """Take a subplan's costs off its readers, one that has all of it if there is one; what is left over."""
-    left_ms, left_blocks = found.of(child).ms, float(found.of(child).blocks)
+    left_ms, left_blocks = costs.of(child).ms, float(costs.of(child).blocks)
     # times are rounded, blocks are not: a microsecond must not make it another's
     least_ms = left_ms * (1 - _ROUNDED) - _ROUNDED
-    enough = [one for one in readers if found.of(one).own_ms >= least_ms and found.of(one).own_blocks >= left_blocks]
+    enough = [one for one in readers if costs.of(one).own_ms >= least_ms and costs.of(one).own_blocks >= left_blocks]
     for reader in enough[:1] or readers:
-        cost = found.of(reader)
+        cost = costs.of(reader)
         ms, blocks = min(max(cost.own_ms, 0.0), left_ms), min(max(cost.own_blocks, 0.0), left_blocks)
         cost.own_ms -= ms
         cost.own_blocks -= blocks

@@ -46,17 +46,17 @@ class PlanLog:
             file.seek(self._at)
             data = file.read()
         self._at += len(data)
-        found = []
+        plans = []
         for match in _PLAN.finditer(data.decode("utf-8", "replace")):
             try:
-                told = json.loads(match[3].replace("\n\t", "\n"))
-                shape = plan_shape(parse_plan([told]))
+                plan = json.loads(match[3].replace("\n\t", "\n"))
+                shape = plan_shape(parse_plan([plan]))
             except (ValueError, DatabaseError):
                 continue
-            name = name_of(str(told.get("Query Text", "")))
+            name = name_of(str(plan.get("Query Text", "")))
             if name is not None:
-                found.append(Ran(name, shape, match[1], int(match[2])))
-        return found
+                plans.append(Ran(name, shape, match[1], int(match[2])))
+        return plans
 
 
 def plan_shape(plan: Plan) -> str:

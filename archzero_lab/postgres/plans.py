@@ -103,17 +103,17 @@ class Plan:
     @property
     def index_places(self) -> tuple[tuple[str, str], ...]:
         """Schema and name of the indexes that a VERBOSE plan reads: a bitmap's lie where its table's scan says."""
-        found: dict[tuple[str, str], None] = {}
+        places: dict[tuple[str, str], None] = {}
 
         def look(node: PlanNode, schema: str) -> None:
             schema = node.schema or schema
             if node.index:
-                found[schema, node.index] = None
+                places[schema, node.index] = None
             for child in node.children:
                 look(child, schema)
 
         look(self.root, "")
-        return tuple(found)
+        return tuple(places)
 
     @property
     def scans(self) -> str:
@@ -221,11 +221,11 @@ def read_plan(text: str | bytes | Mapping[str, Any] | Sequence[Any]) -> Plan:
         text = text.decode("utf-8", "replace")
     # psql's aligned output ends each line with a +, and a csvlog doubles the quotes
     plain = re.sub(r"\s*\+$", "", text, flags=re.MULTILINE)
-    found = _plans_in(plain) or _plans_in(plain.replace('""', '"'))
-    if len(found) > 1:
-        raise DatabaseError(f"that holds {len(found)} plans: give one")
-    if found:
-        plan = parse_plan([found[0]])
+    plans = _plans_in(plain) or _plans_in(plain.replace('""', '"'))
+    if len(plans) > 1:
+        raise DatabaseError(f"that holds {len(plans)} plans: give one")
+    if plans:
+        plan = parse_plan([plans[0]])
         logged = _LOGGED.search(text)
         return replace(plan, execution_ms=float(logged["ms"])) if logged and not plan.execution_ms else plan
     for name, form in _FORMS.items():
@@ -236,7 +236,7 @@ def read_plan(text: str | bytes | Mapping[str, Any] | Sequence[Any]) -> Plan:
 
 def _plans_in(text: str) -> list[dict[str, Any]]:
     """The objects of a text that hold a plan; a jsonlog's entry holds it in its message."""
-    decoder, found, at = json.JSONDecoder(), [], 0
+    decoder, plans, at = json.JSONDecoder(), [], 0
     while (begin := re.compile(r"[\[{]").search(text, at)) is not None:  # a log's line has brackets of its own before
         try:
             read, length = decoder.raw_decode(text[begin.start() :])
@@ -246,10 +246,10 @@ def _plans_in(text: str) -> list[dict[str, Any]]:
         at = begin.start() + length
         for one in _flat(read):
             if isinstance(one, dict) and "Plan" in one:
-                found.append(one)
+                plans.append(one)
             elif isinstance(one, dict) and isinstance(one.get("message"), str):
-                found += _plans_in(one["message"])
-    return found
+                plans += _plans_in(one["message"])
+    return plans
 
 
 def _flat(read: Any) -> Iterator[Any]:

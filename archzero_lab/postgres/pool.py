@@ -137,9 +137,9 @@ class Database:
 
     async def _until_back(self) -> None:
         """Close the pool, which tells all who wait; make a new one once the server takes connections again."""
-        for told in self._asking:
-            if not told.expired():
-                told.reschedule(asyncio.get_running_loop().time())
+        for limit in self._asking:
+            if not limit.expired():
+                limit.reschedule(asyncio.get_running_loop().time())
         await self._pool.close(timeout=0)
         while True:
             try:
@@ -161,17 +161,17 @@ class Database:
         A block that takes longer than `longest_s` (its statement_timeout, and some seconds) has its connection cut.
         Raises psycopg_pool.PoolTimeout when none comes free, PoolClosed while PostgreSQL is away.
         """
-        asked = time.perf_counter()
+        asked_at = time.perf_counter()
         client = CLIENT.get()
         await self._take_turn(client)
         try:
             try:
-                pool, connection = await self._acquire(asked)
+                pool, connection = await self._acquire(asked_at)
             except (PoolTimeout, PoolClosed, TooManyRequests):
                 REFUSED.inc()
                 raise
             got = time.perf_counter()
-            ACQUIRE_WAIT.observe(got - asked)
+            ACQUIRE_WAIT.observe(got - asked_at)
             try:
                 with cut_after(connection, longest_s or self._settings.statement_timeout_s + _GRACE_S):
                     async with connection:  # commits or rolls back what was begun; the pool's connections stay open
@@ -194,14 +194,14 @@ class Database:
             REFUSED.inc()
             raise PoolTimeout("no connection came free") from None
 
-    async def _acquire(self, asked: float) -> tuple[Pool, psycopg.AsyncConnection[TupleRow]]:
+    async def _acquire(self, asked_at: float) -> tuple[Pool, psycopg.AsyncConnection[TupleRow]]:
         while True:
             pool, began = self._pool, time.perf_counter()
             try:
-                connection = await self._get(pool, max(asked + self._settings.acquire_timeout_s - began, 0.01))
+                connection = await self._get(pool, max(asked_at + self._settings.acquire_timeout_s - began, 0.01))
             except PoolClosed:
                 now = time.perf_counter()
-                left = min(self._away_since, asked + self._patience_s) + self._patience_s - now
+                left = min(self._away_since, asked_at + self._patience_s) + self._patience_s - now
                 if self._closed or not await self._returns_within(left):
                     raise
                 continue
@@ -232,17 +232,17 @@ class Database:
 
     async def _get(self, pool: Pool, timeout_s: float) -> psycopg.AsyncConnection[TupleRow]:
         # closing a pool fails those who wait in it, except one that is just being given a connection: we tell them too
-        told = asyncio.timeout(None)
+        limit = asyncio.timeout(None)
         try:
-            async with told:
-                self._asking.add(told)
+            async with limit:
+                self._asking.add(limit)
                 return await pool.getconn(timeout_s)
         except TimeoutError:
-            if not told.expired():
+            if not limit.expired():
                 raise
             raise PoolClosed("PostgreSQL is away") from None
         finally:
-            self._asking.discard(told)
+            self._asking.discard(limit)
 
     async def row(
         self, sql: LiteralString, params: dict[str, Any] | None = None, *, prepare: bool | None = None

@@ -146,11 +146,11 @@ class ReplicatedDatabase(Database):
     def facts(self) -> list[dict[str, Any]]:
         """Each server: its role, how far behind it may be at most, what is wrong with it."""
         watch = self.watch
-        told = []
+        servers = []
         for node in watch.nodes:
             leads = node is watch.primary
             lag_s = watch.lag_s(node)
-            told.append(
+            servers.append(
                 {
                     "server": node.name,
                     "role": "primary" if leads else "replica",
@@ -158,7 +158,7 @@ class ReplicatedDatabase(Database):
                     "trouble": (watch.split if leads and node.seen is not None else node.trouble) or None,
                 }
             )
-        return told
+        return servers
 
     async def _fetch(
         self,

@@ -43,10 +43,10 @@ async def fetch_row(
     began = time.perf_counter()
     async with connection.cursor(binary=True) as cursor:
         await cursor.execute(_tagged(sql).encode(), params, prepare=prepare)
-        found = await cursor.fetchone() if cursor.description else None
+        row = await cursor.fetchone() if cursor.description else None
     STATEMENTS.inc()
     STATEMENT_TIME.observe(time.perf_counter() - began)
-    return found
+    return row
 
 
 async def fetch_row_and_place(
@@ -62,13 +62,13 @@ async def fetch_row_and_place(
     async with (
         connection.pipeline(),
         connection.cursor(binary=True) as cursor,
-        connection.cursor(binary=True) as asked,
+        connection.cursor(binary=True) as after,
         connection.cursor(binary=True) as before,
     ):
         await before.execute(first, prepare=True)
         await cursor.execute(_tagged(sql).encode(), params, prepare=prepare)
-        await asked.execute(place, prepare=True)
-        began_at, row, placed = await before.fetchone(), await cursor.fetchone(), await asked.fetchone()
+        await after.execute(place, prepare=True)
+        began_at, row, placed = await before.fetchone(), await cursor.fetchone(), await after.fetchone()
     assert placed is not None
     assert began_at is not None
     STATEMENTS.inc()
@@ -89,13 +89,13 @@ async def fetch_row_and_rows(
     the statement takes its snapshot.
     """
     began = time.perf_counter()
-    async with connection.cursor(binary=True) as cursor, connection.cursor() as asked:
+    async with connection.cursor(binary=True) as cursor, connection.cursor() as second:
         await connection.execute("BEGIN")
         if first:
             await connection.execute(first, params)
         await cursor.execute(_tagged(sql).encode(), params)
-        await asked.execute(then)
-        row, rows = await cursor.fetchone(), await asked.fetchall()
+        await second.execute(then)
+        row, rows = await cursor.fetchone(), await second.fetchall()
     STATEMENTS.inc()
     STATEMENT_TIME.observe(time.perf_counter() - began)
     return row, rows

@@ -70,22 +70,22 @@ def restore(url: str, programs: Path, dump: Path, options: list[str]) -> list[Le
 
 def _failures(printed: str) -> list[_Failed]:
     """The errors that it printed; of no kind one of a setting that this server does not know."""
-    found: list[_Failed] = []
+    failures: list[_Failed] = []
     kind, name, reading = "", "", False
     for line in printed.splitlines():
         if entry := _ENTRY.match(line):
             kind, name, reading = entry[1], entry[2], False
         elif error := _ERROR.match(line):
             reading = False
-            found.append(_Failed(LeftOut(kind, name, error[1].strip()), ""))
-        elif line.startswith(_COMMAND) and found:
-            found[-1] = replace(found[-1], command=line.removeprefix(_COMMAND))
+            failures.append(_Failed(LeftOut(kind, name, error[1].strip()), ""))
+        elif line.startswith(_COMMAND) and failures:
+            failures[-1] = replace(failures[-1], command=line.removeprefix(_COMMAND))
             reading = True
         elif line.startswith("pg_restore: "):
             reading = False
         elif reading:
-            found[-1] = replace(found[-1], command=f"{found[-1].command}\n{line}")
-    return found
+            failures[-1] = replace(failures[-1], command=f"{failures[-1].command}\n{line}")
+    return failures
 
 
 def _execute(connection: Connection, one: _Failed) -> None:

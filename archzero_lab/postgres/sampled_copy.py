@@ -109,7 +109,7 @@ def _is_there(copy: Connection, table: _Table) -> bool:
 
 def _foreign_keys(source: Connection) -> list[_ForeignKey]:
     """Of every table that holds rows; those to a partitioned table name its root."""
-    found = source.execute(
+    rows = source.execute(
         "SELECT k.conrelid, k.confrelid,"
         " (SELECT array_agg(a.attname::text ORDER BY u.at) FROM unnest(k.conkey) WITH ORDINALITY u(n, at)"
         "  JOIN pg_attribute a ON a.attrelid = k.conrelid AND a.attnum = u.n),"
@@ -120,7 +120,7 @@ def _foreign_keys(source: Connection) -> list[_ForeignKey]:
         "  JOIN pg_attribute a ON a.attrelid = k.confrelid AND a.attnum = u.n)"
         " FROM pg_constraint k JOIN pg_class c ON c.oid = k.conrelid WHERE k.contype = 'f' AND c.relkind = 'r'"
     ).fetchall()
-    return [_ForeignKey(child, parent, tuple(a), tuple(b), tuple(types)) for child, parent, a, b, types in found]
+    return [_ForeignKey(child, parent, tuple(a), tuple(b), tuple(types)) for child, parent, a, b, types in rows]
 
 
 def _sample(table: _Table, rows: int, seed: int) -> sql.Composed:
@@ -147,8 +147,8 @@ def _take(source: Connection, copy: Connection, table: _Table, query: sql.Compos
 
 def _add_parents(source: Connection, copy: Connection, tables: dict[int, _Table], keys: list[_ForeignKey]) -> None:
     """Fetch missing parents, and theirs, until none is missing: also in cycles, as each row comes once."""
-    asked: dict[_ForeignKey, set[tuple[str, ...]]] = {key: set() for key in keys}
-    while sum([_parents_of(source, copy, tables, key, asked[key]) for key in keys]):
+    wanted: dict[_ForeignKey, set[tuple[str, ...]]] = {key: set() for key in keys}
+    while sum([_parents_of(source, copy, tables, key, wanted[key]) for key in keys]):
         pass
 
 
@@ -179,13 +179,13 @@ def _parents_of(
     asked_for.update(missing)
     for first in range(0, len(missing), _KEYS):
         some = missing[first : first + _KEYS]
-        asked = sql.SQL(", ").join(
+        columns_sql = sql.SQL(", ").join(
             sql.SQL("unnest({}::text[])::{}").format(sql.Literal([row[at] for row in some]), sql.SQL(kind))
             for at, kind in enumerate(key.types)
         )
         columns = sql.SQL(", ").join(map(sql.Identifier, key.parent_columns))
         query = sql.SQL("SELECT {} FROM {} WHERE ({}) IN (SELECT {})").format(
-            parent.listed, parent.place, columns, asked
+            parent.listed, parent.place, columns, columns_sql
         )
         _take(source, copy, parent, query)
     return len(missing)

@@ -107,14 +107,14 @@ def read_statements(text: str, name: str) -> list[SqlStatement]:
     except parser.ParseError as error:
         at = error.args[1] if len(error.args) > 1 and isinstance(error.args[1], int) else 0
         raise SettingsError(_no_sql(text, at, name, str(error.args[0]))) from None
-    found = []
+    statements = []
     for raw in nodes:
         end = raw.stmt_location + raw.stmt_len if raw.stmt_len else len(text)
         begin = raw.stmt_location + _leading_comments(text[raw.stmt_location : end])
         line = text.count("\n", 0, begin) + 1
         _refuse_programs(raw.stmt, f"{name} line {line}")
-        found.append(SqlStatement(text[begin:end].strip(), line, raw.stmt))
-    return found
+        statements.append(SqlStatement(text[begin:end].strip(), line, raw.stmt))
+    return statements
 
 
 def parameters_of(node: Any) -> list[int]:
@@ -124,12 +124,12 @@ def parameters_of(node: Any) -> list[int]:
 
 def paging_of(node: Any) -> dict[int, str]:
     """Parameters that a statement limits or skips by, "LIMIT" or "OFFSET"."""
-    found: dict[int, str] = {}
+    paging: dict[int, str] = {}
     for select in walk(node):
         if isinstance(select, ast.SelectStmt):
             for part, word in ((select.limitCount, "LIMIT"), (select.limitOffset, "OFFSET")):
-                found |= dict.fromkeys(parameters_of(part), word) if part is not None else {}
-    return found
+                paging |= dict.fromkeys(parameters_of(part), word) if part is not None else {}
+    return paging
 
 
 def walk(node: Any) -> Iterator[Any]:

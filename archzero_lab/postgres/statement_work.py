@@ -65,12 +65,12 @@ class StatementTotals:
         ).fetchall()
         if any((row[0], row[1]) not in self._names for row in rows):
             self._fetch_names()
-        found: dict[StatementName, StatementWork] = {}
+        work: dict[StatementName, StatementWork] = {}
         for queryid, toplevel, *numbers in rows:
             name = self._names.get((queryid, toplevel))
             if name is not None:
-                found[name] = found.get(name, StatementWork()) + StatementWork(*(int(number) for number in numbers))
-        return found
+                work[name] = work.get(name, StatementWork()) + StatementWork(*(int(number) for number in numbers))
+        return work
 
     def _fetch_names(self) -> None:
         rows = self._connection.execute(

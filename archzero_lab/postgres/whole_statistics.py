@@ -27,9 +27,9 @@ def analyze_whole(connection: Connection) -> dict[str, int]:
         " WHERE c.relkind IN ('r', 'm', 'p') AND c.relpersistence = 'p'"
         " AND n.nspname NOT IN ('pg_catalog', 'information_schema') AND n.nspname NOT LIKE 'pg_toast%%' ORDER BY 1, 2"
     ).fetchall()
-    found: dict[str, int] = {}
+    targets: dict[str, int] = {}
     for schema, table, number, column in rows:
-        found[table if schema == "public" else f"{schema}.{table}"] = max(0, int(number))
+        targets[table if schema == "public" else f"{schema}.{table}"] = max(0, int(number))
         wanted = min(_MOST, -(-int(number) // _ROWS_A_TARGET))
         if column is None or wanted <= _target(connection):
             continue
@@ -40,7 +40,7 @@ def analyze_whole(connection: Connection) -> dict[str, int]:
             )
         )
         connection.execute(sql.SQL("ANALYZE {}").format(where))
-    return found
+    return targets
 
 
 def _target(connection: Connection) -> int:

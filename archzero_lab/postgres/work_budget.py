@@ -65,8 +65,8 @@ def work_budget(*, statements: int | None = None, blocks: int | None = None) -> 
     total = sum(done.blocks.values())
     if blocks is not None and total > blocks:
         dearest = sorted(done.blocks.items(), key=lambda one: -one[1])[:_TOLD]
-        told = "; ".join(f"{number:,} by {shape[:120]}" for shape, number in dearest)
-        raise WorkOverBudget(f"{total:,} blocks, {blocks:,} allowed: {told}")
+        dearest_text = "; ".join(f"{number:,} by {shape[:120]}" for shape, number in dearest)
+        raise WorkOverBudget(f"{total:,} blocks, {blocks:,} allowed: {dearest_text}")
 
 
 class _Watched:
@@ -87,12 +87,12 @@ class _Watched:
     def blocks(self, log: StatementLog) -> dict[str, int]:
         """Blocks by shape of what was sent since."""
         shapes = {sent.cursor or _mark(sent.text): sent.shape for sent in log.sent}
-        found: dict[str, int] = {}
+        by_shape: dict[str, int] = {}
         for own, before in self._before.values():
             for mark, number in _blocks(own).items():
                 if mark in shapes and number > before.get(mark, 0):
-                    found[shapes[mark]] = found.get(shapes[mark], 0) + number - before.get(mark, 0)
-        return found
+                    by_shape[shapes[mark]] = by_shape.get(shapes[mark], 0) + number - before.get(mark, 0)
+        return by_shape
 
     def close(self) -> None:
         """Close our connections."""
@@ -112,11 +112,11 @@ def _blocks(connection: Connection) -> dict[str, int]:
             f"no blocks can be counted: {error.diag.message_primary or error}; add pg_stat_statements to"
             " shared_preload_libraries and CREATE EXTENSION it, or leave blocks out of the budget"
         ) from None
-    found: dict[str, int] = {}
+    by_shape: dict[str, int] = {}
     for text, number in rows:
         mark = _mark(text or "")
-        found[mark] = found.get(mark, 0) + int(number)
-    return found
+        by_shape[mark] = by_shape.get(mark, 0) + int(number)
+    return by_shape
 
 
 def _times(number: int) -> str:

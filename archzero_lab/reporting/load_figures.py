@@ -141,17 +141,19 @@ def capacities(arms: list[dict[str, Any]]) -> Picture:
     figure, axes = plt.subplots(figsize=(8, 0.6 * len(arms) + 1.3))
     said = []
     for row, entry in enumerate(reversed(arms)):
-        found = entry["capacity"]
+        capacity = entry["capacity"]
         colour = ARM_COLOURS.get(entry["arm"], "#111111")
-        shown = max(found["rate_per_s"], _LEAST)
-        if found["ci_low"] is not None:
-            band = [max(found["ci_low"], _LEAST), found["ci_high"]]
+        shown = max(capacity["rate_per_s"], _LEAST)
+        if capacity["ci_low"] is not None:
+            band = [max(capacity["ci_low"], _LEAST), capacity["ci_high"]]
             axes.plot(band, [row, row], color=colour, linewidth=7, alpha=0.35, solid_capstyle="butt")
-        rounds = np.maximum(np.asarray(found["rounds"], dtype=float), _LEAST)
+        rounds = np.maximum(np.asarray(capacity["rounds"], dtype=float), _LEAST)
         axes.plot(rounds, np.full(rounds.size, row), "|", color=colour, markersize=12)
         axes.plot([shown], [row], "o", color=colour)
-        label = f" {found['rate_per_s']:.0f}/s" if found["rate_per_s"] >= 2 * _LEAST else f" under {2 * _LEAST:.0f}/s"
-        axes.annotate(label, (max(shown, found["ci_high"] or 0), row), va="center", xytext=(6, 0),
+        label = (
+            f" {capacity['rate_per_s']:.0f}/s" if capacity["rate_per_s"] >= 2 * _LEAST else f" under {2 * _LEAST:.0f}/s"
+        )
+        axes.annotate(label, (max(shown, capacity["ci_high"] or 0), row), va="center", xytext=(6, 0),
                       textcoords="offset points", fontsize=9)  # fmt: skip
         said.append(f"{entry['arm']}{label}")
     axes.set_yticks(range(len(arms)), [entry["arm"] for entry in reversed(arms)])

@@ -37,8 +37,8 @@ def plan_trees(diff: PlanDiff, title: str) -> Picture:
             )
             if width > 0.09:
                 most = int(width * 62)
-                told = f"{_short(node)} {node.total_ms:.3g} ms"
-                axes.text(left + 0.006, -node.depth - 0.5, told if len(told) <= most else told[: most - 1] + "…",
+                label = f"{_short(node)} {node.total_ms:.3g} ms"
+                axes.text(left + 0.006, -node.depth - 0.5, label if len(label) <= most else label[: most - 1] + "…",
                           va="center", fontsize=7.5, clip_on=True, color=ON_FIELD,
                           gid=f"field-{name}-{id(node)}")  # fmt: skip
         axes.set(xlim=(0, 1), ylim=(-depth - 0.05, 0.05))

@@ -84,18 +84,18 @@ def mark_axes(figure: Figure) -> list[dict[str, Any]]:
 def places_of(svg: str, scales: Sequence[dict[str, Any]]) -> tuple[str, str]:
     """The SVG without those ids, and as JSON where each of the axes lies in it (left, top, right, bottom) beside its
     scales; those of which nothing can be said are left out."""
-    told = []
+    axes = []
     for number, scale in enumerate(scales):
         mark = f'<g id="scales-{number}">'
-        _, found, rest = svg.partition(mark)
-        drawn = _PATH.search(rest[: rest.find("</g>")]) if found else None
+        _, marked, rest = svg.partition(mark)
+        drawn = _PATH.search(rest[: rest.find("</g>")]) if marked else None
         svg = svg.replace(mark, "<g>", 1)
         if drawn is None or not (scale["x"] or scale["y"]):
             continue
         corners = [(float(x), float(y)) for x, y in _CORNER.findall(drawn[1])]
         (left, right), (top, bottom) = ((min(ends), max(ends)) for ends in zip(*corners, strict=True))
-        told.append({"box": [left, top, right, bottom], **scale})
-    return svg, json.dumps(told)
+        axes.append({"box": [left, top, right, bottom], **scale})
+    return svg, json.dumps(axes)
 
 
 def _scale(axis: Any, limits: tuple[float, float]) -> list[Any] | None:

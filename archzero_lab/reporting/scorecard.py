@@ -147,12 +147,12 @@ def print_scorecard(console: Console, summary: dict[str, Any]) -> None:
     """The table of the terminal."""
     title = f"{headline(summary)}  ({rows_in_words(summary)}, {summary['profile']})"
     table = WholeTable("claim", "claimed", "measured", "95 % interval", "verdict", title=title, lead=["verdict"])
-    told = rows(summary)
-    for row in told:
+    lines = rows(summary)
+    for row in lines:
         verdict = Text(f"{row['mark']} {row['verdict']}", _STYLE[row["verdict"]])
         table.add_row(row["title"], row["claimed"], row["measured"], row["interval"], verdict)
     console.print(table)
-    for row in told:
+    for row in lines:
         if row["beside"]:
             console.print(f"  {row['title']} by {row['beside']}", highlight=False)
     for claim in summary["claims"]:
@@ -217,8 +217,8 @@ def _layers(summary: dict[str, Any], claim: dict[str, Any]) -> dict[str, float]:
     """What a hit of this claim costs by layer, where it is one of a cache."""
     if claim.get("counter") != "hits":
         return {}
-    found: dict[str, float] = summary.get("hit_costs", {}).get(claim["operations"], {})
-    return found
+    costs: dict[str, float] = summary.get("hit_costs", {}).get(claim["operations"], {})
+    return costs
 
 
 def _claimed(claim: dict[str, Any]) -> str:

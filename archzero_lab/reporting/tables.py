@@ -67,16 +67,16 @@ def _one_head(rows: str) -> str:
 def _rows(rows: str) -> str:
     columns = _number_columns(rows)
 
-    def row(found: re.Match[str]) -> str:
-        if "<td" in found["cells"]:
+    def row(match: re.Match[str]) -> str:
+        if "<td" in match["cells"]:
             rest = iter(columns)
             return (
-                f"<tr>{_DATA.sub(lambda cell: _cell(cell[0], cell[1].strip(), next(rest, False)), found['cells'])}</tr>"
+                f"<tr>{_DATA.sub(lambda cell: _cell(cell[0], cell[1].strip(), next(rest, False)), match['cells'])}</tr>"
             )
-        heads = _HEAD.findall(found["cells"])
+        heads = _HEAD.findall(match["cells"])
         before = len(heads) - len(columns)
-        if before < 0 or "colspan" in found["cells"]:
-            return f"<tr>{found['cells']}</tr>"
+        if before < 0 or "colspan" in match["cells"]:
+            return f"<tr>{match['cells']}</tr>"
         right = [at >= before and columns[at - before] for at in range(len(heads))]
         kinds = [' class="number"' if numeric else "" for numeric in right]
         return f"<tr>{''.join(f'<th{kind}>{text}</th>' for text, kind in zip(heads, kinds, strict=True))}</tr>"

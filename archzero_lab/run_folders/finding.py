@@ -28,8 +28,8 @@ def find_run(name: str = LATEST, *, holds: str = SUMMARY) -> Run:
 
 def all_runs(holds: str = SUMMARY) -> list[Run]:
     """Every run that holds a file, the oldest first; what links point at counts once."""
-    found = (path.parent for path in sorted(REPORTS.glob(f"*/{holds}")))
-    return [Run(path) for path in found if not path.is_symlink()]
+    folders = (path.parent for path in sorted(REPORTS.glob(f"*/{holds}")))
+    return [Run(path) for path in folders if not path.is_symlink()]
 
 
 def unfinished_run(name: str) -> Run:
@@ -44,10 +44,10 @@ def unfinished_run(name: str) -> Run:
 def newest_load(*, capacity: bool, size: int | None = None, machine: str | None = None) -> Run | None:
     """The newest load, of a capacity or not; where given, of a number of rows and a machine."""
     for run in reversed(all_runs(LOADS)):
-        told: dict[str, Any] = json.loads((run.path / LOADS).read_text())
-        if (told["request"]["shape"] == "capacity") != capacity:
+        load: dict[str, Any] = json.loads((run.path / LOADS).read_text())
+        if (load["request"]["shape"] == "capacity") != capacity:
             continue
-        held = told.get("size", told.get("cards"))  # "cards" before 0.2
-        if size in (None, held) and machine in (None, told["machine"]):
+        held = load.get("size", load.get("cards"))  # "cards" before 0.2
+        if size in (None, held) and machine in (None, load["machine"]):
             return run
     return None

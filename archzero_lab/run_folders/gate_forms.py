@@ -9,17 +9,17 @@ import xml.etree.ElementTree as ElementTree
 from archzero_lab.run_folders.gate import EXIT, INCONCLUSIVE, PASS, REGRESSION, GateResult, Outcome
 
 
-def markdown(found: GateResult) -> str:
+def markdown(result: GateResult) -> str:
     """A summary for a pull request."""
     marks = {PASS: "✓", REGRESSION: "✗", INCONCLUSIVE: "?"}
-    beside = f" against {found.against}" if found.against else ""
-    lines = [f"### Performance gate: {found.result}", "", f"Run {found.run}{beside}", ""]
-    lines += [found.sight, ""] if found.sight else []
+    beside = f" against {result.against}" if result.against else ""
+    lines = [f"### Performance gate: {result.result}", "", f"Run {result.run}{beside}", ""]
+    lines += [result.sight, ""] if result.sight else []
     lines += ["| | what | measured |", "|---|---|---|"]
     order = {REGRESSION: 0, INCONCLUSIVE: 1, PASS: 2}
-    for outcome in sorted(found.outcomes, key=lambda outcome: order[outcome.result]):
+    for outcome in sorted(result.outcomes, key=lambda outcome: order[outcome.result]):
         lines.append(f"| {marks[outcome.result]} {outcome.result} | {_cell(outcome.name)} | {_cell(outcome.said)} |")
-    lines += ["", *(f"Note: {warning}" for warning in found.warnings)]
+    lines += ["", *(f"Note: {warning}" for warning in result.warnings)]
     return "\n".join(lines).rstrip() + "\n"
 
 
@@ -45,34 +45,34 @@ def _cell(text: str) -> str:
     return text.replace("|", "\\|")
 
 
-def github(found: GateResult) -> list[str]:
+def github(result: GateResult) -> list[str]:
     """Workflow commands, a line each: an error a regression, a warning what is inconclusive."""
     levels = {REGRESSION: "error", INCONCLUSIVE: "warning"}
     lines = []
-    for outcome in found.outcomes:
+    for outcome in result.outcomes:
         if outcome.result in levels:
-            place = f"file={_property(found.file)},line={outcome.line or 1}," if found.file else ""
+            place = f"file={_property(result.file)},line={outcome.line or 1}," if result.file else ""
             said = outcome.said.replace("%", "%25").replace("\r", "%0D").replace("\n", "%0A")
             lines.append(f"::{levels[outcome.result]} {place}title={_property(outcome.name)}::{said}")
     return lines
 
 
-def gitlab(found: GateResult) -> str:
+def gitlab(result: GateResult) -> str:
     """A code quality report: what is a regression or inconclusive, at its line of the file."""
     severities = {REGRESSION: "major", INCONCLUSIVE: "minor"}
-    told = [
-        _finding(found, outcome, severities[outcome.result]) for outcome in found.outcomes if outcome.result != PASS
+    findings = [
+        _finding(result, outcome, severities[outcome.result]) for outcome in result.outcomes if outcome.result != PASS
     ]
-    return json.dumps(told, indent=1, ensure_ascii=False) + "\n"
+    return json.dumps(findings, indent=1, ensure_ascii=False) + "\n"
 
 
-def _finding(found: GateResult, outcome: Outcome, severity: str) -> dict[str, object]:
+def _finding(result: GateResult, outcome: Outcome, severity: str) -> dict[str, object]:
     return {
         "description": f"{outcome.name}: {outcome.said}",
         "check_name": "archzero-lab gate",
-        "fingerprint": hashlib.sha256(f"{found.file} {outcome.name}".encode()).hexdigest(),
+        "fingerprint": hashlib.sha256(f"{result.file} {outcome.name}".encode()).hexdigest(),
         "severity": severity,
-        "location": {"path": found.file or "archzero.toml", "lines": {"begin": outcome.line or 1}},
+        "location": {"path": result.file or "archzero.toml", "lines": {"begin": outcome.line or 1}},
     }
 
 

@@ -36,7 +36,7 @@ def append(run: Run, control_of: dict[str, tuple[str, str]], file: Path = FILE) 
     treatment). The file is replaced in one step: a run that is cut short leaves it whole.
     """
     environment = run.summary.get("environment", {})
-    told = {
+    row = {
         "run_id": run.id,
         "time": dt.datetime.now(dt.UTC),
         "commit": environment.get("git_commit") or "",
@@ -49,20 +49,18 @@ def append(run: Run, control_of: dict[str, tuple[str, str]], file: Path = FILE) 
     rows = []
     for (claim, arm, metric), values in run.series.items():
         interval = hodges_lehmann(np.log(values))
-        rows.append(told | _row(claim, metric, arm, interval.estimate, interval.low, interval.high))
+        rows.append(row | _row(claim, metric, arm, interval.estimate, interval.low, interval.high))
         control, treatment = control_of.get(claim, ("control", "treatment"))
         beside = run.series.get((claim, control, metric))
         if arm == treatment and beside is not None and len(beside) == len(values):
             ratio = hodges_lehmann(np.log(values) - np.log(beside))
-            rows.append(told | _row(claim, metric, RATIO, ratio.estimate, ratio.low, ratio.high))
+            rows.append(row | _row(claim, metric, RATIO, ratio.estimate, ratio.low, ratio.high))
     if "yardstick_ms" in run.slots:
         for of_claim, group in run.slots.groupby("claim"):
             values = np.log(group.groupby("block")["yardstick_ms"].mean().dropna().to_numpy())
             if values.size:
                 interval = hodges_lehmann(values)
-                rows.append(
-                    told | _row(str(of_claim), "p50", YARDSTICK, interval.estimate, interval.low, interval.high)
-                )
+                rows.append(row | _row(str(of_claim), "p50", YARDSTICK, interval.estimate, interval.low, interval.high))
     if not rows:
         return 0
     frame = pd.DataFrame(rows)
@@ -108,7 +106,7 @@ def change_points(history: pd.DataFrame, metric: str = "p50", alpha: float = 0.0
     or the baseline's, of the yardstick the machine's. Binary segmentation by the Mann-Whitney test, Bonferroni over the
     places tried. (apache-otava would do it, but brings BigQuery, gRPC and an older numpy and scipy with it.)
     """
-    found = []
+    points = []
     wanted = history[(history["metric"] == metric) & history["arm"].isin([RATIO, "control", YARDSTICK])]
     for (machine, _, claim), group in wanted.groupby(["machine", "size", "claim"]):
         for arm, what in WHOSE.items():
@@ -117,10 +115,10 @@ def change_points(history: pd.DataFrame, metric: str = "p50", alpha: float = 0.0
             for at in _shifts(logs, alpha):
                 row = series.iloc[at]
                 ratio = float(np.exp(np.median(logs[at:]) - np.median(logs[:at])))
-                found.append(
+                points.append(
                     ChangePoint(str(machine), str(claim), metric, row["run_id"], row["commit"], ratio, what)
                 )  # fmt: skip
-    return found
+    return points
 
 
 def spread_between_runs(history: pd.DataFrame, machine: str, size: int) -> dict[tuple[str, str, str], float]:
@@ -130,7 +128,7 @@ def spread_between_runs(history: pd.DataFrame, machine: str, size: int) -> dict[
     _LEAST_SEGMENT runs of one commit; where several commits have so many, pooled.
     """
     known = history[(history["machine"] == machine) & (history["size"] == size) & ~history["dirty"]]
-    found = {}
+    spreads = {}
     for key, group in known.groupby(["claim", "arm", "metric"]):
         squares, freedom = 0.0, 0
         for _, runs in group.groupby(["commit", "profile"]):
@@ -140,8 +138,8 @@ def spread_between_runs(history: pd.DataFrame, machine: str, size: int) -> dict[
                 freedom += logs.size - 1
         if freedom:
             claim, arm, metric = key
-            found[str(claim), str(arm), str(metric)] = float(np.exp(1.96 * np.sqrt(2 * squares / freedom)) - 1)
-    return found
+            spreads[str(claim), str(arm), str(metric)] = float(np.exp(1.96 * np.sqrt(2 * squares / freedom)) - 1)
+    return spreads
 
 
 def _shifts(values: np.ndarray, alpha: float, offset: int = 0) -> list[int]:

@@ -19,9 +19,9 @@ def margins(machine: str = "", path: Path = MARGINS) -> dict[str, float]:
     return _read(path).get(machine or machine_fingerprint(), {})
 
 
-def keep_margins(machine: str, found: Mapping[str, float], path: Path = MARGINS) -> None:
+def keep_margins(machine: str, margins: Mapping[str, float], path: Path = MARGINS) -> None:
     """Write a machine's margins in place of its older ones, in one step."""
-    kept = _read(path) | {machine: dict(found)}
+    kept = _read(path) | {machine: dict(margins)}
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_suffix(".part")
     partial.write_text(json.dumps(kept, indent=1) + "\n")

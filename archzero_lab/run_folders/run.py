@@ -171,17 +171,17 @@ class Run:
         """Whether the mix was measured."""
         return self.holds(_LOAD_IN_WORDS)
 
-    def keep_load(self, requests: pd.DataFrame, slots: pd.DataFrame, told: str) -> None:
+    def keep_load(self, requests: pd.DataFrame, slots: pd.DataFrame, summary: str) -> None:
         """Write what the mix came to; the phrase last, so that it stands for a whole one."""
         self._write_frame(_LOAD, requests)
         self._write_frame(_LOAD_SLOTS, slots)
-        self._write(_LOAD_IN_WORDS, {"described": told})
+        self._write(_LOAD_IN_WORDS, {"described": summary})
 
     @property
     def tried(self) -> dict[str, dict[str, Any]]:
         """The trials of each check, by claim."""
-        found: dict[str, dict[str, Any]] = self._json(_TRIED) if self.holds(_TRIED) else {}
-        return found
+        kept: dict[str, dict[str, Any]] = self._json(_TRIED) if self.holds(_TRIED) else {}
+        return kept
 
     @tried.setter
     def tried(self, value: dict[str, dict[str, Any]]) -> None:
@@ -190,8 +190,8 @@ class Run:
     @property
     def unlike(self) -> dict[str, list[str]]:
         """By kind of operation: what the arms answered otherwise than each other; nothing where they did not."""
-        found: dict[str, list[str]] = self._json(_UNLIKE) if self.holds(_UNLIKE) else {}
-        return found
+        kept: dict[str, list[str]] = self._json(_UNLIKE) if self.holds(_UNLIKE) else {}
+        return kept
 
     @unlike.setter
     def unlike(self, value: dict[str, list[str]]) -> None:
@@ -224,8 +224,8 @@ class Run:
 
     def value(self, claim: str, arm: str, metric: str) -> float | None:
         """The median over blocks of one series, in ms."""
-        found = self.series.get((claim, arm, metric))
-        return float(np.median(found)) if found else None
+        series = self.series.get((claim, arm, metric))
+        return float(np.median(series)) if series else None
 
     # -- a load, an index experiment, a sweep ------------------------------------------------------------------
 

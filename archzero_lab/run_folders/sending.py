@@ -48,8 +48,8 @@ def one_page(run: Run) -> str:
 
 def _title(text: str) -> str:
     """A page's first heading, up to its colon, without the sign by which a notebook's can be linked to."""
-    found = re.search(r"<h1[^>]*>(.*?)(?:<a class=\"anchor-link\"|</h1>)", text, re.DOTALL)
-    return html.unescape(re.sub(r"<[^>]+>", "", found[1])).partition(":")[0].strip() if found else ""
+    match = re.search(r"<h1[^>]*>(.*?)(?:<a class=\"anchor-link\"|</h1>)", text, re.DOTALL)
+    return html.unescape(re.sub(r"<[^>]+>", "", match[1])).partition(":")[0].strip() if match else ""
 
 
 def _with_links(text: str, pages: set[str]) -> str:

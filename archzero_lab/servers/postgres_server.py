@@ -79,8 +79,8 @@ def _on_the_machine() -> list[Path]:
     candidates = []
     if prefix := os.environ.get("CONDA_PREFIX"):
         candidates.append(Path(prefix) / "bin")
-    if found := shutil.which("postgres"):
-        candidates.append(Path(found).resolve().parent)
+    if program := shutil.which("postgres"):
+        candidates.append(Path(program).resolve().parent)
     debian = Path("/usr/lib/postgresql").glob("*/bin")
     candidates += sorted(debian, key=lambda path: int(path.parent.name), reverse=True)
     return [folder for folder in candidates if (folder / "postgres").exists()]

@@ -131,11 +131,11 @@ class ProcessRegistry:
 
     def records(self) -> list[ProcessRecord]:
         """All recorded processes, alive or not; unreadable files (cut short by a kill) are skipped."""
-        found = []
+        records = []
         for path in sorted(self.folder.glob("*.json")):
             with contextlib.suppress(ValueError, TypeError, OSError):
-                found.append(ProcessRecord(**json.loads(path.read_text())))
-        return found
+                records.append(ProcessRecord(**json.loads(path.read_text())))
+        return records
 
     def stop(self, record: ProcessRecord, grace_s: float = 20.0) -> None:
         """End the process and its children: stop_signal, then SIGKILL after `grace_s`. Idempotent.
@@ -225,14 +225,14 @@ def members(record: ProcessRecord) -> list[int]:
     """Processes of a record's group that are ours: they carry its mark, or run where it did."""
     if record.machine != this_machine() or not record.mark:
         return []
-    found = []
+    pids = []
     for place in Path("/proc").iterdir():
         if place.name.isdigit():
             with contextlib.suppress(OSError):  # it has ended meanwhile, or is another user's
                 fields = (place / "stat").read_text().rpartition(")")[2].split()
                 if fields[0] not in "ZX" and int(fields[2]) == record.pid and _is_ours(place, record):
-                    found.append(int(place.name))
-    return found
+                    pids.append(int(place.name))
+    return pids
 
 
 def _is_zombie(record: ProcessRecord) -> bool:

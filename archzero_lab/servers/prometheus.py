@@ -24,10 +24,10 @@ _READY_S = 30.0
 
 def prometheus_program(name: str = PROMETHEUS) -> Path:
     """Prometheus on the PATH, or its promtool. Raises ServerError where there is none."""
-    found = shutil.which(name)
-    if found is None:
+    program = shutil.which(name)
+    if program is None:
         raise ServerError(f"found no {name} on this machine; run: apt-get install prometheus")
-    return Path(found)
+    return Path(program)
 
 
 def start_prometheus(

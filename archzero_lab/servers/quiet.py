@@ -14,8 +14,8 @@ def family(process: ProcessRecord | None) -> list[int]:
     if process is None:
         return []
     try:
-        found = psutil.Process(process.pid)
-        return [found.pid, *(child.pid for child in found.children(recursive=True))]
+        parent = psutil.Process(process.pid)
+        return [parent.pid, *(child.pid for child in parent.children(recursive=True))]
     except psutil.Error:
         return []
 

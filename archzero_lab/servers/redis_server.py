@@ -50,9 +50,9 @@ def system_program() -> Path:
     """The machine's redis-server or valkey-server of version 6.2 or newer. Raises ServerError where none is."""
     places = [os.environ["CONDA_PREFIX"] + "/bin"] if "CONDA_PREFIX" in os.environ else []
     for name in ("redis-server", "valkey-server"):
-        found = shutil.which(name, path=os.pathsep.join([*places, os.environ.get("PATH", ""), "/usr/bin"]))
-        if found and _version(Path(found)) >= MINIMUM_VERSION:
-            return Path(found)
+        program = shutil.which(name, path=os.pathsep.join([*places, os.environ.get("PATH", ""), "/usr/bin"]))
+        if program and _version(Path(program)) >= MINIMUM_VERSION:
+            return Path(program)
     raise ServerError(
         "found no Redis >= 6.2 on this machine; run: apt-get install redis-server, "
         "or leave ARCHZERO_SERVERS unset to use the embedded one"

@@ -49,8 +49,8 @@ class Replicated:
         deadline = time.monotonic() + _FOLLOWS_S
         for replica in self.replicas:
             with connect(replica.url, autocommit=True) as connection:
-                asked = "SELECT coalesce(pg_last_wal_replay_lsn() >= %s::pg_lsn, false)"
-                while connection.execute(asked, [row[0] if row else "0/0"]).fetchone() != (True,):
+                question = "SELECT coalesce(pg_last_wal_replay_lsn() >= %s::pg_lsn, false)"
+                while connection.execute(question, [row[0] if row else "0/0"]).fetchone() != (True,):
                     if time.monotonic() > deadline:
                         raise ServerError(f"a replica did not follow within {_FOLLOWS_S:.0f} s; see {replica.log}")
                     time.sleep(0.02)  # polling: no released PostgreSQL waits for a position in SQL

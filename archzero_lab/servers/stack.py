@@ -58,8 +58,8 @@ class Stack:
     def databases(self) -> dict[str, str]:
         """This checkout's databases and what each holds, by purpose."""
         prefix = self.database_name("")
-        found = lab_databases(self.postgres_url)
-        return {name.removeprefix(prefix): label for name, label in found.items() if name.startswith(prefix)}
+        labels = lab_databases(self.postgres_url)
+        return {name.removeprefix(prefix): label for name, label in labels.items() if name.startswith(prefix)}
 
 
 def programs_of(settings: Settings) -> Path:

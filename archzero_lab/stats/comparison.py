@@ -105,7 +105,7 @@ def compare(
     )
 
 
-def over_starts(found: Comparison, starts: Sequence[Sequence[float]]) -> Comparison:
+def over_starts(comparison: Comparison, starts: Sequence[Sequence[float]]) -> Comparison:
     """The comparison with an interval that also holds what each start came to by itself.
 
     `starts`: of each start its blocks' log-ratios. What two processes of the same code differ by for as long as they
@@ -113,7 +113,7 @@ def over_starts(found: Comparison, starts: Sequence[Sequence[float]]) -> Compari
     shows: for identical code all of them have to err the same way.
     """
     own = [float(np.exp(hodges_lehmann(ratios).estimate)) for ratios in starts]
-    return replace(found, ci_low=min(found.ci_low, *own), ci_high=max(found.ci_high, *own))
+    return replace(comparison, ci_low=min(comparison.ci_low, *own), ci_high=max(comparison.ci_high, *own))
 
 
 def disagree(first: Interval, second: Interval) -> bool:

@@ -42,8 +42,8 @@ def shape_changed(before: ArrayLike, after: ArrayLike, least_distance: float = 0
     first, second = np.asarray(before, dtype=float), np.asarray(after, dtype=float)
     if min(first.size, second.size) < 100:
         return None
-    found = stats.ks_2samp(first / np.median(first), second / np.median(second))
-    return float(found.statistic) if found.statistic >= least_distance and found.pvalue < 0.001 else None
+    test = stats.ks_2samp(first / np.median(first), second / np.median(second))
+    return float(test.statistic) if test.statistic >= least_distance and test.pvalue < 0.001 else None
 
 
 @lru_cache(maxsize=256)

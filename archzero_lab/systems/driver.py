@@ -81,8 +81,8 @@ class Driver:
                 if status != operation.status
                 else f"{status} without what was asked for"
             )
-            told = self.unpacked(body)[:200].decode("utf-8", "replace")
-            raise MeasurementError(f"{operation.method} {self._base_url}{operation.path} answered {what}: {told}")
+            text = self.unpacked(body)[:200].decode("utf-8", "replace")
+            raise MeasurementError(f"{operation.method} {self._base_url}{operation.path} answered {what}: {text}")
         return elapsed_s, body
 
     def unpacked(self, body: bytes) -> bytes:
@@ -125,12 +125,12 @@ class Driver:
         self.head = b""
         began = time.perf_counter()
         connection.sendall(request)
-        found = read_answer(connection, method)
+        answer = read_answer(connection, method)
         elapsed_s = time.perf_counter() - began
-        self.raw_head, self.head = found.head, found.head.lower()
-        if found.closes:
+        self.raw_head, self.head = answer.head, answer.head.lower()
+        if answer.closes:
             self.close()
-        return elapsed_s, found.status, found.body
+        return elapsed_s, answer.status, answer.body
 
     def _connected(self) -> socket.socket:
         # servers end a connection that is idle (uvicorn after 5 s, many after 30): a new one, made before the clock

@@ -21,10 +21,10 @@ def call(url: str, method: str, path: str, body: Any = None, **headers: str) -> 
     What is no success has no JSON: its status alone says what happened.
     """
     try:
-        found = request(url, method, path, body, **headers)
-        if not found.is_success:
-            return found.status_code, None
-        return found.status_code, found.json() if found.content else None
+        answer = request(url, method, path, body, **headers)
+        if not answer.is_success:
+            return answer.status_code, None
+        return answer.status_code, answer.json() if answer.content else None
     except (httpx.HTTPError, ValueError) as error:
         return 0, type(error).__name__
 
@@ -51,11 +51,11 @@ def metrics(url: str) -> dict[str, float]:
         text = request(url, "GET", "/metrics").text
     except httpx.HTTPError as error:
         raise MeasurementError(f"{url} does not tell its metrics ({type(error).__name__}); see .lab/logs") from None
-    found: dict[str, float] = {}
+    samples: dict[str, float] = {}
     for family in text_string_to_metric_families(text):
         for sample in family.samples:
-            found[sample.name] = found.get(sample.name, 0.0) + sample.value
-    return found
+            samples[sample.name] = samples.get(sample.name, 0.0) + sample.value
+    return samples
 
 
 def metric(url: str, name: str) -> float:

@@ -67,12 +67,12 @@ def unpacked(head: bytes, body: bytes) -> bytes:
         return body
     reader = zlib.decompressobj(wbits=47 if coding != b"deflate" else 15)
     try:
-        found = reader.decompress(body, _MOST_UNPACKED)
+        plain = reader.decompress(body, _MOST_UNPACKED)
     except zlib.error as error:
         raise MalformedAnswerError(f"answered with broken {coding.decode()}: {error}") from None
     if reader.unconsumed_tail:
         raise MalformedAnswerError("answered with more than 256 MB packed in it")
-    return found
+    return plain
 
 
 def _more(connection: socket.socket, size: int = 65_536) -> bytes:

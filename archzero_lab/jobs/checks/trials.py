@@ -14,5 +14,5 @@ def try_checks(run: Run, claims: Sequence[Claim], prepared: Prepared, arm: Arm) 
     """Try what is not tried yet."""
     for claim in claims:
         if claim.operations == "checks" and claim.id not in run.tried:
-            found = prepared.check(claim.id, arm)
-            run.tried = run.tried | {claim.id: found.as_dict()}
+            trials = prepared.check(claim.id, arm)
+            run.tried = run.tried | {claim.id: trials.as_dict()}

@@ -34,14 +34,14 @@ _BEGUN = (
 class Attack:
     """An attack on a service until a time. `told` has what the service's own form of it needs."""
 
-    def __init__(self, url: str, seconds: float, told: dict[str, Any], connections: int) -> None:
+    def __init__(self, url: str, seconds: float, result: dict[str, Any], connections: int) -> None:
         self._not_yet = connections
         parts = urlsplit(url)
         self._host, self._port = parts.hostname or "127.0.0.1", parts.port or 80
         self._until = time.monotonic() + seconds
-        self._told = told
+        self._told = result
         self._rng = random.Random(0)
-        self._body = Path(told["large"][2]).read_bytes() if "large" in told else b""
+        self._body = Path(result["large"][2]).read_bytes() if "large" in result else b""
 
     async def _connect(self) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
         try:
@@ -123,9 +123,9 @@ class Attack:
             writer.close()
 
 
-async def attack(kind: str, url: str, seconds: float, told: dict[str, Any]) -> None:
+async def attack(kind: str, url: str, seconds: float, result: dict[str, Any]) -> None:
     """Attack until the time is over."""
-    attacks = Attack(url, seconds, told, NUMBERS[kind] * _UNTIL_UNDER_WAY.get(kind, 1))
+    attacks = Attack(url, seconds, result, NUMBERS[kind] * _UNTIL_UNDER_WAY.get(kind, 1))
     await asyncio.gather(*[attacks.until_over(getattr(attacks, kind)) for _ in range(NUMBERS[kind])])
 
 

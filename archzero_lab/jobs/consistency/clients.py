@@ -94,9 +94,9 @@ class Clients:
                 continue
             path = self._rng.choice(items)
             if path not in etags:
-                found = await self._get(client, path, f"writer {number}", {"Cache-Control": "no-cache"})
-                if found is not None:
-                    etags[path] = found
+                etag = await self._get(client, path, f"writer {number}", {"Cache-Control": "no-cache"})
+                if etag is not None:
+                    etags[path] = etag
                 continue
             began = time.monotonic_ns()
             try:

@@ -146,10 +146,10 @@ def verify_faults(
             clients.stop()
         after = _use_when_quiet(ground, before)
         left_out = {fault: why for fault, why in ground.left_out.items() if fault in chosen}
-        found = Endurance(met, clients.recording, before, after, left_out, time.monotonic() - began)
-        found.broken = [*_lost(ground, clients, met), *_grown(found)]
-        found.waits = _waits(found)
-    return found
+        result = Endurance(met, clients.recording, before, after, left_out, time.monotonic() - began)
+        result.broken = [*_lost(ground, clients, met), *_grown(result)]
+        result.waits = _waits(result)
+    return result
 
 
 def _meet(ground: Ground, fault: str, clients: Clients) -> Met:
@@ -209,23 +209,23 @@ def _use_when_quiet(ground: Ground, before: Use) -> Use:
 def _lost(ground: Ground, clients: Clients, met: Sequence[Met]) -> list[str]:
     """Acknowledged writes that are not there, writes that were made twice, reads that were stale."""
     recording, service = clients.recording, ground.service
-    found = []
+    lost = []
     with ground.connect() as connection:
         last: dict[str, int] = dict(connection.execute(service.versions, [list(service.items)]).fetchall())
         there = {row[0] for row in connection.execute(service.new("")[2], [f"{clients.mark}%"]).fetchall()}
     missing = [name for name in recording.made if name not in there]
     if missing:
-        found.append(f"{len(missing)} new items were acknowledged and are not there: {missing[0]}, …")
+        lost.append(f"{len(missing)} new items were acknowledged and are not there: {missing[0]}, …")
     for path in service.items:
         mine = [write for write in recording.writes if write.key == path]
         acknowledged = [write.version for write in mine if not write.refused]
         most = 1 + len(mine)
         if acknowledged and last[path] < max(acknowledged):
-            found.append(f"{path}: version {max(acknowledged)} was acknowledged, {last[path]} is there")
+            lost.append(f"{path}: version {max(acknowledged)} was acknowledged, {last[path]} is there")
         if last[path] > most or len(set(acknowledged)) < len(acknowledged):
-            found.append(f"{path}: written {len(mine)} times, and at version {last[path]}")
+            lost.append(f"{path}: written {len(mine)} times, and at version {last[path]}")
     stale = check(recording.writes, recording.reads).violations
-    return found + [
+    return lost + [
         f"{v.kind}: {v.read.key} read at version {v.read.version}, not {v.expected}, {_when(v.read, met)}"
         for v in stale[:5]
     ]
@@ -242,35 +242,37 @@ def _when(read: Read, met: Sequence[Met]) -> str:
     )
 
 
-def _grown(found: Endurance) -> list[str]:
+def _grown(result: Endurance) -> list[str]:
     """Answers that the contract does not have, memory and files that were not given back."""
-    told = [f"{count} times: {what}" for what, count in found.recording.strange.items()]
-    if found.after.rss_mb > found.before.rss_mb * _GROWTH + _GROWTH_MB:
-        told.append(f"memory grew from {found.before.rss_mb:.0f} to {found.after.rss_mb:.0f} MB")
-    if found.after.files > found.before.files + _FILES:
-        told.append(f"open files grew from {found.before.files} to {found.after.files}")
-    return told
+    lines = [f"{count} times: {what}" for what, count in result.recording.strange.items()]
+    if result.after.rss_mb > result.before.rss_mb * _GROWTH + _GROWTH_MB:
+        lines.append(f"memory grew from {result.before.rss_mb:.0f} to {result.after.rss_mb:.0f} MB")
+    if result.after.files > result.before.files + _FILES:
+        lines.append(f"open files grew from {result.before.files} to {result.after.files}")
+    return lines
 
 
-def _waits(found: Endurance) -> list[str]:
+def _waits(result: Endurance) -> list[str]:
     """Whom a fault kept waiting, or from being answered, beyond the bounds."""
-    told = []
-    for fault in dict.fromkeys(met.fault for met in found.met):
-        asked = found.asked_in(fault)
-        if not asked:
-            told.append(f"{fault}: nobody was answered")
+    lines = []
+    for fault in dict.fromkeys(met.fault for met in result.met):
+        requests = result.asked_in(fault)
+        if not requests:
+            lines.append(f"{fault}: nobody was answered")
         elif fault in BY_CLIENTS:
-            not_answered = sum(a.status != 200 for a in asked)
+            not_answered = sum(a.status != 200 for a in requests)
             if not_answered:
-                told.append(f"{fault}: {not_answered} of {len(asked)} requests of other clients were not answered 200")
-            p99 = quantile([a.seconds for a in asked], 0.99)
+                lines.append(
+                    f"{fault}: {not_answered} of {len(requests)} requests of other clients were not answered 200"
+                )
+            p99 = quantile([a.seconds for a in requests], 0.99)
             if p99 > LONGEST_OTHERS_S:
-                told.append(f"{fault}: p99 of other clients {p99:.1f} s, above {LONGEST_OTHERS_S:g}")
-        elif (slowest := found.slowest_around(fault)) > LONGEST_AROUND_S:
-            told.append(f"{fault}: a request took {slowest:.1f} s, above {LONGEST_AROUND_S:g}")
-    told += [
+                lines.append(f"{fault}: p99 of other clients {p99:.1f} s, above {LONGEST_OTHERS_S:g}")
+        elif (slowest := result.slowest_around(fault)) > LONGEST_AROUND_S:
+            lines.append(f"{fault}: a request took {slowest:.1f} s, above {LONGEST_AROUND_S:g}")
+    lines += [
         f"{met.fault}: well again only after {met.back_s:.1f} s, above {BACK_S:g}"
-        for met in found.met
+        for met in result.met
         if met.back_s > BACK_S
     ]
-    return told
+    return lines

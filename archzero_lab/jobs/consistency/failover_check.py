@@ -82,15 +82,15 @@ def _void_from(
     That is when the first write was acknowledged that was asked for after the promotion that erased it.
     """
     settled = {at: _first_written(writes, at) for at in promoted_ns}
-    found = {}
+    void = {}
     for write in writes:
         if write.mark in marks:
             continue
         at = left_behind.get(write.mark) or next((at for at in promoted_ns if write.began_ns < at), None)
         since = settled.get(at) if at is not None else None
         if since is not None:
-            found[write.mark] = since
-    return found
+            void[write.mark] = since
+    return void
 
 
 def _floors(writes: Sequence[Writing]) -> dict[str, tuple[list[int], list[int]]]:

@@ -119,22 +119,22 @@ class Ground:
 
     def workers(self) -> list[int]:
         """The worker processes that live, without multiprocessing's own helper."""
-        found = []
+        pids = []
         with suppress(psutil.Error):
             for child in psutil.Process(self.service.pid).children():
                 with suppress(psutil.Error):  # one that has just ended
                     if child.status() != psutil.STATUS_ZOMBIE and "resource_tracker" not in " ".join(child.cmdline()):
-                        found.append(child.pid)
-        return found
+                        pids.append(child.pid)
+        return pids
 
     def _a_worker(self) -> int:
         """One of them; raises MeasurementError where for ten seconds there is none."""
         until = time.monotonic() + 10
-        while not (found := self.workers()):
+        while not (pids := self.workers()):
             if time.monotonic() > until:
                 raise MeasurementError("the service has no worker process any more; see .lab/logs/service-faults.log")
             time.sleep(0.05)  # polling: one that was killed is about to be replaced
-        return self._rng.choice(found)
+        return self._rng.choice(pids)
 
     def connect(self) -> psycopg.Connection:
         """A connection past the relay."""

@@ -56,15 +56,15 @@ def verify_consistency(
     for guard in without:
         if guard not in histories.guards:
             raise unknown_name("guard", guard, list(histories.guards))
-    hurt = HurtRedis(stack)
+    hurt_redis = HurtRedis(stack)
     folder = Path(tempfile.mkdtemp(prefix="archzero-consistency-"))
     began = time.monotonic()
     try:
-        with histories.opened(stack, hurt.server.url, seed, near=near) as recorded:
+        with histories.opened(stack, hurt_redis.server.url, seed, near=near) as recorded:
             faults = Faults(
-                redis_url=hurt.server.url,
-                redis_pid=lambda: hurt.server.record.pid,
-                restart=hurt.restart,
+                redis_url=hurt_redis.server.url,
+                redis_pid=lambda: hurt_redis.server.record.pid,
+                restart=hurt_redis.restart,
                 database_url=recorded.database_url,
                 items=list(recorded.by_sql),
                 change=recorded.change,
@@ -74,11 +74,11 @@ def verify_consistency(
             )
             round_ = _Round(stack, folder, recorded, reads, without, of)
             outs = round_.run(faults, progress)
-        writes, found = load(outs)
-        verdict = check([*writes, *faults.writes], found, strict=not near)
+        writes, recorded_reads = load(outs)
+        verdict = check([*writes, *faults.writes], recorded_reads, strict=not near)
         return ConsistencyResult(verdict, faults.done, time.monotonic() - began)
     finally:
-        hurt.close()
+        hurt_redis.close()
         shutil.rmtree(folder, ignore_errors=True)
 
 

@@ -72,15 +72,15 @@ def _read(source: str) -> tuple[Drafted, str]:
 
 def _document(text: str, source: str) -> dict[str, Any]:
     try:
-        found = json.loads(text)
+        document = json.loads(text)
     except ValueError:
         try:
-            found = yaml.safe_load(text)
+            document = yaml.safe_load(text)
         except yaml.YAMLError as error:
             raise SettingsError(f"{source} is neither JSON nor YAML: {str(error).splitlines()[0]}") from None
-    if not isinstance(found, dict):
+    if not isinstance(document, dict):
         raise SettingsError(f"{source} is no OpenAPI document and no HAR")
-    return found
+    return document
 
 
 def _written(made: Drafted, what: str, *, writes: bool, folder: Path) -> Draft:
@@ -135,19 +135,19 @@ def _service(made: Drafted, folder: Path, to_fill_in: list[str]) -> list[str]:
 
 
 def _request_text(one: DraftedRequest) -> str:
-    told: dict[str, Any] = {}
+    fields: dict[str, Any] = {}
     if one.method != "GET":
-        told["method"] = one.method
-    told["path"] = one.path
+        fields["method"] = one.method
+    fields["path"] = one.path
     if one.body is not None:
-        told["json"] = without_secrets(one.body)
+        fields["json"] = without_secrets(one.body)
     elif one.form:
-        told["form"] = without_secrets(one.form)
+        fields["form"] = without_secrets(one.form)
     if one.status != 200:
-        told["status"] = one.status
+        fields["status"] = one.status
     if one.weight != 1:
-        told["weight"] = one.weight
-    return table_text(f"requests.{key_text(one.name)}", told)
+        fields["weight"] = one.weight
+    return table_text(f"requests.{key_text(one.name)}", fields)
 
 
 def _claim_text(name: str) -> str:

@@ -36,12 +36,17 @@ def draft_openapi(document: Mapping[str, Any]) -> Drafted:
 
 
 def _add(
-    made: Drafted, document: Mapping[str, Any], method: str, path: str, item: Mapping[str, Any], told: Mapping[str, Any]
+    made: Drafted,
+    document: Mapping[str, Any],
+    method: str,
+    path: str,
+    item: Mapping[str, Any],
+    operation: Mapping[str, Any],
 ) -> None:
     name = unique_name(name_of_path(method, path), [one.name for one in made.requests])
-    request = DraftedRequest(name, method, path, _status(told))
+    request = DraftedRequest(name, method, path, _status(operation))
     query = []
-    for parameter in _parameters(document, item, told):
+    for parameter in _parameters(document, item, operation):
         if parameter.get("in") == "path" or (parameter.get("in") == "query" and parameter.get("required")):
             place = _place(made, document, request, parameter)
             if parameter["in"] == "path":
@@ -50,7 +55,7 @@ def _add(
                 query.append(f"{quote(str(parameter['name']))}={{{place}}}")
     if query:
         request.path += "?" + "&".join(query)
-    body = _resolved(document, told.get("requestBody") or {})
+    body = _resolved(document, operation.get("requestBody") or {})
     contents = body.get("content") or {}
     for kind in ("application/json", FORM):
         if content := contents.get(kind):
@@ -66,12 +71,12 @@ def _add(
 
 def _place(made: Drafted, document: Mapping[str, Any], request: DraftedRequest, parameter: Mapping[str, Any]) -> str:
     """The list of values of a parameter; one of the same name and samples is shared."""
-    found, guessed = _values(document, parameter)
+    values, guessed = _values(document, parameter)
     name = re.sub(r"\W", "_", str(parameter["name"]))
     name = f"n_{name}" if name == "n" or name[:1].isdigit() else name
-    if made.values.get(name, found) != found:
+    if made.values.get(name, values) != values:
         name = unique_name(f"{request.name}_{name}", made.values)
-    made.values[name] = found
+    made.values[name] = values
     if guessed:
         request.guessed.append(name)
     return name
@@ -93,18 +98,18 @@ def _values(document: Mapping[str, Any], parameter: Mapping[str, Any]) -> tuple[
 
 
 def _parameters(
-    document: Mapping[str, Any], item: Mapping[str, Any], told: Mapping[str, Any]
+    document: Mapping[str, Any], item: Mapping[str, Any], operation: Mapping[str, Any]
 ) -> Iterator[Mapping[str, Any]]:
-    found = {}
-    for parameter in [*(item.get("parameters") or []), *(told.get("parameters") or [])]:
+    places = {}
+    for parameter in [*(item.get("parameters") or []), *(operation.get("parameters") or [])]:
         resolved = _resolved(document, parameter)
         if "name" in resolved:
-            found[resolved.get("in"), resolved["name"]] = resolved
-    yield from found.values()
+            places[resolved.get("in"), resolved["name"]] = resolved
+    yield from places.values()
 
 
-def _status(told: Mapping[str, Any]) -> int:
-    codes = sorted(str(code) for code in told.get("responses") or {} if str(code).startswith("2"))
+def _status(operation: Mapping[str, Any]) -> int:
+    codes = sorted(str(code) for code in operation.get("responses") or {} if str(code).startswith("2"))
     return int(codes[0]) if codes and codes[0].isdigit() else 200
 
 
@@ -127,24 +132,24 @@ def _resolved(document: Mapping[str, Any], value: Any) -> dict[str, Any]:
 
 def _sample(document: Mapping[str, Any], schema: Any, depth: int) -> Any:
     """A value that a schema allows: its example or default, else the plainest with what it requires."""
-    told = _resolved(document, schema)
+    resolved = _resolved(document, schema)
     for name in ("example", "default"):
-        if told.get(name) is not None:
-            return told[name]
-    if told.get("enum"):
-        return told["enum"][0]
+        if resolved.get(name) is not None:
+            return resolved[name]
+    if resolved.get("enum"):
+        return resolved["enum"][0]
     for many in ("allOf", "anyOf", "oneOf"):
-        if told.get(many):
-            return _sample(document, told[many][0], depth + 1)
-    kind = told.get("type")
-    if kind == "object" or "properties" in told:
+        if resolved.get(many):
+            return _sample(document, resolved[many][0], depth + 1)
+    kind = resolved.get("type")
+    if kind == "object" or "properties" in resolved:
         if depth > _DEEPEST:
             return {}
-        required = told.get("required") or []
-        properties = told.get("properties") or {}
+        required = resolved.get("required") or []
+        properties = resolved.get("properties") or {}
         return {name: _sample(document, properties.get(name) or {}, depth + 1) for name in required}
     if kind == "array":
-        return [_sample(document, told.get("items") or {}, depth + 1)] if told.get("minItems") else []
+        return [_sample(document, resolved.get("items") or {}, depth + 1)] if resolved.get("minItems") else []
     if kind in ("integer", "number"):
-        return told.get("minimum", 1)
+        return resolved.get("minimum", 1)
     return kind != "boolean" and "x {n}"

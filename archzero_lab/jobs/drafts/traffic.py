@@ -35,19 +35,19 @@ class Seen:
 
 def read_har(document: Mapping[str, Any]) -> list[Seen]:
     """The requests of a HAR, but files that a page is made of. Raises SettingsError for one without any."""
-    found = []
+    requests = []
     for entry in document.get("log", {}).get("entries") or []:
-        asked = entry.get("request") or {}
-        parts = urlsplit(str(asked.get("url", "")))
+        request = entry.get("request") or {}
+        parts = urlsplit(str(request.get("url", "")))
         if not parts.path.startswith("/"):
             continue
         target = parts.path + (f"?{parts.query}" if parts.query else "")
-        posted = asked.get("postData") or {}
+        posted = request.get("postData") or {}
         text = posted.get("text")
         form = _form(posted) if _is_form(posted.get("mimeType")) else {}
         status = int((entry.get("response") or {}).get("status") or 200)
-        found.append(Seen(str(asked.get("method", "GET")), target, status, None if form else _json(text), form))
-    return _without_files(found, "the HAR")
+        requests.append(Seen(str(request.get("method", "GET")), target, status, None if form else _json(text), form))
+    return _without_files(requests, "the HAR")
 
 
 def address_of_har(document: Mapping[str, Any]) -> str:
@@ -60,35 +60,35 @@ def address_of_har(document: Mapping[str, Any]) -> str:
 
 def read_log(text: str) -> list[Seen]:
     """The requests of an access log: Combined, uvicorn's, nginx JSON or our own. Raises SettingsError for none."""
-    found = [seen for line in text.splitlines() if (seen := _of_line(line)) is not None]
-    return _without_files(found, "the log")
+    requests = [seen for line in text.splitlines() if (seen := _of_line(line)) is not None]
+    return _without_files(requests, "the log")
 
 
 def _of_line(line: str) -> Seen | None:
     if line.lstrip().startswith("{"):
         try:
-            told = json.loads(line)
+            fields = json.loads(line)
         except ValueError:
             return None
-        return _of_json(told) if isinstance(told, dict) else None
+        return _of_json(fields) if isinstance(fields, dict) else None
     match = _LINE.search(line)
     return Seen(match["method"], match["path"], int(match["status"])) if match else None
 
 
-def _of_json(told: Mapping[str, Any]) -> Seen | None:
+def _of_json(fields: Mapping[str, Any]) -> Seen | None:
     """A line of JSON: ours (method, path), or nginx' by its own names of them."""
-    method, _, rest = str(told.get("request", "")).partition(" ")
-    target = told.get("path") or told.get("request_uri") or told.get("uri") or rest.partition(" ")[0]
-    method = str(told.get("method") or told.get("request_method") or method)
+    method, _, rest = str(fields.get("request", "")).partition(" ")
+    target = fields.get("path") or fields.get("request_uri") or fields.get("uri") or rest.partition(" ")[0]
+    method = str(fields.get("method") or fields.get("request_method") or method)
     if not method or not str(target).startswith("/"):
         return None
-    if told.get("args") and "?" not in str(target):
-        target = f"{target}?{told['args']}"
+    if fields.get("args") and "?" not in str(target):
+        target = f"{target}?{fields['args']}"
     try:
-        status = int(told.get("status", 200))
+        status = int(fields.get("status", 200))
     except (TypeError, ValueError):
         status = 200
-    return Seen(method.upper(), str(target), status, _json(told.get("body")))
+    return Seen(method.upper(), str(target), status, _json(fields.get("body")))
 
 
 def draft_traffic(seen: Iterable[Seen], url: str = "") -> Drafted:
@@ -144,19 +144,19 @@ def _shape(target: str) -> str:
 def _pieces(target: str) -> list[tuple[str, str]]:
     """A target cut into text that stays and values, each with a name: things_id after things/, or its parameter's."""
     path, _, query = target.partition("?")
-    found: list[tuple[str, str]] = []
+    pieces: list[tuple[str, str]] = []
     before = ""
     for part in path.split("/")[1:]:
-        found.append((_TEXT, "/"))
+        pieces.append((_TEXT, "/"))
         if item := _ITEM.fullmatch(part):
-            found += [(f"{before}_id".lstrip("_"), item[1]), (_TEXT, item[2] or "")]
+            pieces += [(f"{before}_id".lstrip("_"), item[1]), (_TEXT, item[2] or "")]
         else:
-            found.append((_TEXT, part))
+            pieces.append((_TEXT, part))
             before = re.sub(r"\W+", "_", part)
     for number, (name, value) in enumerate(sorted(parse_qsl(query, keep_blank_values=True))):
-        found.append((_TEXT, ("&" if number else "?") + quote(name, safe="[]") + "="))
-        found.append((re.sub(r"\W+", "_", name).strip("_") or "value", quote(value, safe="")))
-    return found
+        pieces.append((_TEXT, ("&" if number else "?") + quote(name, safe="[]") + "="))
+        pieces.append((re.sub(r"\W+", "_", name).strip("_") or "value", quote(value, safe="")))
+    return pieces
 
 
 def _form(posted: Mapping[str, Any]) -> dict[str, str]:
@@ -169,8 +169,8 @@ def _is_form(media_type: Any) -> bool:
     return str(media_type or "").partition(";")[0].strip().lower() == FORM
 
 
-def _without_files(found: list[Seen], what: str) -> list[Seen]:
-    kept = [one for one in found if not _STATIC.search(urlsplit(one.target).path)]
+def _without_files(requests: list[Seen], what: str) -> list[Seen]:
+    kept = [one for one in requests if not _STATIC.search(urlsplit(one.target).path)]
     if not kept:
         raise SettingsError(f"{what} holds no request that could be read")
     return kept

@@ -60,8 +60,10 @@ def asked_of(request: IndexRequest) -> Asked:
         if request.role and request.role not in bound:
             notes.append(f"no policy binds {request.role}: its statements are measured as the owner's")
         source.cursor_factory = psycopg.RawCursor  # type: ignore[assignment,unused-ignore]
-        found, reasons = understood(source, texts)
-    return Asked(texts, found, reasons, notes, {name: role for name, role in senders.items() if role in bound}, doubts)
+        queries, reasons = understood(source, texts)
+    return Asked(
+        texts, queries, reasons, notes, {name: role for name, role in senders.items() if role in bound}, doubts
+    )
 
 
 def make_roles(source_url: str, url: str, admin_url: str, names: Collection[str]) -> dict[str, str]:

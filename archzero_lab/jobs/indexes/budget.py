@@ -20,10 +20,10 @@ _UNITS = {"s": 1, "m": 60, "h": 3600}
 
 def seconds_of(text: str) -> float:
     """90s, 5m or 1h as seconds. Raises SettingsError."""
-    found = re.fullmatch(r"(\d+(?:\.\d+)?)([smh])", text.strip())
-    if found is None:
+    match = re.fullmatch(r"(\d+(?:\.\d+)?)([smh])", text.strip())
+    if match is None:
         raise SettingsError(f"--budget {text}: give it as 90s, 5m or 1h")
-    return float(found[1]) * _UNITS[found[2]]
+    return float(match[1]) * _UNITS[match[2]]
 
 
 def block_s(reads: Reads, used: Mapping[str, Sequence[Statement]], indexes: int) -> float:

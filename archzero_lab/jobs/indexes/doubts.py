@@ -42,13 +42,13 @@ def not_measured(texts: Mapping[str, str], indirect: Set[str]) -> list[Doubt]:
 
     One that names a view or a function of the database's own (`indirect`) may read any table.
     """
-    found = []
+    doubts = []
     for name, text in texts.items():
         words = set(re.findall(r"\w+", text))
         words |= {word.lower() for word in words}  # as PostgreSQL reads a name that is not quoted
         reason = f"statement {name}, which was not measured, may read it"
-        found.append(Doubt(reason, tables=frozenset(words), everywhere=bool(words & indirect)))
-    return found
+        doubts.append(Doubt(reason, tables=frozenset(words), everywhere=bool(words & indirect)))
+    return doubts
 
 
 def not_copied(left_out: Sequence[LeftOut]) -> list[Doubt]:

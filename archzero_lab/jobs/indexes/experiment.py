@@ -70,8 +70,8 @@ def run_index_experiment(
         if not chosen:
             raise DatabaseError("the migration makes no index: nothing to measure")
         needed = purposes(connection)
-        asked = [*cases, *_look_ups(connection, chosen)]
-        reads = Reads(connection, admin, asked, blocks, seed, there, roles)
+        measured = [*cases, *_look_ups(connection, chosen)]
+        reads = Reads(connection, admin, measured, blocks, seed, there, roles)
         let_go = reads.explain_all()
         cases = reads.cases
         if not cases:
@@ -129,7 +129,7 @@ def run_index_experiment(
         findings = keep_one_of_each(findings, instead)
         by_label = {index.label: index for index in chosen}
         indirect = indirect_names(connection)
-        doubts = [*doubts, *not_measured({case.name: case.sql for case in asked if case not in cases}, indirect)]
+        doubts = [*doubts, *not_measured({case.name: case.sql for case in measured if case not in cases}, indirect)]
         findings = [
             one if by_label[one.name].oid in superfluous
             else doubted(one, doubts, by_label[one.name], reads.touches(by_label[one.name]))
@@ -150,13 +150,13 @@ def run_index_experiment(
 def _look_ups(connection: Connection, indexes: Sequence[Index]) -> list[Statement]:
     """What the constraints do is part of the workload: each foreign key's look-up of children that an index serves."""
     chosen = {index.oid for index in indexes if not index.guards}
-    found: list[Statement] = []
+    statements: list[Statement] = []
     for key in foreign_keys(connection):
         if chosen & set(key.served_by):
             # an empty table has no value to ask for; its key keeps its index all the same
             with suppress(DatabaseError):
-                found += cases_of(connection, f"children of {key.parent} ({key.name})", key.look_up())
-    return found
+                statements += cases_of(connection, f"children of {key.parent} ({key.name})", key.look_up())
+    return statements
 
 
 def _pairs(reads: Reads, index: Index, losses: Sequence[Loss], chosen: Sequence[Index]) -> list[Loss]:
@@ -168,12 +168,12 @@ def _pairs(reads: Reads, index: Index, losses: Sequence[Loss], chosen: Sequence[
         return []
     by_name = {other.label: other for other in chosen if not other.guards}
     cases = {case.name: case for case in reads.cases}
-    found = []
+    pairs = []
     for loss in losses:
         others = [by_name[name] for name in loss.instead if name in by_name]
         if others:
-            found.append(reads.loss(cases[loss.statement], [index, *others]))
-    return found
+            pairs.append(reads.loss(cases[loss.statement], [index, *others]))
+    return pairs
 
 
 def _build_s(connection: Connection, index: Index) -> float:
@@ -189,22 +189,22 @@ def _writes(
     by_table: dict[int, list[Index]] = defaultdict(list)
     for index in indexes:
         by_table[index.table_oid].append(index)
-    found = []
+    writes = []
     for mine in by_table.values():
         written = mine[0].largest_table
         here = [part for index in there if (part := index.on(written)) is not None]
-        found.append(Writes(connection, [part for one in mine if (part := one.on(written))], here, blocks, seed))
-    return found
+        writes.append(Writes(connection, [part for one in mine if (part := one.on(written))], here, blocks, seed))
+    return writes
 
 
 def _row_counts(connection: Connection, indexes: Sequence[Index]) -> dict[str, int]:
-    found = {}
+    counts = {}
     for index in {one.table_oid: one for one in indexes}.values():
         row = connection.execute(
             sql.SQL("SELECT count(*) FROM {}").format(sql.Identifier(index.schema, index.table))
         ).fetchone()
-        found[index.qualified_table] = int(row[0]) if row else 0
-    return found
+        counts[index.qualified_table] = int(row[0]) if row else 0
+    return counts
 
 
 def _server(connection: Connection) -> str:

@@ -32,11 +32,11 @@ def plan_fragility(
 
     Of each statement its cases (common, rare, absent values) and its generic plan. Raises LabError as own copies do.
     """
-    asked = asked_of(request)
+    questions = asked_of(request)
     with _copy(stack, request, reporter) as url, raw_connection(url, request.settings) as connection:
-        cases, reasons = cases_or_reasons(connection, asked.texts)
+        cases, reasons = cases_or_reasons(connection, questions.texts)
         if not cases:
-            raise DatabaseError(f"no statement is left: {[*asked.let_go, *reasons][0]}")
+            raise DatabaseError(f"no statement is left: {[*questions.let_go, *reasons][0]}")
         tables = tables_of(connection)
         seen: list[Seen] = []
         with reporter.work("statistics") as tell:
@@ -47,7 +47,7 @@ def plan_fragility(
 
                 seen += over_analyzes(connection, cases, tables, analyzes, target, progress)
         cures = tried_cures(connection, cases, seen, tables, analyzes)
-    return Found(seen, cures, [*asked.let_go, *reasons])
+    return Found(seen, cures, [*questions.let_go, *reasons])
 
 
 @contextmanager

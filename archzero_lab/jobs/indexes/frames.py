@@ -26,7 +26,7 @@ def _by_verdict(finding: dict[str, Any]) -> tuple[bool, int, float]:
     return verdict in KEPT, _ORDER.index(verdict), -finding["bytes"]
 
 
-def verdicts(told: dict[str, Any]) -> pd.DataFrame:
+def verdicts(experiment: dict[str, Any]) -> pd.DataFrame:
     """A row an index, those to be dropped first: why, its table and size, how many of the statements read it."""
     return pd.DataFrame.from_dict(
         {
@@ -38,19 +38,19 @@ def verdicts(told: dict[str, Any]) -> pd.DataFrame:
                 "used by": len(finding["used_by"]),
             }
             | ({"partitions": finding["partitions"]} if finding.get("partitions") else {})
-            for finding in sorted(told["findings"], key=_by_verdict)
+            for finding in sorted(experiment["findings"], key=_by_verdict)
         },
         orient="index",
     )
 
 
-def costs(told: dict[str, Any]) -> pd.DataFrame:
+def costs(experiment: dict[str, Any]) -> pd.DataFrame:
     """A row an index: seconds to build, what it adds to the insert of a row, the reads a write from which it pays.
 
     That write is the dearer of an insert and an update.
     """
     rows = {}
-    for finding in told["findings"]:
+    for finding in experiment["findings"]:
         rows[finding["name"]] = {"build s": finding["build_s"]}
         if (cost := finding["cost"]) is not None:
             rows[finding["name"]] |= {
@@ -64,10 +64,10 @@ def costs(told: dict[str, Any]) -> pd.DataFrame:
     return pd.DataFrame.from_dict(rows, orient="index")
 
 
-def updates(told: dict[str, Any]) -> pd.DataFrame:
+def updates(experiment: dict[str, Any]) -> pd.DataFrame:
     """A row an index: what it adds to an update of a column that it reads, and the heap-only updates that it ends."""
     rows = {}
-    for finding in told["findings"]:
+    for finding in experiment["findings"]:
         cost = finding["cost"]
         if cost is None or cost["update"] is None:
             continue
@@ -86,11 +86,11 @@ def updates(told: dict[str, Any]) -> pd.DataFrame:
     return pd.DataFrame.from_dict(rows, orient="index")
 
 
-def statements(told: dict[str, Any]) -> pd.DataFrame:
+def statements(experiment: dict[str, Any]) -> pd.DataFrame:
     """A row a statement: its time with all of the indexes, with none, with those alone that are to be kept; paired."""
-    kept = {loss["statement"]: loss for loss in told["without_dropped"]}
+    kept = {loss["statement"]: loss for loss in experiment["without_dropped"]}
     rows = {}
-    for loss in told["whole"]:
+    for loss in experiment["whole"]:
         name = loss["statement"]
         rows[name] = {
             "with ms": loss["with_ms"],
@@ -108,10 +108,10 @@ def statements(told: dict[str, Any]) -> pd.DataFrame:
     return pd.DataFrame(rows).T.astype(float).round(3)
 
 
-def writes(told: dict[str, Any]) -> pd.DataFrame:
+def writes(experiment: dict[str, Any]) -> pd.DataFrame:
     """A row a write and set of indexes (all, none, kept): rows a second, how much faster (paired), WAL, HOT share."""
     rows = {}
-    for rate in told["writes"]:
+    for rate in experiment["writes"]:
         write = f"{rate['table']}: " + (f"update of {rate['column']}" if rate["column"] else "insert")
         for name in ("all", "none", "kept"):
             times, low, high = rate["times"].get(name, (None, None, None))
@@ -128,38 +128,38 @@ def writes(told: dict[str, Any]) -> pd.DataFrame:
     return frame.astype(float)
 
 
-def plans(told: dict[str, Any]) -> pd.DataFrame:
+def plans(experiment: dict[str, Any]) -> pd.DataFrame:
     """A row a statement: how it is read with and without the indexes, and by its generic plan where that differs.
 
     The generic plan knows no values; a prepared statement may get it from its sixth run on.
     """
     rows = {}
-    for plan in told["plans"]:
+    for plan in experiment["plans"]:
         generic = plan["generic"]
         same = "the same as with" if generic == plan["with_indexes"] else generic
         rows[plan["statement"]] = {"with": plan["with_indexes"], "without": plan["without"], "generic plan": same}
     return pd.DataFrame.from_dict(rows, orient="index")
 
 
-def check(told: dict[str, Any]) -> str:
+def check(experiment: dict[str, Any]) -> str:
     """Whether the verdicts hold together: what statements lose once everything to be dropped is gone, in a sentence."""
-    slower = told["slower_without_dropped"]
-    if not told["without_dropped"]:
+    slower = experiment["slower_without_dropped"]
+    if not experiment["without_dropped"]:
         return "Nothing is to be dropped"
-    whole = len(told["without_dropped"])
+    whole = len(experiment["without_dropped"])
     if not slower:
         return f"With those alone that are to be kept, none of the {whole} statements is slower than with all of them"
     return f"With those alone that are to be kept, {len(slower)} of {whole} statements are slower: {', '.join(slower)}"
 
 
-def weight(told: dict[str, Any]) -> str:
+def weight(experiment: dict[str, Any]) -> str:
     """What the indexes weigh, and what those that are to be kept do."""
-    return f"{told['bytes'] / 1e6:.1f} MB, of which {told['kept_bytes'] / 1e6:.1f} MB in those to keep"
+    return f"{experiment['bytes'] / 1e6:.1f} MB, of which {experiment['kept_bytes'] / 1e6:.1f} MB in those to keep"
 
 
-def bars(told: dict[str, Any]) -> Picture:
+def bars(experiment: dict[str, Any]) -> Picture:
     """Size of each index, in the colour of its verdict; the whole and what would be kept in the title."""
-    ordered = sorted(told["findings"], key=lambda finding: finding["bytes"])
+    ordered = sorted(experiment["findings"], key=lambda finding: finding["bytes"])
     figure, axes = plt.subplots(figsize=(8, 0.3 * len(ordered) + 1.4))
     seen: set[str] = set()
     for row, finding in enumerate(ordered):
@@ -172,13 +172,13 @@ def bars(told: dict[str, Any]) -> Picture:
     legend_above(axes)
     return picture(
         figure,
-        f"{len(ordered)} indexes, {weight(told)}",
+        f"{len(ordered)} indexes, {weight(experiment)}",
     )
 
 
-def gain_bars(told: dict[str, Any]) -> Picture:
+def gain_bars(experiment: dict[str, Any]) -> Picture:
     """Each statement without the indexes over with them, its interval, on a log scale: right of 1 they help."""
-    losses = sorted(told["whole"], key=lambda loss: loss["ratio"])
+    losses = sorted(experiment["whole"], key=lambda loss: loss["ratio"])
     figure, axes = plt.subplots(figsize=(8, 0.3 * len(losses) + 1.4))
     for row, loss in enumerate(losses):
         axes.plot([loss["ci_low"], loss["ci_high"]], [row, row], color="#0072B2", linewidth=5, alpha=0.35)
@@ -192,15 +192,15 @@ def gain_bars(told: dict[str, Any]) -> Picture:
     return picture(figure, "; ".join(f"{loss['statement']} {loss['ratio']:.2f}" for loss in losses))
 
 
-def answer(told: dict[str, Any]) -> str:
+def answer(experiment: dict[str, Any]) -> str:
     """What to do with the indexes and what that saves, in a sentence."""
     groups = {"keep": 0, "drop": 0, "undecided": 0}
-    for finding in told["findings"]:
+    for finding in experiment["findings"]:
         verdict = IndexVerdict(finding["verdict"])
         group = "undecided" if verdict is IndexVerdict.UNDECIDED else "keep" if verdict in KEPT else "drop"
         groups[group] += 1
     said = ", ".join(f"{group} {number}" for group, number in groups.items() if number)
-    gone = [one for one in told["findings"] if IndexVerdict(one["verdict"]) not in KEPT]
+    gone = [one for one in experiment["findings"] if IndexVerdict(one["verdict"]) not in KEPT]
     if not gone:
         return said.capitalize()
     inserts = sum(one["cost"]["ms"] for one in gone if one["cost"]) * 1000
@@ -208,9 +208,9 @@ def answer(told: dict[str, Any]) -> str:
     return f"{said.capitalize()}: dropping saves {sum(one['bytes'] for one in gone) / 1e6:.1f} MB{spared}"
 
 
-def twins(told: dict[str, Any]) -> pd.DataFrame:
+def twins(experiment: dict[str, Any]) -> pd.DataFrame:
     """A row a thing that decides a plan: what it is on the source and on its copy, what differs first."""
-    rows = sorted(told.get("twin", []), key=lambda row: row["same"])
+    rows = sorted(experiment.get("twin", []), key=lambda row: row["same"])
     return pd.DataFrame.from_dict(
         {
             row["what"]: {"source": row["source"], "copy": row["copy"], "": "same" if row["same"] else "not the same"}

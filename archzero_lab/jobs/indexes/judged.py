@@ -74,7 +74,7 @@ def _lost(url: str, names: Sequence[str]) -> list[Index]:
     with connect(url, autocommit=True) as connection:
         rows = connection.execute("SELECT to_regclass(name)::oid::bigint FROM unnest(%s::text[]) name", [list(names)])
         oids = {oid for (oid,) in rows.fetchall()}
-    found = [index for index in list_of(url) if index.oid in oids]
-    if not found:
+    lost = [index for index in list_of(url) if index.oid in oids]
+    if not lost:
         raise DatabaseError(f"the migration drops {', '.join(names)}: no such index there")
-    return found
+    return lost

@@ -48,15 +48,15 @@ def lint_files(files: Sequence[Path]) -> list[Fault]:
         done = subprocess.run(
             [str(program), "--reporter", "json", *map(str, files)], capture_output=True, text=True, timeout=120
         )
-        told = json.loads(done.stdout or "[]")
+        findings = json.loads(done.stdout or "[]")
     except (OSError, ValueError, subprocess.TimeoutExpired) as error:
         raise LabError(f"squawk did not answer: {error}; run ./lab once, which installs it") from None
-    if done.returncode not in (0, 1) or (done.returncode == 1 and not told):
+    if done.returncode not in (0, 1) or (done.returncode == 1 and not findings):
         said = (done.stderr.strip().splitlines() or ["without a word"])[-1]
         raise LabError(f"squawk could not lint (exit {done.returncode}): {said}")
     return [
         Fault(f"{fault['file']}:{fault['line'] + 1}", fault["rule_name"], fault["message"], fault.get("help") or "")
-        for fault in told
+        for fault in findings
     ]
 
 

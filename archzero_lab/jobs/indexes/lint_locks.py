@@ -36,8 +36,10 @@ class Taken:
     @property
     def in_words(self) -> str:
         """What it takes and who waits, in a line."""
-        told = [f"{mode} on {table}" + (f" ({_STOPS[mode]})" if _STOPS.get(mode) else "") for table, mode in self.locks]
-        return f"{self.statement[:70]}: {', '.join(told) or 'no lock on a table'}; {self.seconds * 1000:,.0f} ms"
+        words = [
+            f"{mode} on {table}" + (f" ({_STOPS[mode]})" if _STOPS.get(mode) else "") for table, mode in self.locks
+        ]
+        return f"{self.statement[:70]}: {', '.join(words) or 'no lock on a table'}; {self.seconds * 1000:,.0f} ms"
 
 
 def locks_taken(stack: Stack, database_url: str, migration: Path) -> list[Taken]:

@@ -37,23 +37,23 @@ def measure_indexes(system: System, stack: Stack, request: IndexRequest, reporte
         )
     made = own_copy(stack, request, reporter) if request.database_url else _of_system(system, stack, request, reporter)
     with made as ready, reporter.work("measure") as tell:
-        found = run_index_experiment(
+        experiment = run_index_experiment(
             ready.url, ready.admin_url, ready.indexes, ready.cases, blocks=request.blocks,
             reads_per_write=request.reads_per_write, seed=request.seed, doubts=ready.doubts, role_urls=ready.role_urls,
             settings=request.settings, budget_s=request.budget_s, tell=reporter.note, progress=tell,
         )  # fmt: skip
-    found = replace(found, let_go=(*ready.let_go, *found.let_go))
+    experiment = replace(experiment, let_go=(*ready.let_go, *experiment.let_go))
     run = Run.new("indexes")
-    told = found.as_dict() | {
+    facts = experiment.as_dict() | {
         "about": ready.about, "reads_per_write": request.reads_per_write,
         "twin": [asdict(row) for row in ready.twin.rows] if ready.twin else [],
         "left_out": [one.in_words for one in ready.twin.left_out] if ready.twin else [],
         "notes": list(ready.notes), "given_settings": dict(request.settings),
     }  # fmt: skip
-    run.index_experiment = told | describe_machine() | {"run_id": run.path.name}
+    run.index_experiment = facts | describe_machine() | {"run_id": run.path.name}
     run.write_page(page(run.index_experiment))
     run.publish(LATEST_INDEXES)
-    return run, found
+    return run, experiment
 
 
 @contextmanager

@@ -63,13 +63,13 @@ def own_copy(stack: Stack, request: IndexRequest, reporter: Reporter) -> Iterato
     assert request.migration is not None
     read_file(request.migration)  # what is no SQL is told before anything is copied
     logged = read_log(request.values_from) if request.values_from else None
-    asked = asked_of(request)
-    for reason in asked.let_go:
+    questions = asked_of(request)
+    for reason in questions.let_go:
         reporter.note(f"not measured: {reason}")
-    if request.strict and asked.let_go:
-        raise DatabaseError(f"--strict: {asked.let_go[0]}")
-    if not asked.texts:
-        raise DatabaseError(f"no statement is left to measure with: {asked.let_go[0]}")
+    if request.strict and questions.let_go:
+        raise DatabaseError(f"--strict: {questions.let_go[0]}")
+    if not questions.texts:
+        raise DatabaseError(f"no statement is left to measure with: {questions.let_go[0]}")
     name = stack.database_name("copy")
     with ExitStack() as closing:
         server = closing.enter_context(copy_server(stack, request.database_url, request.server))
@@ -85,7 +85,7 @@ def own_copy(stack: Stack, request: IndexRequest, reporter: Reporter) -> Iterato
             source.read_only = True
             twin = compare_twins(source, made, copy.left_out, held if request.sample else "")
         with raw_connection(url) as connection:
-            cases, reasons = cases_or_reasons(connection, asked.texts, logged, asked.roles)
+            cases, reasons = cases_or_reasons(connection, questions.texts, logged, questions.roles)
             indirect = indirect_names(connection)
         if request.strict and reasons:
             raise DatabaseError(f"--strict: {reasons[0]}")
@@ -93,36 +93,39 @@ def own_copy(stack: Stack, request: IndexRequest, reporter: Reporter) -> Iterato
             judged = judged_of(url, request.migration, before)
         if give is not None:  # ANALYZE has made the sample's own; those of new expressions stay
             give(url)
-        unmeasured = not_measured(_unmeasured(asked.all_texts, cases), indirect)
-        role_urls = make_roles(request.database_url, url, admin_url, set(asked.roles.values()))
+        unmeasured = not_measured(_unmeasured(questions.all_texts, cases), indirect)
+        role_urls = make_roles(request.database_url, url, admin_url, set(questions.roles.values()))
         yield Prepared(
             url, admin_url, judged.indexes, cases, f"{judged.about} on {held}", twin,
-            [*asked.doubts, *_doubts(twin, request), *unmeasured, *_used_there(request, judged)],
-            [*asked.let_go, *reasons], [*asked.notes, *judged.notes, *_skipped_there(request, judged)], role_urls,
+            [*questions.doubts, *_doubts(twin, request), *unmeasured, *_used_there(request, judged)],
+            [*questions.let_go, *reasons],
+            [*questions.notes, *judged.notes, *_skipped_there(request, judged)], role_urls,
         )  # fmt: skip
 
 
 def _doubts(twin: Twin, request: IndexRequest) -> list[Doubt]:
     """What of the copy could turn a verdict against an index."""
-    found = []
+    doubts = []
     theirs, ours = twin.version
     if theirs != ours:
-        found.append(
+        doubts.append(
             Doubt(f"its PostgreSQL {ours} plans otherwise than the source's {theirs}: give --server-version {theirs} or"
                   " --copy-on URL")
         )  # fmt: skip
     if twin.collation[0] != twin.collation[1]:
-        found.append(Doubt(f"it orders texts by {twin.collation[1]}, the source by {twin.collation[0]}", of_texts=True))
+        doubts.append(
+            Doubt(f"it orders texts by {twin.collation[1]}, the source by {twin.collation[0]}", of_texts=True)
+        )
     if request.sample:
-        found.append(Doubt(f"its sample of {request.sample:,} rows a table is cheaper to read without it than all"))
-    found += [Doubt(f"its {row.what} is {row.copy}, the source's {row.source}") for row in twin.settings]
-    return [*found, *not_copied(twin.left_out)]
+        doubts.append(Doubt(f"its sample of {request.sample:,} rows a table is cheaper to read without it than all"))
+    doubts += [Doubt(f"its {row.what} is {row.copy}, the source's {row.source}") for row in twin.settings]
+    return [*doubts, *not_copied(twin.left_out)]
 
 
-def _unmeasured(asked: Mapping[str, str], cases: Sequence[Statement]) -> dict[str, str]:
+def _unmeasured(texts: Mapping[str, str], cases: Sequence[Statement]) -> dict[str, str]:
     """The texts that gave no case."""
     return {
-        name: text for name, text in asked.items()
+        name: text for name, text in texts.items()
         if not any(case.name == name or case.name.startswith((f"{name}, ", f"{name} (as ")) for case in cases)
     }  # fmt: skip
 

@@ -27,10 +27,10 @@ from archzero_lab.reporting.pages import plain_page
 from archzero_lab.reporting.tables import whole_html
 
 
-def statements_to_drop(told: dict[str, Any]) -> str:
+def statements_to_drop(experiment: dict[str, Any]) -> str:
     """SQL that drops what is to be dropped, a line an index."""
     lines = []
-    for finding in told["findings"]:
+    for finding in experiment["findings"]:
         if IndexVerdict(finding["verdict"]) in KEPT or not finding.get("place"):  # runs of before have none
             continue
         # the index of a partitioned table goes with its partitions', which CONCURRENTLY does not do
@@ -42,13 +42,13 @@ def statements_to_drop(told: dict[str, Any]) -> str:
 _TITLE = "What each index is worth"
 
 
-def warnings_of(told: dict[str, Any]) -> list[str]:
+def warnings_of(experiment: dict[str, Any]) -> list[str]:
     """What to know before the verdicts: what was left out or judged otherwise, ways that the planner may not go."""
-    off, given = switched_off(told.get("planner", {})), told.get("given_settings", {})
+    off, given = switched_off(experiment.get("planner", {})), experiment.get("given_settings", {})
     theirs, ours = ([name for name in off if (name in given) is mine] for mine in (False, True))
     switches = [f"plans were made with {', '.join(theirs)} off, as that role and database have it"] if theirs else []
     switches += [f"plans were made with {', '.join(ours)} off, as --set has it"] if ours else []
-    return [*told.get("notes", []), *switches]
+    return [*experiment.get("notes", []), *switches]
 
 
 def _listed(title: str, lines: Sequence[str]) -> str:
@@ -56,48 +56,53 @@ def _listed(title: str, lines: Sequence[str]) -> str:
     return f"<h2>{title}</h2><ul>{items}</ul>" if lines else ""
 
 
-def _settings(told: dict[str, Any]) -> dict[str, str]:
-    return {**told.get("planner", {}), **told["settings"]}
+def _settings(experiment: dict[str, Any]) -> dict[str, str]:
+    return {**experiment.get("planner", {}), **experiment["settings"]}
 
 
-def page(told: dict[str, Any]) -> str:
+def page(experiment: dict[str, Any]) -> str:
     """The whole as one page without anything from elsewhere: the answer first, then how far the copy is the source."""
-    lead = f'<p class="answer"><strong>{html.escape(answer(told))}.</strong> {html.escape(check(told))}.</p>'
-    lead += f'<p class="quiet">{html.escape(told["about"])}; {html.escape(told["server"])}</p>'
-    lead += "".join(f'<p class="warning">{html.escape(note)}.</p>' for note in warnings_of(told))
-    lead += _twin(told)
-    if drops := statements_to_drop(told):
+    lead = (
+        f'<p class="answer"><strong>{html.escape(answer(experiment))}.</strong> {html.escape(check(experiment))}.</p>'
+    )
+    lead += f'<p class="quiet">{html.escape(experiment["about"])}; {html.escape(experiment["server"])}</p>'
+    lead += "".join(f'<p class="warning">{html.escape(note)}.</p>' for note in warnings_of(experiment))
+    lead += _twin(experiment)
+    if drops := statements_to_drop(experiment):
         lead += f"<details><summary>SQL that drops them</summary><pre>{html.escape(drops)}</pre></details>"
-    body = _listed("Answers that an index changed", told.get("differences", []))
-    body += f"<h2>Verdicts</h2>{whole_html(verdicts(told))}{bars(told)._repr_html_()}{gain_bars(told)._repr_html_()}"
-    body += _listed("Not on the copy", told.get("left_out", []))
-    body += _listed("Not measured", told.get("let_go", []))
+    body = _listed("Answers that an index changed", experiment.get("differences", []))
+    figures = bars(experiment)._repr_html_() + gain_bars(experiment)._repr_html_()
+    body += f"<h2>Verdicts</h2>{whole_html(verdicts(experiment))}{figures}"
+    body += _listed("Not on the copy", experiment.get("left_out", []))
+    body += _listed("Not measured", experiment.get("let_go", []))
     frames = (
-        ("Cost of an insert", costs(told)), ("Cost of an update", updates(told)), ("All together", writes(told)),
-        ("Statements", statements(told)), ("Plans", plans(told)),
+        ("Cost of an insert", costs(experiment)), ("Cost of an update", updates(experiment)),
+        ("All together", writes(experiment)),
+        ("Statements", statements(experiment)), ("Plans", plans(experiment)),
     )  # fmt: skip
     body += "".join(f"<h2>{title}</h2>{whole_html(frame)}" for title, frame in frames)
-    return plain_page(_TITLE, f"{body}<h2>How</h2>{_how(told)}", lead=lead, run_id=told.get("run_id", ""))
+    return plain_page(_TITLE, f"{body}<h2>How</h2>{_how(experiment)}", lead=lead, run_id=experiment.get("run_id", ""))
 
 
-def _twin(told: dict[str, Any]) -> str:
+def _twin(experiment: dict[str, Any]) -> str:
     """Source and copy: open where they differ, in a line where they do not."""
-    if not told.get("twin"):
+    if not experiment.get("twin"):
         return ""
-    apart = [row for row in told["twin"] if not row["same"]]
+    apart = [row for row in experiment["twin"] if not row["same"]]
     said = (
-        f"Source and copy differ in {len(apart)} of {len(told['twin'])} things that decide a plan"
-        if apart else f"Source and copy are the same in all {len(told['twin'])} things that decide a plan"
+        f"Source and copy differ in {len(apart)} of {len(experiment['twin'])} things that decide a plan"
+        if apart else f"Source and copy are the same in all {len(experiment['twin'])} things that decide a plan"
     )  # fmt: skip
-    return f"<details{' open' if apart else ''}><summary>{said}</summary>{whole_html(twins(told))}</details>"
+    return f"<details{' open' if apart else ''}><summary>{said}</summary>{whole_html(twins(experiment))}</details>"
 
 
-def _how(told: dict[str, Any]) -> str:
-    rows = ", ".join(f"{number:,} {name}" for name, number in told["rows"].items())
-    settings = ", ".join(f"{name} {value}" for name, value in _settings(told).items())
+def _how(experiment: dict[str, Any]) -> str:
+    rows = ", ".join(f"{number:,} {name}" for name, number in experiment["rows"].items())
+    settings = ", ".join(f"{name} {value}" for name, value in _settings(experiment).items())
     return (
-        f"<p>{html.escape(rows)} rows; {html.escape(settings)}. Each statement in {told['blocks']} paired blocks with"
+        f"<p>{html.escape(rows)} rows; {html.escape(settings)}. Each statement in {experiment['blocks']} paired blocks"
+        " with"
         " the index and with it hidden; inserts and updates of a column of it with it and with it dropped, on pages"
         " with room for a heap-only (HOT) update, GIN taking each row at once. A loss below 10 % is none; an index that"
-        f" pays only above {told['reads_per_write']:g} reads a write is too dear.</p>"
+        f" pays only above {experiment['reads_per_write']:g} reads a write is too dear.</p>"
     )

@@ -63,8 +63,8 @@ class Seen:
     def interval(self) -> tuple[float, float]:
         """Wilson's 95 % interval of the share of dear plans."""
         dear = sum(self.shapes[shape] for shape in self.dear)
-        found = stats.binomtest(dear, max(self.number, 1)).proportion_ci(0.95, method="wilson")
-        return float(found.low), float(found.high)
+        wilson = stats.binomtest(dear, max(self.number, 1)).proportion_ci(0.95, method="wilson")
+        return float(wilson.low), float(wilson.high)
 
     @property
     def verdict(self) -> Fragility:
@@ -77,15 +77,17 @@ class Seen:
     def in_words(self) -> str:
         """Each kind of plan by its work, the commonest first: "183 of 200 read 1,384 blocks, 17 read 52,110"."""
         dear = set(self.dear)
-        told = []
+        words = []
         usual = {shape: count for shape, count in self.shapes.items() if shape not in dear}
         if usual:
-            told.append(f"{sum(usual.values())} of {self.number} plans read at most {_count(self._most(usual))} blocks")
-        told += [
+            words.append(
+                f"{sum(usual.values())} of {self.number} plans read at most {_count(self._most(usual))} blocks"
+            )
+        words += [
             f"{self.shapes[shape]} read {_count(self.blocks[shape])} by {shape_in_words(shape)}"
             for shape in sorted(dear, key=lambda one: -self.shapes[one])
         ]
-        return ", ".join(told)
+        return ", ".join(words)
 
     def _most(self, shapes: Collection[Shape]) -> float:
         return max(self.blocks[shape] for shape in shapes)

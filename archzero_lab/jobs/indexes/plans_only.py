@@ -43,14 +43,14 @@ class PlanChange:
         pairs = diff_plans(self.before, self.after).pairs
         changed = [(pair.before, pair.after) for pair in pairs if pair.changed]
         changed.sort(key=lambda pair: -max(step.node.total_cost for step in pair if step is not None))
-        told = []
+        lines = []
         for one, other in changed:
             labels = [step.label for step in (one, other) if step is not None]
             if one is None or other is None:
-                told.append(f"{'new' if one is None else 'gone'}: {labels[0]}")
+                lines.append(f"{'new' if one is None else 'gone'}: {labels[0]}")
             elif one.label != other.label:
-                told.append(" → ".join(labels))
-        return told
+                lines.append(" → ".join(labels))
+        return lines
 
 
 def plan_changes(stack: Stack, request: IndexRequest, reporter: Reporter) -> list[PlanChange]:
@@ -63,7 +63,7 @@ def plan_changes(stack: Stack, request: IndexRequest, reporter: Reporter) -> lis
     assert request.migration is not None
     if not stack.ours or stack.settings.servers == "system":
         raise LabError("--plans-only wants the lab's own PostgreSQL 18: unset ARCHZERO_DATABASE_URL, ARCHZERO_SERVERS")
-    asked = asked_of(request)
+    questions = asked_of(request)
     programs = stack.postgres_programs
     name = stack.database_name("plans")
     with reporter.work("statistics"):
@@ -80,10 +80,10 @@ def plan_changes(stack: Stack, request: IndexRequest, reporter: Reporter) -> lis
         with admin_connection(admin_url) as connection:
             make_sparse(connection)
             before = {index.oid for index in list_indexes(connection)}
-        urls = make_roles(request.database_url, url, admin_url, set(asked.roles.values()))
+        urls = make_roles(request.database_url, url, admin_url, set(questions.roles.values()))
         with raw_connection(url) as connection:  # a new session: the one before knows the old sizes
-            cases, reasons = cases_or_reasons(connection, asked.texts, roles=asked.roles)
-            for reason in (*asked.let_go, *reasons):
+            cases, reasons = cases_or_reasons(connection, questions.texts, roles=questions.roles)
+            for reason in (*questions.let_go, *reasons):
                 reporter.note(f"not planned: {reason}")
         first = _plans(url, urls, cases, request)
         with reporter.work("migrate"):

@@ -58,10 +58,10 @@ def read_queries(folder: Path) -> dict[str, str]:
 
     Raises SettingsError for a folder without any, and for a file that is not UTF-8.
     """
-    found = {path.stem: text_of(path).strip().rstrip(";") for path in sorted(folder.glob("*.sql"))}
-    if not found:
+    queries = {path.stem: text_of(path).strip().rstrip(";") for path in sorted(folder.glob("*.sql"))}
+    if not queries:
         raise SettingsError(f"{folder} holds no .sql file: put one statement into each")
-    return found
+    return queries
 
 
 def busiest_statements(connection: Connection, number: int) -> Busiest:
@@ -124,19 +124,19 @@ def understood(connection: Connection, texts: dict[str, str]) -> tuple[dict[str,
 
     Nothing of the database's own runs: they are parsed and their names and types looked up, not planned.
     """
-    found, reasons = {}, []
+    queries, reasons = {}, []
     for name, text in texts.items():
         try:
             plain, _ = numbered(text)
             _only(plain, name)
             with connection.transaction(force_rollback=True):
                 _types(connection, plain)
-            found[name] = text
+            queries[name] = text
         except psycopg.Error as error:
             reasons.append(f"statement {name}: {_reason(error)}")
         except LabError as error:
             reasons.append(str(error))
-    return found, reasons
+    return queries, reasons
 
 
 def cases_or_reasons(
@@ -173,19 +173,19 @@ def cases_of(connection: Connection, name: str, text: str, logged: LoggedValues 
     wanted = parameters_of(statement.node)
     sent = logged.of(text) if logged is not None and wanted else []
     if not wanted:
-        found = [Statement(name, text)]
+        cases = [Statement(name, text)]
     elif sent:
         labels = [f"{name}, {kind}" for kind in _KINDS] if len(sent) > 1 else [name]
-        found = [Statement(label, text, values) for label, values in zip(labels, sent, strict=False)]
+        cases = [Statement(label, text, values) for label, values in zip(labels, sent, strict=False)]
     else:
         try:
             with connection.transaction(force_rollback=True):
-                found = _filled(connection, name, text, statement, wanted, _given(text, names))
+                cases = _filled(connection, name, text, statement, wanted, _given(text, names))
         except psycopg.Error as error:
             raise DatabaseError(f"statement {name}: {_reason(error)}") from None
-    for case in found:
+    for case in cases:
         _check(connection, name, case)
-    return found
+    return cases
 
 
 def _only(text: str, name: str) -> SqlStatement:
@@ -196,13 +196,13 @@ def _only(text: str, name: str) -> SqlStatement:
 
 
 def _given(text: str, names: dict[str, int]) -> dict[int, str]:
-    found = {}
+    given = {}
     for written, value in _GIVEN.findall(text):
         if written.startswith("$"):
-            found[int(written[1:])] = value
+            given[int(written[1:])] = value
         elif written.lstrip(":") in names:
-            found[names[written.lstrip(":")]] = value
-    return found
+            given[names[written.lstrip(":")]] = value
+    return given
 
 
 def _filled(
@@ -250,14 +250,14 @@ def _types(connection: Connection, text: str) -> dict[int, str]:
 
 def _deciding(node: object) -> set[int]:
     """Parameters of a WHERE, an ON or a FROM: of one whose use is not known no value can be made up."""
-    found: set[int] = set()
+    numbers: set[int] = set()
     for one in walk(node):
         for name in ("whereClause", "quals", "fromClause", "larg", "rarg"):
             if isinstance(one, (ast.SelectStmt, ast.UpdateStmt, ast.DeleteStmt, ast.JoinExpr)):
                 part = getattr(one, name, None)
-                found |= {number for each in (part if isinstance(part, tuple) else (part,)) if each is not None
+                numbers |= {number for each in (part if isinstance(part, tuple) else (part,)) if each is not None
                           for number in parameters_of(each)}  # fmt: skip
-    return found
+    return numbers
 
 
 def _spread(wanted: Sequence[int], values: Sequence[str], whole: int) -> tuple[str | None, ...]:

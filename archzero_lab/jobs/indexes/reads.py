@@ -233,12 +233,13 @@ class Reads:
             for there in order:
                 times[there].append(self._slot(case, () if there else without))
             self._sweep(case)
-        found = compare(times[True], times[False])
+        comparison = compare(times[True], times[False])
         plan = self.explain(case, without)
         gone = set(key[1])
         self._measured[key] = Loss(
-            statement=case.name, hidden=key[1], with_ms=found.control * 1000, without_ms=found.treatment * 1000,
-            ratio=found.effect_size, ci_low=found.ci_low, ci_high=found.ci_high, blocks=found.blocks,
+            statement=case.name, hidden=key[1], with_ms=comparison.control * 1000,
+            without_ms=comparison.treatment * 1000, ratio=comparison.effect_size, ci_low=comparison.ci_low,
+            ci_high=comparison.ci_high, blocks=comparison.blocks,
             instead=tuple(label for label in self.labels(plan) if label not in gone),
         )  # fmt: skip
         step()

@@ -30,7 +30,7 @@ def over_analyzes(
     progress: Callable[[float], None] = lambda share: None,
 ) -> list[Seen]:  # fmt: skip
     """What is seen over so many ANALYZEs at a target."""
-    found = {case.name: Seen(case.name, target) for case in cases}
+    seen_plans = {case.name: Seen(case.name, target) for case in cases}
     generic = {case.sql: Seen(f"{case.name.split(', ')[0]}, any values", target) for case in cases if case.values}
     connection.execute("SELECT set_config('default_statistics_target', $1, false)", [str(target)])
     for number in range(analyzes):
@@ -38,12 +38,12 @@ def over_analyzes(
             connection.execute(sql.SQL("ANALYZE {}").format(sql.Identifier(*table)))
         for case in cases:
             plan = _planned(connection, case)
-            _note(connection, found[case.name], plan, [case], generic=False)
+            _note(connection, seen_plans[case.name], plan, [case], generic=False)
         for text, seen in generic.items():
             mine = [case for case in cases if case.sql == text]
             _note(connection, seen, explain_generic(connection, text), mine, generic=True)
         progress((number + 1) / analyzes)
-    return [*found.values(), *generic.values()]
+    return [*seen_plans.values(), *generic.values()]
 
 
 def _note(connection: Connection, seen: Seen, plan: Plan, cases: Sequence[Statement], *, generic: bool) -> None:

@@ -22,19 +22,19 @@ def tried_cures(
     analyzes: int,
 ) -> dict[str, list[Cure]]:
     """For each fragile case: more statistics of the columns that it names, and of them together, each taken back."""
-    found: dict[str, list[Cure]] = {}
+    cures: dict[str, list[Cure]] = {}
     for one in seen:
         case = next((case for case in cases if case.name == one.case), None)
-        if case is None or one.verdict is not Fragility.FRAGILE or one.case in found:
+        if case is None or one.verdict is not Fragility.FRAGILE or one.case in cures:
             continue
-        found[one.case] = []
+        cures[one.case] = []
         for table, names in _named(connection, case.sql, tables).items():
             for change, undo in _changes(table, names):
                 connection.execute(change)
                 with_it = over_analyzes(connection, [case], tables, analyzes, one.target)[0]
                 connection.execute(undo)
-                found[one.case].append(Cure(change.as_string(connection), with_it))
-    return found
+                cures[one.case].append(Cure(change.as_string(connection), with_it))
+    return cures
 
 
 def _changes(table: tuple[str, str], names: Sequence[str]) -> Iterator[tuple[sql.Composed, sql.Composed]]:
@@ -66,7 +66,7 @@ def _named(connection: Connection, text: str, tables: Sequence[tuple[str, str]])
         last = (node.fields or ())[-1:] if isinstance(node, ast.ColumnRef) else ()
         words |= {str(one.sval) for one in last if isinstance(one, ast.String)}
     named = {node.relname for node in nodes if isinstance(node, ast.RangeVar)}
-    found: dict[tuple[str, str], list[str]] = {}
+    columns: dict[tuple[str, str], list[str]] = {}
     for schema, name in tables:
         if name in named:
             rows = connection.execute(
@@ -75,5 +75,5 @@ def _named(connection: Connection, text: str, tables: Sequence[tuple[str, str]])
                 [sql.Identifier(schema, name).as_string(connection), sorted(words)],
             ).fetchall()
             if rows:
-                found[schema, name] = [row[0] for row in rows]
-    return found
+                columns[schema, name] = [row[0] for row in rows]
+    return columns

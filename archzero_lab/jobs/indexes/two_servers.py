@@ -84,10 +84,10 @@ class Met:
         """By its time: a difference is one that is larger than the first side's from itself may be."""
         if self.time is None or self.itself is None:
             return Change.EQUIVALENT
-        found = change(self.time.ci_low, self.time.ci_high, MARGIN)
+        verdict = change(self.time.ci_low, self.time.ci_high, MARGIN)
         noise = max(self.itself.ci_high, 1 / self.itself.ci_low) - 1
-        if found is Change.EQUIVALENT or change(self.time.ci_low, self.time.ci_high, max(MARGIN, noise)) is found:
-            return found
+        if verdict is Change.EQUIVALENT or change(self.time.ci_low, self.time.ci_high, max(MARGIN, noise)) is verdict:
+            return verdict
         return Change.INCONCLUSIVE
 
     @property
@@ -137,8 +137,8 @@ def beside(
     if not met:
         raise DatabaseError(f"no statement is left: {let_go[0]}")
     differs = _differs(first, second)
-    told = {row.what for row in differs}
-    return Beside(met, differs, {k: v for k, v in second.settings.items() if k not in told}, let_go)
+    different = {row.what for row in differs}
+    return Beside(met, differs, {k: v for k, v in second.settings.items() if k not in different}, let_go)
 
 
 def _differs(first: Side, second: Side) -> list[TwinRow]:
@@ -148,12 +148,12 @@ def _differs(first: Side, second: Side) -> list[TwinRow]:
             connection.execute("SET default_transaction_read_only = on")
             for name, value in side.settings.items():
                 connection.execute("SELECT set_config(%s, %s, false)", [name, value])
-        told = compare_twins(one, other, (), "").differs
+        rows = compare_twins(one, other, (), "").differs
         for name in _FIXED_ELSEWHERE:
             theirs, others = (_setting(connection, name) for connection in (one, other))
             if theirs != others:
-                told.append(TwinRow(name, theirs, others, False))
-        return told
+                rows.append(TwinRow(name, theirs, others, False))
+        return rows
 
 
 def _setting(connection: Connection, name: str) -> str:
@@ -173,13 +173,13 @@ def _reading(side: Side) -> Iterator[Connection]:
 
 def _generic(one: Connection, other: Connection, cases: Sequence[Statement]) -> list[Met]:
     """Of each text with parameters the plan without their values, where it is another one: the rest says nothing."""
-    found = []
+    plans = []
     for text, name in {case.sql: case.name.rpartition(", ")[0] or case.name for case in cases if case.values}.items():
         with suppress(psycopg.Error):  # a version that cannot plan it so
             met = Met(f"{name}, {_ANY}", explain_generic(one, text), explain_generic(other, text))
             if met.turned:
-                found.append(met)
-    return found
+                plans.append(met)
+    return plans
 
 
 def _meet(
@@ -189,13 +189,13 @@ def _meet(
         return Met(case.name, _explain(one, case, "first", run=False), _explain(other, case, "second", run=False))
     answers = [_fetch(one, case, "first"), _fetch(one, case, "first"), _fetch(other, case, "second")]
     first, second = _explain(one, case, "first"), _explain(other, case, "second")
-    asked = {"first": sides[0], "second": sides[1], "again": sides[0]}
-    times: dict[str, list[float]] = {name: [] for name in asked}
+    sides_by_name = {"first": sides[0], "second": sides[1], "again": sides[0]}
+    times: dict[str, list[float]] = {name: [] for name in sides_by_name}
     calls = _calls(one, case)
     for _ in range(blocks):
-        for name in rng.sample(list(asked), len(asked)):
+        for name in rng.sample(list(sides_by_name), len(sides_by_name)):
             # a session of its own for each slot: one may be twice as fast as the next, by where its process runs
-            with _reading(asked[name]) as connection:
+            with _reading(sides_by_name[name]) as connection:
                 if calls > 1:  # what a session looks up first is not the statement's; beside a long one it is nothing
                     _once(connection, case)
                 times[name].append(float(np.median([_once(connection, case) for _ in range(calls)])))

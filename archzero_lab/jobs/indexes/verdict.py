@@ -217,12 +217,12 @@ def _measured(
             return IndexVerdict.DROP_SUBSUMED, f"{', '.join(others)} serves its statements as fast", None, None
         return IndexVerdict.DROP_UNUSED, "its statements are as fast without any index", None, None
     best = max(slower, key=lambda loss: loss.without_ms - loss.with_ms)
-    told = f"{best.statement}: {best.with_ms:.3g} → {best.without_ms:.3g} ms without it"
+    best_loss = f"{best.statement}: {best.with_ms:.3g} → {best.without_ms:.3g} ms without it"
     write, dear = cost.dearest if cost is not None else ("insert", 0.0)
     if dear <= 0:
-        return IndexVerdict.KEEP, f"{told}; its cost to a write was not seen", 0.0, best.statement
+        return IndexVerdict.KEEP, f"{best_loss}; its cost to a write was not seen", 0.0, best.statement
     reads = dear / (best.without_ms - best.with_ms)
     if reads > reads_per_write:
-        why = f"{told}; pays above {reads:,.0f} such reads an {write}"
+        why = f"{best_loss}; pays above {reads:,.0f} such reads an {write}"
         return IndexVerdict.TOO_DEAR, why, reads, best.statement
-    return IndexVerdict.KEEP, told, reads, best.statement
+    return IndexVerdict.KEEP, best_loss, reads, best.statement

@@ -87,19 +87,19 @@ class WriteSlots:
 
         Raises DatabaseError naming the table for a write that PostgreSQL does not take.
         """
-        found: dict[WriteArm, list[Slot]] = {arm: [] for arm in arms}
+        slots: dict[WriteArm, list[Slot]] = {arm: [] for arm in arms}
         for block in range(blocks):
             order = list(arms)
             random.Random(f"{self._seed} {block}").shuffle(order)
             for arm in order:
                 try:
-                    found[arm].append(self._without_page_images(arm))
+                    slots[arm].append(self._without_page_images(arm))
                 except psycopg.Error as error:
                     reason = error.diag.message_primary or error
                     raise DatabaseError(f"writing to {self._name} without {arm.name or 'no index'}: {reason}") from None
                 step()
             self._execute("VACUUM {table}")
-        return found
+        return slots
 
     def _without_page_images(self, arm: WriteArm) -> Slot:
         """A slot whose pages were changed since the last checkpoint already.
@@ -172,10 +172,10 @@ class WriteSlots:
         row = self._execute("EXPLAIN (ANALYZE, WAL, TIMING OFF, FORMAT JSON) " + statement, **given).fetchone()
         hot = self._heap_only() - before
         assert row is not None
-        told = row[0][0]
-        top = told["Plan"]
+        plan = row[0][0]
+        top = plan["Plan"]
         return Slot(
-            told["Execution Time"] / rows, top.get("WAL Records", 0) / rows, top.get("WAL Bytes", 0) / rows,
+            plan["Execution Time"] / rows, top.get("WAL Records", 0) / rows, top.get("WAL Bytes", 0) / rows,
             hot / rows, int(top.get("WAL FPI", 0)),
         )  # fmt: skip
 

@@ -62,16 +62,16 @@ class Writes:
                 updates[index.label] = (WriteArm("", (), column), WriteArm(index.label, (index,), column))
         arms = list(dict.fromkeys(arm for pair in (*inserts.values(), *updates.values()) for arm in pair))
         slots = self._slots.run(arms, self._blocks, step)
-        found = {}
+        costs_by_index = {}
         for index in self._indexes:
             insert = [slots[arm] for arm in inserts[index.label]]
             update = [slots[arm] for arm in updates.get(index.label, ())]
-            found[index.label] = WriteCost(
+            costs_by_index[index.label] = WriteCost(
                 *_added(*insert), hot_lost(index, self._of_table),
                 UpdateCost(self._updated[index.label], *_added(*update), *(_median(arm, "hot") for arm in update))
                 if update else None,
             )  # fmt: skip
-        return found
+        return costs_by_index
 
     def rates(self, kept: Set[str], step: Callable[[], None]) -> list[WriteRate]:
         """Rows a second of an insert and of each column's update, with all of the indexes, none, and those kept."""
@@ -85,14 +85,14 @@ class Writes:
         columns = ["", *sorted({column for column in self._updated.values() if column})]
         arms = {(name, column): WriteArm(name, gone, column) for column in columns for name, gone in without.items()}
         slots = self._slots.run(list(arms.values()), self._blocks, step)
-        found = []
+        measured_rates = []
         for column in columns:
             mine = {name: slots[arms[name, column]] for name in without}
             ratio = {
                 name: compare([slot.ms for slot in mine["all"]], [slot.ms for slot in mine[name]])
                 for name in ("none", "kept")
             }
-            found.append(
+            measured_rates.append(
                 WriteRate(
                     table=self._indexes[0].qualified_table, column=column,
                     rows_per_s={name: 1000 / _median(mine[name], "ms") for name in mine},
@@ -106,7 +106,7 @@ class Writes:
                     },
                 )
             )  # fmt: skip
-        return found
+        return measured_rates
 
 
 def hot_lost(index: Index, of_table: Sequence[Index]) -> tuple[str, ...]:

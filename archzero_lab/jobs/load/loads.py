@@ -88,8 +88,8 @@ def run_loads(
         for at, target in enumerate(places):
             began = number * len(places) + at
             with Sampler(target.families) as sampler:
-                found = _locust(target, _at_round(request, results[target.arm]), run.path, number)
-            results[target.arm].append(found)
+                result = _locust(target, _at_round(request, results[target.arm]), run.path, number)
+            results[target.arm].append(result)
             resources.append(sampler.frame().assign(arm=target.arm, round=number))
             progress((began + 1) / (rounds * len(places)))
     return _keep(targets, request, results, pd.concat(resources, ignore_index=True), run)
@@ -149,9 +149,9 @@ def _locust(target: Target, round_: _Round, folder: Path, number: int) -> dict[s
         processes.stop(record)
     if not out.exists():
         raise MeasurementError(f"Locust ended without a result: {tail(log, 3)} (whole log: {log.name})")
-    found: dict[str, Any] = json.loads(out.read_text())
+    result: dict[str, Any] = json.loads(out.read_text())
     out.unlink()
-    return found
+    return result
 
 
 def _processes(request: LoadRequest) -> list[str]:

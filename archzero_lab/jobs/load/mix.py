@@ -99,9 +99,9 @@ def measure_mix(
         raise MeasurementError(f"the load ended: counters could not be read: {failed[-1]}")
     if not out.exists():
         raise MeasurementError(f"Locust ended without a result: {tail(log, 3)} (whole log: {log.name})")
-    found = _read(out, system.mix)
-    run.keep_load(found.requests, found.slots, found.described)
-    return found
+    result = _read(out, system.mix)
+    run.keep_load(result.requests, result.slots, result.described)
+    return result
 
 
 def _wait(record: ProcessRecord, seconds: float, progress: Callable[[float], None]) -> None:

@@ -119,5 +119,5 @@ def check_log(path: Path) -> dict[str, Any]:
     done = subprocess.run(command, capture_output=True, text=True)
     if done.returncode != 0:
         raise LabError((done.stderr.strip().splitlines() or ["the log cannot be read"])[-1])
-    told: dict[str, Any] = json.loads(done.stdout)
-    return told
+    checked: dict[str, Any] = json.loads(done.stdout)
+    return checked

@@ -51,12 +51,12 @@ def capacity_of(rates: Sequence[float]) -> Capacity:
     if not array.any():
         return Capacity(0.0, 0.0, LEAST_PER_S, rounds, "missed at the least rate in every round")
     # a round without any counts as half the least rate: below what was tried, and it has a logarithm
-    found = hodges_lehmann(np.log(np.maximum(array, LEAST_PER_S / 2)))
+    estimate = hodges_lehmann(np.log(np.maximum(array, LEAST_PER_S / 2)))
     if array.size < MINIMUM_BLOCKS:
-        told = f"no interval: needs at least {MINIMUM_BLOCKS} rounds, had {array.size}"
-        return Capacity(float(np.exp(found.estimate)), None, None, rounds, told)
-    low, high = float(np.exp(found.low)), float(np.exp(found.high))
-    return Capacity(float(np.exp(found.estimate)), low, high, rounds, "Hodges-Lehmann, signed rank")
+        reason = f"no interval: needs at least {MINIMUM_BLOCKS} rounds, had {array.size}"
+        return Capacity(float(np.exp(estimate.estimate)), None, None, rounds, reason)
+    low, high = float(np.exp(estimate.low)), float(np.exp(estimate.high))
+    return Capacity(float(np.exp(estimate.estimate)), low, high, rounds, "Hodges-Lehmann, signed rank")
 
 
 def rate_in_words(rate_per_s: float) -> str:
@@ -84,9 +84,9 @@ def answer_of(arms: Sequence[dict[str, Any]]) -> str:
     said = []
     for entry in arms:
         times, offered = entry["response_time_s"], entry["offered_rate_per_s"]
-        asked = f" of {offered:.0f}" if offered else ""
+        offered_text = f" of {offered:.0f}" if offered else ""
         said.append(
-            f"{entry['arm']} answered {entry['achieved_rate_per_s']:.0f}{asked} a second, half of it within"
+            f"{entry['arm']} answered {entry['achieved_rate_per_s']:.0f}{offered_text} a second, half of it within"
             f" {time_in_words(times['p50'])}, 99 % within {time_in_words(times['p99'])}"
         )
     first, *others = arms
@@ -119,24 +119,24 @@ def known_capacity(size: int, machine: str) -> KnownCapacity | None:
     run = newest_load(capacity=True, size=size, machine=machine)
     if run is None:
         return None
-    found = run.loads
+    loads = run.loads
     return KnownCapacity(
-        found["run_id"], str(found["git_commit"])[:7], found["request"]["target_p99_ms"], found["arms"], run.load_trials
+        loads["run_id"], str(loads["git_commit"])[:7], loads["request"]["target_p99_ms"], loads["arms"], run.load_trials
     )
 
 
-def seconds_frame(arm: str, found: dict[str, Any]) -> pd.DataFrame:
+def seconds_frame(arm: str, result: dict[str, Any]) -> pd.DataFrame:
     """A row a second: arm, t_s, warm_up, offered, done, failed, dropped, times in s, hit rates, statements, pool."""
-    frame = pd.DataFrame(found["by_second"])
+    frame = pd.DataFrame(result["by_second"])
     if frame.empty:
         return frame
-    if found["service"]:
-        service = pd.DataFrame(found["service"]).drop(columns="by_kind", errors="ignore")
-        service["t_s"] = (service.pop("at") - found["began"]).astype(int)
+    if result["service"]:
+        service = pd.DataFrame(result["service"]).drop(columns="by_kind", errors="ignore")
+        service["t_s"] = (service.pop("at") - result["began"]).astype(int)
         frame = frame.merge(service.drop_duplicates("t_s"), on="t_s", how="left")
     frame.insert(0, "arm", arm)
-    frame.insert(1, "at", frame["t_s"] + found["began"])
-    frame.insert(2, "warm_up", frame["t_s"] < found["warm_up_s"])
+    frame.insert(1, "at", frame["t_s"] + result["began"])
+    frame.insert(2, "warm_up", frame["t_s"] < result["warm_up_s"])
     return frame
 
 
@@ -164,16 +164,16 @@ def trials_frame(arm: str, results: Sequence[dict[str, Any]]) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
-def load_entry(arm: str, found: dict[str, Any], capacity: Capacity | None) -> dict[str, Any]:
+def load_entry(arm: str, result: dict[str, Any], capacity: Capacity | None) -> dict[str, Any]:
     """A load as `--json` writes it."""
     kept = (
         "workload", "shape", "offered_rate_per_s", "achieved_rate_per_s", "requests", "failures", "dropped",
         "response_time_s", "service_time_s", "lateness_s", "valid", "reasons",
     )  # fmt: skip
     return {
-        "host": mask_secrets(found["host"]),
+        "host": mask_secrets(result["host"]),
         "arm": arm,
-        **{name: found[name] for name in kept},
+        **{name: result[name] for name in kept},
         "capacity": None if capacity is None else capacity.as_dict(),
     }
 

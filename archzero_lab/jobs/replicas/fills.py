@@ -43,10 +43,10 @@ class Fills:
         client = redis.Redis.from_url(self._url)
         with client.monitor() as monitor:
             self._ready.set()
-            for told in monitor.listen():
+            for command in monitor.listen():
                 if self._over.is_set():
                     return
-                self._note(str(told["command"]))
+                self._note(str(command["command"]))
 
     def _note(self, command: str) -> None:
         word, _, rest = command.partition(" ")

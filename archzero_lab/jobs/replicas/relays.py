@@ -176,24 +176,24 @@ class _Session:
                         self._database = wire.startup_parameters(body).get("database", "")
                         messages.started()
                 else:
-                    asked = self._statements.read_message(kind, body)
-                    if asked is not None:
-                        self._on_its_way.append(await self._look(asked))
+                    question = self._statements.read_message(kind, body)
+                    if question is not None:
+                        self._on_its_way.append(await self._look(question))
                 out.write(raw)
             await out.drain()
 
-    async def _look(self, asked: wire.Asked) -> _OnItsWay:
+    async def _look(self, question: wire.Asked) -> _OnItsWay:
         """What is asked; of a read on the replica what the primary says to it now."""
-        way = _OnItsWay(named(asked.text), asked.simple, time.monotonic())
+        way = _OnItsWay(named(question.text), question.simple, time.monotonic())
         if not self._compares or not way.statement.reads or not way.statement.tables:
             return way
         self._seen.reads += 1
         try:
             primary, replica = await self._beside_of("primary"), await self._beside_of("replica")
             row = await (await primary.execute(_POSITION)).fetchone()
-            way.primary = await asyncio.to_thread(_run, primary.pgconn, asked)
-            found = await (await replica.execute(_REPLAYED, [row[0] if row else "0/0"])).fetchone()
-            way.had_replayed = found == (True,)
+            way.primary = await asyncio.to_thread(_run, primary.pgconn, question)
+            reached = await (await replica.execute(_REPLAYED, [row[0] if row else "0/0"])).fetchone()
+            way.had_replayed = reached == (True,)
         except psycopg.Error:
             way.primary = None
         if way.primary is None:
@@ -256,19 +256,20 @@ class _Session:
         self._seen.stale.append(StaleRead(time.monotonic(), read.statement, self._pid, cause, own, cells))
 
 
-def _run(connection: pq.abc.PGconn, asked: wire.Asked) -> list[Row] | None:
+def _run(connection: pq.abc.PGconn, question: wire.Asked) -> list[Row] | None:
     """The rows of a statement as the primary has them, in the formats that the program wants; None for an error."""
-    result_format = asked.results[0] if asked.results else 0
-    if any(other != result_format for other in asked.results):
+    result_format = question.results[0] if question.results else 0
+    if any(other != result_format for other in question.results):
         return None
-    if asked.simple:
-        result = connection.exec_(asked.text.encode())
+    if question.simple:
+        result = connection.exec_(question.text.encode())
     else:
-        formats = asked.formats or (0,)
+        formats = question.formats or (0,)
         if len(formats) == 1:
-            formats *= len(asked.values)
+            formats *= len(question.values)
         result = connection.exec_params(
-            asked.text.encode(), list(asked.values), list(asked.types) + [0] * (len(asked.values) - len(asked.types)),
+            question.text.encode(), list(question.values),
+            list(question.types) + [0] * (len(question.values) - len(question.types)),
             list(formats), result_format,
         )  # fmt: skip
     if result.status != pq.ExecStatus.TUPLES_OK:

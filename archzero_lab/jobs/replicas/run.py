@@ -79,38 +79,38 @@ class Lagged:
 
     def places(self) -> list[Place]:
         """Where stale reads were, those of one's own writes first."""
-        found: defaultdict[tuple[str, str, str], list[StaleRead]] = defaultdict(list)
+        by_place: defaultdict[tuple[str, str, str], list[StaleRead]] = defaultdict(list)
         for read in self.seen.stale:
-            found[read.statement.text, read.statement.endpoint, read.statement.line].append(read)
-        places = [Place(*where, tuple(reads)) for where, reads in found.items()]
+            by_place[read.statement.text, read.statement.endpoint, read.statement.line].append(read)
+        places = [Place(*where, tuple(reads)) for where, reads in by_place.items()]
         return sorted(places, key=lambda place: (-place.own, -len(place.reads), place.line))
 
 
-def run_lagged(programs: Path, redis_program: Path | None, registry: ProcessRegistry, asked: Asked) -> Lagged:
+def run_lagged(programs: Path, redis_program: Path | None, registry: ProcessRegistry, request: Asked) -> Lagged:
     """Run a command on a primary and a replica of its own, which lags from the command's beginning on.
 
     Raises LabError for servers that do not come up, a file of SQL that does not run, a command that cannot be started.
     """
     with ExitStack() as closing:
-        pair = closing.enter_context(replicated(programs, registry, asked.number))
+        pair = closing.enter_context(replicated(programs, registry, request.number))
         urls = _app_urls(pair)
-        if asked.load is not None:
-            _load(urls["primary"], asked.load)
+        if request.load is not None:
+            _load(urls["primary"], request.load)
         pair.wait_until_replayed()
-        pair.hold_back(asked.lag)
+        pair.hold_back(request.lag)
         relays = closing.enter_context(Relays(*(_as_superuser(pair, role) for role in ("primary", "replica"))))
         environment = {
-            asked.primary: relays.through("primary", urls["primary"]),
-            asked.replica: relays.through("replica", urls["replica"]),
+            request.primary: relays.through("primary", urls["primary"]),
+            request.replica: relays.through("replica", urls["replica"]),
             "PYTHONPATH": os.pathsep.join(filter(None, [str(LINES), os.environ.get("PYTHONPATH", "")])),
         }
-        if asked.redis:
+        if request.redis:
             assert redis_program is not None
             url = closing.enter_context(_redis(redis_program, registry))
             closing.enter_context(Fills(url, relays.seen))
-            environment[asked.redis] = url
+            environment[request.redis] = url
         began = time.monotonic()
-        code = _run(asked.command, environment)
+        code = _run(request.command, environment)
         return Lagged(code, time.monotonic() - began, relays.seen)
 
 

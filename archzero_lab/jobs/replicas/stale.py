@@ -75,10 +75,10 @@ def named(text: str) -> Statement:
         parsed = pglast.parse_sql(text)
     except pglast.parser.ParseError:
         return Statement(bare, frozenset(), writes=False, reads=False, line=line, endpoint=endpoint)
-    found = _Tables()
-    found(parsed)
+    tables = _Tables()
+    tables(parsed)
     reads = any(isinstance(one.stmt, ast.SelectStmt) and not one.stmt.lockingClause for one in parsed)
-    return Statement(bare, frozenset(found.names), found.writes, reads and not found.writes, line, endpoint)
+    return Statement(bare, frozenset(tables.names), tables.writes, reads and not tables.writes, line, endpoint)
 
 
 class _Tables(visitors.Visitor):

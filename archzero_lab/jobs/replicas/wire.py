@@ -67,8 +67,8 @@ class Statements:
             (count,) = struct.unpack_from("!h", body, at)
             self._prepared[name] = (text, struct.unpack_from(f"!{count}I", body, at + 2))
         elif kind == b"B":
-            portal, asked = self._bind(body)
-            self._bound[portal] = asked
+            portal, question = self._bind(body)
+            self._bound[portal] = question
         elif kind == b"E":
             return self._bound.get(_text(body, 0)[0])
         elif kind == b"C":

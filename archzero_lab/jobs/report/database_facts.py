@@ -40,12 +40,12 @@ def collect_plans(urls: Mapping[str, str], statements: Sequence[Statement]) -> l
 
 def collect_index_sizes(urls: Mapping[str, str]) -> dict[str, list[dict[str, Any]]]:
     """Every index of each database with its size and the scans that the run's workload made of it."""
-    found = {}
+    sizes = {}
     for arm, url in urls.items():
         with connect(url, autocommit=True) as connection:
             connection.execute("SELECT pg_stat_clear_snapshot()")
-            found[arm] = [vars(index) for index in index_sizes(connection)]
-    return found
+            sizes[arm] = [vars(index) for index in index_sizes(connection)]
+    return sizes
 
 
 def _plan_entry(plan: Plan) -> dict[str, Any]:

@@ -24,9 +24,9 @@ def capacity_section(size: int, machine: str) -> dict[str, Any] | None:
         return None
     rows = []
     for entry in known.arms:
-        found = entry["capacity"]
-        interval = "none" if found["ci_low"] is None else f"{found['ci_low']:.0f} to {found['ci_high']:.0f}"
-        rate = rate_in_words(found["rate_per_s"])
+        capacity = entry["capacity"]
+        interval = "none" if capacity["ci_low"] is None else f"{capacity['ci_low']:.0f} to {capacity['ci_high']:.0f}"
+        rate = rate_in_words(capacity["rate_per_s"])
         rows.append({"arm": entry["arm"], "rate": rate, "interval": interval})
     drawn = (load_figures.capacities(known.arms), load_figures.rate_curves(known.trials, known.target_p99_ms))
     return {
@@ -43,19 +43,19 @@ def claim_pictures(run: Run) -> dict[str, list[Picture]]:
     if not run.judgeable:
         return {}
     evidence = RunEvidence(run, {})
-    told = {entry["id"]: entry for entry in run.summary["claims"]}
+    entries = {entry["id"]: entry for entry in run.summary["claims"]}
     names = {name: str(arm["label"]) for name, arm in run.facts["arms"].items()}
     made: dict[str, list[Picture]] = {}
     for claim in read_claims_of(run):
         draw = _PICTURES.get(kind_of(claim.rule, claim.metric, claim.operations).name)
         if draw is not None:
-            made[claim.id] = draw(claim, evidence, told[claim.id], names)
+            made[claim.id] = draw(claim, evidence, entries[claim.id], names)
     return made
 
 
-def _gain(claim: Claim, evidence: RunEvidence, told: dict[str, Any], names: dict[str, str]) -> list[Picture]:
+def _gain(claim: Claim, evidence: RunEvidence, entry: dict[str, Any], names: dict[str, str]) -> list[Picture]:
     """Its paired blocks; its course where it has one; nothing of one that was not timed."""
-    if not told["measured"]["samples"]:
+    if not entry["measured"]["samples"]:
         return []
     assert isinstance(claim.claimed.after, float)
     frames = (evidence.samples, evidence.slots)
@@ -68,25 +68,25 @@ def _gain(claim: Claim, evidence: RunEvidence, told: dict[str, Any], names: dict
     what = f"{claim.metric.replace('_', ' ')}, {claim.unit}"
     line = None if claim.claimed.unit else claim.claimed.after
     drawn = [figures.paired_blocks(table, f"{claim.title}: block by block", what, line, names)]
-    if told["course"] is not None:
+    if entry["course"] is not None:
         assert claim.claimed.improvement is not None
         title = f"{claim.title}: evidence"
-        drawn.append(course_figures.evidence_course(told["course"], claim.claimed.improvement, title))
+        drawn.append(course_figures.evidence_course(entry["course"], claim.claimed.improvement, title))
     return drawn
 
 
-def _hit_rate(claim: Claim, evidence: RunEvidence, told: dict[str, Any], names: dict[str, str]) -> list[Picture]:
+def _hit_rate(claim: Claim, evidence: RunEvidence, entry: dict[str, Any], names: dict[str, str]) -> list[Picture]:
     assert evidence.mix is not None
     assert isinstance(claim.claimed.after, tuple)
     return [figures.hit_rate_by_block(evidence.mix.treatment(claim.treatment), claim.claimed.after)]
 
 
-def _memory(claim: Claim, evidence: RunEvidence, told: dict[str, Any], names: dict[str, str]) -> list[Picture]:
+def _memory(claim: Claim, evidence: RunEvidence, entry: dict[str, Any], names: dict[str, str]) -> list[Picture]:
     assert evidence.mix is not None
     return [figures.memory_by_block(evidence.mix.treatment(claim.treatment))]
 
 
-def _index_size(claim: Claim, evidence: RunEvidence, told: dict[str, Any], names: dict[str, str]) -> list[Picture]:
+def _index_size(claim: Claim, evidence: RunEvidence, entry: dict[str, Any], names: dict[str, str]) -> list[Picture]:
     rows = evidence.indexes[evidence.database_of(claim.treatment)]
     frame = pd.DataFrame(rows).assign(mb=lambda found: found["bytes"] / 1e6)
     return [figures.index_bars(frame[~frame["constraint"]], claim.title)]

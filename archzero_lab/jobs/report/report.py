@@ -55,5 +55,5 @@ def make_report(
 
 def _tell_how_to_go_on(run: Run, reporter: Reporter) -> None:
     if any(name in run.done for name in ("measured", "blocks", "tried")) or run.has_load:
-        told = f"what is measured is kept; go on with: {COMMAND} report --resume {run.path.name}"
-        reporter.console.print(told, highlight=False, soft_wrap=True)  # a command to copy is not broken in two
+        advice = f"what is measured is kept; go on with: {COMMAND} report --resume {run.path.name}"
+        reporter.console.print(advice, highlight=False, soft_wrap=True)  # a command to copy is not broken in two

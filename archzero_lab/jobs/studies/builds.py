@@ -103,18 +103,20 @@ def compare_builds(
         done += 1
         progress(done / (2 * blocks * _STARTS * len(cases)))
 
-    found = []
+    outcomes = []
     arms = [arm for _, arm in cases]
     with system.prepare(stack, Rows(profile.size, seed), _PURPOSE, arms, QUIET) as prepared:
         for claim, arm in cases:
-            asked = replace(claim, control="baseline", treatment="candidate", beside="")
+            claim_of_builds = replace(claim, control="baseline", treatment="candidate", beside="")
             both = Opening(arm, "baseline", code=baseline), Opening(arm, "candidate", code=candidate)
             parts = []
             for start in range(_STARTS):
                 with prepared.arms(*both) as opened:
-                    parts.append(_blocks(prepared, asked, opened, profile, blocks, seed, start, step))
-            found.append(BuildComparison(claim.id, claim.operations, arm, _compare(asked, pd.concat(parts))))
-    return found
+                    parts.append(_blocks(prepared, claim_of_builds, opened, profile, blocks, seed, start, step))
+            outcomes.append(
+                BuildComparison(claim.id, claim.operations, arm, _compare(claim_of_builds, pd.concat(parts)))
+            )
+    return outcomes
 
 
 @dataclass(frozen=True)
@@ -157,12 +159,12 @@ def compare_requests(
                         part = _blocks(prepared, claim, opened, profile, blocks, seed, start, step)
                         parts.setdefault(claim.id, []).append(part)
                 unlike |= {kind: list(told) for kind, told in prepared.unlike(opened, ()).items()}
-    found = [
+    outcomes = [
         BuildComparison(claim.id, claim.operations, "", _compare(claim, pd.concat(parts[claim.id])))
         for claim in claims
         if claim.id in parts and claim.id not in unlike
     ]
-    return RequestsCompared(found, unlike)
+    return RequestsCompared(outcomes, unlike)
 
 
 def _of_requests(kind: str) -> Claim:
@@ -187,9 +189,9 @@ def _blocks(
 def _compare(claim: Claim, samples: pd.DataFrame) -> Comparison:
     medians = samples.groupby(["start", "block", "arm"])["service_time_s"].median().unstack("arm")
     before, after = medians[claim.control], medians[claim.treatment]
-    found = compare(before.tolist(), after.tolist(), samples=len(samples))
+    comparison = compare(before.tolist(), after.tolist(), samples=len(samples))
     ratios = pd.Series(np.log(after / before), index=medians.index)
-    return over_starts(found, [group.tolist() for _, group in ratios.groupby("start")])
+    return over_starts(comparison, [group.tolist() for _, group in ratios.groupby("start")])
 
 
 def _git(*arguments: str) -> subprocess.CompletedProcess[str]:

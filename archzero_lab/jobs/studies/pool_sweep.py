@@ -85,9 +85,9 @@ def sweep_pool(
             cells = [(size, count) for size in sizes for count in users]
             for number in range(rounds):
                 for size, count in random.Random(f"pool {seed} {number}").sample(cells, len(cells)):
-                    asked = arms[f"pool-{size}"]
-                    crowd = _Crowd(asked, count, _mixed(system, prepared, seed + number))
-                    place = _Place(stack, asked.url, observer, system.pool_metrics, size, number)
+                    arm_of_size = arms[f"pool-{size}"]
+                    crowd = _Crowd(arm_of_size, count, _mixed(system, prepared, seed + number))
+                    place = _Place(stack, arm_of_size.url, observer, system.pool_metrics, size, number)
                     found.append(_cell(place, crowd, seconds))
                     progress(len(found) / (rounds * len(cells)))
     return pd.DataFrame([asdict(cell) for cell in found])
@@ -106,8 +106,8 @@ class _Place:
 
     def totals(self) -> dict[str, float]:
         """waits, waited_s and held_s of the pool so far, as far as the service tells them."""
-        told = metrics(self.url) if self.metrics else {}
-        return {name: told[counted] for name, counted in self.metrics.items() if counted in told}
+        samples = metrics(self.url) if self.metrics else {}
+        return {name: samples[counted] for name, counted in self.metrics.items() if counted in samples}
 
 
 def knees(frame: pd.DataFrame) -> pd.DataFrame:

@@ -118,9 +118,9 @@ def run_self_check(
         same = [_same(slots, operation, metric) for operation in _SIZES for metric in _QUANTILES
                 if (operation, metric) != ("list", "p95")]  # fmt: skip
         delays = [bench.delayed(where, added) for where, added in DELAYS_MS.items()]
-    found = SelfCheck(machine_fingerprint(), same, delays, slots)
-    keep_margins(found.machine, {f"{item.operation} {item.metric}": item.margin for item in found.same})
-    return found
+    result = SelfCheck(machine_fingerprint(), same, delays, slots)
+    keep_margins(result.machine, {f"{item.operation} {item.metric}": item.margin for item in result.same})
+    return result
 
 
 @dataclass(frozen=True)
@@ -185,10 +185,12 @@ def _same(slots: pd.DataFrame, operation: str, metric: str) -> Same:
     mine = slots[(slots["operation"] == operation) & (slots["metric"] == metric)]
     table = mine.pivot_table(index="block", columns="arm", values="ms")
     size = _SIZES[operation].requests
-    found = compare(
+    comparison = compare(
         table["a"].tolist(), table["b"].tolist(), quantile=_QUANTILES[metric], requests_a_slot=size,
         samples=2 * size * len(table),
     )  # fmt: skip
-    spread = max(abs(np.log(found.ci_low)), abs(np.log(found.ci_high)))
+    spread = max(abs(np.log(comparison.ci_low)), abs(np.log(comparison.ci_high)))
     margin = max(_LEAST_MARGIN, float(np.exp(spread) - 1))
-    return Same(operation, metric, found, change(found.ci_low, found.ci_high, A_A_MARGIN), round(margin, 4))
+    return Same(
+        operation, metric, comparison, change(comparison.ci_low, comparison.ci_high, A_A_MARGIN), round(margin, 4)
+    )

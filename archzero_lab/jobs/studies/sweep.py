@@ -88,22 +88,22 @@ class _Place:
         measured = Measurements()
         size = self._slots.slot(claim.operations, QUANTILES.get(claim.metric))
         run_claim(claim, self._arms, self._prepared.operations, size, self._blocks, self._seed, measured)
-        found = analyze_gain(claim, measured.samples_frame(), measured.slots_frame())
+        result = analyze_gain(claim, measured.samples_frame(), measured.slots_frame())
         return {
             "claim": claim.id,
             "title": claim.title,
             "size": self._size,
             "database_ms": database_ms,
             "redis_ms": redis_ms,
-            "before_ms": found.before,
-            "after_ms": found.after,
+            "before_ms": result.before,
+            "after_ms": result.after,
             "claimed_after_ms": claim.claimed.after,
             "claimed": claim.claimed.improvement,
-            "improvement": found.improvement,
-            "ci_low": found.ci_low,
-            "ci_high": found.ci_high,
-            "verdict": found.verdict.value,
-            "note": found.note + ("; by time alone" if claim.mechanism == NO_MECHANISM else ""),
+            "improvement": result.improvement,
+            "ci_low": result.ci_low,
+            "ci_high": result.ci_high,
+            "verdict": result.verdict.value,
+            "note": result.note + ("; by time alone" if claim.mechanism == NO_MECHANISM else ""),
         }
 
 
@@ -112,9 +112,9 @@ def holds_from(cells: pd.DataFrame, claim: str) -> str:
     mine = cells[(cells["claim"] == claim) & (cells["verdict"] == "confirmed")]
     if mine.empty:
         return "nowhere that was measured"
-    told = []
+    lines = []
     for (database_ms, redis_ms), group in mine.groupby(["database_ms", "redis_ms"]):
         size = group["size"].min()
         rows = f"from {size:,} rows " if size else ""
-        told.append(f"{rows}at {database_ms:g} ms to PostgreSQL, {redis_ms:g} ms to Redis")
-    return "; ".join(told)
+        lines.append(f"{rows}at {database_ms:g} ms to PostgreSQL, {redis_ms:g} ms to Redis")
+    return "; ".join(lines)

@@ -43,24 +43,24 @@ class Difference:
 def differences(before: Counted, after: Counted, tolerance: Tolerance) -> list[Difference]:
     """What of `before`'s kinds of request is otherwise after. Of another PostgreSQL no block and no record counts."""
     alike = before.postgres == after.postgres
-    found: list[Difference] = []
+    changed: list[Difference] = []
     for name, kind in before.kinds.items():
         other = after.kinds.get(name)
         if other is None:
-            found.append(Difference(name, "request", "otherwise", "is not asked any more"))
+            changed.append(Difference(name, "request", "otherwise", "is not asked any more"))
             continue
         if (kind.requests, kind.writes) != (other.requests, other.writes):
             said = f"{kind.requests} requests, then {other.requests}: its values are others"
-            found.append(Difference(name, "requests", "otherwise", said))
+            changed.append(Difference(name, "requests", "otherwise", said))
             continue
-        found += _of_pass(name, kind.first, other.first, kind, tolerance, alike)
+        changed += _of_pass(name, kind.first, other.first, kind, tolerance, alike)
         if kind.again is not None or other.again is not None:
             again = (kind.again or kind.first, other.again or other.first)
-            found += _of_pass(name + _AGAIN, *again, kind, tolerance, alike)
+            changed += _of_pass(name + _AGAIN, *again, kind, tolerance, alike)
     for name in after.kinds:
         if name not in before.kinds:
-            found.append(Difference(name, "request", "otherwise", "is new: nothing is known of it before"))
-    return found
+            changed.append(Difference(name, "request", "otherwise", "is new: nothing is known of it before"))
+    return changed
 
 
 def conditions(before: Counted, after: Counted) -> list[str]:
@@ -89,14 +89,14 @@ def _of_pass(
     # one statement in the place of many is more of itself: where no total grew, that is no regression
     less = after.calls <= before.calls and (after.blocks <= before.blocks or not alike)
     for one, other, same in _paired(before.statements, after.statements):
-        found = _statement(where, one, other, same, over, alike)
-        if found is not None:
-            yield found if same or not less else _no_regression(found)
+        changed = _statement(where, one, other, same, over, alike)
+        if changed is not None:
+            yield changed if same or not less else _no_regression(changed)
     fewer = _all(after.redis.values()) <= _all(before.redis.values())
     for name in sorted({*before.redis, *after.redis}):
-        found = _command(where, name, before.redis.get(name), after.redis.get(name), over)
-        if found is not None:
-            yield found if name in before.redis or not fewer else _no_regression(found)
+        changed = _command(where, name, before.redis.get(name), after.redis.get(name), over)
+        if changed is not None:
+            yield changed if name in before.redis or not fewer else _no_regression(changed)
     if alike:
         yield from _written(where, before, after, over)
     if before.bytes is not None and after.bytes is not None:
@@ -105,8 +105,8 @@ def _of_pass(
             yield Difference(where, "bytes answered", result, said)
 
 
-def _no_regression(found: Difference) -> Difference:
-    return replace(found, result="otherwise") if found.result == "more" else found
+def _no_regression(difference: Difference) -> Difference:
+    return replace(difference, result="otherwise") if difference.result == "more" else difference
 
 
 def _all(commands: Iterable[CountedCommand]) -> int:

@@ -55,15 +55,15 @@ def laws(counts: Mapping[int, Counted], limit: int) -> list[Law]:
         raise LabError(
             f"no law of fewer than {LEAST_SIZES} sizes: the largest table has not as many rows as were asked for"
         )
-    found = []
+    fitted = []
     for kind, one in counts[sizes[0]].kinds.items():
         passes = [counts[size].kinds[kind] for size in sizes if kind in counts[size].kinds]
         if one.writes or len(passes) < len(sizes):
             continue
         blocks = [found_pass.first.blocks / found_pass.requests for found_pass in passes]
         turned = _turned(sizes, [found_pass.first for found_pass in passes])
-        found.append(fit(kind, sizes, blocks, limit, turned))
-    return sorted(found, key=lambda law: -law.exponent)
+        fitted.append(fit(kind, sizes, blocks, limit, turned))
+    return sorted(fitted, key=lambda law: -law.exponent)
 
 
 def fit(kind: str, sizes: Sequence[int], blocks: Sequence[float], limit: int, turned: Sequence[str] = ()) -> Law:
@@ -102,12 +102,12 @@ def _word(exponent: float, low: float, high: float) -> str:
 
 def _turned(sizes: Sequence[int], passes: Sequence[CountedPass]) -> list[str]:
     """Between which sizes the plan that was run most often became another, a statement once."""
-    told = []
+    turned = []
     for before, after, size, next_size in zip(passes, passes[1:], sizes, sizes[1:], strict=False):
         for mark, statement in before.statements.items():
             other = after.statements.get(mark)
             if other is None or not statement.plans or not other.plans:
                 continue
             if most_common(statement.plans) != most_common(other.plans):
-                told.append(f"another plan between {size:,} and {next_size:,}")
-    return list(dict.fromkeys(told))
+                turned.append(f"another plan between {size:,} and {next_size:,}")
+    return list(dict.fromkeys(turned))

@@ -81,29 +81,29 @@ class Looks:
         """Send one request and count it. Raises MeasurementError for a wrong answer, or where the arm never rests."""
         _, size = arm.ask(operation)
         now, end = self._settled()
-        found = RequestWork(bytes=size)
+        counted = RequestWork(bytes=size)
         ran = self._plans.read()
-        asked = {one.transaction for one in ran if not self._is_own(one.name)}
-        self._own |= {one.number for one in ran if one.number and one.transaction not in asked}
+        transactions = {one.transaction for one in ran if not self._is_own(one.name)}
+        self._own |= {one.number for one in ran if one.number and one.transaction not in transactions}
         of_requests = set()
         for one in ran:
-            if one.transaction in asked:
+            if one.transaction in transactions:
                 of_requests.add(one.name.mark)
-                found.plans.setdefault(one.name.mark, Counter())[one.shape] += 1
-        found.wal = self._wal.read(end, without=self._own)
+                counted.plans.setdefault(one.name.mark, Counter())[one.shape] += 1
+        counted.wal = self._wal.read(end, without=self._own)
         for name, work in since(now, self._before).items():
             if self._is_own(name) and name.mark not in of_requests:
                 self.background.add(shape_of(name.text)[:100])
             else:
-                found.statements[name] = work
+                counted.statements[name] = work
         self._before = now
         for command in self._redis.take():
-            told = b" ".join(command.arguments).decode("utf-8", "replace")
-            if self._has_mark(told):
+            text = b" ".join(command.arguments).decode("utf-8", "replace")
+            if self._has_mark(text):
                 self.background.add(f"Redis {command.name}")
             else:
-                found.commands.append((command.name, self._keys(command), command.sent, command.answered))
-        return found
+                counted.commands.append((command.name, self._keys(command), command.sent, command.answered))
+        return counted
 
     def close(self) -> None:
         """Close what it opened."""
@@ -161,7 +161,7 @@ class Looks:
     def _keys(self, command: Command) -> int:
         """How many keys a command names, as Redis itself reads it."""
         try:
-            found = self._straight.execute_command("COMMAND GETKEYS", *command.arguments)
+            keys = self._straight.execute_command("COMMAND GETKEYS", *command.arguments)
         except redis.ResponseError:  # it takes none
             return 0
-        return len(found) if isinstance(found, list) else 0
+        return len(keys) if isinstance(keys, list) else 0

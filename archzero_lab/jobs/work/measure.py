@@ -56,7 +56,7 @@ class WorkRequest:
 
 
 def count_work(
-    system: System, counting: CountingStack, asked: WorkRequest, *, loading: Loading = QUIET,
+    system: System, counting: CountingStack, request: WorkRequest, *, loading: Loading = QUIET,
     progress: Callable[[float], None] = lambda share: None,
 ) -> Counted:  # fmt: skip
     """Prepare the arm's database, ask every kind of request, tell what it made PostgreSQL and Redis do.
@@ -64,62 +64,62 @@ def count_work(
     Raises LabError for a kind that is not known, MeasurementError for a wrong answer.
     """
     kinds = system.countable.kinds
-    for name in asked.only:
+    for name in request.only:
         if name not in kinds:
             raise unknown_name("kind of request", name, list(kinds))
-    wanted = [kind for kind in kinds if not asked.only or kind in asked.only]
-    chosen = [kind for kind in wanted if not (asked.reads_only and kinds[kind])]
-    rows = Rows(asked.size, asked.seed, sample=asked.sample)
+    wanted = [kind for kind in kinds if not request.only or kind in request.only]
+    chosen = [kind for kind in wanted if not (request.reads_only and kinds[kind])]
+    rows = Rows(request.size, request.seed, sample=request.sample)
     settings = counting.stack.settings
     stack = replace(
         counting.stack, settings=replace(settings, cache=replace(settings.cache, **dict(system.countable.cache)))
     )
     counted: dict[str, CountedKind] = {}
     with (
-        system.prepare(stack, rows, "work", [asked.arm], loading) as prepared,
-        connect(prepared.urls[system.arms[asked.arm].database], autocommit=True) as connection,
+        system.prepare(stack, rows, "work", [request.arm], loading) as prepared,
+        connect(prepared.urls[system.arms[request.arm].database], autocommit=True) as connection,
     ):
         tables = analyze_whole(connection)
         pin_database(connection)
         version = connection.info.server_version // 10_000
         with (
-            prepared.arms(Opening(asked.arm, code=asked.code)) as arms,
-            closing(Looks(counting, connection, arms[asked.arm].process, system.countable)) as looks,
+            prepared.arms(Opening(request.arm, code=request.code)) as arms,
+            closing(Looks(counting, connection, arms[request.arm].process, system.countable)) as looks,
         ):
             for kind in (kind for kind in chosen if not kinds[kind]):
                 # what a service does when it is young (a cache that it does not trust yet, a pool that grows) is over
-                for operation in prepared.work(kind, asked.requests, asked.seed).warm_up:
-                    looks.warm(arms[asked.arm], operation)
+                for operation in prepared.work(kind, request.requests, request.seed).warm_up:
+                    looks.warm(arms[request.arm], operation)
             for number, kind in enumerate(chosen):
-                counted[kind] = _kind(system, prepared, arms[asked.arm], looks, connection, kind, asked)
+                counted[kind] = _kind(system, prepared, arms[request.arm], looks, connection, kind, request)
                 progress((number + 1) / len(chosen))
     return Counted(
         system.name,
-        asked.arm,
-        asked.size,
-        asked.seed,
-        asked.requests,
+        request.arm,
+        request.size,
+        request.seed,
+        request.requests,
         version,
         tables,
         counted,
-        only=list(asked.only),
+        only=list(request.only),
         background=sorted(looks.background),
     )
 
 
 def _kind(
-    system: System, prepared: Prepared, arm: Arm, looks: Looks, connection: Connection, kind: str, asked: WorkRequest
+    system: System, prepared: Prepared, arm: Arm, looks: Looks, connection: Connection, kind: str, request: WorkRequest
 ) -> CountedKind:
-    operations = prepared.work(kind, asked.requests, asked.seed)
+    operations = prepared.work(kind, request.requests, request.seed)
     exact = kind in system.countable.exact_bytes
     for operation in operations.warm_up:
         looks.warm(arm, operation)
     if system.countable.kinds[kind]:
         looks.begin()
-        found = [looks.ask(arm, operation) for operation in operations.timed]
-        typical = _typical(found)
+        counted = [looks.ask(arm, operation) for operation in operations.timed]
+        typical = _typical(counted)
         _shorten(typical)
-        return CountedKind(len(found), typical, writes=True, drawn=drawn_mark(operations.timed))
+        return CountedKind(len(counted), typical, writes=True, drawn=drawn_mark(operations.timed))
     asked_once = list(dict.fromkeys(operations.timed))
     arm.reset()
     looks.begin()
@@ -133,12 +133,12 @@ def _kind(
     return CountedKind(len(asked_once), first, again=None if again == first else again, drawn=drawn)
 
 
-def _summed(found: Sequence[RequestWork], exact: bool) -> CountedPass:
+def _summed(counted: Sequence[RequestWork], exact: bool) -> CountedPass:
     """What requests came to together."""
     statements: dict[StatementName, StatementWork] = {}
     redis: dict[str, CountedCommand] = {}
     wal: Counter[str] = Counter()
-    for one in found:
+    for one in counted:
         for name, work in one.statements.items():
             statements[name] = statements.get(name, StatementWork()) + work
         for command, keys, sent, answered in one.commands:
@@ -148,17 +148,17 @@ def _summed(found: Sequence[RequestWork], exact: bool) -> CountedPass:
             )
         wal.update(one.wal.records)
     return CountedPass(
-        bytes=sum(one.bytes for one in found) if exact else None,
-        statements=_named(statements, _plans(found)),
+        bytes=sum(one.bytes for one in counted) if exact else None,
+        statements=_named(statements, _plans(counted)),
         redis=dict(sorted(redis.items())),
         wal=dict(sorted(wal.items())),
-        wal_bytes=sum(one.wal.bytes for one in found),
+        wal_bytes=sum(one.wal.bytes for one in counted),
     )
 
 
-def _typical(found: Sequence[RequestWork]) -> CountedPass:
+def _typical(counted: Sequence[RequestWork]) -> CountedPass:
     """The median request by each counter."""
-    alone = [_summed([one], exact=False) for one in found]
+    alone = [_summed([one], exact=False) for one in counted]
 
     def middle(values: Iterable[int]) -> int:
         return median_low(list(values))
@@ -195,9 +195,9 @@ def _typical(found: Sequence[RequestWork]) -> CountedPass:
     )  # fmt: skip
 
 
-def _plans(found: Sequence[RequestWork]) -> dict[str, Counter[str]]:
+def _plans(counted: Sequence[RequestWork]) -> dict[str, Counter[str]]:
     plans: dict[str, Counter[str]] = {}
-    for one in found:
+    for one in counted:
         for mark, shapes in one.plans.items():
             plans.setdefault(mark, Counter()).update(shapes)
     return plans

@@ -42,6 +42,6 @@ def _lines(file: Path) -> dict[str, int]:
     return {next(iter(head["request"])): number for number, head in heads}
 
 
-def _worst_first(found: list[Difference]) -> list[Difference]:
+def _worst_first(changed: list[Difference]) -> list[Difference]:
     order = {"more": 0, "otherwise": 1, "less": 2}
-    return sorted(found, key=lambda one: order[one.result])
+    return sorted(changed, key=lambda one: order[one.result])

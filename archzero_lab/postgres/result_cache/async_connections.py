@@ -94,13 +94,13 @@ class AsyncCachingConnection(psycopg.AsyncConnection[Any]):
         made = await super().connect(conninfo, **more)
         try:
             async with psycopg.AsyncCursor(made, row_factory=tuple_row) as cursor:
-                found = await (await cursor.execute(WHERE)).fetchone()
+                place = await (await cursor.execute(WHERE)).fetchone()
             if not made.autocommit:
                 await psycopg.AsyncConnection.rollback(made)
         except BaseException:
             await made.close()
             raise
-        made.written.set_place(found, made.cache.where)
+        made.written.set_place(place, made.cache.where)
         return made
 
     @property

@@ -140,11 +140,11 @@ class ResultCache:
         depends = (f"a:{row[0]}", f"{ROW}{row[0]}:{row[1]}") if row else sorted(f"t:{one}" for one in effects.reads)
         pgconn = cursor.connection.pgconn
         form = binary if binary is not None else bool(cursor.format)
-        told = [pgconn.db, pgconn.user, pgconn.options, *map(pgconn.parameter_status, _SETTINGS)]
-        told += [str(form).encode(), sent.query, repr((sent.types, list(sent.formats or ()))).encode()]
-        told += [as_bytes(value) for value in sent.params or ()]
+        session = [pgconn.db, pgconn.user, pgconn.options, *map(pgconn.parameter_status, _SETTINGS)]
+        session += [str(form).encode(), sent.query, repr((sent.types, list(sent.formats or ()))).encode()]
+        session += [as_bytes(value) for value in sent.params or ()]
         digest = hashlib.blake2b(digest_size=16)
-        for part in told:
+        for part in session:
             digest.update(b"%d:" % (-1 if part is None else len(part)) + (part or b""))
         return Question(digest.hexdigest(), (SCHEMA, EVERYTHING, *depends), one_row=row is not None)
 

@@ -90,13 +90,13 @@ class CachingConnection(psycopg.Connection[Any]):
         made = super().connect(conninfo, **more)
         try:
             with psycopg.Cursor(made, row_factory=tuple_row) as cursor:
-                found = cursor.execute(WHERE).fetchone()
+                place = cursor.execute(WHERE).fetchone()
             if not made.autocommit:
                 psycopg.Connection.rollback(made)
         except BaseException:
             made.close()
             raise
-        made.written.set_place(found, made.cache.where)
+        made.written.set_place(place, made.cache.where)
         return made
 
     @property

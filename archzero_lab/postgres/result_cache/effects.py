@@ -117,13 +117,13 @@ def _of_query(statement: Any, schema: Schema) -> Effects:
         _look_at(node, seen)
     if seen.unknown:
         return UNKNOWN
-    told = Effects(session=seen.session, transaction=seen.transaction)
+    effects = Effects(session=seen.session, transaction=seen.transaction)
     if seen.writes or seen.inserts or seen.rows:
-        return replace(told, writes=frozenset(seen.writes), inserts=frozenset(seen.inserts), rows=tuple(seen.rows))
+        return replace(effects, writes=frozenset(seen.writes), inserts=frozenset(seen.inserts), rows=tuple(seen.rows))
     if not seen.decided or not seen.tables or not is_a(statement, ast.SelectStmt):
-        return told
+        return effects
     row = row_read(statement, schema, seen.tables)
-    return replace(told, cacheable=True, reads=frozenset(seen.tables), row=row)
+    return replace(effects, cacheable=True, reads=frozenset(seen.tables), row=row)
 
 
 def _not_kept(effects: Effects) -> Effects:

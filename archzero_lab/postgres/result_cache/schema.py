@@ -98,8 +98,8 @@ class Schema:
     def table(self, schema: str | None, name: str) -> Table | None:
         """A table by its name, found by the search path where no schema is said."""
         for where in (schema,) if schema else ("pg_catalog", *self.path):
-            if found := self.tables.get(f"{where}.{name}"):
-                return found
+            if known := self.tables.get(f"{where}.{name}"):
+                return known
         return None
 
     def volatility(self, schema: str | None, name: str) -> str:
@@ -169,20 +169,20 @@ def read_schema(connection: psycopg.Connection[Any], trigger_writes: Mapping[str
 
 
 def _pairs(connection: psycopg.Connection[Any], sql: LiteralString, names: Mapping[Any, str]) -> dict[str, set[str]]:
-    found: dict[str, set[str]] = {}
+    pairs: dict[str, set[str]] = {}
     for one, other in connection.execute(sql):
         if one in names and other in names:
-            found.setdefault(names[one], set()).add(names[other])
-    return found
+            pairs.setdefault(names[one], set()).add(names[other])
+    return pairs
 
 
 def _closure(start: Collection[str], next_of: Mapping[str, Collection[str]]) -> set[str]:
     """What is reached from these, themselves left out unless a circle leads back."""
-    found: set[str] = set()
+    closure: set[str] = set()
     waiting = [one for name in start for one in next_of.get(name, ())]
     while waiting:
         name = waiting.pop()
-        if name not in found:
-            found.add(name)
+        if name not in closure:
+            closure.add(name)
             waiting += next_of.get(name, ())
-    return found
+    return closure

@@ -65,9 +65,9 @@ class Written:
         self.aside = self.aside or any(question.session for question in questions)
         self.aside_until_idle = self.aside_until_idle or any(question.transaction for question in questions)
 
-    def set_place(self, found: tuple[Any, ...] | None, expected: tuple[Any, ...]) -> None:
+    def set_place(self, place: tuple[Any, ...] | None, expected: tuple[Any, ...]) -> None:
         """Compare what schema.WHERE told of a connection with what the cache knows."""
-        self.elsewhere = found is None or tuple(found) != expected
+        self.elsewhere = place is None or tuple(place) != expected
         self.aside = self.aside or self.elsewhere
 
 

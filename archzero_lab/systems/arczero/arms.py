@@ -111,11 +111,11 @@ class ServiceArm:
         headers = {"Authorization": f"Bearer {self._token}"} if self._token else {}
         try:
             answer = request(self.url, method, path, **headers)
-            told: dict[str, object] = answer.json()
+            body: dict[str, object] = answer.json()
         except httpx.HTTPError as error:
             raise MeasurementError(f"{self.url} stopped answering ({error}); see its log in .lab/logs") from None
         except ValueError:
             raise MeasurementError(f"{method} {self.url}{path} answered no JSON; see its log in .lab/logs") from None
         if answer.status_code != 200:
-            raise MeasurementError(f"{method} {self.url}{path} answered {answer.status_code}: {told}")
-        return told
+            raise MeasurementError(f"{method} {self.url}{path} answered {answer.status_code}: {body}")
+        return body

@@ -35,7 +35,7 @@ _PATIENCE_S = 20.0
 """For all rounds: a busy machine makes a read late, which is then no hit, and its round does not count."""
 
 
-def hit_costs(arm: ServiceArm, redis_pid: int, asked: Sequence[Operation]) -> dict[str, float]:
+def hit_costs(arm: ServiceArm, redis_pid: int, operations: Sequence[Operation]) -> dict[str, float]:
     """Microseconds of CPU a hit, by layer; nothing where this machine does not tell them or too few were hits.
 
     Asked in rounds, of which those count whose reads were all hits, until the service has worked for `_ENOUGH_S` in
@@ -45,7 +45,7 @@ def hit_costs(arm: ServiceArm, redis_pid: int, asked: Sequence[Operation]) -> di
     """
     assert arm.process is not None
     service, redis = psutil.Process(arm.process.pid), psutil.Process(redis_pid)
-    for operation in asked:
+    for operation in operations:
         arm.ask(operation)
     if not any(arm.cache_counts()):
         return {}
@@ -57,7 +57,7 @@ def hit_costs(arm: ServiceArm, redis_pid: int, asked: Sequence[Operation]) -> di
         try:
             before = _Used.by(service, redis)
             for number in range(counted, counted + _ROUND):
-                arm.ask(asked[number % len(asked)])
+                arm.ask(operations[number % len(operations)])
             after = _Used.by(service, redis)
         except OSError:  # no schedstat: not Linux, or a kernel without it
             return {}
@@ -65,7 +65,7 @@ def hit_costs(arm: ServiceArm, redis_pid: int, asked: Sequence[Operation]) -> di
             used, counted = used.plus(before, after), counted + _ROUND
     of_service, of_redis = used.service_s / counted * 1e6, used.redis_s / counted * 1e6
     sockets = of_service * used.kernel / (used.kernel + used.user)
-    cache, answer = _ours(arm.body(asked[0]))
+    cache, answer = _ours(arm.body(operations[0]))
     return {
         "sockets": sockets,
         "loop": max(0.0, of_service - sockets - cache - answer),
@@ -102,13 +102,13 @@ class _Used:
 
 def _cpu_s(process: psutil.Process) -> float:
     """CPU time of all threads of a process, in seconds; one that ends while they are read is left out."""
-    found = []
+    times = []
     for task in Path(f"/proc/{process.pid}/task").iterdir():
         with suppress(FileNotFoundError, ProcessLookupError):
-            found.append(int((task / "schedstat").read_text().split()[0]))
-    if not found:
+            times.append(int((task / "schedstat").read_text().split()[0]))
+    if not times:
         raise FileNotFoundError(f"/proc/{process.pid}/task/*/schedstat")
-    return sum(found) / 1e9
+    return sum(times) / 1e9
 
 
 def _ours(body: bytes) -> tuple[float, float]:
@@ -118,9 +118,9 @@ def _ours(body: bytes) -> tuple[float, float]:
     entry, generation = encode_value(_GENERATION, document, soft_ms, 5, NO_SEQUENCE), _GENERATION.encode()
 
     def look() -> None:
-        found: Any = decode(entry, generation)
-        assert isinstance(found, Hit)
-        found.wants_refresh()
+        entry_read: Any = decode(entry, generation)
+        assert isinstance(entry_read, Hit)
+        entry_read.wants_refresh()
 
     return _least_us(look), _least_us(lambda: ok_lines(document))
 

@@ -93,11 +93,11 @@ async def open_peer(
     """The card service behind a library's cache on this Redis, with our TTLs. Raises UnknownNameError."""
     if name not in PEERS:
         raise unknown_name("cache", name, list(PEERS))
-    found = PeerCards(cards)
+    peer = PeerCards(cards)
     openers = {"cashews": _cashews, "aiocache": _aiocache, "fastapi-cache2": _fastapi_cache}
-    async with openers[name](redis_url, namespace, found, settings) as cache:
-        found.cache = cache
-        yield found
+    async with openers[name](redis_url, namespace, peer, settings) as cache:
+        peer.cache = cache
+        yield peer
 
 
 @asynccontextmanager

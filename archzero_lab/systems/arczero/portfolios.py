@@ -62,11 +62,11 @@ def alone_with_base(stack: Stack) -> Iterator[None]:
 def ensure_base(stack: Stack, portfolio: Portfolio, progress: Callable[[float], None]) -> Loaded:
     """The base database with these rows: the one that is there, or a new one in its place. Within `alone_with_base`."""
     name = stack.database_name("base")
-    found = _read_label(stack.databases().get("base", ""))
-    if found is not None and found[0] == portfolio.label:
+    held = _read_label(stack.databases().get("base", ""))
+    if held is not None and held[0] == portfolio.label:
         with connect(database_url(stack.postgres_url, name)) as connection:
             renew_outbox(connection)
-        return Loaded(name, *found, reused=True)
+        return Loaded(name, *held, reused=True)
     url = create_database(stack.postgres_url, name)
     try:
         with connect(url) as connection:
@@ -145,16 +145,16 @@ def keep_arms(
             with reporter.work("migrate") as tell:
                 urls = make_arms(stack, base, purpose, lambda name, done, total: tell(done / total), arms)
         return urls, portfolio.in_words
-    found = arm_urls(stack, purpose)
+    urls_held = arm_urls(stack, purpose)
     with reporter.work("migrate"):
-        for url in found.values():
+        for url in urls_held.values():
             with connect(url) as connection:
                 renew_outbox(connection)
         for arm in (name for name in ARMS if name in arms and name != "control"):
-            Migrations(found[arm]).up(lambda name, done, total: None, index_set="v2" if arm == "v2" else "phase5")
-    with connect(found["treatment"]) as connection:
+            Migrations(urls_held[arm]).up(lambda name, done, total: None, index_set="v2" if arm == "v2" else "phase5")
+    with connect(urls_held["treatment"]) as connection:
         row = connection.execute("SELECT count(*) FROM cards").fetchone()
-    return found, f"{row[0] if row else 0:,} cards, as they were left"
+    return urls_held, f"{row[0] if row else 0:,} cards, as they were left"
 
 
 def drop_arms(stack: Stack, purpose: str) -> None:
@@ -187,8 +187,8 @@ def _try_statement_statistics(connection: psycopg.Connection[tuple[object, ...]]
 
 def in_words(label: str) -> str:
     """What a database's label says it holds, as a person reads it; "" of one that was never finished."""
-    found = _read_label(label)
-    return label if found is None else f"{found[0]}, {found[2]:,} relationships"
+    held = _read_label(label)
+    return label if held is None else f"{held[0]}, {held[2]:,} relationships"
 
 
 def _read_label(text: str) -> tuple[str, int, int] | None:

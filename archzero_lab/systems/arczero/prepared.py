@@ -143,13 +143,13 @@ class PreparedCards:
         """Of a card and of a page of cards, over Redis; of servers that are not ours nothing is known."""
         if "treatment" not in arms or self._stack.redis_pid is None:
             return {}
-        found = {}
+        by_kind = {}
         for kind, distinct in (("detail", 50), ("list", 20)):
-            asked = self.operations(kind, distinct=distinct, requests=1, seed=self._seed, block=0).warm_up
-            costs = hit_costs(cast("ServiceArm", arms["treatment"]), self._stack.redis_pid, asked)
+            operations = self.operations(kind, distinct=distinct, requests=1, seed=self._seed, block=0).warm_up
+            costs = hit_costs(cast("ServiceArm", arms["treatment"]), self._stack.redis_pid, operations)
             if costs:
-                found[kind] = {told: costs[layer] for layer, told in LAYERS.items()}
-        return found
+                by_kind[kind] = {name: costs[layer] for layer, name in LAYERS.items()}
+        return by_kind
 
     def use_everything(self, arms: Mapping[str, Arm]) -> None:
         """Ask v2's service for everything that it answers, and import some cards, which stay.

@@ -26,7 +26,7 @@ def list_statements(connection: Connection, catalog: Catalog) -> list[Statement]
 def questions(catalog: Catalog) -> dict[str, CardFilter]:
     """One question of each kind that the workload asks, by name."""
     kind, phase = CardType(catalog.types[0]), LifecyclePhase(catalog.phases[0])
-    found = {
+    by_name = {
         "list": CardFilter(),
         "list, page 50": CardFilter(page=50),
         "filter type": CardFilter(type=kind),
@@ -38,12 +38,12 @@ def questions(catalog: Catalog) -> dict[str, CardFilter]:
         "search, two characters": CardFilter(q=catalog.short[0]),
     }
     if catalog.owners:
-        found["filter owner"] = CardFilter(owner_id=uuid.UUID(catalog.owners[0]))
+        by_name["filter owner"] = CardFilter(owner_id=uuid.UUID(catalog.owners[0]))
     if catalog.tags:
-        found["filter tags"] = CardFilter(tags=(catalog.tags[0],))
+        by_name["filter tags"] = CardFilter(tags=(catalog.tags[0],))
     if catalog.attributes:
-        found["filter attributes"] = CardFilter(attributes=catalog.attributes[0])
-    return found
+        by_name["filter attributes"] = CardFilter(attributes=catalog.attributes[0])
+    return by_name
 
 
 def _by_card(ids: list[str]) -> list[Statement]:

@@ -111,8 +111,8 @@ class ArcZero:
                 raise LabError(
                     f"{shown} answers {answer.status_code} to /api/v1/cards: not a card service, or not in order"
                 )
-            told = json.loads(answer.content)
-            cards, held = int(told["total"]), bool(told["data"])
+            body = json.loads(answer.content)
+            cards, held = int(body["total"]), bool(body["data"])
         except httpx.HTTPError as error:
             raise LabError(f"cannot reach {shown} ({error}); start it, or correct --host") from None
         except (ValueError, KeyError, TypeError):

@@ -32,14 +32,14 @@ _LINES = (("Content-Type", "application/x-ndjson"),)
 def work_operations(kind: str, catalog: Catalog, requests: int, seed: int) -> SlotOperations:
     """So many operations of a kind, each another one, from a seed; of a write some more to warm up."""
     if kind in ("detail", "list", "filter", "search"):
-        found = slot_operations(kind, catalog, distinct=requests, requests=1, seed=seed, block=0).warm_up
-        return SlotOperations(found, found)
+        operations = slot_operations(kind, catalog, distinct=requests, requests=1, seed=seed, block=0).warm_up
+        return SlotOperations(operations, operations)
     rng = random.Random(f"work {kind} {seed}")
     if kind in ("graph", "relationships"):
         cards = catalog.ids[:requests]
         path = "/api/v1/graph?center_card_id={}&depth=2" if kind == "graph" else "/api/v1/relationships?card_id={}"
-        asked = [Operation(path.format(card), kind, _HOLDS[kind]) for card in cards]
-        return SlotOperations(asked, asked)
+        reads = [Operation(path.format(card), kind, _HOLDS[kind]) for card in cards]
+        return SlotOperations(reads, reads)
     # each write has cards of its own: what is edited twice is another thing than what is edited once
     first = requests * 2 * _WRITES.index(kind)
     cards = catalog.ids[first : first + requests * 2]

@@ -53,15 +53,15 @@ def first_difference(one: Any, other: Any, at: str = "") -> str | None:
         for name in dict.fromkeys([*one, *other]):
             if name not in one or name not in other:
                 return f"{_named(at, name)} is missing in the {'first' if name not in one else 'second'}"
-            if found := first_difference(one[name], other[name], _named(at, name)):
-                return found
+            if difference := first_difference(one[name], other[name], _named(at, name)):
+                return difference
         return None
     if isinstance(one, list) and isinstance(other, list):
         if len(one) != len(other):
             return f"{at or 'the answer'}: {_entries(one)} against {_entries(other)}"
         for number, (mine, others) in enumerate(zip(one, other, strict=True)):
-            if found := first_difference(mine, others, f"{at}[{number}]"):
-                return found
+            if difference := first_difference(mine, others, f"{at}[{number}]"):
+                return difference
         return None
     if one == other and isinstance(one, bool) == isinstance(other, bool):  # to Python 1 is true
         return None
@@ -88,18 +88,18 @@ class AnswersSeen:
         if first[0] == arm:
             self._seen[operation] = (arm, status, value)
             return
-        found = f"status {first[1]} against {status}" if first[1] != status else first_difference(first[2], value)
-        if found is not None and first_difference(in_one_order(first[2]), in_one_order(value)) is None:
-            found += '; the same in another order, which same = "unordered" takes'
-        if found is not None:
-            self.difference(operation, f"{first[0]} and {arm} differ: {found}")
+        difference = f"status {first[1]} against {status}" if first[1] != status else first_difference(first[2], value)
+        if difference is not None and first_difference(in_one_order(first[2]), in_one_order(value)) is None:
+            difference += '; the same in another order, which same = "unordered" takes'
+        if difference is not None:
+            self.difference(operation, f"{first[0]} and {arm} differ: {difference}")
 
     def difference(self, operation: Operation, what: str) -> None:
         """Keep that an operation was answered otherwise than it should have been."""
-        told = self._differences.setdefault(operation.variant, [])
+        differences = self._differences.setdefault(operation.variant, [])
         said = f"{operation.method} {operation.path}: {what}"
-        if len(told) < _TOLD and said not in told:
-            told.append(said)
+        if len(differences) < _TOLD and said not in differences:
+            differences.append(said)
 
     @property
     def differences(self) -> dict[str, list[str]]:
@@ -113,10 +113,10 @@ def _at(value: Any, path: str) -> Any:
         return value
     head, _, rest = path.partition(".")
     name, many = head.removesuffix("[*]"), head.endswith("[*]")
-    found = value.get(name) if name and isinstance(value, dict) else value if not name else None
+    value_there = value.get(name) if name and isinstance(value, dict) else value if not name else None
     if many:
-        return [_at(part, rest) for part in found] if isinstance(found, list) else None
-    return _at(found, rest)
+        return [_at(part, rest) for part in value_there] if isinstance(value_there, list) else None
+    return _at(value_there, rest)
 
 
 def _named(at: str, name: str) -> str:

@@ -110,8 +110,8 @@ class TeamArm:
 
     def cache_counts(self) -> tuple[int, int]:
         """(hits, misses) of its Redis."""
-        told = self._info()
-        return int(told.get("keyspace_hits", 0)), int(told.get("keyspace_misses", 0))
+        info = self._info()
+        return int(info.get("keyspace_hits", 0)), int(info.get("keyspace_misses", 0))
 
     def counters(self) -> Counters:
         """Its database's statements, time and blocks, its Redis' hits and misses, the team's own totals."""
@@ -157,10 +157,10 @@ class TeamArm:
         if self._redis is None:
             return {}
         try:
-            told: dict[str, Any] = self._redis.info("all")
+            info: dict[str, Any] = self._redis.info("all")
         except redis.RedisError as error:
             raise MeasurementError(f"Redis of arm {self.name} ({mask_secrets(self._place.redis)}): {error}") from None
-        return told
+        return info
 
     def _has_statements(self) -> bool:
         if self._connection is None:
@@ -178,11 +178,11 @@ class TeamArm:
             return unknown
         try:
             if self.counts_statements:
-                found = database_counters(self._connection, "", of_others=self._place.apart)
+                counters = database_counters(self._connection, "", of_others=self._place.apart)
                 return replace(
-                    unknown, statements=found.statements, database_s=found.execution_s,
-                    blocks=found.blocks_hit + found.blocks_read, rows=found.rows,
-                    temporary_blocks=found.temporary_blocks, wal_bytes=found.wal_bytes,
+                    unknown, statements=counters.statements, database_s=counters.execution_s,
+                    blocks=counters.blocks_hit + counters.blocks_read, rows=counters.rows,
+                    temporary_blocks=counters.temporary_blocks, wal_bytes=counters.wal_bytes,
                 )  # fmt: skip
             row = self._connection.execute(
                 "SELECT (blks_hit + blks_read)::bigint FROM pg_stat_database WHERE datname = current_database()"
@@ -194,15 +194,15 @@ class TeamArm:
     def _own(self, name: str, entry: CounterEntry, info: Mapping[str, Any]) -> float:
         """One of the team's totals. Raises MeasurementError where it is not to be had, or no number."""
         if entry.prometheus:
-            told = metrics(self.url)
-            if entry.prometheus not in told:
+            samples = metrics(self.url)
+            if entry.prometheus not in samples:
                 raise MeasurementError(f"counter {name}: {self.url}/metrics has no sample {entry.prometheus}")
-            return told[entry.prometheus]
+            return samples[entry.prometheus]
         if entry.redis:
-            found = info.get(entry.redis)
-            if not isinstance(found, int | float):
+            field = info.get(entry.redis)
+            if not isinstance(field, int | float):
                 raise MeasurementError(f"counter {name}: Redis' INFO of arm {self.name} has no number {entry.redis}")
-            return float(found)
+            return float(field)
         return self._number(name, entry.sql)
 
     def _number(self, name: str, text: str) -> float:

@@ -50,9 +50,9 @@ class Checked:
 
 def check_system(system: TeamSystem, stack: Stack, loading: Loading) -> Checked:
     """Start every arm and ask each request of it. Raises LabError where an arm does not come up."""
-    found = Checked()
+    checked = Checked()
     with system.prepare(stack, Rows(0), "check", list(system.arms), loading) as prepared:
-        found.arms = prepared.facts["arms_are"]
+        checked.arms = prepared.facts["arms_are"]
         with loading.work("service"), prepared.arms(*map(Opening, system.arms)) as arms:
             for kind, request in system.project.requests.items():
                 operations = prepared.operations(kind, distinct=1, requests=_TIMES, seed=1, block=0)
@@ -60,17 +60,17 @@ def check_system(system: TeamSystem, stack: Stack, loading: Loading) -> Checked:
                 for name in may:
                     shown = kind != system.project.service.login  # its answer may hold what was sent
                     arm = cast("TeamArm", arms[name])
-                    found.asked.append(_asked(arm, kind, operations.timed, request.status, shown=shown))
+                    checked.asked.append(_asked(arm, kind, operations.timed, request.status, shown=shown))
                 if len(may) < len(arms):
                     left = ", ".join(sorted(set(arms) - set(may)))
-                    found.notes.append(f"{kind} writes and was not sent to {left}, which may_write does not allow")
+                    checked.notes.append(f"{kind} writes and was not sent to {left}, which may_write does not allow")
             reads = [kind for kind, request in system.project.requests.items() if not request.writes]
-            wrong = {one.request for one in found.asked if one.wrong}
-            found.unlike = prepared.unlike(arms, [kind for kind in reads if kind not in wrong])
-            found.notes += _notes(system, arms)
+            wrong = {one.request for one in checked.asked if one.wrong}
+            checked.unlike = prepared.unlike(arms, [kind for kind in reads if kind not in wrong])
+            checked.notes += _notes(system, arms)
             if prepared.facts["copied"]:
-                found.notes.append(prepared.facts["copied"])
-    return found
+                checked.notes.append(prepared.facts["copied"])
+    return checked
 
 
 def _may_write(system: TeamSystem, arm: str) -> bool:
@@ -84,9 +84,9 @@ def _asked(arm: TeamArm, kind: str, operations: Sequence[Operation], wanted: int
         elapsed_s, status, body = arm.look(operation)
         times.append(elapsed_s * 1000)
         if status != wanted:
-            told = f"{operation.method} {operation.path} answered {status}, not {wanted}"
-            told += f": {said(body)}" if shown else ""
-            return Asked(kind, arm.name, min(times), status, len(body), told)
+            message = f"{operation.method} {operation.path} answered {status}, not {wanted}"
+            message += f": {said(body)}" if shown else ""
+            return Asked(kind, arm.name, min(times), status, len(body), message)
     return Asked(kind, arm.name, min(times), status, len(body))
 
 

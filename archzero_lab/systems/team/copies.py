@@ -74,8 +74,8 @@ def copied_from(source: str, stack: Stack) -> str:
         return ""
     with connect(source) as theirs, connect(stack.postgres_url) as ours:
         one, other = (connection.info.server_version // 10_000 for connection in (theirs, ours))
-    told = f"databases copied from PostgreSQL {one}"
-    return told if one == other else f"{told} to {other}, whose plans may be others"
+    origin = f"databases copied from PostgreSQL {one}"
+    return origin if one == other else f"{origin} to {other}, whose plans may be others"
 
 
 def _prepare(project: Project, stack: Stack, arm: str, build: Build, url: str) -> None:

@@ -51,13 +51,13 @@ class PreparedTeam:
         self._seed = seed
         self._seen = AnswersSeen({name: same_of(request) for name, request in project.requests.items()})
         self.urls = {arm: self._as_ours(url) for arm, url in databases.items()}
-        told = {arm: build.in_words for arm, build in builds.items()}
-        told |= {arm: mask_secrets(entry.url) for arm, entry in project.arms.items() if entry.url}
+        words = {arm: build.in_words for arm, build in builds.items()}
+        words |= {arm: mask_secrets(entry.url) for arm, entry in project.arms.items() if entry.url}
         self.facts: Mapping[str, Any] = {
-            "size": 0, "label": project.name, "arms_are": told,
+            "size": 0, "label": project.name, "arms_are": words,
             "commits": {arm: [build.commit, build.changed] for arm, build in builds.items() if build.commit},
             "copied": copied,
-            "in_words": "; ".join([*(f"{arm}: {what}" for arm, what in told.items()), *filter(None, [copied])]),
+            "in_words": "; ".join([*(f"{arm}: {what}" for arm, what in words.items()), *filter(None, [copied])]),
         }  # fmt: skip
 
     @contextmanager
@@ -87,13 +87,13 @@ class PreparedTeam:
             )  # fmt: skip
         stack = opening.stack or self._stack
         database = self._databases.get(opening.arm, "")
-        told = opening.through(database) if opening.through and database else database
+        place = opening.through(database) if opening.through and database else database
         if self._project.redis and stack.redis_pid is None:
             raise SettingsError(
                 "arms get an empty Redis of the lab's own: unset ARCHZERO_REDIS_URL, which names another"
             )
         redis_url = _numbered(stack.redis_url, number) if self._project.redis else ""
-        given = self._variables(entry, told, redis_url, where) | dict(opening.environment)
+        given = self._variables(entry, place, redis_url, where) | dict(opening.environment)
         build = self._builds[opening.arm]
         tree = opening.code or build.tree
         started = start_build(service, self._stack.registry, opening.called, tree, given)
@@ -141,12 +141,12 @@ class PreparedTeam:
         self, kind: str, *, distinct: int, requests: int, seed: int, block: int, paths: Sequence[str] = ()
     ) -> SlotOperations:
         """The operations of one block, with the negative control where the file names one."""
-        found = self._requests.slot(kind, distinct=distinct, requests=requests, seed=seed, block=block, paths=paths)
+        slot = self._requests.slot(kind, distinct=distinct, requests=requests, seed=seed, block=block, paths=paths)
         untouched = self._project.service.untouched
         if not untouched or untouched == kind:
-            return found
+            return slot
         control = self._requests.slot(untouched, distinct=_UNTOUCHED, requests=1, seed=seed, block=0).warm_up
-        return replace(found, control=tuple(islice(cycle(control), _UNTOUCHED)))
+        return replace(slot, control=tuple(islice(cycle(control), _UNTOUCHED)))
 
     def unlike(self, arms: Mapping[str, Arm], kinds: Sequence[str]) -> dict[str, list[str]]:
         """What the arms answer otherwise than each other or than the file says: a few of each kind asked now, and what
@@ -160,8 +160,8 @@ class PreparedTeam:
                     mine = cast("TeamArm", arm)
                     _, status, body = mine.look(operation)
                     if status != operation.status:
-                        told = f"{arm.name} answered {status}, not {operation.status}: {said(body)}"
-                        self._seen.difference(operation, told)
+                        message = f"{arm.name} answered {status}, not {operation.status}: {said(body)}"
+                        self._seen.difference(operation, message)
                     else:
                         self._seen.note(arm.name, operation, status, body)
         return self._seen.differences
@@ -169,8 +169,8 @@ class PreparedTeam:
     def work(self, kind: str, requests: int, seed: int) -> SlotOperations:
         """Operations of one kind; a write's numbers go on from those that warm up."""
         writes = self._project.requests[kind].writes
-        found = self._requests.slot(kind, distinct=requests, requests=requests, seed=seed, block=0)
-        return SlotOperations(found.timed[: requests // 2], found.timed[requests // 2 :]) if writes else found
+        slot = self._requests.slot(kind, distinct=requests, requests=requests, seed=seed, block=0)
+        return SlotOperations(slot.timed[: requests // 2], slot.timed[requests // 2 :]) if writes else slot
 
     def items(self) -> list[str]:
         """A path for each of many single things: none that the lab knows of a team's."""
@@ -197,16 +197,16 @@ class PreparedTeam:
         """Headers by kind of request, and the cookies of the arm's login."""
         cookies = cast("TeamArm", arm).cookies
         more = {"Cookie": cookies} if cookies else {}
-        told = {
+        variables = {
             kind: dict(self._requests.draw(kind, random.Random(0), 0).headers) | more for kind in self._project.requests
         }
-        return {"ARCHZERO_LOAD_HEADERS": json.dumps(told)}
+        return {"ARCHZERO_LOAD_HEADERS": json.dumps(variables)}
 
     def mix_counters(self, arm: Arm) -> dict[str, Any]:
         """Its Redis' hits and misses, its database's statements and their time."""
         hits, misses = arm.cache_counts()
-        found = cast("TeamArm", arm).database_counters()
-        return {"hits": hits, "misses": misses, "statements": found.statements, "database_s": found.database_s}
+        counters = cast("TeamArm", arm).database_counters()
+        return {"hits": hits, "misses": misses, "statements": counters.statements, "database_s": counters.database_s}
 
     def statements(self) -> list[Statement]:
         """A team's statements are in its code: none is known beforehand."""

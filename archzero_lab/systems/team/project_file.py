@@ -128,10 +128,10 @@ def _tables(path: Path) -> dict[str, Any]:
 
 
 def _table(tables: Mapping[str, Any], name: str) -> dict[str, Any]:
-    found = tables.get(name, {})
-    if not isinstance(found, dict):
+    table = tables.get(name, {})
+    if not isinstance(table, dict):
         raise SettingsError(f"[{name}] must be a table; known tables: {', '.join(OF_A_PROJECT)}")
-    return found
+    return table
 
 
 def _converted(value: Any, kind: type[_Struct], where: str) -> _Struct:
@@ -144,8 +144,8 @@ def _converted(value: Any, kind: type[_Struct], where: str) -> _Struct:
     try:
         return msgspec.convert(value, kind)
     except msgspec.ValidationError as error:
-        told = str(error).replace("Object missing required", "missing the").replace("`", "")
-        raise SettingsError(f"{where}: {told}; known: {', '.join(known)}") from None
+        message = str(error).replace("Object missing required", "missing the").replace("`", "")
+        raise SettingsError(f"{where}: {message}; known: {', '.join(known)}") from None
 
 
 def _values(value: Any, where: str) -> list[Any] | ValueSource:
@@ -222,10 +222,10 @@ def places(request: RequestEntry, *, login: bool = False) -> list[str]:
     """The places of a request, each once; in headers, and in what a login sends, ${NAME} is none."""
     body = body_texts(request)
     plain = (request.path,) if login else (request.path, *body)
-    found = [place for text in plain for place in PLACE.findall(text)]
+    names = [place for text in plain for place in PLACE.findall(text)]
     for text in (*request.headers.values(), *(body if login else ())):
-        found += [match[3] for match in _FILLED.finditer(text) if match[3]]
-    return list(dict.fromkeys(found))
+        names += [match[3] for match in _FILLED.finditer(text) if match[3]]
+    return list(dict.fromkeys(names))
 
 
 def body_texts(request: RequestEntry) -> list[str]:

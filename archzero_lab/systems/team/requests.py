@@ -35,14 +35,14 @@ def _read(project: Project, name: str, given: list[Any] | ValueSource, database_
     if isinstance(given, list):
         return [str(value) for value in given]
     if given.file:
-        found = _lines(project.folder / given.file, at)
+        values = _lines(project.folder / given.file, at)
     elif not database_url:
         raise SettingsError(f"{at} is asked by SQL, and there is no [database] to ask")
     else:
-        found = _asked(given.sql, database_url, at)
-    if not found:
+        values = _asked(given.sql, database_url, at)
+    if not values:
         raise SettingsError(f"{at} came to no value: {given.sql or given.file}")
-    return found[:_MOST_VALUES]
+    return values[:_MOST_VALUES]
 
 
 def _lines(path: Path, at: str) -> list[str]:

@@ -18,9 +18,9 @@ async def tell_allowed(message: Message, scope: Scope) -> None:
 def allowed(app: Litestar, path: str) -> list[str]:
     """The methods of a path, HEAD with GET; none where there is no such path."""
     parts = path.strip("/").split("/")
-    found: set[str] = set()
+    methods: set[str] = set()
     for route in app.routes:
         form = route.path_format.strip("/").split("/")
         if len(form) == len(parts) and all(a == b or a.startswith("{") for a, b in zip(form, parts, strict=True)):
-            found |= set(getattr(route, "methods", ()))
-    return sorted(found | ({"HEAD"} if "GET" in found else set()))
+            methods |= set(getattr(route, "methods", ()))
+    return sorted(methods | ({"HEAD"} if "GET" in methods else set()))

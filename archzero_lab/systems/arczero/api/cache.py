@@ -40,10 +40,10 @@ async def cache_health(service: GivenService) -> dict[str, Any]:
     """
     if service.cache is None:
         return {"status": "off"}
-    found = await service.cache.store.health()
+    health = await service.cache.store.health()
     breaker = "open" if service.cache.store.link.breaker.is_open else "closed"
-    sound = found["connected"] and found["obeys"] and found["refused"] is None
-    return {"status": "healthy" if sound else "degraded", "breaker": breaker, **found}
+    sound = health["connected"] and health["obeys"] and health["refused"] is None
+    return {"status": "healthy" if sound else "degraded", "breaker": breaker, **health}
 
 
 @get("/stats")

@@ -87,16 +87,16 @@ def _in_one_line(scope: Any) -> Any:
 
 
 def _refused_write(scope: Any, host: str) -> Answer | None:
-    told = {name: value.decode("latin-1") for name, value in scope["headers"]}
-    origin, site = told.get(b"origin"), told.get(b"sec-fetch-site", "none")
+    headers = {name: value.decode("latin-1") for name, value in scope["headers"]}
+    origin, site = headers.get(b"origin"), headers.get(b"sec-fetch-site", "none")
     foreign = origin is not None and origin.partition("://")[2].lower() != host.lower()
     if foreign or site not in ("same-origin", "none"):
         return of_error(403, "forbidden", "a page of another origin may not write here")
-    if told.get(b"content-length", "0") == "0" and b"transfer-encoding" not in told:
+    if headers.get(b"content-length", "0") == "0" and b"transfer-encoding" not in headers:
         return None
-    if told.get(b"content-encoding", "identity").strip().lower() not in ("identity", ""):
+    if headers.get(b"content-encoding", "identity").strip().lower() not in ("identity", ""):
         return of_error(415, "unsupported_media_type", "send the body as it is, not compressed", "Content-Encoding")
-    kind = told.get(b"content-type", "").partition(";")[0].strip().lower()
+    kind = headers.get(b"content-type", "").partition(";")[0].strip().lower()
     if kind == "application/json" or kind.endswith("+json") or (kind and scope["path"].rstrip("/") == _ANY_TYPE):
         return None
     wanted = "its type" if scope["path"].rstrip("/") == _ANY_TYPE else "application/json"

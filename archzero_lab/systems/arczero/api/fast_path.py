@@ -57,8 +57,8 @@ class FastPath:
         STRICT.set(is_strict(_header(scope, b"cache-control")))
         cards = self._app.state.service.cards
         try:
-            asked = cards.card(question) if isinstance(question, uuid.UUID) else cards.cards(question)
-            return of_document(await asked, _header(scope, b"if-none-match"))
+            reading = cards.card(question) if isinstance(question, uuid.UUID) else cards.cards(question)
+            return of_document(await reading, _header(scope, b"if-none-match"))
         except Exception as error:  # asked once: whatever it is, the application would only meet it again
             return of_exception(error)
 

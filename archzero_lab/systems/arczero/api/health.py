@@ -15,14 +15,18 @@ async def health(service: GivenService) -> Response[dict[str, Any]]:
     database = await service.database_answers()
     cache = "off"
     if service.cache is not None:
-        found = await service.cache.store.health()
-        cache = "ok" if found["connected"] and found["obeys"] and found["refused"] is None else "degraded"
+        redis_health = await service.cache.store.health()
+        cache = (
+            "ok"
+            if redis_health["connected"] and redis_health["obeys"] and redis_health["refused"] is None
+            else "degraded"
+        )
     servers = service.replicas.facts() if service.replicas is not None else []
     degraded = cache == "degraded" or any(server["trouble"] for server in servers)
     status = "down" if not database else "degraded" if degraded else "ok"
-    told = {"status": status, "database": "ok" if database else "down", "cache": cache}
+    answer = {"status": status, "database": "ok" if database else "down", "cache": cache}
     return Response(
-        told | ({"servers": servers} if servers else {}),
+        answer | ({"servers": servers} if servers else {}),
         status_code=200 if database else 503,
         headers={} if database else {"Retry-After": "1"},
     )

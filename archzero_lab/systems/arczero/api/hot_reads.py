@@ -103,9 +103,9 @@ class HotReads:
 
     def question(self, target: bytes) -> Question | None:
         """What a request target asks for; None where only the application knows."""
-        found = self._questions.get(target)
-        if found is not None:
-            return found
+        known = self._questions.get(target)
+        if known is not None:
+            return known
         path, _, query = target.partition(b"?")
         if _TARGET.fullmatch(target) is None or b"%" in path:
             return None
@@ -115,8 +115,8 @@ class HotReads:
             return None
         if len(self._questions) >= _REMEMBERED:
             self._questions.clear()
-        self._questions[target] = found = cards.question(asked)
-        return found
+        self._questions[target] = known = cards.question(asked)
+        return known
 
     def wishes(self, lines: bytes) -> Wishes | None:
         """What header lines ask for; None where they may ask for more than is known here."""
@@ -124,26 +124,28 @@ class HotReads:
             return self._wishes[lines]
         except KeyError:
             pass
-        found = self._read(lines)
+        known = self._read(lines)
         if len(lines) <= _MOST_REMEMBERED_BYTES:
             if len(self._wishes) >= _REMEMBERED:
                 self._wishes.clear()
-            self._wishes[lines] = found
-        return found
+            self._wishes[lines] = known
+        return known
 
     def _read(self, lines: bytes) -> Wishes | None:
-        told: dict[bytes, bytes] = {}
+        headers: dict[bytes, bytes] = {}
         for line in lines.split(b"\r\n"):
             match = _LINE.fullmatch(line)
             if match is None:
                 return None
             name, value = match[1].lower(), match[2] or b""
-            if name in _CHANGES_READING or name == HEADER or (name in _ONCE and name in told):
+            if name in _CHANGES_READING or name == HEADER or (name in _ONCE and name in headers):
                 return None
-            told[name] = value
-        if told.get(b"connection", b"keep-alive").lower() != b"keep-alive" or not self._lets_in(told.get(b"host", b"")):
+            headers[name] = value
+        if headers.get(b"connection", b"keep-alive").lower() != b"keep-alive" or not self._lets_in(
+            headers.get(b"host", b"")
+        ):
             return None
-        control, etags = told.get(b"cache-control"), told.get(b"if-none-match")
+        control, etags = headers.get(b"cache-control"), headers.get(b"if-none-match")
         return Wishes(
             is_strict(control.decode("ascii") if control is not None else None),
             etags.decode("ascii") if etags is not None else None,

@@ -47,18 +47,22 @@ def _operations(app: Litestar) -> tuple[str, str]:
     for path, methods in schema["paths"].items():
         for method in _METHODS:
             if method in methods:
-                told = methods[method]
-                by_tag.setdefault((told.get("tags") or ["other"])[0], []).append(_operation(method, path, told))
-    parts = "".join(f"<section><h2>{escape(tag)}</h2>{''.join(told)}</section>" for tag, told in by_tag.items())
+                operation = methods[method]
+                by_tag.setdefault((operation.get("tags") or ["other"])[0], []).append(
+                    _operation(method, path, operation)
+                )
+    parts = "".join(
+        f"<section><h2>{escape(tag)}</h2>{''.join(operation)}</section>" for tag, operation in by_tag.items()
+    )
     return escape(str(schema["info"]["title"])), parts
 
 
-def _operation(method: str, path: str, told: dict[str, Any]) -> str:
-    first, _, rest = str(told.get("description", "")).partition("\n")
-    rows = "".join(_parameter(one) for one in told.get("parameters", []))
+def _operation(method: str, path: str, operation: dict[str, Any]) -> str:
+    first, _, rest = str(operation.get("description", "")).partition("\n")
+    rows = "".join(_parameter(one) for one in operation.get("parameters", []))
     parameters = f"<table>{rows}</table>" if rows else ""
-    body = '<p class="quiet">Takes a JSON body.</p>' if "requestBody" in told else ""
-    answers = ", ".join(f"<code>{escape(status)}</code>" for status in told.get("responses", {}))
+    body = '<p class="quiet">Takes a JSON body.</p>' if "requestBody" in operation else ""
+    answers = ", ".join(f"<code>{escape(status)}</code>" for status in operation.get("responses", {}))
     return (
         f'<details><summary><span class="method">{method.upper()}</span> <code>{escape(path)}</code> '
         f'<span class="quiet">{escape(first)}</span></summary>'
@@ -66,12 +70,12 @@ def _operation(method: str, path: str, told: dict[str, Any]) -> str:
     )
 
 
-def _parameter(told: dict[str, Any]) -> str:
-    shape = told.get("schema", {})
+def _parameter(parameter: dict[str, Any]) -> str:
+    shape = parameter.get("schema", {})
     kinds = [one.get("type") for one in shape.get("oneOf", [shape]) if one.get("type") not in (None, "null")]
-    needed = "required" if told.get("required") else ""
+    needed = "required" if parameter.get("required") else ""
     return (
-        f"<tr><td><code>{escape(told['name'])}</code></td><td>{escape(told['in'])}</td>"
+        f"<tr><td><code>{escape(parameter['name'])}</code></td><td>{escape(parameter['in'])}</td>"
         f"<td>{escape(', '.join(map(str, kinds)))}</td>"
-        f"<td>{needed} {escape(str(told.get('description', '')))}</td></tr>"
+        f"<td>{needed} {escape(str(parameter.get('description', '')))}</td></tr>"
     )

@@ -97,8 +97,8 @@ def choice(kind: type[E], text: str | None, field: str) -> E | None:
 
 def choices(kind: type[E], texts: list[str] | None, field: str) -> tuple[E, ...]:
     """Members of an enumeration, repeated or separated by commas, in canonical order."""
-    found = {choice(kind, text, field) for text in split(texts)}
-    return tuple(sorted(member for member in found if member is not None))
+    chosen = {choice(kind, text, field) for text in split(texts)}
+    return tuple(sorted(member for member in chosen if member is not None))
 
 
 def split(texts: Iterable[str] | None) -> list[str]:

@@ -22,8 +22,8 @@ _MOST = 10
 
 def ignored(scope: Scope) -> list[str]:
     """The parameters of a request that nothing read; empty where there are none."""
-    found: list[str] = scope["state"].get(_STATE, [])
-    return found
+    names: list[str] = scope["state"].get(_STATE, [])
+    return names
 
 
 async def look_at_parameters(request: Request[Any, Any, Any]) -> None:

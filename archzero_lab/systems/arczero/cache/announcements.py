@@ -171,8 +171,8 @@ class Announcements(BatchedReads):
         ]
 
     def _tellings(self, change: Change, token: str) -> list[Call]:
-        told = [token, new_era(), self.keys.dependencies, self._life_ms]
-        calls = self._by_name(self._scripts.tell, change, told)
+        args = [token, new_era(), self.keys.dependencies, self._life_ms]
+        calls = self._by_name(self._scripts.tell, change, args)
         if calls and token:
             calls.append(lambda client: client.zrem(self.keys.writers, token))
         return calls

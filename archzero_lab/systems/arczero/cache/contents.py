@@ -46,15 +46,15 @@ def read_contents(url: str, namespace: str, hottest: int = 10) -> Contents:
     keys = Keyspace(namespace)
     client = redis.Redis.from_url(url, socket_connect_timeout=5, socket_timeout=30)
     try:
-        found, whole = _scan(client, keys)
-        kinds = {kind: _of_kind(client, names) for kind, names in found.items()}
-        asked = cast("list[tuple[bytes, float]]", client.zrevrange(keys.usage, 0, hottest - 1, withscores=True))
+        slots, whole = _scan(client, keys)
+        kinds = {kind: _of_kind(client, names) for kind, names in slots.items()}
+        usage = cast("list[tuple[bytes, float]]", client.zrevrange(keys.usage, 0, hottest - 1, withscores=True))
         memory = client.info("memory")
     except (redis.RedisError, OSError) as error:
         raise ServerError(f"Redis at {mask_secrets(url)} does not answer: {error}; see ./lab status") from None
     finally:
         client.close()
-    questions = [(parse_member(member.decode()), int(count)) for member, count in asked]
+    questions = [(parse_member(member.decode()), int(count)) for member, count in usage]
     return Contents(
         kinds,
         [(what, count) for what, count in questions if what is not None],
@@ -67,14 +67,14 @@ def read_contents(url: str, namespace: str, hottest: int = 10) -> Contents:
 def _scan(client: redis.Redis, keys: Keyspace) -> tuple[dict[str, list[bytes]], bool]:
     prefixes = {kind.value: keys.prefix(kind).encode() for kind in Kind}
     generations = {name.encode() for kind in Kind for name in keys.generations(kind)}
-    found: dict[str, list[bytes]] = defaultdict(list)
+    slots: dict[str, list[bytes]] = defaultdict(list)
     for number, name in enumerate(client.scan_iter(f"{keys.namespace}:*", count=1_000)):
         if number >= MOST_KEYS:
-            return dict(found), False
+            return dict(slots), False
         kind = next((kind for kind, prefix in prefixes.items() if name.startswith(prefix)), None)
         if kind is not None and name not in generations:
-            found[kind].append(name)
-    return dict(found), True
+            slots[kind].append(name)
+    return dict(slots), True
 
 
 def _of_kind(client: redis.Redis, names: list[bytes]) -> KindContents:

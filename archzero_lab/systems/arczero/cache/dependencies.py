@@ -110,8 +110,8 @@ def _small(sign: str) -> str:
 
 
 def _keys(attributes: str | None) -> list[str]:
-    found = msgspec.json.decode(attributes) if attributes is not None else None
-    return list(found) if isinstance(found, dict) else []
+    decoded = msgspec.json.decode(attributes) if attributes is not None else None
+    return list(decoded) if isinstance(decoded, dict) else []
 
 
 def _distinct(names: Iterable[str]) -> list[str]:

@@ -21,8 +21,8 @@ async def beat_in_one(scripts: Scripts, name: str, probe: Any) -> dict[str, Any]
             pipe.evalsha(scripts.bump.sha, 1, name, fence_of(""), new_generation())
             pipe.evalsha(scripts.remove.sha, 1, name, "")
             pipe.info("replication")
-            told: dict[str, Any] = (await pipe.execute())[-1]
-            return told
+            info: dict[str, Any] = (await pipe.execute())[-1]
+            return info
     except ResponseError:
         return None
 
@@ -33,14 +33,14 @@ async def refused_of(scripts: Scripts, name: str, client: Any) -> str | None:
     An invalidation may go through while rights to read, to fill or to run scripts are taken: nothing stale comes of
     that, and the cache is of no use.
     """
-    asked: dict[str, Callable[[], Awaitable[Any]]] = {
+    commands: dict[str, Callable[[], Awaitable[Any]]] = {
         "GET": lambda: client.get(name),
         "MGET": lambda: client.mget([name]),
         "SET": lambda: client.set(name, b"", px=1_000),
         "EVALSHA": lambda: client.evalsha(scripts.bump.sha, 1, name, fence_of(""), new_generation()),
         "UNLINK": lambda: client.unlink(name),
     }
-    for command, ask in asked.items():
+    for command, ask in commands.items():
         try:
             await ask()
         except NoScriptError:

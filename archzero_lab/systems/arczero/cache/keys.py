@@ -113,10 +113,10 @@ class Keyspace:
         generation = self._generations[kind][shard]
         sequence = self.sequence if self.exact else generation + ":sequence"
         slot = f"{self._tags[kind][shard]}:{name}"
-        asked = packed(generation) + packed(slot)
+        names = packed(generation) + packed(slot)
         if self.exact and kind is not Kind.CARD:
-            asked += packed(sequence) + packed(self.moved)
-        return Key(kind, slot, generation, sequence, asked)
+            names += packed(sequence) + packed(self.moved)
+        return Key(kind, slot, generation, sequence, names)
 
 
 def packed(name: str | bytes) -> bytes:

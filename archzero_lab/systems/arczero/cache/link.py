@@ -273,8 +273,8 @@ class Link:
     async def _is_the_same(self, connection: Any) -> bool:
         """Whether a new connection leads to the Redis that was validated: then nothing can have been missed."""
         await connection.send_command("INFO", "server")
-        told = await connection.read_response()
-        text = told.decode() if isinstance(told, bytes) else str(told)
+        info = await connection.read_response()
+        text = info.decode() if isinstance(info, bytes) else str(info)
         return any(line.removeprefix("run_id:") in self._run_ids for line in text.splitlines() if "run_id:" in line)
 
     def _log_state(self, state: str) -> None:

@@ -96,10 +96,10 @@ class NearCache:
         """The document, where it is here and nothing has been said against it."""
         if not self.listening:
             return None
-        found: Entry | None = self._entries.get(key.slot)
-        if found is None or found[1] < time.monotonic():
+        entry: Entry | None = self._entries.get(key.slot)
+        if entry is None or entry[1] < time.monotonic():
             return None
-        return found[0]
+        return entry[0]
 
     def ticket(self) -> int:
         """To be taken before Redis is asked: it tells put() what has been invalidated since."""

@@ -164,14 +164,14 @@ class CacheStore(Announcements):
 
     async def claim_refresh(self, key: Key) -> str | None:
         """The sequence number to load anew after, where it is this process' turn to; over all processes it is one's."""
-        found = await self.link.read(
+        sequence = await self.link.read(
             key.kind,
             lambda: self._scripts.take_turn(
                 keys=[key.slot + ":refresh", key.sequence, *self._replicated_keys[1:]],
                 args=[int(self._settings.lease_s * 1000), *self._timeline],
             ),
         )
-        return found.decode() if found else None
+        return sequence.decode() if sequence else None
 
     async def refill(
         self, key: Key, seen: Hit, document: Document, load_s: float, sequence: str, names: Sequence[str] = ()
@@ -247,13 +247,13 @@ class CacheStore(Announcements):
             await self._write_beats(heartbeat_keys(self.keys, self._client), probe)
             return ""  # a replica of a Cluster answers MOVED, to its master
         name = self.keys.heartbeats[0]
-        told = await beat_in_one(self._scripts, name, probe)
-        if told is None:
+        info = await beat_in_one(self._scripts, name, probe)
+        if info is None:
             await self._write_beats([name], probe)
-            told = await probe.info("replication")
-        if told["role"] != "master":  # one that takes writes loses them to its master's
+            info = await probe.info("replication")
+        if info["role"] != "master":  # one that takes writes loses them to its master's
             raise ReadOnlyError("this Redis is a replica")
-        return str(told["master_replid"])
+        return str(info["master_replid"])
 
     async def _write_beats(self, names: list[str], probe: Any) -> None:
         calls = [script_call(self._scripts.bump, [name], [fence_of(""), new_generation()]) for name in names]
@@ -265,14 +265,14 @@ class CacheStore(Announcements):
         began = time.perf_counter()
         try:  # whatever the breaker says: what refuses writes may well be asked
             async with asyncio.timeout(self._settings.timeout_s):
-                told = await server_facts(self._client)
+                facts = await server_facts(self._client)
         except Exception:  # whatever it is, it is not connected; `refused` tells why
-            told = None
+            facts = None
         latency_ms = round((time.perf_counter() - began) * 1000, 3)
-        found = {"connected": False} if told is None else {"connected": True, "latency_ms": latency_ms, **told}
+        health = {"connected": False} if facts is None else {"connected": True, "latency_ms": latency_ms, **facts}
         if not self.link.licensed:
-            return found | {"obeys": False, "refused": self.link.trouble}
-        return found | {"obeys": True, "refused": await self._refused()}
+            return health | {"obeys": False, "refused": self.link.trouble}
+        return health | {"obeys": True, "refused": await self._refused()}
 
     async def _refused(self) -> str | None:
         """What is refused of a Redis that obeys; None where it could not be asked either."""
@@ -289,8 +289,8 @@ class CacheStore(Announcements):
 
     async def top_usage(self, most: int) -> list[str]:
         """What is asked for most, the commonest first."""
-        found = await self.link.read(Kind.CARD, lambda: self._client.zrevrange(self.keys.usage, 0, most - 1))
-        return [member.decode() for member in cast("list[bytes]", found or [])]
+        members = await self.link.read(Kind.CARD, lambda: self._client.zrevrange(self.keys.usage, 0, most - 1))
+        return [member.decode() for member in cast("list[bytes]", members or [])]
 
 
 async def _add(name: str, member: str, amount: int, client: Any) -> Any:

@@ -36,10 +36,10 @@ def csv_objects(text: str, fields: Collection[str], where: str) -> Iterator[tupl
     def lines() -> Iterator[str]:
         """The lines, for as long as what the reader makes of them is no longer than a row may be."""
         row, size = begun, 0
-        for number, found in enumerate(_LINE.finditer(body), skipped + 1):
+        for number, match in enumerate(_LINE.finditer(body), skipped + 1):
             if row != begun:
                 row, size = begun, 0
-            size += len(found[0])
+            size += len(match[0])
             if number - begun > _MOST_LINES:
                 raise InventoryError(
                     f"{where} line {begun}: a cell goes on for more than {_MOST_LINES} lines: is its quote closed"
@@ -49,7 +49,7 @@ def csv_objects(text: str, fields: Collection[str], where: str) -> Iterator[tupl
                 raise InventoryError(
                     f"{where} line {begun}: field (whole line): a row has {MAX_CARD_BYTES:,} characters at most"
                 )
-            yield found[0]
+            yield match[0]
 
     reader = csv.reader(lines(), delimiter=separator, strict=True)
     columns: list[str] = []

@@ -40,10 +40,10 @@ def translated() -> Iterator[None]:
     except psycopg.DataError as error:
         raise InvalidValue(f"the database does not take a value: {error.diag.message_primary or error}") from None
     except psycopg.Error as error:
-        told = _meaning(error)
-        if told is None:
+        meaning = _meaning(error)
+        if meaning is None:
             raise
-        raise Unavailable(told) from None
+        raise Unavailable(meaning) from None
 
 
 def _key_and_row(error: psycopg.Error) -> str:

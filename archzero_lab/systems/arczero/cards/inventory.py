@@ -82,8 +82,8 @@ def parse_lines(text: str, shape: type[Row], *, is_csv: bool, where: str) -> Ite
             field = at.strip("`.") or _named_field(reason)
             if not field:
                 field, reason = named_field(reason)
-            told = in_words(field, reason)
-            raise InventoryError(f"{where} line {number}: field {field or '(whole line)'}: {told}") from None
+            message = in_words(field, reason)
+            raise InventoryError(f"{where} line {number}: field {field or '(whole line)'}: {message}") from None
         except (msgspec.DecodeError, RecursionError) as error:
             raise InventoryError(f"{where} line {number}: field (whole line): not JSON: {error}") from None
         for key in _keys(row):
@@ -121,12 +121,12 @@ def _keys(row: CardRow | RelationshipDraft) -> Iterator[tuple[Any, ...]]:
 
 
 def _json_lines(text: str) -> Iterator[tuple[int, bytes]]:
-    for number, found in enumerate(_LINE.finditer(text), 1):
-        line = found[1]
+    for number, match in enumerate(_LINE.finditer(text), 1):
+        line = match[1]
         yield number, line.encode() if line.strip() else b""
 
 
 def _named_field(reason: str) -> str:
     """The field that a message such as 'Object missing required field `name`' names."""
-    found = re.search(r"field `([^`]+)`", reason)
-    return found.group(1) if found else ""
+    match = re.search(r"field `([^`]+)`", reason)
+    return match.group(1) if match else ""

@@ -138,10 +138,10 @@ class RelationshipService:
                 lock=_ALIKE_WAIT,
             )
             if row is None:
-                found = await self._database.row("SELECT r.id" + _LIKE, params)
+                like = await self._database.row("SELECT r.id" + _LIKE, params)
                 raise Conflict(
                     "there is already one of the same cards, type and validFrom"
-                    + (f": {found[0]}; change that one" if found is not None else "")
+                    + (f": {like[0]}; change that one" if like is not None else "")
                 )
         return row[3], Document(row[0], row[2], row[1])
 

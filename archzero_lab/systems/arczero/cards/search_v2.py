@@ -99,7 +99,7 @@ def _search(question: CardFilter, text: str) -> tuple[LiteralString, dict[str, A
     others = replace(question, q=None)
     everywhere, params = where(others)
     nearby, after = after_cursor(everywhere, others)
-    found, more = where(question)
+    condition, more = where(question)
     past_cursor, _ = after_cursor("", question)
     params |= after | more | _paging(question)
     params["limit"] = question.page_size
@@ -115,8 +115,8 @@ def _search(question: CardFilter, text: str) -> tuple[LiteralString, dict[str, A
     few = "(" + few + ")"
     params["looked_at"] = (_LOOKED_AT_FOR_A_WORD if one_word else _LOOKED_AT_FOR_MORE) + 25 * params["wanted"]
     # the words of one part hold the text itself; those of several only say where to look
-    certain = everywhere or " WHERE true" if one_word else found
-    walked, _ = after_cursor(found, question)
+    certain = everywhere or " WHERE true" if one_word else condition
+    walked, _ = after_cursor(condition, question)
     before: LiteralString = (
         "WITH near AS MATERIALIZED (SELECT c.id, c.created_at FROM (SELECT * FROM cards c" + nearby
         + " ORDER BY c.created_at DESC, c.id DESC LIMIT %(looked_at)s) c"
@@ -127,7 +127,7 @@ def _search(question: CardFilter, text: str) -> tuple[LiteralString, dict[str, A
         " WHERE NOT (SELECT wanted FROM far)"
         " UNION SELECT c.id, c.created_at FROM cards c" + certain + " AND (SELECT wanted FROM far) AND " + few
         + by_words
-        + " UNION SELECT c.id, c.created_at FROM card_changes k JOIN cards c ON c.id = k.card_id" + found
+        + " UNION SELECT c.id, c.created_at FROM card_changes k JOIN cards c ON c.id = k.card_id" + condition
         + " AND (SELECT wanted FROM far) AND " + few
         + " UNION (SELECT c.id, c.created_at FROM cards c" + walked + " AND (SELECT wanted FROM far) AND NOT " + few
         + " ORDER BY c.created_at DESC, c.id DESC LIMIT %(wanted)s)) "

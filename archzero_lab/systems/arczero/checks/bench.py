@@ -25,8 +25,8 @@ class Bench:
 
     def counts(self) -> dict[str, int]:
         """The cache's hits and misses so far; none where it did not tell."""
-        status, told = self.call("GET", "/api/v1/cache/stats")
-        return {name: int(told[name]) if status == 200 else 0 for name in ("hits", "misses")}
+        status, stats = self.call("GET", "/api/v1/cache/stats")
+        return {name: int(stats[name]) if status == 200 else 0 for name in ("hits", "misses")}
 
     def is_cached(self, path: str) -> bool:
         """Ask twice: whether the second answer came from the cache."""

@@ -55,30 +55,32 @@ def pool_no_exhaustion(bench: Bench) -> Tried:
         refused = threading.Semaphore(0)
 
         def ask(_: int) -> _Answer:
-            found = _get(service.url + "/api/v1/cards?pageSize=1")
-            if found.status == 503:
+            answer = _get(service.url + "/api/v1/cards?pageSize=1")
+            if answer.status == 503:
                 refused.release()
-            return found
+            return answer
 
         before = int(metric(service.url, "archzero_pool_refused_total"))
         with connect(bench.database_url) as holder, ThreadPoolExecutor(_AT_ONCE) as clients:
             holder.execute("LOCK TABLE cards IN ACCESS EXCLUSIVE MODE")
-            asked = [clients.submit(ask, number) for number in range(_AT_ONCE)]
+            futures = [clients.submit(ask, number) for number in range(_AT_ONCE)]
             deadline = time.monotonic() + _HANGS_S
-            told = sum(refused.acquire(timeout=max(deadline - time.monotonic(), 0.01)) for _ in range(_AT_ONCE - _POOL))
+            refusals = sum(
+                refused.acquire(timeout=max(deadline - time.monotonic(), 0.01)) for _ in range(_AT_ONCE - _POOL)
+            )
             holder.rollback()
-            answers = [future.result() for future in asked]
+            answers = [future.result() for future in futures]
         for answer in answers:
             right = answer.status == 200 or (answer.status == 503 and answer.retry_after is not None)
             tried.trial(right, f"status {answer.status}, Retry-After {answer.retry_after}")
-        tried.trial(told == _AT_ONCE - _POOL, f"{_AT_ONCE - _POOL - told} requests hung for {_HANGS_S:g} s")
+        tried.trial(refusals == _AT_ONCE - _POOL, f"{_AT_ONCE - _POOL - refusals} requests hung for {_HANGS_S:g} s")
         counted = int(metric(service.url, "archzero_pool_refused_total")) - before
-        tried.trial(counted == told, f"{told} requests were refused, {counted} counted")
+        tried.trial(counted == refusals, f"{refusals} requests were refused, {counted} counted")
         for _ in range(10):
             tried.trial(_get(service.url + "/api/v1/cards?pageSize=1").status == 200, "not well again after the lock")
     finally:
         bench.stack.registry.stop(service.record)
-    tried.mechanism = {"refused": told, "counted": counted, "moved": told > 0}
+    tried.mechanism = {"refused": refusals, "counted": counted, "moved": refusals > 0}
     return tried
 
 

@@ -50,17 +50,17 @@ def ttl_policies(bench: Bench) -> Tried:
             asked.append((key, before, time.time()))
     with redis.Redis.from_url(bench.stack.redis_url, socket_timeout=5) as client:
         values: Any = client.mget([name for key, _, _ in asked for name in (key.slot, key.generation)])
-    found = dict.fromkeys((Kind.LIST, Kind.CARD, Kind.GRAPH, Kind.SEARCH), 0)
+    counts = dict.fromkeys((Kind.LIST, Kind.CARD, Kind.GRAPH, Kind.SEARCH), 0)
     for (key, before, after), slot, generation in zip(asked, values[::2], values[1::2], strict=True):
         entry = decode(slot, generation)
         if isinstance(entry, Hit):
-            found[key.kind] += 1
+            counts[key.kind] += 1
             policy_s: float = getattr(settings, f"ttl_{key.kind.value}_s")
             least, most = entry.soft_expiry_ms / 1000 - after, entry.soft_expiry_ms / 1000 - before
             right = most >= (1 - settings.ttl_jitter) * policy_s and least <= policy_s
             tried.trial(right, f"{key.kind.value} expires after {least:.0f} to {most:.0f} s, not {policy_s:.0f}")
-    tried.mechanism = {kind.value: number for kind, number in found.items()}
-    tried.mechanism["moved"] = all(found.values())
+    tried.mechanism = {kind.value: number for kind, number in counts.items()}
+    tried.mechanism["moved"] = all(counts.values())
     return tried
 
 
@@ -115,7 +115,7 @@ def _flushed(bench: Bench) -> bool:
     token = bench.stack.settings.admin_token
     headers = {"Authorization": f"Bearer {token}"} if token else {}
     for _ in range(_FLUSHES):
-        status, told = bench.call("POST", "/api/v1/cache/flush", **headers)
-        if status == 200 and told.get("status") == "flushed":
+        status, answer = bench.call("POST", "/api/v1/cache/flush", **headers)
+        if status == 200 and answer.get("status") == "flushed":
             return True
     return False

@@ -124,8 +124,8 @@ def no_key_injection(bench: Bench) -> Tried:
 def _key_names(bench: Bench) -> list[str]:
     prefix = bench.service.namespace + ":"
     with redis.Redis.from_url(bench.stack.redis_url, socket_timeout=5) as client:
-        found = [name.decode("latin-1") for name in client.scan_iter(prefix + "*", count=1000)]
-    return [name.removeprefix(prefix) for name in found]
+        names = [name.decode("latin-1") for name in client.scan_iter(prefix + "*", count=1000)]
+    return [name.removeprefix(prefix) for name in names]
 
 
 def _is_known(name: str) -> bool:

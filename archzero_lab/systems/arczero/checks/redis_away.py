@@ -16,15 +16,15 @@ _TRIES = 40
 def works_without_redis(bench: Bench) -> Tried:
     """A service whose Redis is killed goes on reading and writing, and says that it is degraded."""
     tried = Tried()
-    hurt = HurtRedis(bench.stack)
+    hurt_redis = HurtRedis(bench.stack)
     try:
-        own = replace(bench.stack, redis_url=hurt.server.url, redis_pid=hurt.server.record.pid)
+        own = replace(bench.stack, redis_url=hurt_redis.server.url, redis_pid=hurt_redis.server.record.pid)
         service = start_service(
             own, Serving("without-redis", url_of_service(bench.stack, bench.database_url), cached=True)
         )
         try:
             call(service.url, "GET", f"/api/v1/cards/{bench.ids[0]}")
-            hurt.kill()
+            hurt_redis.kill()
             for number, card_id in enumerate(bench.ids[:_TRIES]):
                 path = f"/api/v1/cards/{card_id}" if number % 2 else f"/api/v1/cards?page={number + 1}"
                 status, _ = call(service.url, "GET", path)
@@ -39,5 +39,5 @@ def works_without_redis(bench: Bench) -> Tried:
         finally:
             bench.stack.registry.stop(service.record)
     finally:
-        hurt.close()
+        hurt_redis.close()
     return tried

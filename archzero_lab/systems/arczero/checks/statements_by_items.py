@@ -47,18 +47,18 @@ def statements_by_items(stack: Stack, database_url: str, ids: list[str]) -> dict
     service = start_service(stack, Serving("n-plus-one", url_of_service(stack, database_url), cached=False))
     try:
         hubs = {size: _make_hub(service.url, ids[:size]) for size in ITEMS}
-        found: dict[str, dict[int, int]] = {}
+        counts: dict[str, dict[int, int]] = {}
         created: list[str] = []
         for name, ask in _endpoints(service.url, ids, hubs, created).items():
-            found[name] = {}
+            counts[name] = {}
             for size in ITEMS:
                 before = int(metric(service.url, "archzero_database_statements_total"))
                 status, _ = ask(size)
                 sent = int(metric(service.url, "archzero_database_statements_total")) - before
-                found[name][size] = sent if 200 <= status < 300 else -1
+                counts[name][size] = sent if 200 <= status < 300 else -1
         for card_id in created:
             call(service.url, "DELETE", f"/api/v1/cards/{card_id}")
-        return found
+        return counts
     finally:
         stack.registry.stop(service.record)
 

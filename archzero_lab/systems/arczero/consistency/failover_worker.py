@@ -104,10 +104,10 @@ async def _read(of: Cards, job: dict[str, Any], client: _Client, into: Operation
         if document is None:
             await asyncio.sleep(_PAUSE_S)
             continue
-        found = _PAGE.decode(document.body).data if listed else [_CARD.decode(document.body)]
+        cards_read = _PAGE.decode(document.body).data if listed else [_CARD.decode(document.body)]
         into.reads += [
             Reading(one.id, one.version, _mark_of(one), began, ended, client.name, "list" if listed else through)
-            for one in found
+            for one in cards_read
         ]
         await asyncio.sleep(0)
 

@@ -92,11 +92,11 @@ class UnguardedStore(CacheStore):
         """As CacheStore, or the right to fill for everybody."""
         if "lease" not in self._without:
             return await super().lease(key)
-        found = await self.link.read(key.kind, lambda: self._client.mget(key.generation, key.sequence))
-        if found is None or found[0] is None:
+        held = await self.link.read(key.kind, lambda: self._client.mget(key.generation, key.sequence))
+        if held is None or held[0] is None:
             return None
-        sequence = NO_SEQUENCE if found[1] is None else found[1].decode()
-        return Lease("granted", found[0].decode(), secrets.token_hex(8), sequence=sequence)
+        sequence = NO_SEQUENCE if held[1] is None else held[1].decode()
+        return Lease("granted", held[0].decode(), secrets.token_hex(8), sequence=sequence)
 
     async def _store_filled(self, key: Key, lease: Lease, value: bytes, ttl_ms: int, names: Sequence[str]) -> Any:
         if "lease" in self._without:
@@ -106,8 +106,8 @@ class UnguardedStore(CacheStore):
     async def fill(self, key: Key, lease: Lease, document: Document, load_s: float, names: Sequence[str] = ()) -> bool:
         """As CacheStore, or with the sequence number of now."""
         if "sequence" in self._without:
-            found = await self.link.read(key.kind, lambda: self._client.get(key.sequence))
-            lease = replace(lease, sequence=found.decode() if found else lease.sequence)
+            sequence = await self.link.read(key.kind, lambda: self._client.get(key.sequence))
+            lease = replace(lease, sequence=sequence.decode() if sequence else lease.sequence)
         return await super().fill(key, lease, document, load_s, names)
 
     async def fence(self, key: Key | None, change: Change, token: str) -> bool:
