@@ -82,6 +82,7 @@ class Supervisor:
         self._try("a server", self._mend_servers)
         if kept_stack(self._settings) is not None:
             self._try("the service", self._mend_service)
+            self._try("a replica", self._mend_replicas)
             self._try("Prometheus", self._mend_observers)
         bound_logs()
         room = low_room(server_home(STATE))
@@ -112,6 +113,12 @@ class Supervisor:
             return []
         with transition(STATE):
             return restart_missing(self._settings, all_gone=True)
+
+    def _mend_replicas(self) -> list[str]:
+        if not set(missing_servers()) - {"postgres", "redis"}:
+            return []
+        with transition(STATE):
+            return restart_missing(self._settings, replicas=True)
 
     def _mend_service(self) -> list[str]:
         service_state = (read_state() or {}).get("service")

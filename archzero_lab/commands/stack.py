@@ -54,6 +54,8 @@ def up(
         _warn_of_room()
         with transition(STATE):
             gone = restart_missing(settings)
+            with suppress(LabError):  # its supervisor goes on trying, and /health says what is wrong
+                gone += restart_missing(settings, replicas=True)
         for name in gone:
             console.print(f"{name} was gone: started again", highlight=False)
         if kept_stack(settings) is not None and status(settings)["service"]["url"]:

@@ -14,15 +14,14 @@ import time
 from collections import deque
 from collections.abc import Callable, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field
 from typing import LiteralString
 
 import psycopg
 from prometheus_client import Gauge
-from psycopg.conninfo import conninfo_to_dict, make_conninfo
 from psycopg.rows import TupleRow
 
 from archzero_lab.errors import mask_secrets
+from archzero_lab.postgres.cluster_nodes import NOT_ASKED, Node, Seen
 from archzero_lab.postgres.deadline import cut_after
 from archzero_lab.postgres.positions import Position
 from archzero_lab.settings import ReplicaSettings
@@ -34,11 +33,9 @@ LAG = Gauge(
 log = logging.getLogger(__name__)
 _CONNECT_S = 2
 _ANSWER_S = 1.0
-_NOT_ASKED = "was not asked yet"
 _OLD_S = 0.5
-"""Who has said nothing for longer is asked for no read, and what is known of the primary is not of this moment."""
-_SILENT_S = 4.0
-"""The same of a server that did not answer when it was asked last."""
+"""Who has said nothing for longer is asked for no read; a loop that stood still for longer has slept."""
+_TICK_S = 0.1
 _STATE: LiteralString = """
 SELECT recovering, (SELECT system_identifier FROM pg_control_system()),
        CASE WHEN recovering THEN (SELECT received_tli FROM pg_stat_wal_receiver WHERE status = 'streaming')
@@ -47,70 +44,6 @@ SELECT recovering, (SELECT system_identifier FROM pg_control_system()),
             ELSE (pg_current_wal_flush_lsn() - '0/0')::bigint END,
        pg_has_role(current_user, 'pg_read_all_stats', 'USAGE'), extract(epoch FROM pg_postmaster_start_time())::text
 FROM (SELECT pg_is_in_recovery() AS recovering) r"""
-
-
-@dataclass(frozen=True, slots=True)
-class Seen:
-    """What a server said. `timeline`: of what a replica streams, None while it streams nothing.
-
-    `since`: when it was started, to the microsecond. Two names of one server (a proxy's and its own) say the same.
-    """
-
-    asked_at: float
-    writable: bool
-    system: int
-    timeline: int | None
-    lsn: int
-    since: str
-
-
-@dataclass(eq=False)
-class Node:
-    """One server; `leads`: the primary's URL names it. `trouble` says why nothing can be read from it, or that it takes
-    writes and should not; "" where it is a replica to read from, or the primary."""
-
-    url: str
-    name: str
-    leads: bool = True
-    seen: Seen | None = None
-    timeline: int | None = None
-    """What it streamed last; while it streams nothing it has none other."""
-    trouble: str = _NOT_ASKED
-    tried_at: float = -math.inf
-    """When it was asked last, whether it answered or not."""
-    wake: asyncio.Event = field(default_factory=asyncio.Event)
-    answered: asyncio.Event = field(default_factory=asyncio.Event)
-
-    @property
-    def position(self) -> Position | None:
-        """How far it has replayed at least; None for a primary, and where nobody knows."""
-        if self.trouble or self.seen is None or self.seen.writable or self.timeline is None:
-            return None
-        return Position(self.seen.system, self.timeline, self.seen.lsn)
-
-
-def nodes_of(primary: str, replicas: Sequence[str]) -> list[Node]:
-    """The servers of a primary's URL, which may name several (libpq's multi-host form), and its replicas, each once.
-
-    Raises psycopg.ProgrammingError for what is no URL.
-    """
-    nodes: dict[str, Node] = {}
-    for at, url in enumerate((primary, *replicas)):
-        given = conninfo_to_dict(url)
-        given.pop("target_session_attrs", None)
-        if not given.get("host"):  # libpq's own defaults: a service, the environment, a socket
-            nodes.setdefault(url, Node(url, str(given.get("service") or "the URL's server"), leads=at == 0))
-            continue
-        hosts, ports = str(given["host"]).split(","), str(given.get("port") or "5432").split(",")
-        addresses = str(given.pop("hostaddr", None) or "").split(",")
-        for number, host in enumerate(hosts):
-            port = ports[number] if number < len(ports) else ports[-1]
-            place = {"host": host, "port": port}
-            if number < len(addresses) and addresses[number]:
-                place["hostaddr"] = addresses[number]
-            one = make_conninfo("", **{**given, **place})
-            nodes.setdefault(f"{host}:{port}", Node(one, f"{host}:{port}", leads=at == 0))
-    return list(nodes.values())
 
 
 class ClusterWatch:
@@ -135,17 +68,23 @@ class ClusterWatch:
         self._written: deque[tuple[float, int, int]] = deque(maxlen=1_024)
         """When the primary was asked, its timeline, and how far it had written by then at least."""
         self._tasks: list[asyncio.Task[None]] = []
+        self._ticked_at, self._slept_until = time.monotonic(), 0.0
+        self._is_sure = False
+        """Whether a server of the primary's URL has said which cluster it is."""
 
     async def start(self) -> None:
         """Begin, and wait until each server has answered or failed once."""
+        self._ticked_at = time.monotonic()
         self._tasks = [asyncio.create_task(self._ask_on(node)) for node in self.nodes]
+        self._tasks.append(asyncio.create_task(self._tick()))
         await asyncio.gather(*(node.answered.wait() for node in self.nodes))
 
     async def close(self) -> None:
         """End."""
-        for task in self._tasks:
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+        while left := [task for task in self._tasks if not task.done()]:
+            for task in left:
+                task.cancel()  # again: before 3.12 wait_for may swallow one
+            await asyncio.wait(left, timeout=0.1)
 
     def lag_s(self, node: Node) -> float:
         """How old what a replica shows may be at most, by what is known; infinite where nothing is."""
@@ -198,24 +137,36 @@ class ClusterWatch:
         return random.choice(nodes) if nodes else None
 
     async def hear(self) -> None:
-        """Return at once where what is known is of this moment; else when each server has been asked anew.
+        """Return at once, unless this process slept, or its loop stood still: then once each server was asked anew.
 
-        A process that slept, or whose loop stood still, may have missed a promotion: who leads in its eyes may be who
-        has been left behind. A server that did not answer last time is not waited for so soon.
+        It may have missed a promotion: who leads in its eyes may be who has been left behind. Waits once, and not for
+        long, for a server that does not answer.
         """
         now = time.monotonic()
-        old = [node for node in self.nodes if now - node.tried_at > (_OLD_S if node.seen is not None else _SILENT_S)]
-        if not old:
+        if now - self._ticked_at > _TICK_S + _OLD_S:
+            self._ticked_at, self._slept_until = now, now
+        if not self._slept_until:
             return
-        until = now + _ANSWER_S + _CONNECT_S
-        while any(node.tried_at < now for node in old) and time.monotonic() < until:
+        slept_until, until = self._slept_until, self._slept_until + _ANSWER_S
+        while now < until and (old := [node for node in self.nodes if node.tried_at < slept_until]):
             for node in old:
                 node.answered.clear()
                 node.wake.set()
-            waiting = [asyncio.ensure_future(node.answered.wait()) for node in old if node.tried_at < now]
-            await asyncio.wait(waiting, timeout=until - time.monotonic(), return_when=asyncio.FIRST_COMPLETED)
+            waiting = [asyncio.ensure_future(node.answered.wait()) for node in old]
+            await asyncio.wait(waiting, timeout=until - now, return_when=asyncio.FIRST_COMPLETED)
             for task in waiting:
                 task.cancel()
+            now = time.monotonic()
+        if self._slept_until == slept_until:
+            self._slept_until = 0.0
+
+    async def _tick(self) -> None:
+        while True:
+            await asyncio.sleep(_TICK_S)
+            now = time.monotonic()
+            if now - self._ticked_at > _TICK_S + _OLD_S:
+                self._slept_until = now
+            self._ticked_at = now
 
     async def _ask_on(self, node: Node) -> None:
         connection: psycopg.AsyncConnection[TupleRow] | None = None
@@ -224,15 +175,17 @@ class ClusterWatch:
                 began = time.monotonic()
                 try:
                     if connection is None:
-                        connection = await psycopg.AsyncConnection.connect(
-                            node.url, autocommit=True, connect_timeout=_CONNECT_S, application_name="archzero-lab watch"
-                        )
+                        async with asyncio.timeout(_CONNECT_S):  # names are looked up outside of libpq's own limit
+                            connection = await psycopg.AsyncConnection.connect(
+                                node.url, autocommit=True, connect_timeout=_CONNECT_S,
+                                application_name="archzero-lab watch",
+                            )  # fmt: skip
                     asked_at = began
                     with cut_after(connection, _ANSWER_S):
                         row = await (await connection.execute(_STATE)).fetchone()
                     assert row is not None
                     self._note(node, Seen(asked_at, not row[0], row[1] % 2**64, row[2], row[3], row[5]), may_see=row[4])
-                except (psycopg.Error, OSError) as error:
+                except (psycopg.Error, OSError, TimeoutError) as error:
                     reason = (str(error).strip().splitlines() or [type(error).__name__])[-1]
                     if node.seen is not None:
                         self.on_silent(node)
@@ -242,8 +195,7 @@ class ClusterWatch:
                     connection = None
                 node.tried_at = began
                 self._judge()
-                if node is not self.primary:
-                    LAG.labels(node.name).set(self.lag_s(node))
+                LAG.labels(node.name).set(0.0 if node is self.primary else self.lag_s(node))
                 node.answered.set()
                 with suppress(TimeoutError):
                     await asyncio.wait_for(node.wake.wait(), self._settings.poll_s)
@@ -269,11 +221,8 @@ class ClusterWatch:
 
     def _judge(self) -> None:
         """Who the primary is, and what is wrong with the others."""
-        if self.system is None:
-            heard = sorted((node.leads, node.seen.system) for node in self.nodes if node.seen is not None)
-            # the primary's URL says which cluster it is; the others do where nobody answers there
-            if heard and (heard[-1][0] or not any(node.leads and node.trouble == _NOT_ASKED for node in self.nodes)):
-                self.system = heard[-1][1]
+        if not self._is_sure:
+            self._find_system()
         ours = [node for node in self.nodes if node.seen is not None and node.seen.system == self.system]
         writable = [node for node in ours if node.seen is not None and node.seen.writable]
         before = self.primary, self.timeline
@@ -295,3 +244,16 @@ class ClusterWatch:
             log.warning("the primary is %s, timeline %s", name, self.timeline)
             self._written.clear()
             self.on_primary()
+
+    def _find_system(self) -> None:
+        """Which cluster it is: the primary's URL says so; where nobody answers there, the others, if they agree."""
+        leading = {node.seen.system for node in self.nodes if node.leads and node.seen is not None}
+        heard = {node.seen.system for node in self.nodes if node.seen is not None}
+        before = self.system
+        if leading:
+            self.system, self._is_sure = min(leading), True
+        elif len(heard) == 1 and not any(node.leads and node.trouble == NOT_ASKED for node in self.nodes):
+            self.system = min(heard)
+        if before is not None and before != self.system:
+            self.primary, self.timeline = None, None
+            self._written.clear()

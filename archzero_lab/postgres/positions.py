@@ -14,12 +14,19 @@ WRITTEN: LiteralString = (
 )
 """On a primary: its timeline and how far it has written at most. An error where it is none."""
 
-COMMITTED: LiteralString = WRITTEN.replace("insert", "flush")
-"""The same, as far as all has come to the disk: a commit of its own session has, which waited for that."""
+COMMITTED: LiteralString = (
+    "SELECT ('x' || substr(pg_walfile_name(l), 1, 8))::bit(32)::int, (l - '0/0')::bigint"
+    " FROM (SELECT CASE WHEN current_setting('synchronous_commit') = 'off' THEN pg_current_wal_insert_lsn()"
+    " ELSE pg_current_wal_flush_lsn() END) c (l)"
+)
+"""The same, as far as a commit of its own session reaches: to the disk, unless it did not wait for that."""
 
-REPLAYED: LiteralString = "SELECT pg_is_in_recovery(), (pg_last_wal_replay_lsn() - '0/0')::bigint"
-"""On a replica: whether it is one still, and how far it has replayed. Before a read: it saw at least that; after: no
-more."""
+REPLAYED: LiteralString = (
+    "SELECT pg_is_in_recovery(), (pg_last_wal_replay_lsn() - '0/0')::bigint,"
+    " extract(epoch FROM pg_postmaster_start_time())::text"
+)
+"""On a replica: whether it is one still, how far it has replayed, and when it was started, which tells it from another
+behind the same name. A read after it saw at least that, one before it no more."""
 
 
 @dataclass(frozen=True, slots=True)

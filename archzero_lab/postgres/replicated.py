@@ -17,7 +17,8 @@ from psycopg import errors
 from psycopg.rows import TupleRow
 
 from archzero_lab.errors import ServerError
-from archzero_lab.postgres.cluster_watch import ClusterWatch, Node, nodes_of
+from archzero_lab.postgres.cluster_nodes import Node, nodes_of
+from archzero_lab.postgres.cluster_watch import ClusterWatch
 from archzero_lab.postgres.deadline import cut
 from archzero_lab.postgres.pool import Database
 from archzero_lab.postgres.positions import COMMITTED, REPLAYED, SESSION, WRITTEN, Position
@@ -73,8 +74,9 @@ class ReplicatedDatabase(Database):
         for database in self._of_nodes.values():
             await database.open()
         await self.watch.start()
-        if self.watch.primary is not None and not self.watch.primary.leads:
-            self._follow_primary()  # who leads by now is not whom the URL names
+        named = [node for node in self.watch.nodes if node.leads]
+        if self.watch.primary is not None and named != [self.watch.primary]:
+            self._follow_primary()  # who leads is not whom the URL names, or one of several
         self.watch.on_primary = self._follow_primary
         self.watch.on_silent = lambda node: self._of_nodes[node].cut_all()  # who waits for it asks another
 
@@ -244,7 +246,8 @@ class _OfReplica(Database):
         row, place, before = await fetch_row_and_place(connection, sql, params, prepare, REPLAYED, first=REPLAYED)
         if not place[0]:
             raise psycopg.OperationalError("it is a replica no longer")
-        if session is not None and session.needed is not None and before[1] < session.needed.lsn:
+        seen, needed = self._node.seen, session.needed if session is not None else None
+        if seen is None or before[2] != seen.since or (needed is not None and before[1] < needed.lsn):
             raise psycopg.OperationalError("another server answers than was asked where it is")
         if session is not None and self._watch.system is not None and self._node.timeline is not None:
             session.saw(Position(self._watch.system, self._node.timeline, place[1]))

@@ -12,6 +12,8 @@ from archzero_lab.servers.server_home import server_home
 from archzero_lab.servers.stack import programs_of, read_state, record_state, redis_program, registry
 from archzero_lab.settings import STATE, Settings
 
+_SERVERS = ("postgres", "redis")
+
 
 def missing_servers(*, all_gone: bool = False) -> list[str]:
     """The kept servers that are gone while something else that was kept with them still runs, or `all_gone`."""
@@ -26,14 +28,16 @@ def missing_servers(*, all_gone: bool = False) -> list[str]:
     return [name for name, pid in pids.items() if pid is not None and pid not in alive]
 
 
-def restart_missing(settings: Settings, *, all_gone: bool = False) -> list[str]:
+def restart_missing(settings: Settings, *, all_gone: bool = False, replicas: bool = False) -> list[str]:
     """Start the kept servers that are gone again, each at its old URL, so that what still runs finds it; their names.
+
+    Without `replicas` the others, else those alone: nothing waits for a replica.
 
     Within a transition only: others may be about to do the same. Where nothing of the stack runs any more, only if
     somebody watches over it (`all_gone`). Raises ServerError where one does not come up; what runs goes on.
     """
     state, processes, home = read_state() or {}, registry(), server_home(STATE)
-    restarted = missing_servers(all_gone=all_gone)
+    restarted = [name for name in missing_servers(all_gone=all_gone) if (name not in _SERVERS) == replicas]
     for name in restarted:
         parts = urlsplit(_kept(state)[name]["url"])
         server: postgres_server.PostgresServer | redis_server.RedisServer
@@ -46,8 +50,8 @@ def restart_missing(settings: Settings, *, all_gone: bool = False) -> list[str]:
                 redis_program(settings), home, processes, kept=True, port=parts.port, password=parts.password
             )
         part = {"url": server.url, "pid": server.record.pid}
-        replicas = (read_state() or {}).get("replicas") or {}
-        record_state(**({"replicas": {**replicas, name: part}} if name in replicas else {name: part}))
+        kept = (read_state() or {}).get("replicas") or {}
+        record_state(**({"replicas": {**kept, name: part}} if name in kept else {name: part}))
     return restarted
 
 

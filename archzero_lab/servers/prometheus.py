@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import time
 from collections.abc import Mapping
@@ -47,7 +48,9 @@ def start_prometheus(
     port = _PORT if is_free(_PORT) else free_port()
     argv = [str(program), f"--config.file={config}", f"--storage.tsdb.path={base / 'data'}",
             f"--storage.tsdb.retention.time={_RETENTION}", f"--web.listen-address=127.0.0.1:{port}"]  # fmt: skip
-    record = registry.spawn(PROMETHEUS, argv, log=log, user=user, kept=kept, cwd=base)
+    # another user's process: what is in our environment is none of its business
+    env = {"PATH": os.environ.get("PATH", "/usr/bin:/bin"), "LANG": "C.UTF-8"}
+    record = registry.spawn(PROMETHEUS, argv, log=log, env=env, user=user, kept=kept, cwd=base)
     url, deadline = f"http://127.0.0.1:{port}", time.monotonic() + _READY_S
     try:
         while not _is_ready(url):

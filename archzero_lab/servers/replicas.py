@@ -156,8 +156,7 @@ def keep_replicas(stack: Stack, number: int) -> dict[str, dict[str, Any]]:
     """
     end_replicas(stack)
     made, home = {}, server_home(STATE)
-    buffers_mb = max(128, min(2048, psutil.virtual_memory().total // 2**20 // 4 // (number + 1)))
-    pinned = {"shared_buffers": f"{buffers_mb}MB"}
+    pinned = _pinned(number)
     try:
         for index in range(1, number + 1):
             name = f"{_KEPT}{index}"
@@ -171,16 +170,22 @@ def keep_replicas(stack: Stack, number: int) -> dict[str, dict[str, Any]]:
     return made
 
 
+def _pinned(number: int) -> dict[str, str]:
+    """Of so many replicas beside their primary: a quarter of the memory over all."""
+    return {"shared_buffers": f"{max(128, min(2048, psutil.virtual_memory().total // 2**20 // 4 // (number + 1)))}MB"}
+
+
 def restart_replica(
     programs: Path, home: Path, processes: ProcessRegistry, primary_url: str, name: str, port: int | None
 ) -> PostgresServer:
     """A kept replica that is gone, at its port: it goes on where it was, or is made anew where it cannot."""
     base = home / f"{name}-{major_version(programs)}"
+    pinned = _pinned(len((read_state() or {}).get("replicas") or {}))
     with connect(primary_url, autocommit=True) as connection:
         row = connection.execute("SELECT wal_status FROM pg_replication_slots WHERE slot_name = %s", [name]).fetchone()
     if (base / "data" / "standby.signal").exists() and row is not None and row[0] in ("reserved", "extended"):
-        return start_postgres(programs, home, processes, name=name, kept=True, port=port)
-    return follow(programs, home, processes, primary_url, name, pinned={}, port=port, kept=True)
+        return start_postgres(programs, home, processes, name=name, kept=True, port=port, pinned=pinned)
+    return follow(programs, home, processes, primary_url, name, pinned=pinned, port=port, kept=True)
 
 
 def end_replicas(stack: Stack) -> None:

@@ -172,11 +172,17 @@ def test_replicas_are_read_from_started_again_and_gone_with_the_rest(environment
         return {server["role"]: server for server in told}
 
     _until(lambda: (servers().get("replica") or {}).get("lag_s") is not None)
-    status = json.loads(lab(environment, "status", "--json").stdout)
-    assert list(status["replicas"]) == ["replica1"]
-    os.kill(status["replicas"]["replica1"]["pid"], signal.SIGKILL)
-    _until(lambda: (servers().get("replica") or {}).get("trouble") is not None)
-    _until(lambda: (servers().get("replica") or {}).get("lag_s") is not None)  # its supervisor saw
+
+    def pid() -> int:
+        replicas = json.loads(lab(environment, "status", "--json").stdout)["replicas"]
+        assert list(replicas) == ["replica1"]
+        number: int = replicas["replica1"]["pid"]
+        return number
+
+    before = pid()
+    os.kill(before, signal.SIGKILL)
+    _until(lambda: pid() != before)  # its supervisor saw
+    _until(lambda: (servers().get("replica") or {}).get("lag_s") is not None)
     other = lab(environment, "up", "--replicas", "2")
     assert (other.returncode, "it is up with 1 replicas" in other.stderr) == (2, True)
     assert lab(environment, "down").returncode == 0

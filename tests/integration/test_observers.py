@@ -99,11 +99,14 @@ def test_every_question_of_the_dashboard_and_every_recorded_rule_has_data(seen: 
 @needs_prometheus
 def test_both_servers_tell_of_themselves_and_no_alert_is_on(seen: str) -> None:
     assert {one["metric"]["job"]: one["value"][1] for one in _ask(seen, "up")} == {"service": "1", "servers": "1"}
+    deadline = time.monotonic() + 60
     for name in ("pg_up", "redis_up", "archzero_cache_licensed"):
-        assert {one["value"][1] for one in _ask(seen, name)} == {"1"}, name
+        while {one["value"][1] for one in _ask(seen, name)} != {"1"}:
+            assert time.monotonic() < deadline, name
+            time.sleep(0.5)  # a busy machine may have taken the licence for a moment
     assert _ask(seen, "pg_stat_replication_pg_wal_lsn_diff")
     assert _ask(seen, "redis_memory_used_bytes")
-    assert len(_ask(seen, "archzero_replica_lag_seconds")) == 1
+    assert len(_ask(seen, "archzero_replica_lag_seconds")) == 2
     assert _ask(seen, 'ALERTS{alertstate="firing"}') == []
 
 

@@ -10,7 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from archzero_lab.postgres.cluster_watch import ClusterWatch, Node, Seen, nodes_of
+from archzero_lab.postgres.cluster_nodes import Node, Seen, nodes_of
+from archzero_lab.postgres.cluster_watch import ClusterWatch
 from archzero_lab.postgres.positions import Position, Session, later
 from archzero_lab.settings import ReplicaSettings
 
@@ -157,12 +158,9 @@ def test_urls_without_a_host_and_with_addresses() -> None:
 
 async def test_a_process_that_slept_asks_every_server_before_it_trusts_what_it_knew() -> None:
     watched = Watched()
-    for node in watched.nodes:
-        node.tried_at = time.monotonic()
     watched.says("a", writable=True, timeline=1)
-    await asyncio.wait_for(watched.watch.hear(), 5)  # of this moment
-    for node in watched.nodes:
-        node.tried_at -= 60
+    await asyncio.wait_for(watched.watch.hear(), 5)  # awake: at once, whoever answers or not
+    watched.watch._ticked_at -= 60
     hearing = asyncio.ensure_future(watched.watch.hear())
     await asyncio.sleep(0)
     await asyncio.sleep(0)
@@ -175,3 +173,13 @@ async def test_a_process_that_slept_asks_every_server_before_it_trusts_what_it_k
         await asyncio.sleep(0.01)
     await asyncio.wait_for(hearing, 5)
     assert watched.watch.primary is watched.nodes[1]
+
+
+def test_another_cluster_among_the_replicas_is_taken_for_none_while_nobody_of_the_url_answers() -> None:
+    watched = Watched()
+    watched.nodes[0].trouble = "cannot be asked"
+    watched.says("b", writable=True, timeline=9, system=8)
+    assert watched.watch.system == 8, "so far all who answer agree"
+    watched.says("a", writable=True, timeline=1)
+    assert (watched.watch.system, watched.watch.primary, watched.watch.timeline) == (7, watched.nodes[0], 1)
+    assert watched.nodes[1].trouble == "is of another cluster"

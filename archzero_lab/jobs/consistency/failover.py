@@ -182,6 +182,7 @@ class _Hurting:
         try:
             self._processes.stop_one(sleeper)
             before = self._lose_primary(self._cluster.stop)
+            self.watcher.fence = True
             self._cluster.go_on(before)
             self._processes.go_on(sleeper)
             time.sleep(_ZOMBIE_S)  # the fault itself

@@ -15,7 +15,7 @@ from archzero_lab.servers.stack import Stack
 from archzero_lab.systems.failovers import Operations, Replicated
 
 PROCESSES = 3
-_STARTED_S = 30.0
+_STARTED_S, _WRITTEN_S = 30.0, 300.0
 
 
 class Processes:
@@ -64,9 +64,10 @@ class Processes:
     def stop(self) -> Operations:
         """Let them end; what they did. Raises MeasurementError for one that died."""
         (self._folder / "stop").touch()
+        deadline = time.monotonic() + _WRITTEN_S
         for number in range(PROCESSES):
             while not self._file("out", number).exists():
-                if not is_alive(self._records[number]):
+                if not is_alive(self._records[number]) or time.monotonic() > deadline:
                     raise MeasurementError(f"process {number} died: {tail(self._file('log', number), 2)}")
                 time.sleep(0.05)  # polling until they have written it down
         return Operations.load(self._file("out", number) for number in range(PROCESSES))

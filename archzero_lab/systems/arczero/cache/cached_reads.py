@@ -179,8 +179,9 @@ class CachedReads:
         deadline = time.monotonic() + self._lease_s
         wait_s, awaited = _POLL_S, None
         while True:
-            flight.loading = True  # how new an answer will be is settled where the lease is, before it is heard of
-            lease = await self._store.lease(key)
+            # how new an answer will be is settled where the lease is, before it is heard of
+            lease = await self._store.lease(key, flight.begin)
+            flight.loading = True
             if lease is None or lease.state == "fenced":
                 return await self._loaded(load, lease)
             if lease.value is not None:

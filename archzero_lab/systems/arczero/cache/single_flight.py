@@ -22,6 +22,10 @@ class Flight:
         self.right: str | None = None
         self.task: asyncio.Task[Document] | None = None
 
+    def begin(self) -> None:
+        """Nobody may join from now on who does not know this load's own right."""
+        self.loading = True
+
     def serves(self, seen: str | None) -> bool:
         """Whether a reader that has just seen this right in the slot may take this load's result.
 

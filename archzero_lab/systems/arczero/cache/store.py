@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import secrets
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
@@ -64,12 +64,13 @@ class CacheStore(Announcements):
 
     # -- loads ---------------------------------------------------------------------------------------------
 
-    async def lease(self, key: Key) -> Lease | None:
-        """Ask for the right to fill. The token is new for each fill, so that an old one can never serve."""
+    async def lease(self, key: Key, sent: Callable[[], None] = lambda: None) -> Lease | None:
+        """Ask for the right to fill, by a token of its own; `sent` is called when the question goes out."""
         token = secrets.token_hex(8)
-        answer = await self.link.read(
-            key.kind,
-            lambda: self._scripts.lease(
+
+        async def ask() -> Any:
+            sent()
+            return await self._scripts.lease(
                 keys=[key.slot, key.generation, key.generation + ":missed", key.sequence, *self._replicated_keys],
                 args=[
                     token,
@@ -81,8 +82,9 @@ class CacheStore(Announcements):
                     new_seed(),
                     *self._timeline,
                 ],
-            ),
-        )
+            )
+
+        answer = await self.link.read(key.kind, ask)
         if answer is None:
             self._give_back(key, token, still_asked=True)  # it may have been granted, or be yet
             return None

@@ -23,7 +23,8 @@ from typing import Any
 
 import msgspec
 
-from archzero_lab.postgres.cluster_watch import ClusterWatch, Node
+from archzero_lab.postgres.cluster_nodes import Node
+from archzero_lab.postgres.cluster_watch import ClusterWatch
 from archzero_lab.postgres.positions import SESSION, Position, Session
 from archzero_lab.postgres.replicated import ReplicatedDatabase
 from archzero_lab.systems.arczero.cache.told_position import ToldPosition

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import secrets
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -88,10 +88,10 @@ class UnguardedStore(CacheStore):
     def _stands(self, dependencies: Any) -> bool:
         return ("moved" in self._without and dependencies.moved is not None) or super()._stands(dependencies)
 
-    async def lease(self, key: Key) -> Lease | None:
+    async def lease(self, key: Key, sent: Callable[[], None] = lambda: None) -> Lease | None:
         """As CacheStore, or the right to fill for everybody."""
         if "lease" not in self._without:
-            return await super().lease(key)
+            return await super().lease(key, sent)
         held = await self.link.read(key.kind, lambda: self._client.mget(key.generation, key.sequence))
         if held is None or held[0] is None:
             return None
