@@ -113,10 +113,10 @@ async def test_a_reader_after_a_write_does_not_join_a_list_load_from_before_it(c
     asks_itself = asyncio.Event()
     lease = cached.store.lease
 
-    async def asked(key: Key) -> Lease | None:
+    async def asked(key: Key, sent: Callable[[], None]) -> Lease | None:
         if late:
             asks_itself.set()
-        return await lease(key)
+        return await lease(key, sent)
 
     async def write_and_read() -> None:
         # the slot still holds the lease of the load that stands here: only the sequence number tells that a write came

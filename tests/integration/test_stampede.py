@@ -151,8 +151,8 @@ async def test_who_waits_for_a_load_does_not_wait_for_the_next_ones_too(stack: S
         told: list[str] = []
         lease = cached.store.lease
 
-        async def noted(key: Key) -> Lease | None:
-            answer = await lease(key)
+        async def noted(key: Key, sent: Callable[[], None]) -> Lease | None:
+            answer = await lease(key, sent)
             told.append("" if answer is None else answer.state)
             return answer
 

@@ -68,9 +68,17 @@ class Processes:
         for number in range(PROCESSES):
             while not self._file("out", number).exists():
                 if not is_alive(self._records[number]) or time.monotonic() > deadline:
-                    raise MeasurementError(f"process {number} died: {tail(self._file('log', number), 2)}")
+                    raise MeasurementError(f"process {number} died: {self._why(number)}")
                 time.sleep(0.05)  # polling until they have written it down
         return Operations.load(self._file("out", number) for number in range(PROCESSES))
+
+    def _why(self, number: int) -> str:
+        """What its log says, and by which signal it ended where one ended it."""
+        with suppress(ChildProcessError):
+            _, status = os.waitpid(self._records[number].pid, os.WNOHANG)
+            if os.WIFSIGNALED(status):
+                return f"{signal.Signals(os.WTERMSIG(status)).name}; {tail(self._file('log', number), 12)}"
+        return tail(self._file("log", number), 12)
 
     def end(self) -> None:
         """End them, whatever they do."""
