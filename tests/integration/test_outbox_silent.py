@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Iterator
 
 import psycopg
 import pytest
+from psycopg.pq import TransactionStatus
 
 from archzero_lab.servers.hurt import Relay
 from archzero_lab.servers.stack import Stack
-from tests.integration.conftest import new_card, open_cached, score_of, until
+from archzero_lab.systems.arczero.cache import invalidation
+from archzero_lab.systems.arczero.cache.invalidation import Outbox
+from tests.integration.conftest import CALM, new_card, open_cached, score_of, until
 
 OUTBOX = "SELECT extract(epoch FROM clock_timestamp() - max(query_start)) FROM pg_stat_activity WHERE {}".format(
     "application_name = 'archzero-lab outbox' AND query NOT LIKE 'LISTEN%%' AND datname = current_database()"
@@ -47,3 +51,27 @@ async def test_changes_are_heard_of_again_after_a_statement_of_the_outbox_was_ne
             return await score_of(cached, card_id) == 2
 
         await until(seen, 30)
+
+
+async def test_a_connection_that_is_dropped_while_somebody_uses_it_is_ended_by_him_and_another_is_made(
+    database_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Closed under him, libpq reads what has been freed: the process dies now and then."""
+    monkeypatch.setattr(invalidation, "_STATEMENT_S", 60.0)
+    outbox = Outbox(database_url, None, None, CALM)  # type: ignore[arg-type]  # neither is asked here
+    assert await outbox._execute("SELECT 1") == [(1,)]
+    connection = outbox._connection
+    assert connection is not None
+    using = asyncio.ensure_future(outbox._execute("SELECT pg_sleep(8)"))
+
+    async def waits() -> bool:
+        return connection.pgconn.transaction_status == TransactionStatus.ACTIVE
+
+    await until(waits, 30)
+    await outbox._drop_connection()
+    assert not connection.closed, "that is for who uses it"
+    with pytest.raises(psycopg.OperationalError):
+        await using
+    assert connection.closed
+    assert await outbox._execute("SELECT 2") == [(2,)]
+    await outbox.close()

@@ -16,7 +16,7 @@ import psycopg
 from psycopg.rows import TupleRow
 
 from archzero_lab.errors import LabError
-from archzero_lab.postgres.deadline import cut_after
+from archzero_lab.postgres.deadline import cut, cut_after
 from archzero_lab.settings import CacheSettings
 from archzero_lab.systems.arczero.cache.link import Link
 from archzero_lab.systems.arczero.cache.outbox_size import MAKE_ONE
@@ -67,7 +67,7 @@ class Outbox:
         if self._connection is not None:
             with suppress(psycopg.Error):
                 await self._clear_done()
-            await self._connection.close()
+            await self._drop_connection()
 
     def lead_to(self, url: str) -> None:
         """The database has another primary: begin anew there."""
@@ -193,8 +193,12 @@ class Outbox:
             await self._lock.acquire()
         try:
             connection = await self._open()
-            with cut_after(connection, longest_s):
-                yield connection
+            try:
+                with cut_after(connection, longest_s):
+                    yield connection
+            finally:
+                if connection is not self._connection:  # it was dropped meanwhile
+                    await connection.close()
         finally:
             self._lock.release()
 
@@ -207,7 +211,12 @@ class Outbox:
         return self._connection
 
     async def _drop_connection(self) -> None:
-        if self._connection is not None:
-            with suppress(psycopg.Error, OSError):
-                await self._connection.close()
-            self._connection = None
+        """Use it no longer. Who is using it ends it: closed under him, libpq would read what has been freed."""
+        connection, self._connection = self._connection, None
+        if connection is None:
+            return
+        if self._lock.locked():
+            cut(connection)
+            return
+        with suppress(psycopg.Error, OSError):
+            await connection.close()
