@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.metadata
 import json
 import re
 import uuid
@@ -189,6 +190,7 @@ def test_health_metrics_and_openapi_answer(client: httpx.Client) -> None:
     assert health["status"] == "healthy"
     assert health["used_memory_bytes"] > 0
     metrics = client.get("/metrics").text
+    assert f'archzero_build_info{{version="{importlib.metadata.version("archzero-lab")}"}} 1.0' in metrics
     for name in ("archzero_cache_operations_total", "archzero_pool_acquire_wait_seconds_bucket",
                  "archzero_database_statements_total", "archzero_cache_call_seconds_bucket"):  # fmt: skip
         assert name in metrics

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import importlib.metadata
 import json
 import mmap
 import os
@@ -12,12 +13,13 @@ from pathlib import Path
 from typing import Any
 
 from prometheus_client import REGISTRY, CollectorRegistry
-from prometheus_client.core import CounterMetricFamily, HistogramMetricFamily, Metric
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
 from prometheus_client.multiprocess import MultiProcessCollector
 from prometheus_client.registry import Collector
 
 from archzero_lab.systems.arczero.cache.keys import Kind
 
+_VERSION = importlib.metadata.version("archzero-lab")
 OUTCOMES = ("hit", "near_hit", "miss", "set", "delete", "error", "reload", "needless")
 """A reload is a load in place of a value that a change made invalid; a needless one brought the very bytes back."""
 
@@ -80,6 +82,9 @@ class _Collector(Collector):
 
     def collect(self) -> Iterator[Metric]:
         """The counters by kind and outcome, and the histogram."""
+        build = GaugeMetricFamily("archzero_build_info", "What runs here", labels=["version"])
+        build.add_metric([_VERSION], 1.0)
+        yield build
         numbers = _all_numbers()
         operations = CounterMetricFamily("archzero_cache_operations", "Cache operations", labels=["kind", "outcome"])
         for (kind, outcome), place in _PLACES.items():
