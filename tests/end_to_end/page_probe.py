@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import html
 from pathlib import Path
 
 from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Page
 
+from archzero_lab.settings import ROOT
+
+PICTURES = ROOT / "reports" / "pages"
+"""What pages and the terminal looked like, kept after the tests; git ignores it."""
 RULES = ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa"]
 SIZES = ((1600, 1000), (1024, 768), (768, 1024), (400, 800))
 _PROBE = """
@@ -80,6 +85,17 @@ def faults_of(page: Page, file: Path, *, picture: Path | None = None) -> list[st
             if picture is not None and width in (1600, 400):
                 name = f"{file.stem}-{width}{'-dark' if dark else ''}.png"
                 page.screenshot(path=str(picture / name), full_page=True)
+    if picture is not None:
+        page.emulate_media(media="print", color_scheme="light")
+        page.screenshot(path=str(picture / f"{file.stem}-print.png"), full_page=True)
+        page.emulate_media(media="screen")
     hrefs = page.eval_on_selector_all("a[href]", "links => links.map(link => link.getAttribute('href'))")
     files = {href.partition("#")[0] for href in hrefs if not href.startswith(("#", "data:"))}
     return wrong + [f"{file.name}: no such file: {name}" for name in files if not (file.parent / name).exists()]
+
+
+def picture_of_terminal(page: Page, text: str, file: Path) -> None:
+    """What a command printed, as a picture."""
+    page.set_viewport_size({"width": 900, "height": 400})
+    page.set_content(f"<pre style='font: 14px/1.35 DejaVu Sans Mono, monospace'>{html.escape(text)}</pre>")
+    page.screenshot(path=str(file), full_page=True)

@@ -21,6 +21,7 @@ from playwright.sync_api import Browser
 from archzero_lab.servers.process import free_port
 from archzero_lab.settings import ROOT
 from tests.end_to_end.command import lab, recorded
+from tests.end_to_end.page_probe import PICTURES, faults_of
 
 SMALL = ("--cards", "1000", "--duration", "4", "--warm-up", "1")
 
@@ -73,6 +74,14 @@ def test_a_load_on_two_arms_prints_a_table_and_writes_json_and_its_report(
     assert {"service", "postgres", "redis"} <= set(used["process"])
     assert (used["rss_bytes"] > 1_000_000).all()
     assert recorded(environment) == []
+
+
+def test_the_loads_page_can_be_read_at_four_sizes_by_day_and_by_night(
+    environment: dict[str, str], browser: Browser
+) -> None:
+    folder = (Path(environment["ARCHZERO_REPORTS"]) / "latest-load").resolve()
+    PICTURES.mkdir(parents=True, exist_ok=True)
+    assert faults_of(browser.new_page(), folder / "07_load.html", picture=PICTURES) == []
 
 
 def _lines_with(log: Path, method: str) -> list[dict[str, Any]]:

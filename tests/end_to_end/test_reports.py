@@ -20,11 +20,8 @@ from archzero_lab.reporting.pages import plain_page
 from archzero_lab.reporting.tables import whole_html
 from archzero_lab.settings import ROOT
 from tests.end_to_end.command import lab, recorded
-from tests.end_to_end.page_probe import faults_of
+from tests.end_to_end.page_probe import PICTURES, faults_of, picture_of_terminal
 from tests.unit.test_claims_of_ones_own import OWN
-
-PICTURES = ROOT / "reports" / "pages"
-"""What the pages looked like, kept after the test; git ignores it."""
 
 
 def test_a_report_measures_writes_its_files_and_refuses_a_second_one_meanwhile(
@@ -95,6 +92,13 @@ def test_every_page_can_be_read_at_four_sizes_by_day_and_by_night(
     assert wrong == []
     sizes = {path.name: path.stat().st_size for path in pages}
     assert max(sizes.values()) < 3_000_000, sizes
+    narrow = {**environment, "COLUMNS": "80"}
+    for name, arguments in (("help", ["--help"]), ("history", ["history"])):
+        printed = subprocess.run(
+            [str(ROOT / "lab"), *arguments], env=narrow, capture_output=True, text=True, timeout=60
+        ).stdout
+        assert max(map(len, printed.splitlines())) <= 80
+        picture_of_terminal(page, printed, PICTURES / f"terminal-{name}.png")
 
 
 def test_a_part_of_a_figure_that_is_dragged_over_is_enlarged_and_its_place_told(
