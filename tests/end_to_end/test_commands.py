@@ -161,7 +161,7 @@ def test_up_status_down(environment: dict[str, str]) -> None:
     done = lab(environment, "up", "--cards", "500", "--port", str(port))
     assert done.returncode == 0, done.stderr
     status = json.loads(lab(environment, "status", "--json").stdout)
-    assert set(status) == {"postgres", "redis", "service", "databases"}
+    assert set(status) == {"postgres", "redis", "replicas", "prometheus", "service", "databases"}
     assert all(psutil.pid_exists(pid) for pid in (status["postgres"]["pid"], status["redis"]["pid"]))
     assert all(psutil.pid_exists(pid) for pid in status["service"]["pids"])
     assert {"base", "up_control", "up_treatment"} <= set(status["databases"])
