@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+from collections.abc import Iterator
 from pathlib import Path
 
 import psutil
@@ -21,13 +23,17 @@ def family(process: ProcessRecord | None) -> list[int]:
 
 
 def is_waiting(pids: list[int]) -> bool:
-    """Whether every thread of these processes waits for something."""
-    for pid in pids:
-        for stat in Path(f"/proc/{pid}/task").glob("*/stat"):
-            try:
-                state = stat.read_text().rpartition(")")[2].split()[0]
-            except (OSError, IndexError):
-                continue  # it has ended
-            if state in "RD":
-                return False
-    return True
+    """Whether every thread of these processes waits for something; one that has ended does."""
+    return not any(state in "RD" for pid in pids for state in _states(pid))
+
+
+def _states(pid: int) -> Iterator[str]:
+    try:
+        threads = os.listdir(f"/proc/{pid}/task")
+    except OSError:
+        return  # it has ended
+    for thread in threads:
+        try:
+            yield Path(f"/proc/{pid}/task/{thread}/stat").read_text().rpartition(")")[2].split()[0]
+        except (OSError, IndexError):
+            continue  # it has ended
