@@ -112,3 +112,27 @@ async def test_who_announces_twice_stands_in_the_way_once(cached: Cached) -> Non
     await cached.cards.cards(page)
     assert isinstance(await cached.store.read(cached.keys.cards(page)), Hit)
     assert Kind.LIST not in changes[0].kinds
+
+
+async def test_a_write_does_not_ask_first_whether_redis_knows_its_scripts(cached: Cached) -> None:
+    card_id = await _cached_card(cached)
+    await cached.cards.update_card(card_id, CardPatch(quality_score=2))
+    asked = await _calls(cached, "script|exists")
+    await cached.cards.update_card(card_id, CardPatch(quality_score=3))
+    assert await _calls(cached, "script|exists") == asked
+
+
+async def test_a_write_is_announced_and_told_to_a_redis_that_forgot_the_scripts(cached: Cached) -> None:
+    card_id = await _cached_card(cached)
+    await cached.store.link.client.script_flush()
+    loaded = await _calls(cached, "script|load")
+    await cached.cards.update_card(card_id, CardPatch(quality_score=2))
+    assert await _calls(cached, "script|load") > loaded
+    slot = await cached.store.read(cached.keys.card(card_id))
+    assert isinstance(slot, Hit), "told: the new one is there at once"
+    assert json.loads(slot.document.body)["qualityScore"] == 2
+
+
+async def _calls(cached: Cached, command: str) -> int:
+    stats = await cached.store.link.client.info("commandstats")
+    return int(stats.get(f"cmdstat_{command}", {}).get("calls", 0))

@@ -199,9 +199,10 @@ _STATEMENTS = st.builds(
 )  # fmt: skip
 _PASSES = st.builds(
     CountedPass, bytes=st.one_of(st.none(), _NUMBERS),
-    statements=st.dictionaries(st.from_regex(r"[0-9a-f]{8}", fullmatch=True), _STATEMENTS, max_size=3),
+    statements=st.dictionaries(st.from_regex(r"[0-9a-f]{7}", fullmatch=True), _STATEMENTS, max_size=3),
     redis=st.dictionaries(_NAMES, st.builds(CountedCommand, _NUMBERS, _NUMBERS, _NUMBERS, _NUMBERS), max_size=2),
-    wal=st.dictionaries(_NAMES, _NUMBERS, max_size=2), wal_bytes=st.just(0),
+    wal=st.dictionaries(st.from_regex(r"[A-Z][a-z]+/[A-Z_+]+", fullmatch=True), _NUMBERS, max_size=2),
+    wal_bytes=st.just(0),
 )  # fmt: skip
 
 
@@ -245,9 +246,11 @@ def test_a_count_differs_in_nothing_from_its_own_file(first: CountedPass, again:
     ("text", "told"),
     [
         ("nonsense", "is not valid TOML"),
-        ("", "is no count of format 1"),
+        ("", "is no count of format 2"),
         ('format = 1\n[of]\nsystem = "shop"', "is no whole count"),
-        ("format = 1\n[tolerance]\nblock = 1", "is no whole count"),
+        ("format = 2\n[tolerance]\nblock = 1", "is no whole count"),
+        ('format = 2\n[of]\nasked = 1\n[request.a]\nstatement.ab = "many"', "is no whole count"),
+        ('format = 2\n[of]\nasked = 1\n[request.a]\nredis.GET = "1x 2 apples"', "is no whole count"),
     ],
 )
 def test_a_file_that_is_no_count_is_refused_with_what_to_do(tmp_path: Path, text: str, told: str) -> None:
@@ -255,6 +258,51 @@ def test_a_file_that_is_no_count_is_refused_with_what_to_do(tmp_path: Path, text
     file.write_text(text)
     with pytest.raises(SettingsError, match=told):
         read_baseline(file)
+
+
+def test_a_file_of_the_first_format_says_the_same_as_one_of_the_second(tmp_path: Path) -> None:
+    old, new = tmp_path / "old.toml", tmp_path / "new.toml"
+    old.write_text(_FORMAT_1)
+    baseline = read_baseline(old)
+    write_baseline(new, baseline.counted, baseline.tolerance)
+    assert read_baseline(new) == baseline
+    first = baseline.counted.kinds["list"].first
+    assert first.redis == {"MGET": CountedCommand(20, 80, 2780, 260555)}
+    statement = first.statements["7d08568"]
+    assert (statement.calls, statement.rows, statement.blocks, statement.sql) == (20, 1, 4622, "SELECT 1")
+    assert statement.plans == {"Seq Scan on a": 19, "p9123e": 1}
+    assert first.statements["18f5ffb inner"].calls == 2
+    assert (first.wal, first.wal_bytes) == ({"Heap/INSERT": 2}, 486)
+
+
+_FORMAT_1 = """
+format = 1
+[of]
+system = "s"
+arm = "a"
+size = 1
+seed = 1
+asked = 20
+postgres = 18
+tables = {}
+[tolerance]
+blocks = 0.02
+[request.list]
+requests = 20
+bytes = 289354
+statement.7d08568a = { calls = 20, rows = 1, blocks = 4622, plan = { pbf3bf = 19, p9123e = 1 } }
+inner = { 18f5ffbc = 2 }
+redis.MGET = { calls = 20, keys = 80, sent = 2780, answered = 260555 }
+wal = { "Heap/INSERT" = 2 }
+wal_bytes = 486
+[request.list.again]
+redis.MGET = { calls = 40, keys = 540, sent = 15480, answered = 269815 }
+[statements]
+7d08568a = "SELECT 1"
+18f5ffbc = "SELECT 2"
+[plans]
+pbf3bf = "Seq Scan on a"
+"""
 
 
 def test_a_file_that_cannot_be_written_is_told(tmp_path: Path) -> None:

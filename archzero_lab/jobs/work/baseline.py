@@ -11,22 +11,25 @@ from typing import Any
 import msgspec
 
 from archzero_lab.errors import SettingsError
-from archzero_lab.jobs.work.counted import (
-    Counted,
-    CountedCommand,
-    CountedKind,
-    CountedPass,
-    CountedStatement,
-    most_common,
-    plan_mark,
+from archzero_lab.jobs.work.counted import Counted, CountedKind, CountedPass, CountedStatement, statement_mark
+from archzero_lab.jobs.work.format_1 import of_format_1
+from archzero_lab.jobs.work.lines import (
+    command_line,
+    inner_line,
+    read_command,
+    read_inner,
+    read_statement,
+    read_wal,
+    statement_line,
+    wal_line,
 )
 from archzero_lab.settings import COMMAND
 
-_FORMAT = 1
+_FORMAT = 2
 _HEAD = f"""\
-# What each kind of request makes PostgreSQL and Redis do, counted by `{COMMAND} work`; `{COMMAND} gate --work` holds
-# the code against it. Of a read the sum over its requests, with the cache emptied and asked `again`; of a write a
-# typical one. `inner` are statements that others ran (triggers, foreign keys, functions), with how often.
+# What each kind of request makes PostgreSQL and Redis do, by `{COMMAND} work`; `{COMMAND} gate --work` holds the code
+# against it. Of a read the sum over its requests, with the cache emptied and asked `again`; of a write a typical one.
+# `inner`: statements that others ran (triggers, foreign keys, functions).
 """
 
 
@@ -72,15 +75,19 @@ def read_baseline(path: Path) -> Baseline:
         raise SettingsError(f"{path}: {error}; write one with {COMMAND} work --save {path}") from None
     except tomllib.TOMLDecodeError as error:
         raise SettingsError(f"{path.name} is not valid TOML: {error}; mend the line, or count anew") from None
-    if tables.pop("format", None) != _FORMAT:
+    written = tables.pop("format", None)
+    if written not in (1, _FORMAT):
         raise SettingsError(f"{path.name} is no count of format {_FORMAT}: write one with {COMMAND} work --save {path}")
     try:
+        if written == 1:
+            tables = of_format_1(tables)
         texts, plans = tables.pop("statements", {}), tables.pop("plans", {})
         tolerance = msgspec.convert(tables.pop("tolerance", {}), Tolerance)
         of = tables.pop("of")
-        kinds = {name: _kind(kind, texts, plans) for name, kind in tables.pop("request", {}).items()}
+        asked = int(of["asked"])
+        kinds = {name: _kind(kind, asked, texts, plans) for name, kind in tables.pop("request", {}).items()}
         return Baseline(msgspec.convert({**of, "kinds": kinds}, Counted), tolerance)
-    except (msgspec.ValidationError, KeyError, TypeError, AttributeError) as error:
+    except (msgspec.ValidationError, KeyError, TypeError, AttributeError, ValueError) as error:
         raise SettingsError(f"{path.name} is no whole count ({error}): write one with {COMMAND} work --save") from None
 
 
@@ -88,7 +95,7 @@ def to_toml(counted: Counted, tolerance: Tolerance) -> str:
     """A count as a file holds it; texts and plans are written once, whichever kinds have them."""
     texts: dict[str, str] = {}
     plans: dict[str, str] = {}
-    parts = [line for name, kind in counted.kinds.items() for line in _lines(name, kind, texts, plans)]
+    parts = [line for name, kind in counted.kinds.items() for line in _lines(name, kind, counted.asked, texts, plans)]
     of = {name: getattr(counted, name) for name in ("system", "arm", "size", "seed", "asked", "postgres")}
     lines = [
         _HEAD + f"format = {_FORMAT}",
@@ -110,18 +117,20 @@ def to_toml(counted: Counted, tolerance: Tolerance) -> str:
     return "\n".join(lines) + "\n"
 
 
-def _lines(name: str, kind: CountedKind, texts: dict[str, str], plans: dict[str, str]) -> Iterator[str]:
+def _lines(name: str, kind: CountedKind, asked: int, texts: dict[str, str], plans: dict[str, str]) -> Iterator[str]:
     yield ""
     yield f"[request.{_key(name)}]"
-    yield f"requests = {kind.requests}"
+    if kind.requests != asked:
+        yield f"requests = {kind.requests}"
     if kind.writes:
         yield "writes = true"
     if kind.drawn:
         yield f"drawn = {_string(kind.drawn)}"
     yield from _of_pass(kind.first, texts, plans)
     if kind.again is not None:
-        yield f"[request.{_key(name)}.again]"
-        yield from _of_pass(kind.again, texts, plans, kind.first.bytes)
+        lines = list(_of_pass(kind.again, texts, plans, kind.first.bytes))
+        # asked again, what is served from the process itself makes nobody do anything
+        yield from (f"again.{line}" for line in lines) if lines else ["again = {}"]
 
 
 def _of_pass(
@@ -130,40 +139,25 @@ def _of_pass(
     if counted.bytes is not None and counted.bytes != first_bytes:
         yield f"bytes = {counted.bytes}"
     inner = {}
-    for mark, statement in counted.statements.items():
-        bare = mark.removesuffix(" inner")
-        texts[bare] = statement.sql
+    for name, statement in counted.statements.items():
+        mark = name.removesuffix(" inner")
+        texts[mark] = statement.sql
         if statement.inner:
-            inner[bare] = statement.calls
-            continue
-        row: dict[str, Any] = {
-            field: getattr(statement, field)
-            for field in ("calls", "rows", "blocks", "temporary")
-            if getattr(statement, field)
-        }
-        if statement.plans:
-            named = {plan_mark(shape): times for shape, times in statement.plans.items()}
-            # the commonest alone is written out: of a rarer one its name tells whether it is another
-            shape = most_common(statement.plans)
-            plans[plan_mark(shape)] = shape
-            # nested runs have plans and no call of their own
-            row["plan"] = next(iter(named)) if list(named.values()) == [statement.calls] else named
-        if statement.generic:
-            row["generic"] = statement.generic
-        yield f"statement.{bare} = {_inline(row)}"
+            inner[mark] = statement.calls
+        else:
+            yield f"statement.{mark} = {_string(statement_line(statement, plans))}"
     if inner:
-        yield f"inner = {_inline(inner)}"
+        yield f"inner = {_string(inner_line(inner))}"
     for command, work in counted.redis.items():
-        yield f"redis.{_key(command)} = {_inline(msgspec.to_builtins(work))}"
+        yield f"redis.{_key(command)} = {_string(command_line(work))}"
     if counted.wal:
-        yield f"wal = {_inline(counted.wal)}"
-        yield f"wal_bytes = {counted.wal_bytes}"
+        yield f"wal = {_string(wal_line(counted.wal, counted.wal_bytes))}"
 
 
-def _kind(kind: Mapping[str, Any], texts: Mapping[str, str], plans: Mapping[str, str]) -> CountedKind:
+def _kind(kind: Mapping[str, Any], asked: int, texts: Mapping[str, str], plans: Mapping[str, str]) -> CountedKind:
     again = kind.get("again")
     return CountedKind(
-        requests=int(kind["requests"]),
+        requests=int(kind.get("requests", asked)),
         first=_pass(kind, texts, plans),
         writes=bool(kind.get("writes", False)),
         again=_pass({"bytes": kind.get("bytes"), **again}, texts, plans) if again is not None else None,
@@ -172,22 +166,19 @@ def _kind(kind: Mapping[str, Any], texts: Mapping[str, str], plans: Mapping[str,
 
 
 def _pass(given: Mapping[str, Any], texts: Mapping[str, str], plans: Mapping[str, str]) -> CountedPass:
-    statements = {}
-    for mark, row in given.get("statement", {}).items():
-        plan = row.pop("plan", {})
-        shapes = {plan: row["calls"]} if isinstance(plan, str) else plan
-        statements[mark] = CountedStatement(
-            texts.get(mark, mark), plans={plans.get(name, name): times for name, times in shapes.items()},
-            **row,
-        )  # fmt: skip
-    for mark, calls in given.get("inner", {}).items():
-        statements[mark + " inner"] = CountedStatement(texts.get(mark, mark), calls, inner=True)
+    statements = {
+        statement_mark(mark): read_statement(line, texts.get(mark, mark), plans)
+        for mark, line in given.get("statement", {}).items()
+    }
+    for mark, calls in read_inner(given.get("inner", "")):
+        statements[statement_mark(mark) + " inner"] = CountedStatement(texts.get(mark, mark), calls, inner=True)
+    records, size = read_wal(given["wal"]) if "wal" in given else ({}, 0)
     return CountedPass(
         bytes=given.get("bytes"),
         statements=dict(sorted(statements.items())),
-        redis={name: msgspec.convert(row, CountedCommand) for name, row in given.get("redis", {}).items()},
-        wal=dict(given.get("wal", {})),
-        wal_bytes=int(given.get("wal_bytes", 0)),
+        redis={name: read_command(line) for name, line in given.get("redis", {}).items()},
+        wal=records,
+        wal_bytes=size,
     )
 
 

@@ -40,6 +40,11 @@ def plan_mark(shape: str) -> str:
     return shape if _MARK.fullmatch(shape) else "p" + hashlib.sha256(shape.encode()).hexdigest()[:5]
 
 
+def statement_mark(mark: str) -> str:
+    """As much of a statement's name as a file holds."""
+    return mark[:7]
+
+
 def drawn_mark(operations: Iterable[Operation]) -> str:
     """A mark of requests by method, path and body, in their order; of headers none, which may hold secrets."""
     digest = hashlib.sha256()

@@ -20,6 +20,7 @@ from archzero_lab.jobs.work.counted import (
     CountedStatement,
     drawn_mark,
     plan_mark,
+    statement_mark,
 )
 from archzero_lab.jobs.work.looks import Looks, RequestWork
 from archzero_lab.postgres.connection import Connection, connect
@@ -34,7 +35,7 @@ from archzero_lab.systems.arms import Arm, Opening
 from archzero_lab.systems.system import Loading, Prepared, Rows, System
 
 REQUESTS = 20
-_SHOWN, _INNER = 72, 48
+_SHOWN, _INNER = 60, 30
 
 
 @dataclass(frozen=True)
@@ -209,7 +210,7 @@ def _named(
     """By a mark; two texts of one statement, which PostgreSQL counts apart, are one."""
     found: dict[str, CountedStatement] = {}
     for name, work in statements.items():
-        mark = name.mark[:8] + (" inner" if name.inner else "")
+        mark = statement_mark(name.mark) + (" inner" if name.inner else "")
         before = found.get(mark, CountedStatement(name.text, 0))
         if name.inner:  # what it reads is in the blocks of the one that ran it
             text = min(before.sql, name.text)

@@ -28,6 +28,7 @@ from archzero_lab.systems.arczero.cache.script_calls import (
     new_generation,
     new_seed,
     script_call,
+    send_in_one,
 )
 from archzero_lab.systems.arczero.cache.told_position import Primary, Told, ToldPosition
 from archzero_lab.systems.arczero.cards.changes import Changed
@@ -200,10 +201,7 @@ class Announcements(BatchedReads):
         """All calls in one round trip, their answers; where Redis refuses one (memory full), delete `instead`."""
         try:
             if self._one_server:
-                async with client.pipeline(transaction=False) as pipe:
-                    for call in calls:
-                        await call(pipe)
-                    return list(await pipe.execute())
+                return await send_in_one(client, calls)
             return list(await asyncio.gather(*(call(client) for call in calls)))
         except ResponseError:
             instead = [*instead, *(self._lost(lost) if lost is not None else [])]

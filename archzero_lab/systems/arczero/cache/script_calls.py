@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import secrets
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from typing import Any
+
+from redis.exceptions import NoScriptError
 
 from archzero_lab.systems.arczero.cache import scripts, writer_scripts
 from archzero_lab.systems.arczero.cache.entries import FLUSHED
@@ -50,6 +52,32 @@ class Scripts:
 def script_call(script: Any, keys: list[str], args: list[Any]) -> Call:
     """A script's call, to be sent or put into a pipeline."""
     return lambda client: script(keys=keys, args=args, client=client)
+
+
+async def send_in_one(client: Any, calls: Sequence[Call]) -> list[Any]:
+    """All calls in one round trip, their answers; those of a script that Redis does not know are sent again with it.
+
+    Raises the first error that Redis answered, when all calls were done or refused.
+    """
+    answers: list[Any] = [None] * len(calls)
+    left = list(range(len(calls)))
+    for again in (True, False):
+        async with client.pipeline(transaction=False) as pipe:
+            for number in left:
+                await calls[number](pipe)
+            scripts = [script.script for script in pipe.scripts]
+            pipe.scripts.clear()  # or a round trip would ask first whether Redis knows them
+            for number, answer in zip(left, await pipe.execute(raise_on_error=False), strict=True):
+                answers[number] = answer
+        left = [number for number in left if isinstance(answers[number], NoScriptError)]
+        if not (left and again):
+            break
+        for script in scripts:
+            await client.script_load(script)
+    for answer in answers:
+        if isinstance(answer, Exception):
+            raise answer
+    return answers
 
 
 def new_generation() -> str:
