@@ -48,7 +48,8 @@ class Prepared(Protocol):
     def facts(self) -> Mapping[str, Any]:
         """What a run tells of the rows: "size", "label", and names of the system's own (cards, relationships, …).
 
-        "commits", where the arms are builds: arm -> (commit, whether it has changes that no commit holds).
+        "to_vacuum", where arms are migrated copies: arm -> table -> pages that are left to a VACUUM. "commits", where
+        the arms are builds: arm -> (commit, whether it has changes that no commit holds).
         """
 
     @property

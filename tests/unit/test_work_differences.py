@@ -275,6 +275,19 @@ def test_a_file_of_the_first_format_says_the_same_as_one_of_the_second(tmp_path:
     assert (first.wal, first.wal_bytes) == ({"Heap/INSERT": 2}, 486)
 
 
+def test_an_index_only_scan_of_a_table_that_the_migration_has_written_is_told() -> None:
+    scan = CountedStatement("SELECT 1", 1, 1, plans={"Aggregate\n Index Only Scan using b on orders (InitPlan 1)": 1})
+    before = _counted(CountedPass(statements={"0a1b2c3": scan}))
+    after = _counted(CountedPass(statements={"0a1b2c3": scan}))
+    before.to_vacuum, after.to_vacuum = {"orders": 2}, {"orders": 412, "others": 9}
+    (told,) = differences(before, after, Tolerance())
+    assert (told.where, told.result) == ("search", "otherwise")
+    assert told.said.startswith("412 pages of orders are written by the migration")
+    assert differences(after, after, Tolerance()) == []
+    before.to_vacuum = None  # a file of the first format: nobody looked
+    assert differences(before, after, Tolerance()) == []
+
+
 _FORMAT_1 = """
 format = 1
 [of]

@@ -105,6 +105,8 @@ def to_toml(counted: Counted, tolerance: Tolerance) -> str:
     ]
     if counted.only:
         lines.append(f"only = [{', '.join(map(_string, counted.only))}]")
+    if counted.to_vacuum is not None:
+        lines.append(f"to_vacuum = {_inline(counted.to_vacuum)}")
     if counted.reason:
         lines.append(f"reason = {_string(counted.reason)}")
     lines.append("tables = " + _inline({name: rows for name, rows in counted.tables.items() if rows}))

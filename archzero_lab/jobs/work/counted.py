@@ -109,7 +109,8 @@ class Counted(msgspec.Struct, forbid_unknown_fields=True, omit_defaults=True):
 
     `tables` are rows by table before the first request, `asked` how many requests of a kind were wanted,
     `only` of which kinds, where not of all.
-    `background` is what was told apart as the service's own.
+    `background` is what was told apart as the service's own. `to_vacuum` are pages by table that the migration left to
+    a VACUUM, which came before the count; None where nobody looked.
     """
 
     system: str
@@ -123,3 +124,4 @@ class Counted(msgspec.Struct, forbid_unknown_fields=True, omit_defaults=True):
     only: list[str] = []
     reason: str = ""
     background: list[str] = []
+    to_vacuum: dict[str, int] | None = None

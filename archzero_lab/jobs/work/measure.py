@@ -105,6 +105,7 @@ def count_work(
         counted,
         only=list(request.only),
         background=sorted(looks.background),
+        to_vacuum=dict(prepared.facts.get("to_vacuum", {}).get(request.arm, {})),
     )
 
 

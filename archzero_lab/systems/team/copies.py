@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager, suppress
+from dataclasses import dataclass
 from urllib.parse import urlsplit, urlunsplit
 
 import psycopg
@@ -13,6 +14,7 @@ from archzero_lab.postgres.connection import connect, require_url
 from archzero_lab.postgres.databases import copy_guest_database, database_url, drop_database
 from archzero_lab.postgres.foreign_copy import apply_file, copy_database, stop_autovacuum
 from archzero_lab.postgres.sampled_copy import copy_sample
+from archzero_lab.postgres.whole_statistics import pages_to_vacuum
 from archzero_lab.servers.stack import Stack
 from archzero_lab.systems.team.builds import Build, hint_at_install
 from archzero_lab.systems.team.project_file import Project, filled
@@ -33,11 +35,19 @@ def source_of(project: Project) -> tuple[str, str]:
     return require_url(f"{scheme.partition('+')[0]}://{rest}"), scheme
 
 
+@dataclass(frozen=True)
+class ArmCopy:
+    """An arm's database. `to_vacuum` are the pages by table that what prepared and migrated it leaves to a VACUUM."""
+
+    url: str
+    to_vacuum: Mapping[str, int]
+
+
 @contextmanager
 def copies(
     project: Project, stack: Stack, builds: Mapping[str, Build], purpose: str, rows: int = 0
-) -> Iterator[dict[str, str]]:
-    """A database for each arm that is a build, by arm, as its owner's URL; dropped when the block ends.
+) -> Iterator[dict[str, ArmCopy]]:
+    """A database for each arm that is a build, by arm, as its owner's; dropped when the block ends.
 
     The source is read in one snapshot, gently: all of it, or about so many `rows` of each table. `prepare` runs in the
     arm's tree, then its migration. Raises LabError.
@@ -52,13 +62,13 @@ def copies(
         where = source, stack.postgres_url, base, stack.postgres_programs
         made = (copy_sample(*where, rows) if rows else copy_database(*where)).require_whole()
         dropping.callback(drop_database, stack.postgres_url, base)
-        urls = {}
+        made_for = {}
         for number, (arm, build) in enumerate(builds.items()):
             name = stack.database_name(f"{purpose}_{number}")
             dropping.callback(drop_database, stack.postgres_url, name)
-            urls[arm] = copy_guest_database(stack.postgres_url, name, made)
-            _prepare(project, stack, arm, build, urls[arm])
-        yield urls
+            url = copy_guest_database(stack.postgres_url, name, made)
+            made_for[arm] = ArmCopy(url, _prepare(project, stack, arm, build, url))
+        yield made_for
 
 
 def drop_leftovers(stack: Stack, purpose: str) -> None:
@@ -78,7 +88,8 @@ def copied_from(source: str, stack: Stack) -> str:
     return origin if one == other else f"{origin} to {other}, whose plans may be others"
 
 
-def _prepare(project: Project, stack: Stack, arm: str, build: Build, url: str) -> None:
+def _prepare(project: Project, stack: Stack, arm: str, build: Build, url: str) -> dict[str, int]:
+    """Run what the arm asks for, then VACUUM; the pages by table that were left to that."""
     ours = database_url(stack.postgres_url, urlsplit(url).path.lstrip("/"))
     # where it is not to be had, that is told as counters that are not available
     with connect(ours, autocommit=True) as connection, suppress(psycopg.Error):
@@ -90,8 +101,10 @@ def _prepare(project: Project, stack: Stack, arm: str, build: Build, url: str) -
     if entry is not None and entry.migration:
         apply_file(url, build.tree / entry.migration)
     with connect(url, autocommit=True) as connection:
+        left = pages_to_vacuum(connection)
         connection.execute("VACUUM ANALYZE")
         stop_autovacuum(connection)
+    return left
 
 
 def variables(project: Project, url: str) -> dict[str, str]:

@@ -41,7 +41,7 @@ class PreparedTeam:
 
     def __init__(
         self, project: Project, stack: Stack, builds: Mapping[str, Build], databases: Mapping[str, str],
-        values: Mapping[str, Sequence[str]], seed: int, copied: str,
+        values: Mapping[str, Sequence[str]], seed: int, copied: str, to_vacuum: Mapping[str, Mapping[str, int]],
     ) -> None:  # fmt: skip
         self._project = project
         self._stack = stack
@@ -56,7 +56,7 @@ class PreparedTeam:
         self.facts: Mapping[str, Any] = {
             "size": 0, "label": project.name, "arms_are": words,
             "commits": {arm: [build.commit, build.changed] for arm, build in builds.items() if build.commit},
-            "copied": copied,
+            "copied": copied, "to_vacuum": to_vacuum,
             "in_words": "; ".join([*(f"{arm}: {what}" for arm, what in words.items()), *filter(None, [copied])]),
         }  # fmt: skip
 

@@ -129,11 +129,13 @@ class TeamSystem:
             values = {} if of_copy else read_values(project, source)
         with ExitStack() as dropping:
             with loading.work("migrate"):
-                databases = dropping.enter_context(copies(project, stack, builds, purpose, rows.sample))
+                made = dropping.enter_context(copies(project, stack, builds, purpose, rows.sample))
+            databases = {arm: copy.url for arm, copy in made.items()}
+            to_vacuum = {arm: copy.to_vacuum for arm, copy in made.items()}
             if of_copy:
                 values = read_values(project, next(iter(databases.values()), source))
             copied = copied_from(source, stack) if databases else ""
-            yield PreparedTeam(project, stack, builds, databases, values, rows.seed, copied)
+            yield PreparedTeam(project, stack, builds, databases, values, rows.seed, copied, to_vacuum)
 
     def rows_exist(self, url: str) -> int:
         """A team's rows are not counted."""
