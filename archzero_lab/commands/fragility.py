@@ -20,7 +20,7 @@ from archzero_lab.settings import load_settings
 from archzero_lab.terminal import console
 
 if TYPE_CHECKING:
-    from archzero_lab.jobs.indexes.plan_shapes import Found
+    from archzero_lab.jobs.indexes.plan_shapes import Found, Seen
 
 _STYLE = {"robust": "green", "fragile": "bold red", "undecided": "yellow"}
 
@@ -64,21 +64,48 @@ def fragility(
 
 
 def _print(result: Found) -> None:
-    """Each case at each target in a line, the fragile ones first, with the cures that were tried."""
+    """Each statement with its verdict, the fragile first: its dear plans, with the cures that were tried."""
+    from archzero_lab.jobs.indexes.plan_shapes import worst_verdict
+
+    by_statement: dict[str, list[Seen]] = {}
+    for seen in result.seen:
+        by_statement.setdefault(seen.case.split(", ")[0], []).append(seen)
     order = {"fragile": 0, "undecided": 1, "robust": 2}
-    for seen in sorted(result.seen, key=lambda one: order[one.verdict.value]):
-        line = Text(seen.verdict.value, _STYLE[seen.verdict.value])
-        low, high = seen.interval
-        share = f"; dear in {low:.1%} to {high:.1%} of ANALYZEs" if seen.dear else ""
-        line.append(f"  {seen.case} (target {seen.target}): {seen.in_words}{share}", "default")
+    for name, every in sorted(by_statement.items(), key=lambda one: order[worst_verdict(one[1]).value]):
+        verdict = worst_verdict(every).value
+        calm = [seen for seen in every if not seen.dear]
+        line = Text(verdict, _STYLE[verdict])
+        line.append(f"  {name}", "bold default")
+        if calm:
+            rest = "the others" if len(calm) < len(every) else f"in all {len(every)} cases"
+            line.append(f": {rest}, {max(calm, key=_most).in_words}", "default")
         console.print(line, soft_wrap=True, highlight=False)
-        for cure in result.cures.get(seen.case, ()) if seen.dear else ():
-            if cure.seen.target == seen.target:
-                dear = sum(cure.seen.shapes[shape] for shape in cure.seen.dear)
-                console.print(
-                    Text(f"    with {cure.statement}: {dear} of {cure.seen.number} dear"),
-                    soft_wrap=True,
-                    highlight=False,
-                )
+        for seen in every:
+            if seen.dear:
+                _print_seen(seen, result)
+    for target in sorted({seen.target for seen in result.seen if seen.target is not None and not seen.by_chance}):
+        console.print(
+            f"target {target}: ANALYZE reads every row of these tables, so each statement was planned once",
+            highlight=False,
+            soft_wrap=True,
+        )
     for reason in result.let_go:
         console.print(f"not planned: {reason}", style="yellow", highlight=False, markup=False, soft_wrap=True)
+
+
+def _most(seen: Seen) -> float:
+    return max(work.cost for works in seen.work.values() for work in works.values())
+
+
+def _print_seen(seen: Seen, result: Found) -> None:
+    """One case at one target, with the cures that were tried there."""
+    low, high = seen.interval
+    share = f"; dear in {low:.1%} to {high:.1%} of ANALYZEs" if seen.dear and seen.by_chance else ""
+    console.print(
+        f"  {seen.case} ({seen.state}): {seen.in_words}{share}", soft_wrap=True, highlight=False, markup=False
+    )
+    for cure in result.cures.get(seen.case, ()):
+        if cure.seen.target == seen.target:
+            dear = sum(cure.seen.shapes[shape] for shape in cure.seen.dear)
+            said = f"    with {cure.statement}: {dear} of {cure.seen.number} dear"
+            console.print(said, soft_wrap=True, highlight=False, markup=False)
