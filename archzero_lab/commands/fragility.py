@@ -31,7 +31,7 @@ def fragility(
     from_pg_stat_statements: BusiestStatements = 0,
     analyzes: Annotated[int, typer.Option(min=5, help="How often statistics are made anew at each target.")] = 100,
     target: Annotated[
-        list[int] | None, typer.Option(min=1, max=10_000, help="Statistics target (repeated); 100 and 10.")
+        list[int] | None, typer.Option(min=1, max=10_000, help="Statistics target (repeated); 100, 10 and 1000.")
     ] = None,
     server_version: CopyVersion = 0,
     copy_on: CopyOn = "",

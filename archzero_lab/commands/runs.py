@@ -78,6 +78,9 @@ def gate(
 
     if accept and work is None:
         raise SettingsError("--accept is about a count: give --work FILE with it")
+    if work is not None and (only or cards is not None or rules is not None or against or build):
+        raise SettingsError("--work holds the whole count of its file: --only, --cards, --rules, --against, --build are"
+                            " not for it")  # fmt: skip
     if work is not None:
         result = gate_work(work, candidate, accept)
     elif build is not None:

@@ -139,6 +139,8 @@ def _order(met: Met) -> tuple[bool, bool, float]:
 
 def _said(met: Met) -> tuple[str, str]:
     """The word for a case, and its colour."""
+    if met.failed:
+        return "fails", "bold red"
     if met.other_rows:
         return "other rows", "bold red"
     if met.speed.value == "regressed":
@@ -155,6 +157,8 @@ def _said(met: Met) -> tuple[str, str]:
 
 
 def _in_words(met: Met) -> str:
+    if met.failed:
+        return f"the first runs it; {met.failed}"
     if met.time is None:
         return "planned only" + (", otherwise" if met.turned else ", the same")
     one, other = met.first.shared_blocks, met.second.shared_blocks

@@ -47,9 +47,12 @@ def work(
 
     The same numbers on any machine, busy or not; `gate --work` holds later code against them.
     """
-    from archzero_lab.jobs.work.baseline import write_baseline
+    from archzero_lab.jobs.work.baseline import read_baseline, write_baseline
     from archzero_lab.jobs.work.measure import WorkRequest
 
+    if growth and save is not None:
+        raise SettingsError("--save keeps one count and --growth makes several: leave one of them out")
+    tolerance = read_baseline(save).tolerance if save is not None and save.exists() else None
     request = WorkRequest(arm, cards, seed, requests, tuple(only or ()))
     if growth:
         _show_growth(request, _sizes(growth), limit)
@@ -57,7 +60,7 @@ def work(
     counted = _count(request, "")
     _show(counted)
     if save is not None:
-        size = write_baseline(save, counted)
+        size = write_baseline(save, counted, tolerance)
         console.print(f"written: {save} ({size / 1000:.1f} kB); {COMMAND} gate --work {save}", highlight=False)
 
 
@@ -96,16 +99,21 @@ def _show_growth(request: WorkRequest, sizes: list[int], limit: int) -> None:
 
 def gate_work(file: Path, candidate: str, accept: str) -> GateResult:
     """Count again as a file says and hold the count against it; `accept` is why the new one takes its place."""
+    from archzero_lab.bootstrap.system import team_here
     from archzero_lab.jobs.work.baseline import read_baseline, write_baseline
     from archzero_lab.jobs.work.measure import WorkRequest
     from archzero_lab.jobs.work.verdict import judge_work
 
     baseline = read_baseline(file)
     was = baseline.counted
-    counted = _count(WorkRequest(was.arm, was.size, was.seed, was.asked, tuple(was.only)), candidate)
+    # a team's arm may be another revision; what is judged is this tree as it lies here, or the candidate
+    judged = candidate or ("." if team_here() is not None else "")
+    counted = _count(WorkRequest(was.arm, was.size, was.seed, was.asked, tuple(was.only)), judged)
     if counted.system != was.system:
         raise LabError(f"{file.name} is a count of {was.system}, and here is {counted.system}")
     verdict = judge_work(baseline, counted, file, candidate or "this tree")
+    if candidate and team_here() is None:
+        verdict.warnings.append(f"databases are those of this tree's migrations, the code is that of {candidate}")
     if accept:
         write_baseline(file, replace_reason(counted, accept), baseline.tolerance)
         verdict.warnings.append(f"accepted: {file} holds this count now")

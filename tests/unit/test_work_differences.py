@@ -110,9 +110,40 @@ def test_a_statement_that_was_changed_is_held_against_what_it_was() -> None:
     after = msgspec.structs.replace(_counted().kinds["search"].first, statements={"dd": other})
     told = _differences(_counted(), _counted(after))
     assert told == [
-        ("search: SELECT id, name FROM cards WHERE name ILIKE $1", "less",
+        ("search: SELECT id, name FROM cards WHERE name ILIKE $1", "otherwise",
          "50 → 45 blocks a request; was SELECT id FROM cards WHERE name ILIKE $1"),
     ]  # fmt: skip
+
+
+def test_of_other_rows_more_blocks_are_for_a_person_and_more_calls_a_regression() -> None:
+    grown = msgspec.structs.replace(
+        _counted().kinds["search"].first, statements={"aa11bb22": _statement(blocks=1_100)}, bytes=2_100
+    )
+    after = _counted(grown, tables={"cards": 20_001})
+    assert {result for _, result, _ in _differences(_counted(), after)} == {"otherwise"}
+    looped = msgspec.structs.replace(grown, statements={"aa11bb22": _statement(calls=40)})
+    (told,) = [one for one in _differences(_counted(), _counted(looped, tables={"cards": 1})) if "calls" in one[2]]
+    assert told[1] == "more"
+    drawn = [_counted(), _counted(grown)]
+    for number, one in enumerate(drawn):
+        one.kinds["search"].drawn = f"{number}"
+    assert {result for _, result, _ in _differences(*drawn)} == {"otherwise"}
+    assert {result for _, result, _ in _differences(_counted(), _counted(grown))} == {"more"}
+
+
+def test_a_query_in_a_loop_is_named_though_the_requests_are_fewer() -> None:
+    before, after = _counted(), _counted()
+    after.kinds["search"].requests = 19
+    after.kinds["search"].first.statements["aa11bb22"].calls = 19 * 50
+    told = _differences(before, after)
+    assert [result for _, result, _ in told] == ["otherwise", "more"]
+    assert told[1][2] == "1 → 50 calls a request"
+
+
+def test_a_statement_that_a_few_writes_send_is_told() -> None:
+    few = _statement(calls=0, rows=0, blocks=0, plans={}, seldom=3)
+    (told,) = _differences(_counted(), _counted(_changed(statements={"aa11bb22": _statement(), "ff": few})))
+    assert told[1:] == ("more", "is new; 0 → 0.15 calls in all, of a few requests")
 
 
 def test_a_cache_that_never_hits_is_found_where_it_is_asked_again() -> None:

@@ -12,8 +12,8 @@ from scipy import stats
 
 from archzero_lab.postgres.plans import Plan
 
-TARGETS = (100, 10)
-"""PostgreSQL's default, and a tenth of the sample: what a table ten times as large has at the default."""
+TARGETS = (100, 10, 1000)
+"""PostgreSQL's default, a tenth of it (the sample that a table ten times as large has), and ten times it."""
 DEAR = 2.0
 """A plan is dear that does more than so many times what the best one does."""
 _DEAR_BLOCKS = 100

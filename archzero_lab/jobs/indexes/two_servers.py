@@ -42,6 +42,10 @@ _FIXED_ELSEWHERE = ("jit", "max_parallel_workers_per_gather")
 """What a comparison of twins leaves out, since an index experiment fixes it on its copy; here it is as it is."""
 
 
+class _OnSecond(DatabaseError):
+    """The second side does not run what the first does."""
+
+
 @dataclass(frozen=True)
 class Side:
     """A database as it is asked: its URL, and settings of the session."""
@@ -54,7 +58,8 @@ class Side:
 class Met:
     """One case on both sides. `time` None: it was planned only (a generic plan, or what changes rows).
 
-    `itself` is the first side against itself in the same blocks: what of a ratio is noise.
+    `itself` is the first side against itself in the same blocks: what of a ratio is noise. `failed` is why the second
+    does not run what the first does.
     """
 
     case: str
@@ -63,6 +68,7 @@ class Met:
     time: Comparison | None = None
     itself: Comparison | None = None
     other_rows: bool = False
+    failed: str = ""
 
     @property
     def turned(self) -> bool:
@@ -93,7 +99,7 @@ class Met:
     @property
     def lost(self) -> bool:
         """Whether the second side is the worse one for it."""
-        return self.other_rows or Change.REGRESSED in (self.work, self.speed)
+        return bool(self.failed) or self.other_rows or Change.REGRESSED in (self.work, self.speed)
 
     def lines(self) -> list[str]:
         """What the plan does otherwise, a line a step, the biggest first."""
@@ -131,11 +137,14 @@ def beside(
         for number, case in enumerate(cases):
             try:
                 met.append(_meet(one, other, (first, second), case, blocks, rng))
+            except _OnSecond as error:  # the first has run it: this is a loss, the greatest there is
+                plan = _explain(one, case, "first", run=False)
+                met.append(Met(case.name, plan, plan, failed=str(error)))
             except DatabaseError as error:
                 let_go.append(str(error))
             progress((number + 1) / len(cases))
     if not met:
-        raise DatabaseError(f"no statement is left: {let_go[0]}")
+        raise DatabaseError(f"no statement is left: {[*let_go, 'none was given'][0]}")
     differs = _differs(first, second)
     different = {row.what for row in differs}
     return Beside(met, differs, {k: v for k, v in second.settings.items() if k not in different}, let_go)
@@ -187,15 +196,19 @@ def _meet(
 ) -> Met:
     if changes_rows(case.sql):
         return Met(case.name, _explain(one, case, "first", run=False), _explain(other, case, "second", run=False))
-    answers = [_fetch(one, case, "first"), _fetch(one, case, "first"), _fetch(other, case, "second")]
-    first, second = _explain(one, case, "first"), _explain(other, case, "second")
+    answers = [_fetch(one, case, "first"), _fetch(one, case, "first")]
+    first = _explain(one, case, "first")
+    answers.append(_fetch(other, case, "second"))
+    second = _explain(other, case, "second")
     sides_by_name = {"first": sides[0], "second": sides[1], "again": sides[0]}
     times: dict[str, list[float]] = {name: [] for name in sides_by_name}
-    calls = _calls(one, case)
+    with _named(case, "first"):
+        calls = _calls(one, case)
     for _ in range(blocks):
         for name in rng.sample(list(sides_by_name), len(sides_by_name)):
+            side = "second" if name == "second" else "first"
             # a session of its own for each slot: one may be twice as fast as the next, by where its process runs
-            with _reading(sides_by_name[name]) as connection:
+            with _reading(sides_by_name[name]) as connection, _named(case, side):
                 if calls > 1:  # what a session looks up first is not the statement's; beside a long one it is nothing
                     _once(connection, case)
                 times[name].append(float(np.median([_once(connection, case) for _ in range(calls)])))
@@ -249,4 +262,5 @@ def _named(case: Statement, side: str) -> Iterator[None]:
     try:
         yield
     except psycopg.Error as error:
-        raise DatabaseError(f"statement {case.name}, on the {side}: {error.diag.message_primary or error}") from None
+        failed = _OnSecond if side == "second" else DatabaseError
+        raise failed(f"statement {case.name}, on the {side}: {error.diag.message_primary or error}") from None

@@ -16,6 +16,7 @@ _MARK = re.compile(r"p[0-9a-f]{5}")
 class CountedStatement(msgspec.Struct, forbid_unknown_fields=True, omit_defaults=True):
     """One statement of a kind of request. `inner`: another one ran it, whose blocks hold its own.
 
+    `seldom`: of a kind that writes, how often in all, where most of its requests do not send it.
     `plans` are shapes of plans (postgres.plan_log) with how often each was run; `generic` is the mark of
     that for any values (plan_mark), where it is none of those.
     """
@@ -28,6 +29,7 @@ class CountedStatement(msgspec.Struct, forbid_unknown_fields=True, omit_defaults
     inner: bool = False
     plans: dict[str, int] = {}
     generic: str = ""
+    seldom: int = 0
 
 
 def most_common(plans: Mapping[str, int]) -> str:
@@ -78,6 +80,11 @@ class CountedPass(msgspec.Struct, forbid_unknown_fields=True, omit_defaults=True
     def calls(self) -> int:
         """Statements that the service sent."""
         return sum(one.calls for one in self.statements.values() if not one.inner)
+
+    @property
+    def seldom(self) -> int:
+        """Statements that a few of the requests sent, in all."""
+        return sum(one.seldom for one in self.statements.values())
 
     @property
     def blocks(self) -> int:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import difflib
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Literal
 
@@ -24,7 +24,13 @@ _AGAIN = ", asked again"
 _SAME_STATEMENT = 0.6
 _PHYSICAL = ("blocks", "temporary")
 _INDEX_ONLY = re.compile(r"Index Only Scan using .+? on (.+?)(?: \(.*\))?$", re.MULTILINE)
-_COUNTERS = ("calls", "rows", "blocks", "temporary")
+_COUNTERS = ("calls", "rows", "blocks", "temporary", "seldom")
+_ALLOWED = {"seldom": "calls"}
+_NAMES = {
+    "temporary": "temporary blocks a request", "wal_bytes": "bytes written a request",
+    "seldom": "calls in all, of a few requests",
+}  # fmt: skip
+_WORST_FIRST: tuple[Result, ...] = ("more", "otherwise", "less")
 
 
 @dataclass(frozen=True)
@@ -43,8 +49,12 @@ class Difference:
 
 
 def differences(before: Counted, after: Counted, tolerance: Tolerance) -> list[Difference]:
-    """What of `before`'s kinds of request is otherwise after. Of another PostgreSQL no block and no record counts."""
+    """What of `before`'s kinds of request is otherwise after. Of another PostgreSQL no block and no record counts.
+
+    Of tables with other rows, or of other values, more of anything but calls is nobody's fault yet: for a person.
+    """
     alike = before.postgres == after.postgres
+    same_rows = all(after.tables.get(table, 0) == rows for table, rows in before.tables.items())
     changed: list[Difference] = []
     for name, kind in before.kinds.items():
         other = after.kinds.get(name)
@@ -53,12 +63,12 @@ def differences(before: Counted, after: Counted, tolerance: Tolerance) -> list[D
             continue
         if (kind.requests, kind.writes) != (other.requests, other.writes):
             said = f"{kind.requests} requests, then {other.requests}: its values are others"
-            changed.append(Difference(name, "requests", "otherwise", said))
+            changed += [Difference(name, "requests", "otherwise", said), *_calls_of_each(name, kind, other)]
             continue
-        changed += _of_pass(name, kind.first, other.first, kind, tolerance, alike)
+        over = _Ratio(kind.counted, tolerance, alike, same_rows and not _other_values(kind, other))
+        changed += _of_pass(name, kind.first, other.first, over)
         if kind.again is not None or other.again is not None:
-            again = (kind.again or kind.first, other.again or other.first)
-            changed += _of_pass(name + _AGAIN, *again, kind, tolerance, alike)
+            changed += _of_pass(name + _AGAIN, kind.again or kind.first, other.again or other.first, over)
     for name in after.kinds:
         if name not in before.kinds:
             changed.append(Difference(name, "request", "otherwise", "is new: nothing is known of it before"))
@@ -95,19 +105,37 @@ def conditions(before: Counted, after: Counted) -> list[str]:
             notes.append(f"table {table} had {rows:,} rows and has {now:,}: what reads it follows")
     for name, kind in before.kinds.items():
         other = after.kinds.get(name)
-        if other is not None and kind.drawn and other.drawn and kind.drawn != other.drawn:
+        if other is not None and _other_values(kind, other):
             notes.append(f"{name}: its requests are not those that were counted: its values are drawn from other rows")
     return notes
 
 
-def _of_pass(
-    where: str, before: CountedPass, after: CountedPass, kind: CountedKind, tolerance: Tolerance, alike: bool
-) -> Iterator[Difference]:
-    over = _Ratio(kind.counted, tolerance)
+def _other_values(kind: CountedKind, other: CountedKind) -> bool:
+    return bool(kind.drawn and other.drawn) and kind.drawn != other.drawn
+
+
+def _calls_of_each(name: str, before: CountedKind, after: CountedKind) -> Iterator[Difference]:
+    """Of other numbers of requests what can be compared all the same: how often each request sends a statement."""
+    ones, others = before.first.statements, after.first.statements
+    for mark, statement in others.items():
+        was = ones[mark].calls / before.counted if mark in ones else 0.0
+        now = statement.calls / after.counted
+        if now > was + 0.5 and not statement.inner:
+            yield Difference(name, statement.sql, "more", f"{was:,.3g} → {now:,.3g} calls a request")
+    was, now = (_all(kind.first.redis.values()) / kind.counted for kind in (before, after))
+    if now > was + 0.5:
+        yield Difference(name, "Redis", "more", f"{was:,.3g} → {now:,.3g} commands a request")
+
+
+def _of_pass(where: str, before: CountedPass, after: CountedPass, over: _Ratio) -> Iterator[Difference]:
     # one statement in the place of many is more of itself: where no total grew, that is no regression
-    less = after.calls <= before.calls and (after.blocks <= before.blocks or not alike)
+    less = (
+        after.calls <= before.calls
+        and after.seldom <= before.seldom
+        and (after.blocks <= before.blocks or not over.alike)
+    )
     for one, other, same in _paired(before.statements, after.statements):
-        changed = _statement(where, one, other, same, over, alike)
+        changed = _statement(where, one, other, same, over)
         if changed is not None:
             yield changed if same or not less else _no_regression(changed)
     fewer = _all(after.redis.values()) <= _all(before.redis.values())
@@ -115,7 +143,7 @@ def _of_pass(
         changed = _command(where, name, before.redis.get(name), after.redis.get(name), over)
         if changed is not None:
             yield changed if name in before.redis or not fewer else _no_regression(changed)
-    if alike:
+    if over.alike:
         yield from _written(where, before, after, over)
     if before.bytes is not None and after.bytes is not None:
         said, result = over.held("bytes", before.bytes, after.bytes)
@@ -132,11 +160,16 @@ def _all(commands: Iterable[CountedCommand]) -> int:
 
 
 class _Ratio:
-    """Numbers of a kind of request, told as those of one request."""
+    """Numbers of a kind of request, told as those of one request.
 
-    def __init__(self, requests: int, tolerance: Tolerance) -> None:
+    `alike`: counted on one version of PostgreSQL; `same_rows`: of the same rows, asked for with the same values.
+    """
+
+    def __init__(self, requests: int, tolerance: Tolerance, alike: bool, same_rows: bool) -> None:
         self._requests = requests
         self._tolerance = tolerance
+        self.alike = alike
+        self._same_rows = same_rows
 
     def held(self, counter: str, before: int, after: int, allowed: str = "") -> tuple[str, Result]:
         """("", …) where it is what it was; else before and after in words, and whether it is more."""
@@ -145,8 +178,10 @@ class _Ratio:
         more = after > before * (1 + getattr(self._tolerance, allowed or counter))
         if after > before and not more:
             return "", "otherwise"
-        name = {"temporary": "temporary blocks", "wal_bytes": "bytes written"}.get(counter, counter)
-        return f"{self._one(before)} → {self._one(after)} {name} a request", "more" if after > before else "less"
+        said = f"{self._one(before)} → {self._one(after)} {_NAMES.get(counter, f'{counter} a request')}"
+        if after < before:
+            return said, "less"
+        return said, "more" if self._same_rows or counter in ("calls", "seldom") else "otherwise"
 
     def _one(self, number: int) -> str:
         value = number / self._requests
@@ -184,16 +219,16 @@ def _paired(before: Mapping[str, CountedStatement], after: Mapping[str, CountedS
 
 
 def _statement(
-    where: str, one: CountedStatement | None, other: CountedStatement | None, same: bool, over: _Ratio, alike: bool
+    where: str, one: CountedStatement | None, other: CountedStatement | None, same: bool, over: _Ratio
 ) -> Difference | None:
     none = CountedStatement("", 0)
     was, now = one or none, other or none
     inner = "inside another: " if was.inner or now.inner else ""
     parts, results, turned = [], set(), []
     for counter in _COUNTERS:
-        if counter in _PHYSICAL and not alike:
+        if counter in _PHYSICAL and not over.alike:
             continue
-        said, result = over.held(counter, getattr(was, counter), getattr(now, counter))
+        said, result = over.held(counter, getattr(was, counter), getattr(now, counter), _ALLOWED.get(counter, ""))
         if said:
             parts.append(said)
             if counter != "rows":  # fewer or more rows are what was asked for; what they cost is counted
@@ -209,9 +244,9 @@ def _statement(
             parts.append(f"was {was.sql}")
     if not parts:
         return None
-    worst: Result = "more" if "more" in results else "less" if "less" in results else "otherwise"
-    if turned and worst == "less":  # fewer blocks of a small copy say little of another plan
-        worst = "otherwise"
+    worst: Result = "more" if "more" in results else "less" if results == {"less"} else "otherwise"
+    if worst == "less" and (turned or not same) and one is not None and other is not None:
+        worst = "otherwise"  # fewer blocks of a small copy say little of another plan, or of another statement
     return Difference(where, inner + (now.sql or was.sql), worst, "; ".join(parts))
 
 
@@ -262,7 +297,11 @@ def _command(
             results.add(result)
     if not parts:
         return None
-    return Difference(where, f"Redis {name}", "more" if "more" in results else "less", "; ".join(parts))
+    return Difference(where, f"Redis {name}", _worst(results), "; ".join(parts))
+
+
+def _worst(results: Collection[Result]) -> Result:
+    return next((one for one in _WORST_FIRST if one in results), "otherwise")
 
 
 def _written(where: str, before: CountedPass, after: CountedPass, over: _Ratio) -> Iterator[Difference]:
@@ -277,7 +316,7 @@ def _written(where: str, before: CountedPass, after: CountedPass, over: _Ratio) 
         parts.append(said)
         results.add(result)
     if parts:
-        yield Difference(where, "write-ahead log", "more" if "more" in results else "less", "; ".join(parts))
+        yield Difference(where, "write-ahead log", _worst(results), "; ".join(parts))
 
 
 _IN_WORDS = {

@@ -10,6 +10,7 @@ from archzero_lab.jobs.work.counted import CountedCommand, CountedStatement, mos
 _TIMES = re.compile(r"(\d+)x")
 _REDIS = {"keys": "keys", "sent": "out", "answered": "back"}
 _ANY_VALUES = "any"
+_NUMBERS = ("blocks", "temporary", "seldom")
 
 
 def statement_line(statement: CountedStatement, plans: dict[str, str]) -> str:
@@ -20,7 +21,7 @@ def statement_line(statement: CountedStatement, plans: dict[str, str]) -> str:
     words = [f"{statement.calls}x"]
     if statement.rows != statement.calls:
         words.append(f"{statement.rows} rows")
-    words += [f"{getattr(statement, name)} {name}" for name in ("blocks", "temporary") if getattr(statement, name)]
+    words += [f"{getattr(statement, name)} {name}" for name in _NUMBERS if getattr(statement, name)]
     if statement.plans:
         shape = most_common(statement.plans)
         plans[plan_mark(shape)] = shape
@@ -48,7 +49,7 @@ def read_statement(line: str, sql: str, plans: Mapping[str, str]) -> CountedStat
             statement.generic = next(words, "")
         elif word.isdigit():
             name = next(words, "")
-            if name not in ("rows", "blocks", "temporary"):
+            if name not in ("rows", *_NUMBERS):
                 raise ValueError(f"{word} {name}")
             setattr(statement, name, int(word))
         else:

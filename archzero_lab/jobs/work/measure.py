@@ -170,7 +170,9 @@ def _typical(counted: Sequence[RequestWork]) -> CountedPass:
         have = [one.statements[mark] for one in alone if mark in one.statements]
         zeros = [0] * (len(alone) - len(have))
         calls = middle([*(one.calls for one in have), *zeros])
-        if calls:
+        if not calls and not have[0].inner:  # a few of the requests send it, or one in a loop
+            statements[mark] = CountedStatement(have[0].sql, 0, seldom=sum(one.calls for one in have))
+        elif calls:
             commonest = Counter(plan for one in have for plan in one.plans).most_common()
             most = max((number for _, number in commonest), default=0)
             plan = min((shape for shape, number in commonest if number == most), default="")
