@@ -7,16 +7,21 @@ def test_listing_asks_once(statement_log):
 @pytest.mark.work_budget(statements=2, blocks=500)
 def test_listing_stays_cheap():
     list_orders(connection, limit=100)
+
+def test_a_part_of_it(work_budget):
+    with work_budget(statements=2):
+        list_orders(connection, limit=100)
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager
 
 import pytest
 
 from archzero_lab.postgres.statement_log import StatementLog, record_statements
-from archzero_lab.postgres.work_budget import work_budget
+from archzero_lab.postgres.work_budget import WorkDone, work_budget
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -31,6 +36,12 @@ def statement_log() -> Iterator[StatementLog]:
     """Every statement that the test sends by psycopg."""
     with record_statements() as log:
         yield log
+
+
+@pytest.fixture(name="work_budget")
+def budget() -> Callable[..., AbstractContextManager[WorkDone]]:
+    """work_budget(statements=…, blocks=…): a part of a test that may do no more."""
+    return work_budget
 
 
 @pytest.hookimpl(wrapper=True)

@@ -37,6 +37,7 @@ def _gate_team(team: TeamSystem, build: str, candidate: str, only: tuple[str, ..
     from archzero_lab.jobs.studies.builds import compare_requests
     from archzero_lab.progress import Reporter
     from archzero_lab.run_folders import gate as gates
+    from archzero_lab.run_folders.margins import margin_for, margins
     from archzero_lab.servers.exclusive import exclusive
     from archzero_lab.servers.stack import running_stack
     from archzero_lab.systems.team.builds import find_build
@@ -65,7 +66,8 @@ def _gate_team(team: TeamSystem, build: str, candidate: str, only: tuple[str, ..
     for row in comparison.comparisons:
         c = row.comparison
         numbers = (c.control * 1000, c.treatment * 1000, c.effect_size, c.ci_low, c.ci_high)
-        outcomes.append(gates.judge_ratio(row.name, *numbers, most.get(row.claim, gates.MAX_REGRESSION)))
+        own = max(gates.MAX_REGRESSION, margin_for(row.operations, "p50", margins()))
+        outcomes.append(gates.judge_ratio(row.name, *numbers, most.get(row.claim, own)))
     return gates.GateResult(other.in_words, one.in_words, outcomes, [])
 
 
@@ -74,7 +76,7 @@ def _gate_cards(build: str, candidate: str, only: tuple[str, ...], size: int | N
     from archzero_lab.jobs.studies.builds import checkout, compare_builds
     from archzero_lab.progress import Reporter
     from archzero_lab.run_folders import gate as gates
-    from archzero_lab.run_folders.margins import margins
+    from archzero_lab.run_folders.margins import margin_for, margins
     from archzero_lab.servers.exclusive import exclusive
     from archzero_lab.servers.stack import running_stack
     from archzero_lab.systems.profiles import choose_profile
@@ -94,6 +96,6 @@ def _gate_cards(build: str, candidate: str, only: tuple[str, ...], size: int | N
         c = row.comparison
         numbers = (c.control * 1000, c.treatment * 1000, c.effect_size, c.ci_low, c.ci_high)
         # below what two identical arms differ by on this machine (./lab self-check), a difference is none
-        most = max(gates.MAX_REGRESSION, margins().get(f"{row.operations} p50", 0.0))
+        most = max(gates.MAX_REGRESSION, margin_for(row.operations, "p50", margins()))
         outcomes.append(gates.judge_ratio(row.name, *numbers, most))
     return gates.GateResult(candidate, build, outcomes, [])

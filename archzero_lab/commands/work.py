@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
@@ -74,7 +75,7 @@ def _sizes(text: str) -> list[int]:
 
 
 def _show_growth(request: WorkRequest, sizes: list[int], limit: int) -> None:
-    """Count at each size; tell the law of each kind of request that reads, the steepest first."""
+    """Count at each size; tell the law of each kind of request that reads, the steepest first. Exits 1 for findings."""
     from archzero_lab.jobs.work.growth import laws
 
     counts = {size: _count(replace(request, size=size, reads_only=True), "", size) for size in sizes}
@@ -90,11 +91,19 @@ def _show_growth(request: WorkRequest, sizes: list[int], limit: int) -> None:
     table = WholeTable("request", *columns, title="shared blocks a request, by rows")
     for law in growth:
         at = "" if law.limit_at is None else f"{float(f'{law.limit_at:.2g}'):,.0f} rows"
+        known = not math.isnan(law.exponent)
         table.add_row(
-            Text(law.kind), *(f"{blocks:,.0f}" for blocks in law.blocks), law.word, f"{law.exponent:.2f}",
-            f"{law.low:.2f} to {law.high:.2f}", at, "; ".join(law.turned),
+            Text(law.kind, "bold red" if law.finding else ""), *(f"{blocks:,.0f}" for blocks in law.blocks), law.word,
+            f"{law.exponent:.2f}" if known else "", f"{law.low:.2f} to {law.high:.2f}" if known else "", at,
+            "; ".join(law.turned),
         )  # fmt: skip
     console.print(table)
+    for law in growth:
+        if law.in_a_loop:
+            sent = ", ".join(f"{number:.3g}" for number in law.statements)
+            console.print(f"{law.kind}: more rows take more statements ({sent} a request)", style="red", markup=False)
+    if any(law.finding for law in growth):
+        raise typer.Exit(1)
 
 
 def gate_work(file: Path, candidate: str, accept: str) -> GateResult:

@@ -188,7 +188,9 @@ def _index_use(claim: Claim, evidence: Evidence) -> ClaimResult:
 
 def _check(claim: Claim, evidence: Evidence) -> ClaimResult:
     tried = evidence.tried[claim.id]
-    return analyze_check(claim, tried.trials, tried.failures, tried.mechanism, independent=tried.independent)
+    return analyze_check(
+        claim, tried.trials, tried.failures, tried.mechanism, independent=tried.independent, unseen=tried.unseen
+    )
 
 
 def _bytes(indexes: Sequence[Mapping[str, Any]]) -> int:

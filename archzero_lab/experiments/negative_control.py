@@ -82,7 +82,8 @@ def hold_back(results: Sequence[ClaimResult], controls: Sequence[NegativeControl
     made = []
     for result in results:
         one = moved.get((result.claim.control, result.claim.treatment))
-        if one is not None and result.claim.timed and result.verdict is Verdict.CONFIRMED:
+        by_time = result.claim.timed or (result.claim.operations == "mix" and result.claim.rule == "improvement")
+        if one is not None and by_time and result.verdict is Verdict.CONFIRMED:
             result = replace(result, verdict=Verdict.INCONCLUSIVE, warnings=(*result.warnings, one.in_words))
         made.append(result)
     return made

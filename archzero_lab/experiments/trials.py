@@ -12,15 +12,23 @@ from archzero_lab.experiments.claims import Claim
 from archzero_lab.stats.verdict import Verdict
 
 MINIMUM_TRIALS = 20
+TOO_SLOW = "the machine was too slow to see"
 
 
 def analyze_check(
-    claim: Claim, trials: int, failures: Sequence[str], mechanism: dict[str, Any], *, independent: bool = True
+    claim: Claim,
+    trials: int,
+    failures: Sequence[str],
+    mechanism: dict[str, Any],
+    *,
+    independent: bool = True,
+    unseen: Sequence[str] = (),
 ) -> ClaimResult:
     """A claim that something never fails, from so many trials: refuted by one failure, confirmed by none of enough.
 
     `after` is the number of failures, bounded by the exact (Clopper-Pearson) interval of their share; `improvement` is
     the share of trials that held, `detectable` the share of failures that would have shown with a chance of 95 %.
+    `unseen` are trials of which nothing can be said; where they leave too few, the machine was too slow to see.
     Trials that are not `independent`, a list that somebody chose, have neither: they are counted, no more.
     """
     failed = len(failures)
@@ -34,6 +42,8 @@ def analyze_check(
     elif trials < MINIMUM_TRIALS:
         verdict = Verdict.INCONCLUSIVE
         warnings.append(f"needs at least {MINIMUM_TRIALS} trials, had {trials}")
+    if unseen and verdict is not Verdict.REFUTED:
+        warnings.append(f"{TOO_SLOW}: {len(unseen)} trials were not seen, the first: {unseen[0]}")
     low, high = _failing_share(failed, trials) if independent else (failed / max(trials, 1),) * 2
     first = f", the first: {failures[0]}" if failed else ""
     ruled_out = f"; a share of {high:.1%} or more is ruled out" if independent else ", each a text of a fixed list"

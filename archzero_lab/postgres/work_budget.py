@@ -10,9 +10,11 @@ from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
 from typing import Any
+from weakref import WeakSet
 
 import psycopg
 from pglast import fingerprint, parser
+from psycopg.pq import TransactionStatus
 
 from archzero_lab.errors import DatabaseError
 from archzero_lab.postgres.connection import Connection
@@ -74,18 +76,26 @@ class _Watched:
 
     def __init__(self) -> None:
         self._before: dict[str, tuple[Connection, dict[str, int]]] = {}
+        self._connections: WeakSet[Any] = WeakSet()
 
     def about_to_send(self, connection: Any) -> None:
         """Look at a database that was not seen yet."""
+        self._connections.add(connection)
         info = connection.info
         where = f"{info.host}:{info.port}/{info.dbname}"
         if where in self._before:
             return
         own = psycopg.connect(info.dsn, password=info.password or None, autocommit=True)
-        self._before[where] = (own, _blocks(own))
+        try:
+            self._before[where] = (own, _blocks(own))
+        except BaseException:
+            own.close()
+            raise
 
     def blocks(self, log: StatementLog) -> dict[str, int]:
         """Blocks by shape of what was sent since."""
+        for connection in self._connections:
+            _end_last_statement(connection)
         shapes = {sent.cursor or _mark(sent.text): sent.shape for sent in log.sent}
         by_shape: dict[str, int] = {}
         for own, before in self._before.values():
@@ -98,6 +108,13 @@ class _Watched:
         """Close our connections."""
         for own, _ in self._before.values():
             own.close()
+
+
+def _end_last_statement(connection: Any) -> None:
+    """Have PostgreSQL count the last statement of an open transaction: with parameters it is at work until the next."""
+    idle = connection.pgconn.transaction_status == TransactionStatus.INTRANS
+    if not connection.closed and idle:
+        connection.pgconn.exec_params(b"SELECT NULL", [])
 
 
 def _blocks(connection: Connection) -> dict[str, int]:

@@ -91,7 +91,10 @@ def trust(summary: dict[str, Any]) -> str:
         if claim["claimed"]["improvement"] is not None and claim["measured"]["detectable"] is not None
     ]
     said = f"A change of {max(finest):.0%} in any of the times would have been seen. " if finest else ""
-    moved = [one for one in summary.get("negative_controls", ()) if one["moved"]]
+    controls = summary.get("negative_controls")
+    if controls == [] and finest:
+        said += "No negative control was measured: [service] untouched of archzero.toml names one. "
+    moved = [one for one in controls or () if one["moved"]]
     if moved:
         arms = _listed(sorted({arm for one in moved for arm in (one["control"], one["treatment"])}))
         said += f"What no arm can touch moved between {arms}: nothing is confirmed of these. "

@@ -112,14 +112,6 @@ def run_gate(
     warnings: list[str] = []
     if not run.series and not any(claim["measured"]["blocks"] for claim in run.summary.get("claims", ())):
         return GateResult(run.id, against.id if against else None, [_unmeasured("the run")], warnings)
-    if not rules:
-        if against is None:
-            raise SettingsError("nothing to hold the run against: name --against RUN, or --rules with [[gate.rules]]")
-        outcomes = [_regression(row, MAX_REGRESSION) for row in rows if row.metric == "p50"]
-        missing = sorted({key for key in against.series if key[2] == "p50"} - set(run.series))
-        outcomes += [_unmeasured(" / ".join(key)) for key in missing]
-    else:
-        outcomes = [outcome for rule in rules for outcome in _apply(rule, run, against, rows)]
     yardstick = yardstick_ratio(against, run) if against is not None else None
     if yardstick is not None and abs(yardstick - 1) > YARDSTICK_TOLD:
         warnings.append(f"the machine's yardstick, which is no code of ours, moved by {yardstick - 1:+.0%}")
@@ -129,6 +121,16 @@ def run_gate(
             f"almost everything moved by {common - 1:+.0%} at once: the machine, or all of the code; a run of the "
             "baseline on this machine now would tell"
         )
+    machines = {one.summary.get("environment", {}).get("machine") for one in (run, against) if one is not None}
+    doubt = "the runs are of two machines" if len(machines) > 1 else "it may be the machine's" if warnings else ""
+    if not rules:
+        if against is None:
+            raise SettingsError("nothing to hold the run against: name --against RUN, or --rules with [[gate.rules]]")
+        outcomes = [_regression(row, MAX_REGRESSION, doubt) for row in rows if row.metric == "p50"]
+        missing = sorted({key for key in against.series if key[2] == "p50"} - set(run.series))
+        outcomes += [_unmeasured(" / ".join(key)) for key in missing]
+    else:
+        outcomes = [outcome for rule in rules for outcome in _apply(rule, run, against, rows, doubt)]
     sight = _sight(against, run, rows, margins or {}) if against is not None else ""
     return GateResult(
         run.id, against.id if against else None, outcomes or [_unmeasured("the run")], warnings, sight=sight
@@ -153,7 +155,7 @@ def _sight(before: Run, after: Run, rows: list[Row], margins: Mapping[tuple[str,
     return f"between these two runs less than {size} cannot be seen ({whence}); {finer}"
 
 
-def _apply(rule: Rule, run: Run, against: Run | None, rows: list[Row]) -> list[Outcome]:
+def _apply(rule: Rule, run: Run, against: Run | None, rows: list[Row], doubt: str) -> list[Outcome]:
     if rule.verdict is not None:
         found = next((claim for claim in run.summary["claims"] if claim["id"] == rule.claim), None)
         if found is None:
@@ -173,15 +175,22 @@ def _apply(rule: Rule, run: Run, against: Run | None, rows: list[Row]) -> list[O
         raise SettingsError(f"the rule on {rule.claim} is relative to a baseline: name one with --against RUN")
     assert rule.max_regression is not None
     of_rule = [row for row in rows if (row.claim, row.arm, row.metric) in wanted]
-    return [_regression(row, rule.max_regression) for row in of_rule] or [_unmeasured(f"{rule.claim} in the baseline")]
+    judged = [_regression(row, rule.max_regression, doubt) for row in of_rule]
+    return judged or [_unmeasured(f"{rule.claim} in the baseline")]
 
 
-def _regression(row: Row, most: float) -> Outcome:
-    """By the whole interval, against the rule or this machine's own spread between runs, whichever is larger."""
+def _regression(row: Row, most: float, doubt: str) -> Outcome:
+    """By the whole interval, against the rule or this machine's own spread between runs, whichever is larger.
+
+    In `doubt` of the machine no time is a regression: it is not the code's alone.
+    """
     allowed = max(most, row.margin)
     own = ", this machine's own spread between runs" if row.margin > most else ""
     outcome = judge_ratio(row.name, row.before, row.after, row.ratio, row.ci_low, row.ci_high, allowed)
-    return Outcome(outcome.name, outcome.result, outcome.said + own + (f"; {row.note}" if row.note else ""))
+    said = outcome.said + own + (f"; {row.note}" if row.note else "")
+    if doubt and outcome.result == REGRESSION:
+        return Outcome(outcome.name, INCONCLUSIVE, f"{said}; {doubt}")
+    return Outcome(outcome.name, outcome.result, said)
 
 
 def judge_ratio(

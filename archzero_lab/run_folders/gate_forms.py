@@ -5,6 +5,9 @@ from __future__ import annotations
 import hashlib
 import json
 import xml.etree.ElementTree as ElementTree
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from pathlib import Path
 
 from archzero_lab.run_folders.gate import EXIT, INCONCLUSIVE, PASS, REGRESSION, GateResult, Outcome
 
@@ -51,7 +54,7 @@ def github(result: GateResult) -> list[str]:
     lines = []
     for outcome in result.outcomes:
         if outcome.result in levels:
-            place = f"file={_property(result.file)},line={outcome.line or 1}," if result.file else ""
+            place = f"file={_property(_in_repository(result.file))},line={outcome.line or 1}," if result.file else ""
             said = outcome.said.replace("%", "%25").replace("\r", "%0D").replace("\n", "%0A")
             lines.append(f"::{levels[outcome.result]} {place}title={_property(outcome.name)}::{said}")
     return lines
@@ -61,18 +64,35 @@ def gitlab(result: GateResult) -> str:
     """A code quality report: what is a regression or inconclusive, at its line of the file."""
     severities = {REGRESSION: "major", INCONCLUSIVE: "minor"}
     findings = [
-        _finding(result, outcome, severities[outcome.result]) for outcome in result.outcomes if outcome.result != PASS
+        _finding(result, outcome, severities[outcome.result], number)
+        for number, outcome in _numbered(outcome for outcome in result.outcomes if outcome.result != PASS)
     ]
     return json.dumps(findings, indent=1, ensure_ascii=False) + "\n"
 
 
-def _finding(result: GateResult, outcome: Outcome, severity: str) -> dict[str, object]:
+def _numbered(outcomes: Iterable[Outcome]) -> Iterator[tuple[int, Outcome]]:
+    """Each with how many of its name came before: two shortened statements may read alike."""
+    seen: Counter[str] = Counter()
+    for outcome in outcomes:
+        yield seen[outcome.name], outcome
+        seen[outcome.name] += 1
+
+
+def _in_repository(file: str) -> str:
+    """A file's path below the top of its git repository, as annotations name it; as it is outside of one."""
+    path = Path(file).resolve()
+    top = next((folder for folder in path.parents if (folder / ".git").exists()), None)
+    return path.relative_to(top).as_posix() if top is not None else file
+
+
+def _finding(result: GateResult, outcome: Outcome, severity: str, number: int) -> dict[str, object]:
+    mark = f"{result.file} {outcome.name}" + (f" {number}" if number else "")
     return {
         "description": f"{outcome.name}: {outcome.said}",
         "check_name": "archzero-lab gate",
-        "fingerprint": hashlib.sha256(f"{result.file} {outcome.name}".encode()).hexdigest(),
+        "fingerprint": hashlib.sha256(mark.encode()).hexdigest(),
         "severity": severity,
-        "location": {"path": result.file or "archzero.toml", "lines": {"begin": outcome.line or 1}},
+        "location": {"path": _in_repository(result.file or "archzero.toml"), "lines": {"begin": outcome.line or 1}},
     }
 
 

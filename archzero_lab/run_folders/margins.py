@@ -29,10 +29,17 @@ def keep_margins(machine: str, margins: Mapping[str, float], path: Path = MARGIN
 
 
 def margin_of(claim: Claim, known: Mapping[str, float]) -> float:
-    """A machine's margin for a claim's metric: of its own operations, else the largest there is of that metric."""
-    own = known.get(f"{claim.operations} {claim.metric}")
-    alike = [margin for name, margin in known.items() if name.split()[-1] == claim.metric]
-    return own if own is not None else max(alike, default=0.0)
+    """A machine's margin for a claim's metric: of its own operations, else the largest there is of that metric, else of
+    any: a metric that the self-check does not measure is no steadier than those that it does.
+    """
+    return margin_for(claim.operations, claim.metric, known)
+
+
+def margin_for(operations: str, metric: str, known: Mapping[str, float]) -> float:
+    """As margin_of, of a metric of some operations."""
+    own = known.get(f"{operations} {metric}")
+    alike = [margin for name, margin in known.items() if name.split()[-1] == metric]
+    return own if own is not None else max(alike or known.values(), default=0.0)
 
 
 def _read(path: Path) -> dict[str, dict[str, float]]:

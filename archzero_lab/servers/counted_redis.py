@@ -7,7 +7,6 @@ arguments and answers, without the protocol's framing.
 from __future__ import annotations
 
 import asyncio
-import re
 import socket
 import threading
 from collections import deque
@@ -19,6 +18,8 @@ from urllib.parse import urlsplit, urlunsplit
 
 import hiredis
 
+from archzero_lab.servers.redis_sizes import size_of
+
 _OF_CONNECTIONS = frozenset(
     (b"HELLO", b"AUTH", b"SELECT", b"CLIENT", b"PING", b"QUIT", b"READONLY", b"COMMAND", b"INFO", b"CONFIG")
 )
@@ -26,7 +27,6 @@ _OF_CONNECTIONS = frozenset(
 
 _WAITS = frozenset(b"BLPOP BRPOP BLMOVE BRPOPLPUSH BLMPOP BZPOPMIN BZPOPMAX BZMPOP WAIT WAITAOF".split())
 _NOTHING = object()
-_BY_CHANCE = re.compile(rb"(?<![0-9A-Za-z])[0-9a-f]+(?![0-9A-Za-z])|(?<=[.])[0-9]+")
 _SUBSCRIBES = frozenset(b"SUBSCRIBE PSUBSCRIBE SSUBSCRIBE UNSUBSCRIBE PUNSUBSCRIBE SUNSUBSCRIBE".split())
 _HEARD = frozenset(
     b"message pmessage smessage subscribe psubscribe ssubscribe unsubscribe punsubscribe sunsubscribe".split()
@@ -48,8 +48,8 @@ class Command:
 
     @property
     def sent(self) -> int:
-        """Bytes of its arguments, as _size counts them."""
-        return sum(map(_size, self.arguments))
+        """Bytes of its arguments, as size_of counts them."""
+        return sum(map(size_of, self.arguments))
 
 
 class CountedRedis:
@@ -197,7 +197,7 @@ class _Answering(asyncio.Protocol):
         # counted after it went on: who asked may have it while we still say `waiting`, never the other way round
         while (answer := self._reader.gets()) is not _NOTHING:
             if self._client.waiting and not _is_heard(answer, self._client.subscribed):
-                self._relay.answered(self._client.waiting.popleft(), _size(answer))
+                self._relay.answered(self._client.waiting.popleft(), size_of(answer))
 
     def connection_lost(self, error: Exception | None) -> None:
         if self._client.transport is not None:
@@ -214,20 +214,3 @@ def _blocks(arguments: tuple[bytes, ...]) -> bool:
     """Whether a command may wait for what somebody else does: a worker's, which says nothing of a request."""
     name = arguments[0].upper()
     return name in _WAITS or (name in (b"XREAD", b"XREADGROUP") and b"BLOCK" in map(bytes.upper, arguments))
-
-
-def _size(value: Any) -> int:
-    """Bytes of an argument or an answer, its parts summed; a word of hexadecimal digits alone, a number too, is one.
-
-    TTLs, sequence numbers and fractions of a second have more digits at one moment than at another, and a random name
-    may be a number.
-    """
-    if isinstance(value, bytes):
-        return len(_BY_CHANCE.sub(b"0", value))
-    if isinstance(value, str):
-        return len(value)
-    if isinstance(value, dict):
-        return sum(_size(key) + _size(part) for key, part in value.items())
-    if isinstance(value, list | set | tuple):
-        return sum(map(_size, value))
-    return 0 if value is None else 1

@@ -13,6 +13,8 @@ from prometheus_client.parser import text_string_to_metric_families
 from archzero_lab.errors import MeasurementError
 
 _TIMEOUT_S = 60.0
+NO_ANSWER_IN_TIME = "no answer in time"
+"""What call() gives with a status of 0 where a service took longer than 60 s: it may be there."""
 
 
 def call(url: str, method: str, path: str, body: Any = None, **headers: str) -> tuple[int, Any]:
@@ -25,6 +27,8 @@ def call(url: str, method: str, path: str, body: Any = None, **headers: str) -> 
         if not answer.is_success:
             return answer.status_code, None
         return answer.status_code, answer.json() if answer.content else None
+    except httpx.TimeoutException:
+        return 0, NO_ANSWER_IN_TIME
     except (httpx.HTTPError, ValueError) as error:
         return 0, type(error).__name__
 

@@ -42,6 +42,34 @@ def test_blocks_too_many_are_named_with_their_statement(connection: psycopg.Conn
     assert told.endswith(" by SELECT count(*) FROM cards")
 
 
+def test_the_last_statement_of_an_open_transaction_counts(database_url: str) -> None:
+    with psycopg.connect(database_url) as connection:
+        with work_budget(blocks=1_000_000) as done:
+            connection.execute("SELECT count(*) FROM cards WHERE name > %s", [""]).fetchone()
+        assert list(done.blocks) == ["SELECT count(*) FROM cards WHERE name > ?"]
+        assert connection.execute("SELECT 1").fetchone() == (1,), "it goes on in its transaction"
+
+
+async def test_the_last_statement_of_an_open_transaction_counts_async(database_url: str) -> None:
+    async with await psycopg.AsyncConnection.connect(database_url) as connection:
+        with work_budget(blocks=1_000_000) as done:
+            await (await connection.execute("SELECT count(*) FROM cards WHERE name > %s", [""])).fetchone()
+        assert list(done.blocks) == ["SELECT count(*) FROM cards WHERE name > ?"]
+        assert await (await connection.execute("SELECT 1")).fetchone() == (1,)
+
+
+def test_a_part_of_a_test_has_a_budget_by_its_fixture(pytester: pytest.Pytester) -> None:
+    pytester.makeconftest('pytest_plugins = ["archzero_lab.pytest_statements"]')
+    pytester.makepyfile(
+        """
+        def test_part(work_budget):
+            with work_budget(statements=0):
+                pass
+        """
+    )
+    pytester.runpytest("-p", "no:xdist").assert_outcomes(passed=1)
+
+
 def test_the_same_statement_reads_the_same_blocks_each_time(connection: psycopg.Connection) -> None:
     found = []
     connection.execute("SELECT max(name) FROM cards WHERE name > %s", ["a"])  # a session's first reads more: its caches

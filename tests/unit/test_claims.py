@@ -51,6 +51,17 @@ def test_a_claim_that_nothing_fails_falls_by_one_failure(
     assert result.note.startswith(f"{len(failures)} of {trials} trials failed")
 
 
+def test_trials_that_were_not_seen_leave_a_claim_undecided_and_say_why() -> None:
+    claim = _claim("works_without_redis")
+    slow = analyze_check(claim, 19, [], {"moved": True}, unseen=["GET /: no answer in time"])
+    assert slow.verdict is Verdict.INCONCLUSIVE
+    assert slow.warnings[-1] == (
+        "the machine was too slow to see: 1 trials were not seen, the first: GET /: no answer in time"
+    )
+    assert analyze_check(claim, 40, [], {"moved": True}, unseen=["one"]).verdict is Verdict.CONFIRMED
+    assert analyze_check(claim, 40, ["500"], {"moved": True}, unseen=["one"]).verdict is Verdict.REFUTED
+
+
 def test_trials_of_a_list_that_somebody_chose_have_no_interval() -> None:
     claim = _claim("no_sql_injection")
     held = analyze_check(claim, 80, [], {"moved": True}, independent=False)

@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 
 from archzero_lab.errors import LabError
 from archzero_lab.jobs.work.counted import Counted, CountedKind, CountedPass, CountedStatement
-from archzero_lab.jobs.work.growth import fit, laws
+from archzero_lab.jobs.work.growth import laws
+from archzero_lab.stats.growth import fit
 
 SIZES = (1_000, 3_000, 10_000, 30_000, 100_000)
 
@@ -60,6 +61,39 @@ def test_reads_get_a_law_with_where_their_plan_turned_and_writes_none() -> None:
     assert law.limit_at == pytest.approx(500_000)
     assert law.turned == ("another plan between 3,000 and 10,000",)
     assert law.finding
+    assert not law.in_a_loop
+
+
+def test_no_law_goes_across_a_plan_that_turned() -> None:
+    def counted(size: int) -> Counted:
+        plan, blocks = ("Seq Scan on cards", size) if size < 30_000 else ("Index Scan using i on cards", 4)
+        read = CountedPass(statements={"aa": CountedStatement("SELECT 1", 1, 1, blocks, plans={plan: 1})})
+        return Counted("shop", "here", size, 1, 1, 18, {"cards": size}, {"list": CountedKind(1, read)})
+
+    (law,) = laws({size: counted(size) for size in SIZES}, limit=50_000)
+    assert (law.word, law.limit_at, law.finding) == ("not known", None, False)
+    assert law.turned == ("another plan between 10,000 and 30,000",)
+
+
+def test_rows_are_those_of_the_table_that_the_plan_reads() -> None:
+    def counted(size: int) -> Counted:
+        rows = min(size, 5_000)
+        plan = {"Seq Scan on kinds": 1}
+        read = CountedPass(statements={"aa": CountedStatement("SELECT 1", 1, 1, rows // 10, plans=plan)})
+        return Counted("shop", "here", size, 1, 1, 18, {"cards": size, "kinds": rows}, {"list": CountedKind(1, read)})
+
+    (law,) = laws({size: counted(size) for size in (1_000, 3_000, 5_000, 30_000)}, limit=50_000)
+    assert law.exponent == pytest.approx(1)
+    assert law.word == "linear"
+
+
+def test_more_statements_for_more_rows_are_a_finding_whatever_they_read() -> None:
+    def counted(size: int) -> Counted:
+        read = CountedPass(statements={"aa": CountedStatement("SELECT 1", size // 100, 1, 4)})
+        return Counted("shop", "here", size, 1, 1, 18, {"cards": size}, {"list": CountedKind(1, read)})
+
+    (law,) = laws({size: counted(size) for size in SIZES}, limit=50_000)
+    assert (law.word, law.in_a_loop, law.finding) == ("constant", True, True)
 
 
 def test_sizes_that_the_database_has_not_are_left_out_of_the_law() -> None:

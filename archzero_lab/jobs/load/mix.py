@@ -6,6 +6,7 @@ import json
 import sys
 import time
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -22,7 +23,7 @@ from archzero_lab.run_folders.run import Run
 from archzero_lab.servers.child_environment import child_environment
 from archzero_lab.servers.process import ProcessRecord, has_ended, tail
 from archzero_lab.servers.stack import Stack
-from archzero_lab.systems.arms import Arm
+from archzero_lab.systems.arms import Arm, NotReset
 from archzero_lab.systems.profiles import Profile
 from archzero_lab.systems.system import Prepared, System
 
@@ -51,7 +52,8 @@ def measure_mix(
     values = folder / "catalog.json"
     values.write_text(prepared.load_values(list(arms)))
     for arm in arms.values():
-        arm.reset()
+        with suppress(NotReset):  # a first slot that nobody counts fills it anyway
+            arm.reset()
     slots: list[dict[str, Any]] = [
         *(
             {"arm": name, "block": -1, "seconds": profile.load_warm_up_s, "measured": False}

@@ -18,6 +18,7 @@ from archzero_lab.jobs.work.counted import (
     most_common,
     plan_mark,
 )
+from archzero_lab.postgres.whole_statistics import MOST_ROWS
 
 Result = Literal["more", "less", "otherwise"]
 _AGAIN = ", asked again"
@@ -98,6 +99,12 @@ def conditions(before: Counted, after: Counted) -> list[str]:
         notes.append(
             f"counted on PostgreSQL {before.postgres}, now {after.postgres}: statements, plans, Redis and bytes are"
             " held against each other, blocks and what was written are not"
+        )
+    large = [table for table, rows in after.tables.items() if rows > MOST_ROWS]
+    if large:
+        notes.append(
+            f"{', '.join(large)}: more than {MOST_ROWS / 1e6:.0f} million rows, whose statistics are a sample's: a plan"
+            " may turn by chance"
         )
     for table, rows in before.tables.items():
         now = after.tables.get(table, 0)

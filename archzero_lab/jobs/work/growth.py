@@ -6,43 +6,17 @@ A query that is fast today and linear in its table is a finding before it is slo
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-
-import numpy as np
-from scipy import stats
+from dataclasses import replace
 
 from archzero_lab.errors import LabError
 from archzero_lab.jobs.work.counted import Counted, CountedPass, most_common
+from archzero_lab.stats.growth import Law, fit
 
 LEAST_SIZES = 4
-_NOT_KNOWN, _SHORT = 1.0, 0.8
-_CONSTANT, _LOGARITHMIC, _SLOW = 0.03, 0.25, 0.5
-_FAR = 1e12
-
-
-@dataclass(frozen=True)
-class Law:
-    """How the blocks of a request grow: as size ** `exponent` (its 95 % interval), in a word, with where it leads.
-
-    `limit_at` is the size at which the request reads as much as the limit, None where it does not within 10 ** 12 rows.
-    `turned` are the sizes between which the plan of a statement became another.
-    """
-
-    kind: str
-    sizes: tuple[int, ...]
-    blocks: tuple[float, ...]
-    exponent: float
-    low: float
-    high: float
-    word: str
-    limit_at: float | None
-    turned: tuple[str, ...] = ()
-
-    @property
-    def finding(self) -> bool:
-        """Whether it grows with the table and meets the limit."""
-        return self.limit_at is not None
+_TABLE = re.compile(r" on ([^\s:(]+)")
+_SHORT = 0.8
 
 
 def laws(counts: Mapping[int, Counted], limit: int) -> list[Law]:
@@ -61,47 +35,27 @@ def laws(counts: Mapping[int, Counted], limit: int) -> list[Law]:
         if one.writes or len(passes) < len(sizes):
             continue
         blocks = [found_pass.first.blocks / found_pass.requests for found_pass in passes]
+        sent = tuple(found_pass.first.calls / found_pass.requests for found_pass in passes)
         turned = _turned(sizes, [found_pass.first for found_pass in passes])
-        fitted.append(fit(kind, sizes, blocks, limit, turned))
-    return sorted(fitted, key=lambda law: -law.exponent)
+        rows = [_rows_read(counts[size], one.first, size) for size, one in zip(sizes, passes, strict=True)]
+        after = sizes.index(turned[-1][1]) if turned else 0
+        law = fit(kind, rows[after:], blocks[after:], limit)
+        words = tuple(f"another plan between {before:,} and {later:,}" for before, later in turned)
+        fitted.append(replace(law, sizes=tuple(sizes), blocks=tuple(blocks), turned=words, statements=sent))
+    return sorted(fitted, key=lambda law: (math.isnan(law.exponent), -law.exponent))
 
 
-def fit(kind: str, sizes: Sequence[int], blocks: Sequence[float], limit: int, turned: Sequence[str] = ()) -> Law:
-    """The exponent by least squares over the logarithms, its interval by Student's t; the word that it stands for.
-
-    >>> fit("scan", [1_000, 10_000, 100_000, 1_000_000], [10, 100, 1_000, 10_000], 50_000).word
-    'linear'
-    """
-    x, y = np.log(np.array(sizes, float)), np.log(np.maximum(np.array(blocks, float), 1.0))
-    line = stats.linregress(x, y)
-    half = float(np.nan_to_num(stats.t.ppf(0.975, len(sizes) - 2) * line.stderr))  # nan where all are the same
-    exponent = float(line.slope)
-    low, high = exponent - half, exponent + half
-    limit_at = None
-    if exponent > _LOGARITHMIC:
-        reached = (math.log(limit) - float(y[-1])) / exponent + float(x[-1])
-        limit_at = math.exp(reached) if reached < math.log(_FAR) else None
-    return Law(
-        kind, tuple(sizes), tuple(blocks), exponent, low, high, _word(exponent, low, high), limit_at, tuple(turned)
-    )
+def _rows_read(counted: Counted, one: CountedPass, size: int) -> int:
+    """Rows of the largest table that the plans of a kind of request name; of none the size that was asked for."""
+    names = {
+        name for statement in one.statements.values() for shape in statement.plans for name in _TABLE.findall(shape)
+    }
+    rows = [rows for table, rows in counted.tables.items() if table.rpartition(".")[2] in names]
+    return max(rows, default=size)
 
 
-def _word(exponent: float, low: float, high: float) -> str:
-    if high - low > _NOT_KNOWN:
-        return "not known"
-    if exponent < _CONSTANT:
-        return "constant"
-    if high < _SLOW:
-        return "logarithmic" if exponent < _LOGARITHMIC else "slower than linear"
-    if low > 1.2:
-        return "worse than linear"
-    if low <= 1 <= high or exponent > 0.85:
-        return "linear"
-    return "slower than linear"
-
-
-def _turned(sizes: Sequence[int], passes: Sequence[CountedPass]) -> list[str]:
-    """Between which sizes the plan that was run most often became another, a statement once."""
+def _turned(sizes: Sequence[int], passes: Sequence[CountedPass]) -> list[tuple[int, int]]:
+    """Between which sizes the plan that was run most often became another, of whichever statement."""
     turned = []
     for before, after, size, next_size in zip(passes, passes[1:], sizes, sizes[1:], strict=False):
         for mark, statement in before.statements.items():
@@ -109,5 +63,5 @@ def _turned(sizes: Sequence[int], passes: Sequence[CountedPass]) -> list[str]:
             if other is None or not statement.plans or not other.plans:
                 continue
             if most_common(statement.plans) != most_common(other.plans):
-                turned.append(f"another plan between {size:,} and {next_size:,}")
+                turned.append((size, next_size))
     return list(dict.fromkeys(turned))

@@ -123,6 +123,10 @@ class Load(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Work(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """What is no request's: a statement or a Redis command that holds one of these texts is the service's own."""
+    """What is no request's: a statement or a Redis command that holds a text of `background` is the service's own.
+
+    With a `tag` (a comment that the service puts into the statements of its requests) every statement without it is.
+    """
 
     background: list[str] = []
+    tag: str = ""

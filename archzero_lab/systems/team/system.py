@@ -85,6 +85,7 @@ class TeamSystem:
         reads_first = sorted(project.requests.items(), key=lambda named: named[1].writes)
         self.countable: Countable = Countable(
             {name: request.writes for name, request in reads_first if name != project.service.login},
+            tag=project.work.tag,
             background=project.work.background,
             exact_bytes=[name for name, one in reads_first if not one.writes and same_of(one) in ("body", "unordered")],
         )

@@ -11,9 +11,11 @@ from typing import Any
 from archzero_lab.errors import MeasurementError
 from archzero_lab.servers.stack import Stack
 from archzero_lab.systems.arczero.services import Serving, start_service, url_of_service
-from archzero_lab.systems.http import call, metric
+from archzero_lab.systems.http import NO_ANSWER_IN_TIME, call, metric
 
 ITEMS = (1, 10, 100)
+NO_ANSWER, NOT_IN_TIME = -1, -2
+"""Instead of a number of statements: a wrong answer, and none within a minute."""
 
 NO_DATABASE = (
     "GET /metrics",
@@ -37,7 +39,7 @@ class _Hub:
 
 
 def statements_by_items(stack: Stack, database_url: str, ids: list[str]) -> dict[str, dict[int, int]]:
-    """How many statements each endpoint takes by its number of items; -1 where there was no right answer.
+    """How many statements each endpoint takes by its number of items; NO_ANSWER or NOT_IN_TIME where it gave none.
 
     On a service of its own without a cache, which sends nothing but what it is asked for. Items are the rows of a page
     or an import, and of one card its relationships and tags. `ids`: cards that are there, a hundred for a hub of that
@@ -53,9 +55,10 @@ def statements_by_items(stack: Stack, database_url: str, ids: list[str]) -> dict
             counts[name] = {}
             for size in ITEMS:
                 before = int(metric(service.url, "archzero_database_statements_total"))
-                status, _ = ask(size)
+                status, answer = ask(size)
                 sent = int(metric(service.url, "archzero_database_statements_total")) - before
-                counts[name][size] = sent if 200 <= status < 300 else -1
+                late = (status, answer) == (0, NO_ANSWER_IN_TIME)
+                counts[name][size] = sent if 200 <= status < 300 else NOT_IN_TIME if late else NO_ANSWER
         for card_id in created:
             call(service.url, "DELETE", f"/api/v1/cards/{card_id}")
         return counts
