@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import difflib
-import re
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Literal
 
 from archzero_lab.jobs.work.baseline import Tolerance
+from archzero_lab.jobs.work.conditions import moved_tables, other_values, tables_read
 from archzero_lab.jobs.work.counted import (
     Counted,
     CountedCommand,
@@ -18,13 +18,11 @@ from archzero_lab.jobs.work.counted import (
     most_common,
     plan_mark,
 )
-from archzero_lab.postgres.whole_statistics import MOST_ROWS
 
 Result = Literal["more", "less", "otherwise"]
 _AGAIN = ", asked again"
 _SAME_STATEMENT = 0.6
 _PHYSICAL = ("blocks", "temporary")
-_INDEX_ONLY = re.compile(r"Index Only Scan using .+? on (.+?)(?: \(.*\))?$", re.MULTILINE)
 _COUNTERS = ("calls", "rows", "blocks", "temporary", "seldom")
 _ALLOWED = {"seldom": "calls"}
 _NAMES = {
@@ -55,7 +53,7 @@ def differences(before: Counted, after: Counted, tolerance: Tolerance) -> list[D
     Of tables with other rows, or of other values, more of anything but calls is nobody's fault yet: for a person.
     """
     alike = before.postgres == after.postgres
-    same_rows = all(after.tables.get(table, 0) == rows for table, rows in before.tables.items())
+    moved = moved_tables(before, after)
     changed: list[Difference] = []
     for name, kind in before.kinds.items():
         other = after.kinds.get(name)
@@ -66,7 +64,7 @@ def differences(before: Counted, after: Counted, tolerance: Tolerance) -> list[D
             said = f"{kind.requests} requests, then {other.requests}: its values are others"
             changed += [Difference(name, "requests", "otherwise", said), *_calls_of_each(name, kind, other)]
             continue
-        over = _Ratio(kind.counted, tolerance, alike, same_rows and not _other_values(kind, other))
+        over = _Ratio(kind.counted, tolerance, alike, not (other_values(kind, other) or moved & tables_read(other)))
         changed += _of_pass(name, kind.first, other.first, over)
         if kind.again is not None or other.again is not None:
             changed += _of_pass(name + _AGAIN, kind.again or kind.first, other.again or other.first, over)
@@ -82,43 +80,12 @@ def _to_vacuum(before: Counted, after: Counted) -> Iterator[Difference]:
         return
     left = {table: pages for table, pages in after.to_vacuum.items() if pages > before.to_vacuum.get(table, 0)}
     for name, kind in after.kinds.items():
-        shapes = {shape for one in kind.first.statements.values() for shape in one.plans}
-        tables = {match for shape in shapes for match in _INDEX_ONLY.findall(shape)}
-        for table in sorted(tables & left.keys()):
+        for table in sorted(tables_read(kind, index_only=True) & left.keys()):
             said = (
                 f"{left[table]:,} pages of {table} are written by the migration: its index-only scan reads them, too,"
                 " until a VACUUM"
             )
             yield Difference(name, "VACUUM", "otherwise", said)
-
-
-def conditions(before: Counted, after: Counted) -> list[str]:
-    """What is not as it was around the requests, in a line each."""
-    notes = []
-    if before.postgres != after.postgres:
-        notes.append(
-            f"counted on PostgreSQL {before.postgres}, now {after.postgres}: statements, plans, Redis and bytes are"
-            " held against each other, blocks and what was written are not"
-        )
-    large = [table for table, rows in after.tables.items() if rows > MOST_ROWS]
-    if large:
-        notes.append(
-            f"{', '.join(large)}: more than {MOST_ROWS / 1e6:.0f} million rows, whose statistics are a sample's: a plan"
-            " may turn by chance"
-        )
-    for table, rows in before.tables.items():
-        now = after.tables.get(table, 0)
-        if rows != now:
-            notes.append(f"table {table} had {rows:,} rows and has {now:,}: what reads it follows")
-    for name, kind in before.kinds.items():
-        other = after.kinds.get(name)
-        if other is not None and _other_values(kind, other):
-            notes.append(f"{name}: its requests are not those that were counted: its values are drawn from other rows")
-    return notes
-
-
-def _other_values(kind: CountedKind, other: CountedKind) -> bool:
-    return bool(kind.drawn and other.drawn) and kind.drawn != other.drawn
 
 
 def _calls_of_each(name: str, before: CountedKind, after: CountedKind) -> Iterator[Difference]:

@@ -6,16 +6,15 @@ A query that is fast today and linear in its table is a finding before it is slo
 from __future__ import annotations
 
 import math
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 from archzero_lab.errors import LabError
-from archzero_lab.jobs.work.counted import Counted, CountedPass, most_common
+from archzero_lab.jobs.work.conditions import tables_read
+from archzero_lab.jobs.work.counted import Counted, CountedKind, CountedPass, most_common
 from archzero_lab.stats.growth import Law, fit
 
 LEAST_SIZES = 4
-_TABLE = re.compile(r" on ([^\s:(]+)")
 _SHORT = 0.8
 
 
@@ -37,7 +36,7 @@ def laws(counts: Mapping[int, Counted], limit: int) -> list[Law]:
         blocks = [found_pass.first.blocks / found_pass.requests for found_pass in passes]
         sent = tuple(found_pass.first.calls / found_pass.requests for found_pass in passes)
         turned = _turned(sizes, [found_pass.first for found_pass in passes])
-        rows = [_rows_read(counts[size], one.first, size) for size, one in zip(sizes, passes, strict=True)]
+        rows = [_rows_read(counts[size], one, size) for size, one in zip(sizes, passes, strict=True)]
         after = sizes.index(turned[-1][1]) if turned else 0
         law = fit(kind, rows[after:], blocks[after:], limit)
         words = tuple(f"another plan between {before:,} and {later:,}" for before, later in turned)
@@ -45,11 +44,9 @@ def laws(counts: Mapping[int, Counted], limit: int) -> list[Law]:
     return sorted(fitted, key=lambda law: (math.isnan(law.exponent), -law.exponent))
 
 
-def _rows_read(counted: Counted, one: CountedPass, size: int) -> int:
+def _rows_read(counted: Counted, kind: CountedKind, size: int) -> int:
     """Rows of the largest table that the plans of a kind of request name; of none the size that was asked for."""
-    names = {
-        name for statement in one.statements.values() for shape in statement.plans for name in _TABLE.findall(shape)
-    }
+    names = tables_read(kind)
     rows = [rows for table, rows in counted.tables.items() if table.rpartition(".")[2] in names]
     return max(rows, default=size)
 

@@ -7,8 +7,9 @@ import tomllib
 from pathlib import Path
 
 from archzero_lab.jobs.work.baseline import Baseline
+from archzero_lab.jobs.work.conditions import conditions
 from archzero_lab.jobs.work.counted import Counted
-from archzero_lab.jobs.work.differences import Difference, conditions, differences
+from archzero_lab.jobs.work.differences import Difference, differences
 from archzero_lab.run_folders.gate import INCONCLUSIVE, PASS, REGRESSION, GateResult, Outcome
 
 _HEAD = re.compile(r"\[request\.(?!.*\.again\])")
