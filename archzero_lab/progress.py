@@ -12,12 +12,12 @@ import stat
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
 from rich.console import Console
-from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
 
 class Reporter:
@@ -26,8 +26,13 @@ class Reporter:
     def __init__(self, console: Console, quiet_s: float = 10.0) -> None:
         self.console = console
         self._quiet_s = quiet_s
+        self._expected: dict[str, float] = {}
         self.stop_asked = threading.Event()
         """Set where somebody wants it to end after the current block."""
+
+    def expect(self, stages: Mapping[str, float]) -> None:
+        """Say how many seconds each stage of the whole is expected to take, in their order."""
+        self._expected = dict(stages)
 
     def note(self, text: str) -> None:
         """Tell a line that is not of the progress itself."""
@@ -36,22 +41,40 @@ class Reporter:
     def block(self, claim: str, block: int, values_ms: dict[str, float]) -> None:
         """A block of a claim is measured: the median of each of its arms, in ms."""
 
+    def _of_the_whole(self, what: str, left_s: float | None) -> str:
+        """What comes after a stage, and how long the whole still takes."""
+        names = list(self._expected)
+        if what not in names:
+            return ""
+        after = {name: self._expected[name] for name in names[names.index(what) + 1 :] if self._expected[name]}
+        seconds = sum(after.values()) + (self._expected[what] if left_s is None else left_s)
+        if not after:
+            return ""
+        whole = f"{seconds / 60:.0f} min" if seconds >= 90 else f"{max(5, round(seconds / 5) * 5)} s"
+        return f"then {next(iter(after))}; {whole} left of the whole"
+
     @contextmanager
     def work(self, what: str) -> Iterator[Callable[[float], None]]:
         """Show `what` while the block runs; the callable takes the share done, 0 to 1."""
         if self.console.is_terminal:
             columns = (
-                TextColumn("{task.description:<12}"),
-                BarColumn(),
+                TextColumn("{task.description:<10}"),
+                BarColumn(bar_width=14),
                 TextColumn("{task.percentage:>3.0f} %"),
                 TimeElapsedColumn(),
-                TextColumn("left"),
-                TimeRemainingColumn(),
+                TextColumn("{task.fields[rest]}"),
             )
             with Progress(*columns, console=self.console, transient=True) as bar:
-                task = bar.add_task(what, total=1.0)
                 began = time.monotonic()
-                yield lambda share: bar.update(task, completed=share)
+                # what says nothing of its share has no end that could be seen: its bar goes to and fro
+                task = bar.add_task(what, total=None, rest=self._of_the_whole(what, None))
+
+                def show(share: float) -> None:
+                    left = (time.monotonic() - began) / share * (1 - share) if share > 0 else None
+                    own = f"{left:.0f} s left; " if left is not None else ""
+                    bar.update(task, total=1.0, completed=share, rest=own + self._of_the_whole(what, left))
+
+                yield show
             self.console.print(f"{what:<12} {time.monotonic() - began:6.1f} s", highlight=False)
             return
         began = told = time.monotonic()
@@ -62,7 +85,9 @@ class Reporter:
             if now - told >= self._quiet_s and share > 0:
                 told = now
                 left = (now - began) / share * (1 - share)
-                self.console.print(f"{what:<12} {share:4.0%}, about {left:.0f} s left", highlight=False)
+                rest = self._of_the_whole(what, left)
+                line = f"{what:<12} {share:4.0%}, about {left:.0f} s left" + (f"; {rest}" if rest else "")
+                self.console.print(line, highlight=False)
 
         yield tell
         self.console.print(f"{what:<12} {time.monotonic() - began:6.1f} s", highlight=False)

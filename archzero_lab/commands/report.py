@@ -42,9 +42,11 @@ def report(
     from archzero_lab.bootstrap.system import system_here
     from archzero_lab.jobs.report.report import make_report
     from archzero_lab.jobs.report.request import ReportRequest
+    from archzero_lab.jobs.report.stages import expected_seconds
     from archzero_lab.progress import JsonReporter, Reporter
-    from archzero_lab.reporting.scorecard import print_scorecard
+    from archzero_lab.reporting.scorecard import in_minutes, print_scorecard
     from archzero_lab.servers.exclusive import exclusive
+    from archzero_lab.systems.profiles import choose_profile
 
     if notebook:
         from archzero_lab.jobs.studies.notebook_runs import run_notebooks
@@ -58,12 +60,22 @@ def report(
         profile, cards, files_of(inventory, relationships), tuple(only or ()), seed, until_decided, resume, notebooks
     )
     reporter = JsonReporter() if progress == "json" else Reporter(console)
+    system = system_here()
+    chosen = choose_profile(system.profiles, request.profile, request.size)
+    reporter.expect(expected_seconds(chosen.name, chosen.limit_s))
     with exclusive("report"):
-        run, summary = make_report(system_here(), load_settings(), request, reporter)
+        run, summary = make_report(system, load_settings(), request, reporter)
     if isinstance(reporter, JsonReporter):
         reporter.say({"run": run.id})
         return
     print_scorecard(console, summary)
+    took = sum(stage["seconds"] for stage in summary["stages"])
+    promise = (
+        f", {chosen.name} promises {in_minutes(chosen.limit_s)}"
+        if chosen.limit_s and not (request.only or resume)
+        else ""
+    )
+    console.print(f"took {in_minutes(took)}{promise}", highlight=False)
     line = f"report: {relative(run.path / 'index.html')} (also reports/latest/index.html)"
     console.print(line, highlight=False, soft_wrap=True)
 

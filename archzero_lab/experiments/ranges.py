@@ -87,9 +87,21 @@ def _still_moving(values: Any) -> bool:
 
 def _range_note(claim: Claim, value: float, low: float, high: float, exact: bool) -> str:
     assert isinstance(claim.claimed.after, tuple)
-    floor, ceiling = claim.claimed.after
+    claimed = limits_in_words(claim.rule, claim.unit, *claim.claimed.after)
     if claim.unit == "share":
-        return f"{value:.1%} ({low:.1%} to {high:.1%}), claimed {floor:.0%} to {ceiling:.0%}"
+        return f"{value:.1%} ({low:.1%} to {high:.1%}), claimed {claimed}"
     spread = "counted exactly" if exact else f"{low:.3g} to {high:.3g}"
-    where = "within" if floor <= value <= ceiling else "below" if value < floor else "above"
-    return f"{value:.3g} {claim.unit} ({spread}), {where} the claimed {floor:g} to {ceiling:g} {claim.unit}"
+    return f"{value:.3g} {claim.unit} ({spread}), claimed {claimed}"
+
+
+def limits_in_words(rule: str, unit: str, low: float, high: float) -> str:
+    """What is claimed of a value that has limits: "at most 500 MB", "at least 80%", "5 to 10 ms"."""
+
+    def one(value: float) -> str:
+        return f"{value:.0%}" if unit == "share" else f"{value:g} {unit}"
+
+    if rule == "at_most":
+        return f"at most {one(high)}"
+    if rule == "at_least":
+        return f"at least {one(low)}"
+    return f"{low:.0%} to {high:.0%}" if unit == "share" else f"{low:g} to {high:g} {unit}"

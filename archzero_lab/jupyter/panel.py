@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import html
-import os
 import time
 from collections.abc import Mapping, Sequence
 from typing import Any, Protocol
@@ -12,6 +11,7 @@ from typing import Any, Protocol
 from archzero_lab.errors import LabError
 from archzero_lab.jupyter.errors import tell
 from archzero_lab.jupyter.pulse import Pulse
+from archzero_lab.reporting.tables import in_three_digits
 
 _LOOK_S = 0.25
 _BEAT_S = 1.0
@@ -127,7 +127,9 @@ def _counters(rows: Sequence[Mapping[str, float | None]]) -> str:
     if not rows:
         return ""
     heads = "".join(f"<th style='padding:0 8px'>{html.escape(name)}</th>" for name in rows[-1])
-    values = "".join(f"<td style='padding:0 8px'>{'-' if v is None else f'{v:,g}'}</td>" for v in rows[-1].values())
+    values = "".join(
+        f"<td style='padding:0 8px'>{'-' if v is None else in_three_digits(v)}</td>" for v in rows[-1].values()
+    )
     lines = "".join(f"<td>{_line([row.get(name) for row in rows[-60:]])}</td>" for name in rows[-1])
     return f"<table style='text-align:right'><tr>{heads}</tr><tr>{values}</tr><tr>{lines}</tr></table>"
 
@@ -147,11 +149,15 @@ def _line(values: Sequence[float | None]) -> str:
 
 
 def _has_front_end() -> bool:
-    """Whether somebody sits before a notebook: a kernel whose loop runs, not papermill and not a script."""
+    """Whether somebody sits before a notebook: a kernel whose loop runs, and that may ask for input.
+
+    nbclient, and with it nbconvert --execute and papermill, allows none: nobody presses a button there, and what is
+    not in a cell's output when it ends is lost.
+    """
     from IPython.core.getipython import get_ipython
 
     shell = get_ipython()
-    if shell is None or not hasattr(shell, "kernel") or "ARCHZERO_NOTEBOOK_JOB" in os.environ:
+    if shell is None or not getattr(getattr(shell, "kernel", None), "_allow_stdin", False):
         return False
     try:
         asyncio.get_running_loop()

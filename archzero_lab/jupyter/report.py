@@ -16,6 +16,7 @@ from typing import Any
 from archzero_lab.bootstrap.system import system_here
 from archzero_lab.errors import LabError
 from archzero_lab.experiments.claim_files import choose_claims
+from archzero_lab.jobs.report.stages import SHARES
 from archzero_lab.jupyter.narrowing import narrowing
 from archzero_lab.jupyter.run import Run, load_run
 from archzero_lab.reporting.frame import Frame
@@ -25,9 +26,6 @@ from archzero_lab.settings import ROOT
 from archzero_lab.stats.comparison import Comparison, compare
 from archzero_lab.systems.profiles import choose_profile
 
-_SHARES = {"servers": 0.02, "load": 0.05, "migrate": 0.1, "measure": 0.47, "locust": 0.13, "plans": 0.03,
-           "notebooks": 0.18, "report": 0.02}  # fmt: skip
-"""About what each stage takes of a report's time, for the bar."""
 _LOOK_S = 0.1
 
 
@@ -70,9 +68,9 @@ class Report:
         """About the share of its time that is over, 0 to 1."""
         if self._run_id:
             return 1.0
-        names = list(_SHARES)
-        before = sum(_SHARES[name] for name in names[: names.index(self._stage)])
-        return before + _SHARES[self._stage] * self._share
+        names = list(SHARES)
+        before = sum(SHARES[name] for name in names[: names.index(self._stage)])
+        return before + SHARES[self._stage] * self._share
 
     @property
     def seconds_left(self) -> float | None:
@@ -174,7 +172,7 @@ class Report:
                 event = json.loads(line)
             except ValueError:
                 continue
-            if "stage" in event and event["stage"] in _SHARES:
+            if "stage" in event and event["stage"] in SHARES:
                 self._stage, self._share = event["stage"], event["share"]
             elif "claim" in event and event["claim"] in self._claims:
                 self._ms.setdefault(event["claim"], []).append(event["ms"])

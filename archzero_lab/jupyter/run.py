@@ -11,10 +11,14 @@ import pandas as pd
 from archzero_lab.bootstrap.system import system_here
 from archzero_lab.errors import unknown_name
 from archzero_lab.experiments.claim_files import load_claims
+from archzero_lab.experiments.claims import Claim
 from archzero_lab.experiments.metrics import by_block
+from archzero_lab.experiments.ranges import limits_in_words
 from archzero_lab.jupyter.plans import ShownDiff, plan_diff, plan_from
 from archzero_lab.reporting import figures
+from archzero_lab.reporting.claim_figures import all_claims
 from archzero_lab.reporting.frame import Frame
+from archzero_lab.reporting.scorecard import claimed_in_words, environment_in_words, in_order, rows
 from archzero_lab.run_folders.finding import all_runs, find_run
 from archzero_lab.run_folders.run import Run as RunFolder
 
@@ -76,13 +80,33 @@ class Run(RunFolder):
                 "improvement": claim["measured"]["improvement"],
                 "ci_low": claim["measured"]["ci_low"],
                 "ci_high": claim["measured"]["ci_high"],
-                "claimed": claim["claimed"]["improvement"] or claim["claimed"]["after"],
+                "claimed": claimed_in_words(claim),
                 "blocks": claim["measured"]["blocks"],
             }
             for claim in self.summary["claims"]
         ]
         frame = Frame(rows).set_index("claim")
         return frame.map(lambda value: float(f"{value:.3g}") if isinstance(value, float) else value)
+
+    @property
+    def scorecard(self) -> Frame:
+        """The scorecard in words, as the report's first page has it, those first that were not confirmed."""
+        columns = {"title": "claim", "verdict": "verdict", "claimed": "claimed", "measured": "measured",
+                   "interval": "95 % interval", "note": "in words", "warnings": "warnings"}  # fmt: skip
+        return Frame([{name: row[key] for key, name in columns.items()} for row in rows(self.summary)]).set_index(
+            "claim"
+        )
+
+    @property
+    def unmeasured(self) -> Words:
+        """What a notebook says where a claim is missing."""
+        return Words("Not measured in this run", "")
+
+    @property
+    def measured_on(self) -> Frame:
+        """The machine, the code and the servers."""
+        shown = environment_in_words(self.summary["environment"])
+        return Frame({"": list(shown.values())}, index=list(shown))
 
     def note(self, claim_id: str) -> Words:
         """A claim's result in a sentence, with its verdict and warnings."""
@@ -146,7 +170,7 @@ class Run(RunFolder):
 
     def improvements(self) -> figures.Picture:
         """Every latency claim: what was claimed and what was measured, with its interval."""
-        return figures.improvements(self.summary["claims"])
+        return all_claims(in_order(self.summary))
 
     def index_sizes(self) -> figures.Picture:
         """Sizes of phase 5's indexes."""
@@ -236,8 +260,16 @@ def claims() -> Frame:
             "metric": claim.metric,
             "control": claim.control,
             "treatment": claim.treatment,
-            "claimed": claim.claimed.improvement if claim.claimed.improvement is not None else claim.claimed.after,
+            "claimed": _claimed(claim),
         }
         for claim in load_claims(system_here())
     ]
     return Frame(rows).set_index("claim")
+
+
+def _claimed(claim: Claim) -> str:
+    """A gain as a share, limits as such."""
+    after = claim.claimed.after
+    if claim.claimed.improvement is not None:
+        return f"{claim.claimed.improvement:.1%} {'more' if claim.rises else 'less'}"
+    return limits_in_words(claim.rule, claim.unit, *after) if isinstance(after, tuple) else "never fails"

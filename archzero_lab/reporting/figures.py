@@ -181,29 +181,6 @@ def paired_blocks(
     return picture(figure, f"{title}: {len(table)} paired blocks for {', '.join(arms)}")
 
 
-def improvements(claims: list[dict[str, Any]]) -> Picture:
-    """Every claim of a gain: the claimed gain as a mark, the measured one with its interval."""
-    shown = [c for c in claims if c["claimed"]["improvement"] is not None and c["measured"]["ci_low"] is not None]
-    figure, axes = plt.subplots(figsize=(8, 0.5 * len(shown) + 1.0))
-    said = []
-    for row, claim in enumerate(reversed(shown)):
-        measured = claim["measured"]
-        low, high, value = (measured[key] * 100 for key in ("ci_low", "ci_high", "improvement"))
-        band: dict[str, Any] = {"linewidth": 6, "alpha": 0.35, "solid_capstyle": "butt", "label": "95 % interval"}
-        axes.plot([low, high], [row, row], color=COLOURS["treatment"], **band)
-        axes.plot([value], [row], "o", color=COLOURS["treatment"], label="measured")
-        axes.plot(
-            [claim["claimed"]["improvement"] * 100], [row], "|", color="#111111", markersize=22, markeredgewidth=2,
-            label="claimed",
-        )  # fmt: skip
-        said.append(f"{claim['title']} {value:.1f} % of claimed {claim['claimed']['improvement'] * 100:g} %")
-    axes.set_yticks(range(len(shown)), [claim["title"] for claim in reversed(shown)])
-    axes.set(xlabel="gain, % (dot: measured, band: 95 % interval, bar: claimed)")
-    axes.set_ylim(-0.6, len(shown) - 0.4)
-    axes.axvline(0, color="#666666", linewidth=0.8)
-    return picture(figure, "; ".join(said) or "no latency claim measured")
-
-
 def by_variant(samples: pd.DataFrame, title: str, names: Mapping[str, str] | None = None) -> Picture:
     """Median service time of each variant of a kind of request, an arm a bar."""
     medians = (samples.groupby(["variant", "arm"])["service_time_s"].median().unstack("arm") * 1000).sort_index()

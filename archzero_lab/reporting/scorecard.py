@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import datetime as dt
+import os
+import shlex
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -11,9 +13,12 @@ from rich.console import Console
 from rich.text import Text
 
 from archzero_lab.experiments.metrics import in_unit
-from archzero_lab.reporting.figures import Picture, improvements
+from archzero_lab.experiments.ranges import limits_in_words
+from archzero_lab.reporting.claim_figures import whole_picture
+from archzero_lab.reporting.figures import Picture
 from archzero_lab.reporting.notebooks import NotebookPage
 from archzero_lab.reporting.pages import render
+from archzero_lab.reporting.tables import in_three_digits
 from archzero_lab.reporting.whole_table import WholeTable
 from archzero_lab.reporting.work_table import work_table
 from archzero_lab.run_folders.run import PAGE
@@ -37,7 +42,7 @@ def rows(summary: dict[str, Any]) -> list[dict[str, str]]:
         {
             "id": claim["id"],
             "title": claim["title"],
-            "claimed": _claimed(claim),
+            "claimed": claimed_in_words(claim),
             "measured": _measured(claim),
             "interval": _interval(claim),
             "beside": _beside(claim),
@@ -111,10 +116,19 @@ def measured_when(summary: dict[str, Any]) -> str:
     with contextlib.suppress(ValueError):  # a run that somebody has renamed
         began = dt.datetime.strptime(summary["run_id"][:15], "%Y%m%d-%H%M%S")
         said.append(f"{began:%Y-%m-%d %H:%M}")
-    minutes, seconds = divmod(round(sum(stage["seconds"] for stage in summary["stages"])), 60)
-    said.append(f"{minutes} min {seconds} s" if minutes else f"{seconds} s")
+    said.append(_unbroken(in_minutes(sum(stage["seconds"] for stage in summary["stages"]))))
     said.append(f"{environment['cpu']}, {environment['cores']} cores, {environment['memory_gb']:.0f} GB")
     return "; ".join(said)
+
+
+def in_minutes(seconds: float) -> str:
+    """A duration as people say it."""
+    minutes, rest = divmod(round(seconds), 60)
+    return f"{minutes} min {rest} s" if minutes else f"{rest} s"
+
+
+def _unbroken(text: str) -> str:
+    return text.replace(" ", "\N{NO-BREAK SPACE}")
 
 
 def next_steps(summary: dict[str, Any]) -> list[tuple[str, str]]:
@@ -122,23 +136,25 @@ def next_steps(summary: dict[str, Any]) -> list[tuple[str, str]]:
     undecided = [claim["id"] for claim in summary["claims"] if claim["verdict"] == "inconclusive"]
     steps = []
     if undecided:
-        only = " ".join(f"--only {claim}" for claim in undecided)
-        steps.append(
-            ("Decide the undecided, in at most five minutes more:", f"{COMMAND} report --until-decided 5 {only}")
-        )
+        decide = repeat_command(summary, only=undecided, until_decided=5)
+        steps.append(("Decide the undecided, in at most five minutes more:", decide))
     steps.append(("The same again, on another day or machine:", repeat_command(summary)))
     steps.append(("Against another run:", f"{COMMAND} compare OTHER_RUN {summary['run_id']}"))
     return steps
 
 
-def repeat_command(summary: dict[str, Any]) -> str:
-    """The command that measures all of it again: its profile, rows, seed and files."""
+def repeat_command(summary: dict[str, Any], only: Sequence[str] = (), until_decided: float = 0) -> str:
+    """The command that measures all of it again, or some of its claims: its profile, rows, seed and files."""
+    asked = summary.get("asked", {})
     given = [f"{COMMAND} report --profile {summary['profile']}"]
-    if "cards" in summary:
+    if "cards" in summary and not asked.get("files"):
         given.append(f"--cards {summary['cards']}")
     given.append(f"--seed {summary['seed']}")
-    if summary.get("inventory"):
-        given.append(f"--inventory {summary['inventory']}")
+    files = asked.get("files") or ({"inventory": summary["inventory"]} if summary.get("inventory") else {})
+    given += [f"--{name} {shlex.quote(os.path.relpath(path))}" for name, path in files.items()]
+    minutes = until_decided or asked.get("until_decided_min", 0)
+    given += [f"--until-decided {minutes:g}"] if minutes else []
+    given += [f"--only {claim}" for claim in only or asked.get("only", ())]
     return " ".join(given)
 
 
@@ -196,6 +212,7 @@ def index_page(
             | {
                 "figures": [p._repr_html_() for p in pictures.get(row["id"], ())],
                 "claim": claim,
+                "again": repeat_command(summary, only=[claim["id"]]),
                 "layers": _layers(summary, claim),
                 "work": work_table(claim),
             }
@@ -208,12 +225,33 @@ def index_page(
         steps=next_steps(summary),
         again=repeat_command(summary),
         capacity=capacity,
-        figure=improvements(in_order(summary))._repr_html_(),
+        figure=whole_picture(in_order(summary)),
         data=data,
         notebooks=[{"href": page.html.name, "title": page.title} for page in pages],
-        environment={key: value for key, value in summary["environment"].items() if not isinstance(value, dict | list)},
+        environment=environment_in_words(summary["environment"]),
         settings=summary["environment"].get("postgres_settings", {}),
     )
+
+
+def environment_in_words(environment: Mapping[str, Any]) -> dict[str, str]:
+    """What a run was measured on, each thing as people read it; what has parts of its own is left out."""
+    shown = {}
+    for name, value in environment.items():
+        if isinstance(value, bool):
+            shown[name] = "yes" if value else "no"
+        elif isinstance(value, float):
+            shown[name] = in_three_digits(value)
+        elif isinstance(value, list):
+            shown[name] = ", ".join(in_three_digits(one) if isinstance(one, float) else str(one) for one in value)
+        elif value is not None and not isinstance(value, dict):
+            shown[name] = str(value)
+    return {_THINGS.get(name, name.replace("_", " ")): value for name, value in shown.items()}
+
+
+_THINGS = {
+    "memory_gb": "memory, GB", "git_commit": "commit", "git_dirty": "changes that no commit holds", "cpu": "CPU",
+    "load_before": "load average before, over 1, 5 and 15 min",
+}  # fmt: skip
 
 
 def _layers(summary: dict[str, Any], claim: dict[str, Any]) -> dict[str, float]:
@@ -224,7 +262,8 @@ def _layers(summary: dict[str, Any], claim: dict[str, Any]) -> dict[str, float]:
     return costs
 
 
-def _claimed(claim: dict[str, Any]) -> str:
+def claimed_in_words(claim: dict[str, Any]) -> str:
+    """What a claim of a summary says, from before to after or as limits."""
     claimed = claim["claimed"]
     if claimed["improvement"] is not None:
         before, after = (
@@ -234,10 +273,7 @@ def _claimed(claim: dict[str, Any]) -> str:
         return f"{_arrow(before, after)}, {claimed['improvement']:.1%} {'more' if _rises(claim) else 'less'}"
     if claim["unit"] == "failures":
         return "never fails"
-    low, high = claimed["after"]
-    if claim.get("rule") == "at_most":
-        return f"at most {high:.0%}" if claim["unit"] == "share" else f"at most {high:g} {claim['unit']}"
-    return f"{low:.0%} to {high:.0%}" if claim["unit"] == "share" else f"{low:g} to {high:g} {claim['unit']}"
+    return limits_in_words(claim.get("rule", ""), claim["unit"], *claimed["after"])
 
 
 def _measured(claim: dict[str, Any]) -> str:

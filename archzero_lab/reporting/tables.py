@@ -15,6 +15,7 @@ _ROW = re.compile(r"<tr[^>]*>(?P<cells>.*?)</tr>", re.DOTALL)
 _DATA = re.compile(r"<td[^>]*>(.*?)</td>", re.DOTALL)
 _HEAD = re.compile(r"<th[^>]*>(.*?)</th>", re.DOTALL)
 _NOTHING = ("", "NaN", "None", "NaT", "&lt;NA&gt;")
+_YES_NO = {"True": "yes", "False": "no"}
 _NUMBER = re.compile(r"[-+]?(?:\d{1,3}(?:,\d{3})+|\d+)(?:\.\d+)?(?:e[-+]?\d+)?$")
 _RANGE = re.compile(r"\[(?P<low>-?[\d.]+), (?P<high>-?[\d.]+)\]$")
 _VERDICTS = {
@@ -24,7 +25,7 @@ _VERDICTS = {
 }  # fmt: skip
 ALIGNED = (
     "<style>div.table.table.table td,div.table.table.table th{text-align:left}"
-    "div.table.table.table .number{text-align:right}div.table{overflow-x:auto}</style>"
+    "div.table.table.table .number{text-align:right}@media screen{div.table{overflow-x:auto}}</style>"
 )
 """For a notebook, which has none of our pages' style and sets every cell to the right."""
 FRAMED = '<div class="table" tabindex="0">'
@@ -33,9 +34,16 @@ _LONG = 40
 """Letters from which on a cell is a sentence, and gets room for one."""
 
 
+def verdict_class(word: str) -> tuple[str, str]:
+    """The class of a verdict's colour, and its sign; of a word with more behind it in parentheses, too."""
+    bare = word.partition(" (")[0]
+    known = next((name for name in _VERDICTS if bare == name or bare.startswith(f"{name}:")), "")
+    return _VERDICTS.get(known, ("quiet", ""))
+
+
 def in_three_digits(value: float) -> str:
     """A number as people read it: 0.0123, 12.3, 1,230."""
-    return f"{value:,.0f}" if abs(value) >= 100 else f"{value:.3g}"
+    return f"{float(f'{value:.3g}'):,.0f}" if abs(value) >= 100 else f"{value:.3g}"
 
 
 def whole_html(frame: pd.DataFrame) -> str:
@@ -103,6 +111,8 @@ def _cell(whole: str, text: str, numeric: bool) -> str:
         return f'<td class="number">{text}</td>'
     if ends := _RANGE.match(text):
         return f"<td>{float(ends['low']):g} to {float(ends['high']):g}</td>"
+    if text in _YES_NO:
+        return f"<td>{_YES_NO[text]}</td>"
     word = html.unescape(text).partition(" (")[0]
     if word in _VERDICTS:
         kind, sign = _VERDICTS[word]

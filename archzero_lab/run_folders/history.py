@@ -49,7 +49,9 @@ def append(run: Run, control_of: dict[str, tuple[str, str]], file: Path = FILE) 
     rows = []
     for (claim, arm, metric), values in run.series.items():
         interval = hodges_lehmann(np.log(values))
-        rows.append(row | _row(claim, metric, arm, interval.estimate, interval.low, interval.high))
+        # the scorecard's number is the median over blocks: the same here
+        median = float(np.log(np.median(values)))
+        rows.append(row | _row(claim, metric, arm, median, min(interval.low, median), max(interval.high, median)))
         control, treatment = control_of.get(claim, ("control", "treatment"))
         beside = run.series.get((claim, control, metric))
         if arm == treatment and beside is not None and len(beside) == len(values):

@@ -53,6 +53,7 @@ _PROBE = """
   }
   wrong.push(...seen);
   for (const figure of document.querySelectorAll("figure")) {
+    if (!figure.checkVisibility()) continue;
     const drawn = figure.querySelector("svg")?.getBoundingClientRect();
     if (!drawn || drawn.width < 50 || drawn.height < 20 || figure.querySelectorAll("svg path").length < 3)
       wrong.push(`an empty figure: ${figure.querySelector("[role=img]")?.getAttribute("aria-label")}`);

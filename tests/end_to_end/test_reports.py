@@ -52,7 +52,7 @@ def test_a_report_measures_writes_its_files_and_refuses_a_second_one_meanwhile(
     summary = json.loads((latest / "summary.json").read_text())
     assert [claim["id"] for claim in summary["claims"]] == ["card_detail_cached", "index_overhead", "open_risks"]
     assert [stage["name"] for stage in summary["stages"]] == [
-        "servers", "load", "measure", "locust", "plans", "notebooks", "report",
+        "servers", "load", "arms", "measure", "checks", "locust", "plans", "notebooks", "report",
     ]  # fmt: skip
     detail, overhead, risks = summary["claims"]
     assert risks["arms"] == {"control": "control", "treatment": "cache"}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from archzero_lab.experiments.claims import Claim
 from archzero_lab.run_folders.run import Run
@@ -10,9 +10,13 @@ from archzero_lab.systems.arms import Arm
 from archzero_lab.systems.system import Prepared
 
 
-def try_checks(run: Run, claims: Sequence[Claim], prepared: Prepared, arm: Arm) -> None:
+def try_checks(
+    run: Run, claims: Sequence[Claim], prepared: Prepared, arm: Arm,
+    tell: Callable[[float], None] = lambda share: None,
+) -> None:  # fmt: skip
     """Try what is not tried yet."""
-    for claim in claims:
-        if claim.operations == "checks" and claim.id not in run.tried:
-            trials = prepared.check(claim.id, arm)
-            run.tried = run.tried | {claim.id: trials.as_dict()}
+    wanted = [claim for claim in claims if claim.operations == "checks" and claim.id not in run.tried]
+    for number, claim in enumerate(wanted, 1):
+        trials = prepared.check(claim.id, arm)
+        run.tried = run.tried | {claim.id: trials.as_dict()}
+        tell(number / len(wanted))

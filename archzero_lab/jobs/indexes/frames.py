@@ -26,6 +26,11 @@ def _by_verdict(finding: dict[str, Any]) -> tuple[bool, int, float]:
     return verdict in KEPT, _ORDER.index(verdict), -finding["bytes"]
 
 
+def in_order(experiment: dict[str, Any]) -> list[dict[str, Any]]:
+    """The findings, those to be dropped first."""
+    return sorted(experiment["findings"], key=_by_verdict)
+
+
 def verdicts(experiment: dict[str, Any]) -> pd.DataFrame:
     """A row an index, those to be dropped first: why, its table and size, how many of the statements read it."""
     return pd.DataFrame.from_dict(
@@ -38,7 +43,7 @@ def verdicts(experiment: dict[str, Any]) -> pd.DataFrame:
                 "used by": len(finding["used_by"]),
             }
             | ({"partitions": finding["partitions"]} if finding.get("partitions") else {})
-            for finding in sorted(experiment["findings"], key=_by_verdict)
+            for finding in in_order(experiment)
         },
         orient="index",
     )

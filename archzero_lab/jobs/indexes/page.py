@@ -1,4 +1,4 @@
-"""The index experiment as a page: what to do first, how far the copy is the source, then each index with its plans."""
+"""The index experiment as a page: what to do, the SQL for it, the verdicts, then each index with its plans."""
 
 from __future__ import annotations
 
@@ -21,6 +21,7 @@ from archzero_lab.jobs.indexes.frames import (
     verdicts,
     writes,
 )  # fmt: skip
+from archzero_lab.jobs.indexes.index_sections import each_index
 from archzero_lab.jobs.indexes.verdict import KEPT, IndexVerdict
 from archzero_lab.postgres.planner_settings import switched_off
 from archzero_lab.reporting.pages import plain_page
@@ -65,16 +66,17 @@ def page(experiment: dict[str, Any]) -> str:
     lead = (
         f'<p class="answer"><strong>{html.escape(answer(experiment))}.</strong> {html.escape(check(experiment))}.</p>'
     )
+    if drops := statements_to_drop(experiment):
+        listed = f'<pre class="take">{html.escape(drops)}</pre>'
+        lead += f"<details open><summary>SQL that drops them</summary>{listed}</details>"
     lead += f'<p class="quiet">{html.escape(experiment["about"])}; {html.escape(experiment["server"])}</p>'
     lead += "".join(f'<p class="warning">{html.escape(note)}.</p>' for note in warnings_of(experiment))
-    lead += _twin(experiment)
-    if drops := statements_to_drop(experiment):
-        lead += f"<details><summary>SQL that drops them</summary><pre>{html.escape(drops)}</pre></details>"
-    body = _listed("Answers that an index changed", experiment.get("differences", []))
     figures = bars(experiment)._repr_html_() + gain_bars(experiment)._repr_html_()
-    body += f"<h2>Verdicts</h2>{whole_html(verdicts(experiment))}{figures}"
+    body = f"<h2>Verdicts</h2>{whole_html(verdicts(experiment))}{_twin(experiment)}"
+    body += _listed("Answers that an index changed", experiment.get("differences", []))
     body += _listed("Not on the copy", experiment.get("left_out", []))
     body += _listed("Not measured", experiment.get("let_go", []))
+    body += f"<h2>Index by index</h2>{each_index(experiment)}<h2>All of them</h2>{figures}"
     frames = (
         ("Cost of an insert", costs(experiment)), ("Cost of an update", updates(experiment)),
         ("All together", writes(experiment)),

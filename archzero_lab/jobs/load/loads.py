@@ -190,10 +190,13 @@ def _keep(
 
 
 def serve_ui(target: Target, request: LoadRequest, folder: Path, port: int) -> None:
-    """Serve Locust's web UI with classes and shapes to pick, until a signal ends it."""
+    """Serve Locust's web UI on the workload as it is asked for, until a signal ends it.
+
+    Its picker of classes would begin with all of them ticked, which is nobody's mix.
+    """
     rate = request.rate_per_s or DEFAULT_RATE
     command = locust_command(request, target.host, rate_per_s=rate)
-    command += ["--web-host", "127.0.0.1", "--web-port", str(port), "--class-picker"]
+    command += ["--web-host", "127.0.0.1", "--web-port", str(port)]
     command += _processes(request)
     command.append("OpenArrivals" if request.is_open else request.closed_user)
     env = child_environment() | dict(target.environment) | {"ARCHZERO_LOAD_HOSTS": json.dumps([target.host])}

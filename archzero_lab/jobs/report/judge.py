@@ -13,6 +13,9 @@ from archzero_lab.experiments.negative_control import hold_back, negative_contro
 from archzero_lab.jobs.report.evidence import RunEvidence, read_claims_of
 from archzero_lab.run_folders.run import HIT_COSTS, Run
 
+_ASKED = ("only", "until_decided_min", "files")
+"""What of a request the command to repeat it needs besides."""
+
 
 def judge(
     run: Run, claims: Sequence[Claim] = (), margins: Mapping[str, float] | None = None, *, resumed: bool = False
@@ -45,6 +48,7 @@ def judge(
         "client": facts["client"],
         "hit_costs": run.hit_costs if run.holds(HIT_COSTS) else {},
         "negative_controls": [control.as_dict() for control in controls],
+        "asked": {name: value for name, value in run.done.get("request", {}).items() if name in _ASKED},
         "claims": [result.as_dict() for result in results],
         "stages": run.stages or (run.summary["stages"] if run.holds("summary.json") else []),
     }

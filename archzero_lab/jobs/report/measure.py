@@ -51,20 +51,23 @@ def measure(
             prepared = cleanup.enter_context(made)
         write_claims(run, claims)
         with ExitStack() as up:
-            with run.stage("measure"), reporter.work("measure") as tell:
+            with run.stage("arms"), reporter.work("arms"):
                 arms = up.enter_context(prepared.arms(*map(Opening, names)))
                 yardstick = Yardstick(stack, run.path / "constant.log")
                 up.callback(yardstick.close)
                 _keep_facts(system, run, request, profile, prepared, stack, yardstick)
                 bench = _Bench(run, prepared, arms, profile, request.seed, yardstick.measure_ms, reporter)
                 alike = _claims_answered_alike(run, prepared, arms, claims)
+            with run.stage("measure"), reporter.work("measure") as tell:
                 bench.blocks(alike, tell)
-                if request.until_decided_min:
-                    bench.until_decided(alike, request.until_decided_min)
+            if request.until_decided_min:
+                with run.stage("decide"), reporter.work("decide") as tell:
+                    bench.until_decided(alike, request.until_decided_min, tell)
+            with run.stage("checks"), reporter.work("checks") as tell:
                 run.unlike = {kind: list(told) for kind, told in prepared.unlike(arms, ()).items()}
                 run.hit_costs = {kind: dict(layers) for kind, layers in prepared.hit_costs(arms).items()}
                 _end_where_asked(run, reporter)
-                try_checks(run, claims, prepared, arms[system.compared[1]])
+                try_checks(run, claims, prepared, arms[system.compared[1]], tell)
             with run.stage("locust"), reporter.work("locust") as tell:
                 # an index is called unused only after the mix has had its chance to use it
                 mixed = [claim for claim in claims if claim.operations == "mix" or claim.mechanism == "scans"]
@@ -161,7 +164,7 @@ class _Bench:
         run.mark("blocks", {})
         run.keep_measurements(measured)
 
-    def until_decided(self, claims: Sequence[Claim], minutes: float) -> None:
+    def until_decided(self, claims: Sequence[Claim], minutes: float, tell: Callable[[float], None]) -> None:
         """Add blocks, a claim after the other, to those that are not decided, until all are or the time is over."""
         deadline = time.monotonic() + minutes * 60
         open_claims = [claim for claim in claims if claim.timed]
@@ -174,6 +177,7 @@ class _Bench:
                 break
             for claim in open_claims:
                 self._block(claim, blocks, measured)
+                tell(min(1.0, 1 - (deadline - time.monotonic()) / (minutes * 60)))
             blocks += 1
         self.run.keep_measurements(measured)
 

@@ -42,6 +42,7 @@ def make_report(
             with run.stage("notebooks"), reporter.work("notebooks") as tell:
                 pages = show_notebooks(run, tell)
         with run.stage("report"), reporter.work("report"):
+            run.summary = run.summary | {"stages": run.stages}  # the page says how long all before it took
             show_index(run, pages)
         summary = run.summary | {"stages": run.stages}  # the last stage has its time only now
         run.summary = summary

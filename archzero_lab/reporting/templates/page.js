@@ -8,7 +8,8 @@ function mark() {
 if (heads.length) { addEventListener("scroll", mark, {passive: true}); mark(); }
 
 // a figure: drag over a part of it to enlarge that, double-click for the whole; what the place under the pointer is
-const three = value => Math.abs(value) >= 100 ? Math.round(value).toLocaleString("en") : String(+value.toPrecision(3));
+const three = value => Math.abs(value) >= 100
+  ? (+value.toPrecision(3)).toLocaleString("en") : String(+value.toPrecision(3));
 const along = ([low, high, log], share) =>
   log ? low * (high / low) ** share : low + (high - low) * share;
 function zoomable(svg) {
@@ -95,3 +96,15 @@ function zoomable(svg) {
   svg.addEventListener("dblclick", () => show(whole));
 }
 document.querySelectorAll("figure svg").forEach(zoomable);
+
+// SQL to take away: a page from a file may have no clipboard, then the text is selected
+document.querySelectorAll("pre.take").forEach(pre => {
+  const button = document.createElement("button");
+  button.type = "button"; button.textContent = "copy";
+  button.onclick = async () => {
+    getSelection().selectAllChildren(pre);
+    try { await navigator.clipboard.writeText(pre.textContent); button.textContent = "copied"; }
+    catch { button.textContent = "selected: press Ctrl+C"; }
+  };
+  pre.before(button);
+});
