@@ -13,7 +13,8 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from archzero_lab.reporting.scorecard import headline, measured_when, rows, rows_in_words
+from archzero_lab.reporting.run_words import headline, measured_when, rows_in_words
+from archzero_lab.reporting.scorecard import rows
 from archzero_lab.run_folders.finding import find_run
 from archzero_lab.settings import CHECKOUT
 

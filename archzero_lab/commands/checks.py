@@ -11,8 +11,8 @@ import typer
 from archzero_lab.commands.options import Seed
 from archzero_lab.errors import LabError
 from archzero_lab.reporting.whole_table import WholeTable
-from archzero_lab.settings import CHECKOUT, IN_CHECKOUT, load_settings
-from archzero_lab.terminal import console
+from archzero_lab.settings import CHECKOUT, IN_CHECKOUT, REPORTS, load_settings
+from archzero_lab.terminal import console, relative
 
 
 def verify(
@@ -23,9 +23,9 @@ def verify(
     of: Annotated[str | None, typer.Option(help="Another cache library in our place.")] = None,
     seed: Seed = 1,
 ) -> None:
-    """Read and write at random while Redis is hurt; check.
+    """Check that nothing stale is read while Redis fails.
 
-    Exits 1 where an older value was read than had been acknowledged.
+    Exits 1 if a read returned an older value than the last acknowledged write.
     """
     from archzero_lab.bootstrap.system import card_service
     from archzero_lab.jobs.consistency.harness import verify_consistency
@@ -70,11 +70,11 @@ def faults(
     ] = None,
     promises: Annotated[
         bool,
-        typer.Option("--promises", help="How long others wait is told, not judged: on a busy machine."),
+        typer.Option("--promises", help="Report the waits of other clients, do not fail on them: for busy machines."),
     ] = False,
     seed: Seed = 1,
 ) -> None:
-    """Hurt all around a service under load; check.
+    """Break everything around a loaded service; check its promises.
 
     Workers, servers, network, disk, clock, clients that attack: a service of four workers on servers of its own.
     Exits 1 where a write is lost or doubled, a read is stale, other clients are stopped, or memory grows; 3 where this
@@ -137,6 +137,7 @@ def self_check(
     """
     from archzero_lab.bootstrap.system import card_service
     from archzero_lab.jobs.studies.self_check import run_self_check
+    from archzero_lab.jobs.studies.self_check_page import delays_frame, same_frame, self_check_page
     from archzero_lab.progress import Reporter
     from archzero_lab.servers.exclusive import exclusive
     from archzero_lab.servers.stack import running_stack
@@ -144,19 +145,15 @@ def self_check(
     with exclusive("self-check"), running_stack(load_settings()) as stack, Reporter(console).work("self-check") as tell:
         result = run_self_check(card_service(), stack, blocks=12 if small else 20, seed=seed, progress=tell)
     console.print(result.in_words, highlight=False)
-    same = WholeTable("two identical arms", "ratio", "95 % interval", "found", "margin here", lead=["found"])
-    for item in result.same:
-        c = item.comparison
-        interval = f"{c.ci_low:.3f} to {c.ci_high:.3f}"
-        name = f"{item.operation} {item.metric}"
-        same.add_row(name, f"{c.effect_size:.3f}", interval, item.found.value, f"{item.margin:.1%}")
-    console.print(same)
-    delays = WholeTable("delay put in", "found", "95 % interval", "within 20 %")
-    for delay in result.delays:
-        interval = f"{delay.ci_low_ms:.2f} to {delay.ci_high_ms:.2f} ms"
-        right = "yes" if delay.right else "no"
-        delays.add_row(f"{delay.added_ms:g} ms to {delay.where}", f"{delay.found_ms:.2f} ms", interval, right)
-    console.print(delays)
+    for frame in (same_frame(result), delays_frame(result)):
+        table = WholeTable(*map(str, (frame.index.name, *frame.columns)), lead=["found"] if "found" in frame else [])
+        for name, row in frame.iterrows():
+            table.add_row(str(name), *map(str, row))
+        console.print(table)
+    REPORTS.mkdir(parents=True, exist_ok=True)
+    path = REPORTS / "self-check.html"
+    path.write_text(self_check_page(result))
+    console.print(f"page: {relative(path)}", highlight=False, soft_wrap=True)
     if not result.trustworthy:
         raise typer.Exit(1)
 

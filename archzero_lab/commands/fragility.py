@@ -36,9 +36,9 @@ def fragility(
     server_version: CopyVersion = 0,
     copy_on: CopyOn = "",
 ) -> None:
-    """Make statistics anew many times; count plans and what they read.
+    """Find statements that one ANALYZE can give a far worse plan.
 
-    On a copy. Exits 1 where a statement got a plan that reads far more than its best one; tries what cures it.
+    Runs ANALYZE many times on a copy. Exits 1 if a statement got a plan that does far more than its best; tries cures.
     """
     from archzero_lab.bootstrap.system import team_database
     from archzero_lab.jobs.indexes.fragility import plan_fragility

@@ -33,7 +33,7 @@ _STYLE = {"keep": "green", "keep (constraint)": "green", "keep (needed besides)"
 
 
 def indexes(
-    cards: Annotated[int, typer.Option(min=100, help="Phase 5's migration: on so many cards.")] = 100_000,
+    cards: Annotated[int, typer.Option(min=100, help="Number of cards, for phase 5's own migration.")] = 100_000,
     inventory: InventoryFile = None,
     relationships: RelationshipsFile = None,
     database_url: SourceUrl = "",
@@ -44,7 +44,8 @@ def indexes(
         Path | None, typer.Option(help="That server's log (csvlog or stderr): the parameters' real values.")
     ] = None,
     sample: Annotated[
-        int, typer.Option(min=0, help="Copy so many rows a table and their parents, not all; plans may differ.")
+        int,
+        typer.Option(min=0, help="Copy so many rows of each table and those they refer to; plans may differ."),
     ] = 0,
     plans_only: Annotated[
         bool, typer.Option("--plans-only", help="Copy schema and statistics, no row: the plans before and after.")
@@ -94,7 +95,7 @@ def indexes(
     )  # fmt: skip
     check_request(request)
     if plans_only and sample:
-        raise SettingsError("--plans-only copies no row and --sample some: give one of them")
+        raise SettingsError("--plans-only copies no row and --sample some: use one of the two")
     if plans_only:
         _show_plans(request)
         return

@@ -34,7 +34,7 @@ def load(
         str, typer.Option(help="constant, ramp, steps, spike, soak, capacity, or replay with --replay.")
     ] = "constant",
     rate: Annotated[
-        float | None, typer.Option(min=0.1, help="Open: requests a second that do not wait for answers.")
+        float | None, typer.Option(min=0.1, help="Open: send so many requests a second, answered or not.")
     ] = None,
     users: Annotated[int | None, typer.Option(min=1, help="Closed: users who wait and think (8).")] = None,
     think_time: Annotated[
@@ -126,7 +126,7 @@ def _run(
 ) -> tuple[dict[str, Any] | None, list[Path]]:
     from archzero_lab.jobs.load.loads import Target, run_loads, serve_ui, served_arms
     from archzero_lab.progress import Reporter
-    from archzero_lab.reporting.notebooks import NOTEBOOKS, run_notebook
+    from archzero_lab.reporting.notebooks import NOTEBOOKS, links_to, run_notebook
     from archzero_lab.run_folders.environment import describe_machine
     from archzero_lab.run_folders.run import LATEST_LOAD, Run
     from archzero_lab.servers.exclusive import exclusive
@@ -160,7 +160,9 @@ def _run(
         run.publish(LATEST_LOAD)
         names = ["07_load", *(["08_capacity"] if request.shape == "capacity" else [])]
         with reporter.work("notebooks"):
-            pages = [run_notebook(NOTEBOOKS / f"{name}.ipynb", run.path, {"load": str(run.path)}) for name in names]
+            paths = [NOTEBOOKS / f"{name}.ipynb" for name in names]
+            links = links_to(paths)
+            pages = [run_notebook(path, run.path, {"load": str(run.path)}, pages=links) for path in paths]
     return results, [run.path / page.html.name for page in pages]
 
 

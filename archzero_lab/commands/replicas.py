@@ -30,7 +30,7 @@ def replicas(
         Path | None, typer.Option(exists=True, dir_okay=False, help="SQL that both have before the lag begins.")
     ] = None,
     control: Annotated[
-        bool, typer.Option("--control", help="Both URLs are the primary's: nothing may be found then.")
+        bool, typer.Option("--control", help="Give the primary for both URLs: no stale read may be reported then.")
     ] = False,
     redis: Annotated[
         bool, typer.Option("--redis", help="A Redis in REDIS_URL, to name what is filled with stale values.")

@@ -20,13 +20,15 @@ def report(
     seed: Seed = 1,
     until_decided: Annotated[
         float,
-        typer.Option(min=0, metavar="MINUTES", help="Add blocks to latency claims until decided, so long at most."),
+        typer.Option(
+            min=0, metavar="MINUTES", help="Add blocks to undecided latency claims, for so many minutes at most."
+        ),
     ] = 0.0,
     resume: Annotated[
-        str, typer.Option(metavar="RUN", help="Go on with a run that was interrupted, as it was asked for.")
+        str, typer.Option(metavar="RUN", help="Resume an interrupted run with its original options.")
     ] = "",
     progress: Annotated[
-        Literal["text", "json"], typer.Option(help="json: a line of JSON a step, for another program.")
+        Literal["text", "json"], typer.Option(help="json: one JSON line per step, for other programs.")
     ] = "text",
     notebooks: Annotated[
         bool, typer.Option(help="Run the notebooks about the run too; lab show RUN does it later.")
@@ -35,7 +37,7 @@ def report(
         list[str] | None, typer.Option(help="Only run this notebook, such as staleness, or a file; repeat for several.")
     ] = None,
 ) -> None:
-    """Measure phase 5 before and after; the main job.
+    """Measure every claim and judge it; the main job.
 
     Writes reports/latest/index.html and prints the scorecard.
     """
@@ -44,7 +46,8 @@ def report(
     from archzero_lab.jobs.report.request import ReportRequest
     from archzero_lab.jobs.report.stages import expected_seconds
     from archzero_lab.progress import JsonReporter, Reporter
-    from archzero_lab.reporting.scorecard import in_minutes, print_scorecard
+    from archzero_lab.reporting.run_words import in_minutes
+    from archzero_lab.reporting.scorecard import print_scorecard
     from archzero_lab.servers.exclusive import exclusive
     from archzero_lab.systems.profiles import choose_profile
 

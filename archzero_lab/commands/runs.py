@@ -24,22 +24,30 @@ _STYLE = {"pass": "green", "equivalent": "green", "improved": "green", "regressi
 
 
 def compare(before: RunName, after: RunName) -> None:
-    """Compare two runs, series by series."""
+    """Compare two runs, series by series.
+
+    Writes reports/comparison.html.
+    """
+    from archzero_lab.reporting.comparison_page import comparison_page
     from archzero_lab.run_folders.finding import find_run
     from archzero_lab.run_folders.series import comparable, compare_runs, yardstick_ratio
 
     one, other = find_run(before), find_run(after)
     for warning in comparable(one, other):
         console.print(f"not like with like: {warning}", highlight=False)
+    rows, yardstick = compare_runs(one, other, _known_spread(other)), yardstick_ratio(one, other)
     table = WholeTable("series", "before", "after", "after / before", "95 % interval", "found", "note", lead=["found"])
-    for row in compare_runs(one, other, _known_spread(other)):
+    for row in rows:
         verdict = Text(row.found.value, _STYLE[row.found.value])
         interval = f"{row.ci_low:.3f} to {row.ci_high:.3f}"
         table.add_row(row.name, f"{row.before:.3g} ms", f"{row.after:.3g} ms", f"{row.ratio:.3f}", interval, verdict,
                       row.note)  # fmt: skip
     console.print(table)
-    if (ratio := yardstick_ratio(one, other)) is not None:
-        console.print(f"the machine's yardstick: {ratio - 1:+.1%}", highlight=False)
+    if yardstick is not None:
+        console.print(f"the machine's yardstick: {yardstick - 1:+.1%}", highlight=False)
+    path = REPORTS / "comparison.html"
+    path.write_text(comparison_page(one, other, rows, comparable(one, other), yardstick))
+    console.print(f"page: {relative(path)}", highlight=False, soft_wrap=True)
 
 
 def gate(
@@ -67,7 +75,7 @@ def gate(
     markdown: Annotated[Path | None, typer.Option(help="Write a summary for a pull request.")] = None,
     gitlab: Annotated[Path | None, typer.Option(help="Write a code quality report for GitLab.")] = None,
 ) -> None:
-    """Hold a run, or the code, against a baseline: exit 0, 1 or 3.
+    """Compare a run, or the code, with a baseline: exit 0, 1 or 3.
 
     0 pass, 1 regression, 3 inconclusive, 2 could not run. In GitHub's actions also a summary and annotations.
     """
@@ -147,15 +155,21 @@ def history(
 
     Writes reports/history.html. Machines are kept apart.
     """
+    from archzero_lab.bootstrap.system import system_here
+    from archzero_lab.experiments.claim_files import load_claims
     from archzero_lab.reporting.course_figures import over_time
     from archzero_lab.reporting.history_page import history_page
     from archzero_lab.run_folders import history as histories
 
     rows = histories.read()
+    titles = {claim.id: claim.title for claim in load_claims(system_here())}
     points = histories.change_points(rows, metric)
     shown = rows[rows["metric"] == metric]
     figures = [
-        (f"{claim}, {size:,.0f} rows" if size else str(claim), over_time(group, str(claim), points))
+        (
+            f"{titles.get(str(claim), claim)}, {size:,.0f} rows" if size else titles.get(str(claim), str(claim)),
+            over_time(group, str(claim), points),
+        )
         for (claim, size), group in shown.groupby(["claim", "size"], dropna=False)
     ]
     path = REPORTS / "history.html"
@@ -179,7 +193,7 @@ def sweep(
     only: Annotated[list[str] | None, typer.Option(help="A claim; repeat for several.")] = None,
     seed: Annotated[int, typer.Option(min=0)] = 1,
 ) -> None:
-    """Show from what size and distance on each latency claim holds.
+    """Show at which sizes and distances each latency claim holds.
 
     Distance is a delay put into the connection, as a network would. Writes sweep.html into a run's folder.
     """

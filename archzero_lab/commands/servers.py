@@ -111,7 +111,7 @@ def _print(result: Beside, let_go: list[str]) -> None:
     for side in sides:
         console.print(f"differs  {side}", highlight=False, markup=False, soft_wrap=True)
     if len(sides) > 1:
-        console.print(f"what follows is of these {len(sides)} together: change one at a time to tell them apart")
+        console.print(f"the results reflect all {len(sides)} differences: change one at a time to separate them")
     for met in sorted(result.met, key=_order):
         word, style = _said(met)
         line = Text(word, style)

@@ -42,7 +42,7 @@ def init(
 def check() -> None:
     """Start your service's arms, ask each request once, compare answers.
 
-    Tells what a report and a gate will take. Exit 1 where the arms do not answer as the file says or not alike.
+    Tells what a report and a gate will take. Exits 1 if an arm does not answer as the file says, or arms differ.
     """
     from archzero_lab.bootstrap.system import team_here
     from archzero_lab.experiments.claim_files import choose_claims

@@ -30,7 +30,7 @@ def up(
     seed: Seed = 1,
     fresh: Fresh = False,
     port: Annotated[
-        int | None, typer.Option(min=0, max=65535, help="3000 where that is free, else any free one. 0: any.")
+        int | None, typer.Option(min=0, max=65535, help="3000 if it is free, else any free port. 0: any.")
     ] = None,
     replicas: Annotated[
         int | None, typer.Option(min=0, max=8, help="So many replicas of its PostgreSQL, to read from.")
@@ -160,7 +160,7 @@ def status(
     console.print(table)
     _warn_of_room()
     if not watched:
-        console.print("nobody watches over it: ./lab up starts its supervisor again")
+        console.print("no supervisor is running: ./lab up starts its supervisor again")
     since = ((stack.read_state() or {}).get("service") or {}).get("up_since", 0.0)
     for event in events(since)[-_SHOWN:]:
         console.print(

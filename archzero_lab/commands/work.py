@@ -200,7 +200,7 @@ def _show(counted: Counted) -> None:
             )  # fmt: skip
     console.print(table)
     if counted.background:
-        console.print(f"told apart as the service's own: {len(counted.background)}", highlight=False)
+        console.print(f"background work of the service, not counted: {len(counted.background)}", highlight=False)
         for text in counted.background:
             console.print(f"  {text}", highlight=False, markup=False)
 

@@ -75,7 +75,7 @@ def analyze_gain(
         verdict = Verdict.INCONCLUSIVE
     elif margin and verdict is not _verdict(claim, comparison, bar, margin):
         verdict = Verdict.INCONCLUSIVE
-        warnings.append(f"nearer to the claim than the {margin:.1%} by which identical arms differ on this machine")
+        warnings.append(f"too close to the claim: identical arms differ by {margin:.1%} on this machine")
     if verdict is Verdict.CONFIRMED and not moved:
         verdict = Verdict.INCONCLUSIVE
         warnings.append(f"the gain came without its mechanism ({claim.mechanism} did not move)")
@@ -89,7 +89,7 @@ def analyze_gain(
         more = blocks_needed(ratios, float(np.log(comparison.effect_size)) - bar) - comparison.blocks
         if more > 0:
             what = "block" if more == 1 else "blocks"
-            warnings.append(f"so near the claim it would take about {more} more {what} to decide")
+            warnings.append(f"too close to call; about {more} more {what} would decide")
     assert isinstance(claim.claimed.after, float)
     met: bool | None = None
     if not claim.claimed.unit:

@@ -21,6 +21,8 @@ from archzero_lab.postgres.plans import explain
 from archzero_lab.systems.driver import Driver
 from archzero_lab.systems.operations import METHODS, Operation
 
+_MOST_PATHS, _LONGEST = 4, 400
+
 
 @dataclass(frozen=True)
 class Statement:
@@ -108,7 +110,7 @@ def _statement(name: str, given: Statement) -> OwnArm:
             raise DatabaseError(str(error.diag.message_primary or error)) from None
 
     described = {
-        "blocks": plan.shared_blocks, "indexes": ", ".join(plan.indexes) or "none",
+        "asked": _one_line(text), "blocks": plan.shared_blocks, "indexes": ", ".join(plan.indexes) or "none",
         "execution_ms": round(plan.execution_ms, 3), **given.settings,
     }  # fmt: skip
     return OwnArm(name, call, connection.close, described)
@@ -150,13 +152,21 @@ def _requests(name: str, given: Requests) -> OwnArm:
                 + (f": {told}" if told else "")
             )
 
-    described = {"url": mask_secrets(given.url), "paths": len(given.paths)}
+    more = f" and {len(given.paths) - _MOST_PATHS} more" if len(given.paths) > _MOST_PATHS else ""
+    paths = f"{given.method} {', '.join(given.paths[:_MOST_PATHS])}{more}"
+    described = {"asked": paths, "url": mask_secrets(given.url)}
     return OwnArm(name, call, close, described, totals, given.reset or (lambda: None))
 
 
 def _callable(name: str, given: Callable[[], Any]) -> OwnArm:
-    described = {"callable": getattr(given, "__name__", type(given).__name__)}
+    described = {"asked": f"{getattr(given, '__name__', type(given).__name__)}()"}
     if not inspect.iscoroutinefunction(given):
         return OwnArm(name, given, described=described)
     loop = asyncio.new_event_loop()
     return OwnArm(name, lambda: loop.run_until_complete(given()), loop.close, described)
+
+
+def _one_line(text: str) -> str:
+    """A statement on one line; of a long one its beginning."""
+    line = " ".join(text.split())
+    return line if len(line) <= _LONGEST else f"{line[: _LONGEST - 1]}…"

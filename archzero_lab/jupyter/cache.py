@@ -73,7 +73,7 @@ class TimeLine:
     seen: Degradation
 
     def table(self) -> Frame:
-        """A row a fault; see pipeline.degradation.Degradation.by_phase."""
+        """A row a fault; see jobs.studies.degradation.Degradation.by_phase."""
         return Frame(self.seen.by_phase())
 
     def refusals(self) -> Frame:

@@ -235,17 +235,37 @@ def result_html(result: OwnResult) -> str:
     """A result as a notebook shows it: the verdict in a sentence, warnings, the blocks as a figure, the mechanism."""
     warnings = "".join(f"<li>{html.escape(warning)}</li>" for warning in result.warnings)
     body = f"<p><strong>{html.escape(result.verdict.value)}</strong>: {html.escape(_sentence(result))}</p>"
+    body += _compared(result)
     body += f"<ul>{warnings}</ul>" if warnings else ""
     if result.comparison is not None:
         body += _figure(result)._repr_html_()
-    if not result.mechanism.empty:
-        body += whole_html(result.mechanism)
+    mechanism = result.mechanism.drop(columns="asked", errors="ignore")
+    if not mechanism.empty:
+        body += whole_html(mechanism)
     return body
+
+
+def _compared(result: OwnResult) -> str:
+    """What each arm was: its statement, paths or callable."""
+    if "asked" not in result.mechanism:
+        return ""
+    lines = (
+        f"<li>{html.escape(str(arm))}: <code>{html.escape(str(asked))}</code></li>"
+        for arm, asked in result.mechanism["asked"].items()
+    )
+    return f"<ul>{''.join(lines)}</ul>"
+
+
+_TITLE = 60
 
 
 def _figure(result: OwnResult) -> figures.Picture:
     metric = result.metric
-    return figures.paired_blocks(result.by_block, f"{metric.name}, block by block", metric.axis, names={})
+    title = f"{metric.name}, block by block"
+    if "asked" in result.mechanism:
+        asked = [str(one) for one in result.mechanism["asked"]]
+        title = f"{asked[0][:_TITLE]}: {title}" if len(set(asked)) == 1 else title
+    return figures.paired_blocks(result.by_block, title, metric.axis, names={})
 
 
 def _sentence(result: OwnResult) -> str:
@@ -256,5 +276,5 @@ def _sentence(result: OwnResult) -> str:
     before, after = (in_unit(result.metric.unit, value) for value in (c.control, c.treatment))
     return (
         f"{result.metric.name} {before} → {after}, treatment / control {ratio} over {c.blocks} blocks, "
-        f"a difference below {result.margin:.0%} being none"
+        f"differences below {result.margin:.0%} count as none"
     )

@@ -18,7 +18,8 @@ from archzero_lab.jupyter.plans import ShownDiff, plan_diff, plan_from
 from archzero_lab.reporting import figures
 from archzero_lab.reporting.claim_figures import all_claims
 from archzero_lab.reporting.frame import Frame
-from archzero_lab.reporting.scorecard import claimed_in_words, environment_in_words, in_order, rows
+from archzero_lab.reporting.run_words import environment_in_words
+from archzero_lab.reporting.scorecard import claimed_in_words, in_order, rows
 from archzero_lab.run_folders.finding import all_runs, find_run
 from archzero_lab.run_folders.run import Run as RunFolder
 

@@ -193,7 +193,7 @@ class ReplicatedDatabase(Database):
         position = self._of_primary(await cursor.fetchone())
         if isinstance(connection, _Listening) and connection.alone:
             connection.alone = False
-            raise ServerError("it was written, but no standby has it: whether it outlives the primary nobody knows")
+            raise ServerError("it was written, but no standby has confirmed it: it may be lost if the primary fails")
         session = SESSION.get()
         if session is not None:
             session.saw(position)

@@ -108,7 +108,7 @@ def _checks(axes: Any, claims: list[_Claim], columns: int) -> list[str]:
             seen = f"{measured['after']:.0f} of {measured['samples']:,} failed"
         column, line = divmod(number, lines)
         text = f"{_MARK[claim['verdict']]} {claim['title']}: {seen}"
-        axes.text(column / columns - (0.25 if columns > 1 else 0), -line, text, va="center", fontsize=10)
+        axes.text(column * 0.56 - (0.25 if columns > 1 else 0), -line, text, va="center", fontsize=10)
         said.append(f"{claim['title']}: {seen}")
     axes.set(xlim=(0, 1), ylim=(0.6 - lines, 0.6))
     axes.set_axis_off()

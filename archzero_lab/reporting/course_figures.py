@@ -92,17 +92,19 @@ def over_time(rows: pd.DataFrame, claim: str, points: Sequence[ChangePoint] = ()
         named = "yardstick: the machine itself" if arm == YARDSTICK else str(arm)
         label = f"{named}, machine {machine}" if several else named
         line = "o:" if arm == YARDSTICK else "o-"
+        label = "ratio, band: 95 % interval" if arm == RATIO and not several else label
         axes.plot(x, group["value"], line, color=colour, label=label, markersize=4, linewidth=1)
         axes.fill_between(x, group["ci_low"], group["ci_high"], color=colour, alpha=0.15, linewidth=0)
     for point in points:
         if point.claim == claim and point.run_id in place:
             axes = below if "code" in point.what else above
-            axes.axvline(place[point.run_id] - 0.5, color="#111111", linestyle=":", linewidth=1.5)
+            axes.axvline(place[point.run_id] - 0.5, color="#111111", linestyle=":", linewidth=1.5, label="change point")
     log_axis(above.yaxis, above.set_yscale)
     above.set(ylabel="ms")
     below.set(ylabel=RATIO, xlabel="run, oldest first")
     below.set_xticks(range(len(runs)), [str(number + 1) for number in range(len(runs))])
     legend_above(above, columns=4)
+    below.legend(loc="best", fontsize=9)
     return picture(figure, f"{claim} over {len(runs)} runs")
 
 

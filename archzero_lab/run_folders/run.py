@@ -277,7 +277,7 @@ class Run:
             return json.loads((self.path / name).read_text())
         except OSError:
             raise LabError(f"no run '{self.path.name}': {self.path / name} cannot be read; "
-                           "./lab history lists the runs") from None  # fmt: skip
+                           "reports/ holds the runs") from None  # fmt: skip
         except ValueError:
             raise LabError(
                 f"run '{self.path.name}': its {name} is not JSON; it was cut short, measure it again"

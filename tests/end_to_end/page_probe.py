@@ -14,6 +14,21 @@ PICTURES = ROOT / "reports" / "pages"
 """What pages and the terminal looked like, kept after the tests; git ignores it."""
 RULES = ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa"]
 SIZES = ((1600, 1000), (1024, 768), (768, 1024), (400, 800))
+PAPER = {"width": 718, "height": 1047}
+"""A4 within margins of 10 mm, in CSS pixels."""
+_IN_PRINT = """
+() => {
+  const wrong = [];
+  for (const one of document.querySelectorAll("nav, button, figcaption"))
+    if (one.checkVisibility()) wrong.push(`is of no use on paper: ${one.tagName} ${one.textContent.slice(0, 30)}`);
+  for (const one of document.querySelectorAll(".table, figure"))
+    if (one.checkVisibility() && getComputedStyle(one).overflowX !== "visible") wrong.push(`is cut: ${one.className}`);
+  for (const one of document.querySelectorAll("h1, h2, h3, p, li"))
+    if (one.checkVisibility() && one.getBoundingClientRect().right > innerWidth + 1)
+      wrong.push(`goes beyond the paper: ${one.textContent.slice(0, 30)}`);
+  return wrong;
+}
+"""
 _PROBE = """
 () => {
   const wrong = [];
@@ -87,8 +102,10 @@ def faults_of(page: Page, file: Path, *, picture: Path | None = None) -> list[st
                 name = f"{file.stem}-{width}{'-dark' if dark else ''}.png"
                 page.screenshot(path=str(picture / name), full_page=True)
     if picture is not None:
+        page.set_viewport_size(PAPER)
         page.emulate_media(media="print", color_scheme="light")
         page.screenshot(path=str(picture / f"{file.stem}-print.png"), full_page=True)
+        wrong += [f"{file.name}, in print: {fault}" for fault in page.evaluate(_IN_PRINT)]
         page.emulate_media(media="screen")
     hrefs = page.eval_on_selector_all("a[href]", "links => links.map(link => link.getAttribute('href'))")
     files = {href.partition("#")[0] for href in hrefs if not href.startswith(("#", "data:"))}

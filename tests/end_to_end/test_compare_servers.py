@@ -20,7 +20,7 @@ def test_a_setting_is_held_against_none_on_a_database_that_is_only_read(stack: S
         done = lab(environment, *asked, "--set", "enable_indexscan=off", "--set", "enable_bitmapscan=off")
         assert done.returncode == 1, done.stderr
         assert "differs  enable_indexscan: on and off" in done.stdout
-        assert "these 2 together" in done.stdout
+        assert "all 2 differences" in done.stdout
         assert "Index Scan using Order_pkey on Order → Seq Scan on Order" in done.stdout
         assert "not asked: statement gone" in done.stdout
         assert "1 lost" in done.stdout

@@ -79,7 +79,7 @@ def test_every_page_can_be_read_at_four_sizes_by_day_and_by_night(
     reports = Path(environment["ARCHZERO_REPORTS"])
     assert lab(environment, "history").returncode == 0
     wide = pd.DataFrame(
-        {"verdict": ["drop (nothing uses it)"], "why": ["none of these statements reads it, " * 9], "µs": [12.345]},
+        {"verdict": ["drop (nothing uses it)"], "why": ["no statement reads it, " * 9], "µs": [12.345]},
         index=["a_very_long_name_of_an_index_that_nobody_would_type_by_hand_but_that_tools_make_up_idx"],
     )
     of_indexes = tmp_path / "indexes.html"

@@ -59,10 +59,31 @@ def ran() -> list[Any]:
     """The cells as a kernel with a front end ran them."""
     notebook = new_notebook(cells=[new_code_cell(cell.format(root=str(ROOT)) if "{root" in cell else cell)
                                    for cell in CELLS])  # fmt: skip
-    with pytest.MonkeyPatch.context() as patch:
-        patch.delenv("ARCHZERO_NOTEBOOK_JOB", raising=False)
-        NotebookClient(notebook, timeout=120, kernel_name="python3", allow_errors=True).execute()
+    _FrontEnd(notebook, timeout=120, kernel_name="python3", allow_errors=True).execute()
     return list(notebook.cells)
+
+
+class _FrontEnd(NotebookClient):
+    """As somebody's JupyterLab: a kernel may ask it for input."""
+
+    async def async_start_new_kernel_client(self) -> Any:
+        client = await super().async_start_new_kernel_client()
+        client.allow_stdin = True
+        return client
+
+
+def test_where_nobody_watches_an_experiment_waits_and_its_verdict_is_in_the_cell() -> None:
+    """nbclient as it is: what nbconvert --execute and papermill run notebooks by."""
+    cell = (
+        f"import sys; sys.path.insert(0, {str(ROOT)!r})\nimport archzero_lab as lab, time\n"
+        "lab.experiment(lambda: time.sleep(0.001), lambda: time.sleep(0.003), blocks=6, calls=5)"
+    )
+    notebook = new_notebook(cells=[new_code_cell(cell)])
+    NotebookClient(notebook, timeout=120, kernel_name="python3").execute()
+    (shown,) = [output.data["text/html"] for output in notebook.cells[0].outputs if "data" in output]
+    assert "treatment / control" in shown
+    assert "<svg" in shown
+    assert "starting" not in shown
 
 
 def _text(cell: nbformat.NotebookNode) -> str:

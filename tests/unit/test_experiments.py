@@ -227,7 +227,7 @@ def test_an_inconclusive_claim_names_how_many_blocks_it_would_take() -> None:
     claim = _claim("card_list_cached")
     result = analyze_gain(claim, *_frames(claim, effect=0.0252))
     assert result.verdict is Verdict.INCONCLUSIVE
-    assert "more blocks to decide" in result.warnings[-1]
+    assert "too close to call" in result.warnings[-1]
 
 
 def test_a_mechanism_without_a_gain_is_said_and_not_confirmed() -> None:

@@ -7,11 +7,13 @@ import io
 import json
 import urllib.parse
 import xml.etree.ElementTree as ET
+from typing import Any
 
 import pandas as pd
 import pytest
 
 from archzero_lab.reporting import course_figures, figures
+from archzero_lab.reporting.claim_figures import all_claims, whole_picture
 
 
 @pytest.mark.parametrize(
@@ -82,12 +84,41 @@ def test_a_figures_numbers_are_saved_as_they_are() -> None:
 
 
 def test_what_is_claimed_and_what_is_measured_are_told_apart_in_the_numbers() -> None:
-    claim = {"title": "List", "claimed": {"improvement": 0.9},
-             "measured": {"improvement": 0.95, "ci_low": 0.94, "ci_high": 0.96}}  # fmt: skip
-    rows = list(csv.DictReader(io.StringIO(figures.improvements([claim]).numbers)))
+    claim = {"id": "list", "title": "List", "unit": "ms", "verdict": "confirmed",
+             "claimed": {"improvement": 0.9, "after": 5},
+             "measured": {"improvement": 0.95, "ci_low": 0.94, "ci_high": 0.96, "blocks": 12}}  # fmt: skip
+    rows = list(csv.DictReader(io.StringIO(all_claims([claim]).numbers)))
     assert [(row["series"], row["y"], float(row["x"])) for row in rows] == [
         ("95 % interval", "List", 94), ("95 % interval", "List", 96), ("measured", "List", 95), ("claimed", "List", 90),
     ]  # fmt: skip
+
+
+def _other(name: str, **given: Any) -> dict[str, Any]:
+    measured = {"blocks": 12, "samples": 40, "after": 0.0, "ci_low": None, "after_ci_low": None, "after_ci_high": None}
+    return {"id": name, "title": name, "unit": "MB", "verdict": "confirmed", "rule": "at_most",
+            "claimed": {"improvement": None, "after": [0, 500]}, **given,
+            "measured": {**measured, **given.get("measured", {})}}  # fmt: skip
+
+
+def test_every_claim_is_in_the_picture_by_its_kind() -> None:
+    claims = [
+        _other("memory", measured={"after": 50.0, "after_ci_low": 40.0, "after_ci_high": 60.0}),
+        _other("hits", rule="at_least", unit="share", claimed={"improvement": None, "after": [0.8, 0.9]},
+               measured={"after": 0.6}),
+        _other("check", unit="failures", claimed={"improvement": None, "after": 0}, verdict="refuted",
+               measured={"after": 2.0}),
+        _other("missing", unit="failures", claimed={"improvement": None, "after": 0}, verdict="inconclusive",
+               measured={"samples": 0, "blocks": 0}),
+    ]  # fmt: skip
+    for narrow in (False, True):
+        made = all_claims(claims, narrow=narrow)
+        assert made.alt == (
+            "Claims and what was measured: memory 10 % of its limit; hits 75 % of its limit;"
+            " check: 2 of 40 failed; missing: not measured"
+        )
+        assert "✗ check: 2 of 40 failed" in made.svg
+    both = whole_picture(claims)
+    assert both.count("<figure class=") == 2
 
 
 def test_bars_are_saved_with_the_names_beside_them_and_a_figure_of_thousands_without_numbers() -> None:

@@ -33,7 +33,7 @@ def test_a_title_is_text_and_nothing_is_fetched_from_elsewhere() -> None:
 
 
 def test_numbers_have_three_digits() -> None:
-    assert [in_three_digits(value) for value in (0.012345, 12.345, 1234.5, -0.5)] == ["0.0123", "12.3", "1,234", "-0.5"]
+    assert [in_three_digits(value) for value in (0.012345, 12.345, 1234.5, -0.5)] == ["0.0123", "12.3", "1,230", "-0.5"]
 
 
 def test_a_columns_numbers_stand_right_with_their_head_and_texts_left() -> None:

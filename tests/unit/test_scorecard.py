@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from archzero_lab.reporting.scorecard import answer, index_page, measured_when, next_steps, repeat_command, rows, trust
+from archzero_lab.reporting.run_words import answer, measured_when, next_steps, repeat_command, trust
+from archzero_lab.reporting.scorecard import index_page, rows
 from archzero_lab.reporting.work_table import work_table
 
 
@@ -71,8 +72,8 @@ def test_how_far_a_run_can_be_trusted_is_counted_not_listed() -> None:
     assert trust(MIXED).endswith("Nothing that the lab looks for disturbed the measurement.")
     warned = _summary(_claim("first", "confirmed", warnings=["slow"]), _claim("second", "refuted"))
     assert trust(warned) == (
-        "A change of 10% in any of the times would have been seen. "
-        "1 of 2 results comes with a reservation, told beside it."
+        "This run could detect a change of 10% in any response time. "
+        "1 of 2 results carries a warning, shown beside them."
     )
 
 
@@ -80,20 +81,27 @@ def test_a_claim_that_is_a_limit_says_so() -> None:
     claimed = {"before": 0, "after": [100, 500], "improvement": None, "unit": ""}
     limit = _claim("memory", "confirmed", claimed=claimed, unit="MB", rule="at_most")
     least = _claim("hits", "confirmed", claimed=claimed | {"after": [0.8, 0.9]}, unit="share", rule="at_least")
-    assert [row["claimed"] for row in rows(_summary(limit, least))] == ["at most 500 MB", "80% to 90%"]
+    assert [row["claimed"] for row in rows(_summary(limit, least))] == ["at most 500 MB", "at least 80%"]
 
 
 def test_the_command_to_repeat_has_this_runs_profile_rows_seed_and_files() -> None:
     assert repeat_command(MIXED).endswith("report --profile smoke --cards 20000 --seed 3")
     assert repeat_command(MIXED | {"inventory": "cards.csv"}).endswith("--seed 3 --inventory cards.csv")
     commands = [command for _, command in next_steps(MIXED)]
-    assert commands[0].endswith("report --until-decided 5 --only second")
+    assert commands[0].endswith("report --profile smoke --cards 20000 --seed 3 --until-decided 5 --only second")
+    asked = {"asked": {"only": ["first"], "until_decided_min": 2, "files": {"inventory": "cards.jsonl"}}}
+    assert repeat_command(MIXED | asked).endswith(
+        "report --profile smoke --seed 3 --inventory cards.jsonl --until-decided 2 --only first"
+    )
     assert repeat_command(MIXED) in commands
 
 
 def test_when_and_on_what_it_was_measured() -> None:
-    assert measured_when(MIXED) == "2026-11-29 03:00; 1 min 15 s; AMD EPYC, 2 cores, 24 GB"
-    assert measured_when(MIXED | {"run_id": "renamed"}).startswith("1 min 15 s")
+    assert (
+        measured_when(MIXED)
+        == "2026-11-29 03:00; 1\N{NO-BREAK SPACE}min\N{NO-BREAK SPACE}15\N{NO-BREAK SPACE}s; AMD EPYC, 2 cores, 24 GB"
+    )
+    assert measured_when(MIXED | {"run_id": "renamed"}).startswith("1\N{NO-BREAK SPACE}min")
 
 
 def test_work_stands_beside_the_times_a_request_and_an_arm() -> None:

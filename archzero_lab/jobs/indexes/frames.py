@@ -153,8 +153,8 @@ def check(experiment: dict[str, Any]) -> str:
         return "Nothing is to be dropped"
     whole = len(experiment["without_dropped"])
     if not slower:
-        return f"With those alone that are to be kept, none of the {whole} statements is slower than with all of them"
-    return f"With those alone that are to be kept, {len(slower)} of {whole} statements are slower: {', '.join(slower)}"
+        return f"With only the kept indexes, none of the {whole} statements is slower"
+    return f"With only the kept indexes, {len(slower)} of {whole} statements are slower: {', '.join(slower)}"
 
 
 def weight(experiment: dict[str, Any]) -> str:

@@ -193,11 +193,11 @@ def _measured(
     reads_per_write: float,
 ) -> tuple[IndexVerdict, str, float | None, str | None]:
     if constraint:
-        return IndexVerdict.KEEP_CONSTRAINT, "a constraint rests on it, or it lets nothing in twice", None, None
+        return IndexVerdict.KEEP_CONSTRAINT, "a constraint depends on it, or it is unique", None, None
     if not used_by:
         if subsumed_by is not None:
             return IndexVerdict.DROP_SUBSUMED, f"{subsumed_by} begins with the same columns", None, None
-        return IndexVerdict.DROP_UNUSED, "none of these statements reads it or works more without it", None, None
+        return IndexVerdict.DROP_UNUSED, "no statement reads it, and none does more work without it", None, None
     slower = [loss for loss in losses if loss.change is Change.REGRESSED]
     if not slower:
         # whatever side the ratio is on: what noise hides may be a loss
@@ -220,7 +220,7 @@ def _measured(
     best_loss = f"{best.statement}: {best.with_ms:.3g} → {best.without_ms:.3g} ms without it"
     write, dear = cost.dearest if cost is not None else ("insert", 0.0)
     if dear <= 0:
-        return IndexVerdict.KEEP, f"{best_loss}; its cost to a write was not seen", 0.0, best.statement
+        return IndexVerdict.KEEP, f"{best_loss}; its cost to writes was too small to measure", 0.0, best.statement
     reads = dear / (best.without_ms - best.with_ms)
     if reads > reads_per_write:
         why = f"{best_loss}; pays above {reads:,.0f} such reads an {write}"

@@ -28,8 +28,8 @@ def judge(
     """
     if not run.judgeable:
         raise LabError(
-            f"run {run.path.name} keeps its verdicts, not what they were made of (it was measured before 0.2): it can "
-            "be read and shown, not judged again"
+            f"run {run.path.name} keeps only its verdicts, not its measurements (it was made before 0.2): it can be "
+            "read and shown, not judged again"
         )
     facts = run.facts
     chosen = _measured(read_claims_of(run), {claim.id: claim for claim in claims})
