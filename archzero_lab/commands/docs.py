@@ -13,10 +13,12 @@ from typing import Annotated, Any
 import typer
 
 from archzero_lab.errors import LabError
-from archzero_lab.settings import CHECKOUT, IN_CHECKOUT
+from archzero_lab.settings import CHECKOUT, COMMAND, IN_CHECKOUT
 from archzero_lab.terminal import console
 
 REFERENCE = Path("docs/reference.md")
+HELP = Path("docs/help.txt")
+"""Every command's --help, which ./lab shows where nothing is installed yet."""
 SITE = Path("reports/docs")
 _COLOUR = re.compile(r"\x1b\[[0-9;]*m")
 _EXAMPLE = ("lab.", "found = lab.", "import ")
@@ -31,6 +33,7 @@ _HEAD = """# What a notebook imports
 
 
 def docs(
+    context: typer.Context,
     check: Annotated[
         bool, typer.Option("--check", help="Exit 1 where the page made from docstrings is older than they are.")
     ] = False,
@@ -41,11 +44,11 @@ def docs(
     """
     if not IN_CHECKOUT:
         raise LabError("the docs are not part of the package: clone the repository, and run ./lab docs there")
-    page, text = CHECKOUT / REFERENCE, reference()
-    if check and page.read_text(encoding="utf-8") != text:
-        console.print(f"{REFERENCE} is older than the docstrings: run ./lab docs, and commit it", highlight=False)
-        raise typer.Exit(1)
-    page.write_text(text, encoding="utf-8")
+    for page, text in ((REFERENCE, reference()), (HELP, help_pages(context.find_root().command))):
+        if check and (CHECKOUT / page).read_text(encoding="utf-8") != text:
+            console.print(f"{page} is older than the docstrings: run ./lab docs, and commit it", highlight=False)
+            raise typer.Exit(1)
+        (CHECKOUT / page).write_text(text, encoding="utf-8")
     build_site(CHECKOUT)
     console.print(f"{SITE}/index.html", highlight=False, markup=False)
 
@@ -57,6 +60,18 @@ def build_site(folder: Path) -> None:
     if done.returncode != 0:
         said = _COLOUR.sub("", done.stderr or done.stdout).partition("Traceback")[0].strip()
         raise LabError(f"the docs could not be made:\n{said[-2000:]}")
+
+
+def help_pages(top: Any) -> str:
+    """What --help says of the whole and of each command, 80 columns wide, each under a line with its name."""
+    return "".join(f"==== {name}\n{text.rstrip()}\n" for name, text in _helps(top, [COMMAND]))
+
+
+def _helps(command: Any, names: list[str]) -> Iterator[tuple[str, str]]:
+    context = typer.Context(command, info_name=" ".join(names), terminal_width=80, max_content_width=80)
+    yield " ".join(["lab", *names[1:]]), command.get_help(context)
+    for name, below in getattr(command, "commands", {}).items():
+        yield from _helps(below, [*names, name])
 
 
 def reference() -> str:

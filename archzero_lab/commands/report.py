@@ -12,7 +12,9 @@ from archzero_lab.terminal import console, relative
 
 
 def report(
-    profile: Annotated[str, typer.Option(help="smoke (CI), standard or full.")] = "standard",
+    profile: Annotated[
+        Literal["smoke", "standard", "full"], typer.Option(help="How much is measured; smoke is for CI.")
+    ] = "standard",
     cards: Cards = None,
     inventory: InventoryFile = None,
     relationships: RelationshipsFile = None,

@@ -26,7 +26,7 @@ from archzero_lab.reporting.run_words import (
     trust,
 )
 from archzero_lab.reporting.whole_table import WholeTable
-from archzero_lab.reporting.work_table import work_table
+from archzero_lab.reporting.work_table import work_section, work_table
 from archzero_lab.run_folders.run import PAGE
 from archzero_lab.settings import COMMAND
 
@@ -81,14 +81,17 @@ def index_page(
     pictures: Mapping[str, list[Picture]],
     capacity: Mapping[str, Any] | None = None,
     data: Sequence[str] = (),
+    work: Mapping[str, Any] | None = None,
 ) -> str:
     """index.html: the answer, then each claim with its figures (`pictures` by id), then what it was measured on.
 
     `data` are the files of the run's folder that hold its numbers.
+    `work` is what requests of the two arms make PostgreSQL and Redis do.
     `capacity` is what a load found beside it: run_id, commit, target_p99_ms, rows and figures.
     """
     contents = [("next", "What next"), ("scorecard", "Scorecard")]
     contents += [("capacity", "Capacity")] if capacity else []
+    contents += [("work", "Work")] if work and work.get("kinds") else []
     contents += [("claims", "Claim by claim"), ("pages", "Notebooks and data"), ("trust", "Can it be trusted?"),
                  ("machine", "Measured on"), ("again", "Again")]  # fmt: skip
     links = [(page.html.name, page.title.partition(":")[0]) for page in pages]
@@ -121,6 +124,7 @@ def index_page(
         steps=next_steps(summary),
         again=repeat_command(summary),
         capacity=capacity,
+        work=work_section(work) if work and work.get("kinds") else None,
         figure=whole_picture(in_order(summary)),
         data=data,
         notebooks=[{"href": page.html.name, "title": page.title} for page in pages],

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from archzero_lab.reporting.tables import in_three_digits
@@ -28,3 +29,31 @@ def work_table(claim: dict[str, Any]) -> list[list[str]]:
         in_three_digits(told["cache_hits"] / told["requests"]) if told["requests"] else "" for told in counted.values()
     ]
     return [["a request", *counted], *rows, ["found in the cache", *hits]]
+
+
+def work_section(work: Mapping[str, Any]) -> dict[str, Any]:
+    """The counts of both arms as the first page shows them: a line a kind of request, a cell a counter."""
+    heads = [name for name in work["kinds"][0]["counts"] if any(_is_counted(kind, name) for kind in work["kinds"])]
+    lines = [
+        {
+            "kind": kind["kind"],
+            "cells": [_beside(kind["counts"][name]) for name in heads],
+            "differences": kind["differences"],
+            "more": kind["more"],
+        }
+        for kind in work["kinds"]
+    ]
+    return {"rows": work["rows"], "arms": work["arms"], "heads": heads, "lines": lines}
+
+
+def _is_counted(kind: Mapping[str, Any], name: str) -> bool:
+    return any(kind["counts"][name])
+
+
+def _beside(values: Sequence[float | None]) -> str:
+    """ "231 → 12 (0)": the control, the treatment, the treatment asked again."""
+    known = ["" if value is None else in_three_digits(value) for value in values]
+    if not any(known):
+        return ""
+    said = known[0] if known[0] == known[1] else f"{known[0]} → {known[1]}"
+    return f"{said} ({known[2]})" if len(known) > 2 and known[2] != known[1] else said

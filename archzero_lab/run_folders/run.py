@@ -31,7 +31,7 @@ LATEST, LATEST_LOAD, LATEST_INDEXES = "latest", "latest-load", "latest-indexes"
 
 _PROGRESS = "progress.json"
 """There while a run is not whole: what it was asked for and what of it is done."""
-HIT_COSTS = "hit_costs.json"
+HIT_COSTS, WORK = "hit_costs.json", "work.json"
 _FACTS, _CLAIMS, _TRIED, _UNLIKE = "facts.json", "claims.json", "tried.json", "unlike.json"
 _SAMPLES, _SLOTS, _CONTROLS = "samples.parquet", "slots.parquet", "controls.parquet"
 _LOAD, _LOAD_SLOTS, _LOAD_IN_WORDS = "load.parquet", "load_slots.parquet", "load.json"
@@ -207,6 +207,8 @@ class Run:
     hit_costs = _JsonFile(HIT_COSTS)
     """By kind of operation and layer: microseconds of CPU of a cache's hit."""
 
+    work = _JsonFile(WORK)
+    """What a request makes PostgreSQL and Redis do in the arms that are compared; see jobs.report.counted_arms."""
     sizes = _JsonFile(_SIZES)
     """"partial": partial indexes beside whole ones; "tables": bytes of tables for reading alone, by database."""
 

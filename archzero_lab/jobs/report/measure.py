@@ -16,6 +16,7 @@ from archzero_lab.experiments.metrics import QUANTILES
 from archzero_lab.experiments.runner import run_claim
 from archzero_lab.jobs.checks.trials import try_checks
 from archzero_lab.jobs.load.mix import measure_mix
+from archzero_lab.jobs.report.counted_arms import count_arms
 from archzero_lab.jobs.report.database_facts import keep_database_facts
 from archzero_lab.jobs.report.evidence import write_claims
 from archzero_lab.jobs.report.request import ReportRequest
@@ -80,6 +81,9 @@ def measure(
         with run.stage("plans"), reporter.work("plans"):
             # now that no service is connected: PostgreSQL's sessions tell which indexes they read when they end
             keep_database_facts(run, prepared, system.compared)
+    if profile.name != "smoke":  # half a minute, which its promise has not
+        with run.stage("work"):
+            count_arms(system, settings, run, profile.size, request.seed, reporter)
 
 
 def _keep_facts(

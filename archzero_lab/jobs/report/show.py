@@ -10,7 +10,7 @@ from pathlib import Path
 from archzero_lab.jobs.report.pictures import capacity_section, claim_pictures
 from archzero_lab.reporting.notebooks import NOTEBOOKS, NotebookPage, links_to, reads_a_run, run_notebook
 from archzero_lab.reporting.scorecard import index_page
-from archzero_lab.run_folders.run import PAGE, Run
+from archzero_lab.run_folders.run import PAGE, WORK, Run
 
 
 def show_notebooks(run: Run, tell: Callable[[float], None] = lambda share: None) -> list[NotebookPage]:
@@ -38,4 +38,5 @@ def show_index(run: Run, pages: list[NotebookPage]) -> Path:
     summary = run.summary
     size = int(summary.get("size", summary.get("cards", 0)))
     capacity = capacity_section(size, summary["environment"].get("machine", ""))
-    return run.write_page(index_page(summary, pages, claim_pictures(run), capacity, run.data_files()))
+    work = run.work if run.holds(WORK) else None
+    return run.write_page(index_page(summary, pages, claim_pictures(run), capacity, run.data_files(), work))

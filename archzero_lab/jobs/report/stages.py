@@ -7,7 +7,7 @@ from archzero_lab.settings import REPORTS
 
 SHARES = {
     "servers": 0.02, "load": 0.05, "migrate": 0.1, "arms": 0.03, "measure": 0.37, "decide": 0.0, "checks": 0.07,
-    "locust": 0.13, "plans": 0.03, "notebooks": 0.18, "report": 0.02,
+    "locust": 0.12, "plans": 0.02, "work": 0.04, "notebooks": 0.16, "report": 0.02,
 }  # fmt: skip
 
 
