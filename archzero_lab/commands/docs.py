@@ -64,14 +64,17 @@ def build_site(folder: Path) -> None:
 
 def help_pages(top: Any) -> str:
     """What --help says of the whole and of each command, 80 columns wide, each under a line with its name."""
-    return "".join(f"==== {name}\n{text.rstrip()}\n" for name, text in _helps(top, [COMMAND]))
+    return "".join(f"==== {name}\n{text.rstrip()}\n" for name, text in _helps(top, "lab", None))
 
 
-def _helps(command: Any, names: list[str]) -> Iterator[tuple[str, str]]:
-    context = typer.Context(command, info_name=" ".join(names), terminal_width=80, max_content_width=80)
-    yield " ".join(["lab", *names[1:]]), command.get_help(context)
-    for name, below in getattr(command, "commands", {}).items():
-        yield from _helps(below, [*names, name])
+def _helps(command: Any, name: str, parent: typer.Context | None) -> Iterator[tuple[str, str]]:
+    context = typer.Context(
+        command, parent=parent, info_name=name.split()[-1] if parent else COMMAND, terminal_width=78,
+        max_content_width=78, help_option_names=["-h", "--help"],
+    )  # fmt: skip
+    yield name, command.get_help(context)
+    for below, of in getattr(command, "commands", {}).items():
+        yield from _helps(of, f"{name} {below}", context)
 
 
 def reference() -> str:
