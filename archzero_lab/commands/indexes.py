@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
+from rich.padding import Padding
 from rich.text import Text
 
 from archzero_lab.commands.options import (
@@ -29,6 +30,8 @@ from archzero_lab.terminal import console, relative
 if TYPE_CHECKING:
     from archzero_lab.jobs.indexes.request import IndexRequest
 
+_WIDE = 140
+"""Columns from which an index is told in one line."""
 _STYLE = {"keep": "green", "keep (constraint)": "green", "keep (needed besides)": "green", "undecided": "yellow"}
 
 
@@ -111,11 +114,17 @@ def indexes(
     for line in (*warnings_of(facts), *(f"not measured: {reason}" for reason in experiment.let_go)):
         console.print(line, style="yellow", highlight=False, markup=False, soft_wrap=True)
     wide = max(len(finding.name) for finding in experiment.findings)
+    narrow = console.is_terminal and console.width < _WIDE
     for finding in experiment.findings:
         style = _STYLE.get(finding.verdict.value, "bold red")
         cost = finding.cost.in_words if finding.cost is not None else ""
         ends = finding.cost.ends_heap_only if finding.cost is not None else ""
         hot = f"; ends heap-only updates of {ends}" if ends else ""
+        if narrow:  # a line that the terminal breaks where it likes is read by nobody
+            console.print(Text(f"{finding.name}  ").append(finding.verdict.value, style))
+            size = f"{finding.bytes / 1e6:.1f} MB" + (f", {cost}" if cost else "")
+            console.print(Padding(Text(f"{size}; {finding.why}{hot}"), (0, 0, 0, 4)))
+            continue
         line = Text(f"{finding.name:<{wide}} {finding.bytes / 1e6:8.1f} MB {cost:>26}  ")
         console.print(line.append(finding.verdict.value, style).append(f": {finding.why}{hot}"), soft_wrap=True)
     for line in experiment.differences:

@@ -7,7 +7,7 @@ import shlex
 import time
 from contextlib import suppress
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import typer
 
@@ -110,6 +110,17 @@ def down() -> None:
     console.print(f"stopped: {', '.join(stopped)}" if stopped else "nothing was running")
 
 
+def _labels(databases: dict[str, str]) -> dict[str, Any]:
+    """What each database is labelled with: JSON as what it says."""
+    labels: dict[str, Any] = {}
+    for name, label in databases.items():
+        try:
+            labels[name] = json.loads(label)
+        except ValueError:
+            labels[name] = label
+    return labels
+
+
 def status(
     as_json: Annotated[bool, typer.Option("--json", help="As JSON, with URLs that connect.")] = False,
     as_environment: Annotated[
@@ -136,7 +147,7 @@ def status(
             typer.echo(f"export {name}={shlex.quote(value)}")
         return
     if as_json:
-        typer.echo(json.dumps(state, indent=2))
+        typer.echo(json.dumps(state | {"databases": _labels(state["databases"])}, indent=2))
         return
     watched = supervisor_record(stack.registry()) is not None
     if missing := missing_servers():

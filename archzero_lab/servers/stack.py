@@ -177,16 +177,8 @@ def status(settings: Settings) -> dict[str, Any]:
         "replicas": state.get("replicas") or {},
         "prometheus": state.get("prometheus"),
         "service": {"url": service["url"] if running else None, "pids": _family(service["pid"]) if running else []},
-        "databases": {name: _as_json(label) for name, label in stack.databases().items()},
+        "databases": stack.databases(),
     }
-
-
-def _as_json(label: str) -> Any:
-    """What a database is labelled with: JSON as what it says."""
-    try:
-        return json.loads(label)
-    except ValueError:
-        return label
 
 
 def read_state() -> dict[str, Any] | None:

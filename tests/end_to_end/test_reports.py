@@ -17,9 +17,9 @@ from playwright.sync_api import Browser
 
 from archzero_lab.reporting import figures
 from archzero_lab.reporting.pages import plain_page
-from archzero_lab.reporting.tables import whole_html
 from archzero_lab.settings import ROOT
 from tests.end_to_end.command import lab, recorded
+from tests.end_to_end.other_pages import other_pages
 from tests.end_to_end.page_probe import PICTURES, faults_of, picture_of_terminal
 from tests.unit.test_claims_of_ones_own import OWN
 
@@ -78,22 +78,19 @@ def test_every_page_can_be_read_at_four_sizes_by_day_and_by_night(
     """Nothing scrolls sideways, no text is below 9 px or pale, no figure empty, no link dead, no markup leaked."""
     reports = Path(environment["ARCHZERO_REPORTS"])
     assert lab(environment, "history").returncode == 0
-    wide = pd.DataFrame(
-        {"verdict": ["drop (nothing uses it)"], "why": ["no statement reads it, " * 9], "µs": [12.345]},
-        index=["a_very_long_name_of_an_index_that_nobody_would_type_by_hand_but_that_tools_make_up_idx"],
-    )
-    of_indexes = tmp_path / "indexes.html"
-    of_indexes.write_text(plain_page("What each index is worth", f"<h2>Verdicts</h2>{whole_html(wide)}<h2>How</h2>"))
+    assert lab(environment, "compare", "latest", "latest").returncode == 0
     PICTURES.mkdir(parents=True, exist_ok=True)
     page = browser.new_page()
-    pages = [*sorted((reports / "latest").resolve().glob("*.html")), reports / "history.html", of_indexes]
-    assert len(pages) == 7
+    of_run = sorted((reports / "latest").resolve().glob("*.html"))
+    pages = [*of_run, reports / "history.html", *other_pages(tmp_path, reports)]
+    assert len(pages) == 9
     wrong = [fault for path in pages for fault in faults_of(page, path, picture=PICTURES)]
     assert wrong == []
     sizes = {path.name: path.stat().st_size for path in pages}
     assert max(sizes.values()) < 3_000_000, sizes
     narrow = {**environment, "COLUMNS": "80"}
-    for name, arguments in (("help", ["--help"]), ("history", ["history"])):
+    # what a report prints is what judging it again does
+    for name, arguments in (("help", ["--help"]), ("history", ["history"]), ("report", ["judge", "latest"])):
         printed = subprocess.run(
             [str(ROOT / "lab"), *arguments], env=narrow, capture_output=True, text=True, timeout=60
         ).stdout
