@@ -129,8 +129,10 @@ def status(
 ) -> None:
     """Show URLs, pids and databases of what is up, and what its supervisor saw."""
     from archzero_lab.bootstrap.supervisor import events, supervisor_record
+    from archzero_lab.postgres.connection import connect
     from archzero_lab.servers import stack
     from archzero_lab.servers.mending import missing_servers
+    from archzero_lab.servers.versions import versions_in_words
     from archzero_lab.systems.arczero.portfolios import in_words
 
     state = stack.status(load_settings())
@@ -169,6 +171,10 @@ def status(
     if state["prometheus"]:
         table.add_row("Prometheus", state["prometheus"]["url"], ", ".join(map(str, state["prometheus"]["pids"])))
     console.print(table)
+    kept = stack.kept_stack(load_settings())
+    if kept is not None:
+        with suppress(LabError), connect(kept.postgres_url) as connection:
+            console.print(versions_in_words(connection, kept.redis_url), highlight=False)
     _warn_of_room()
     if not watched:
         console.print("no supervisor is running: ./lab up starts its supervisor again")

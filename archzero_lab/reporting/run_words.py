@@ -16,7 +16,8 @@ FIRST = ("refuted", "inconclusive", "confirmed")
 """What did not hold comes before what did."""
 _THINGS = {
     "memory_gb": "memory, GB", "git_commit": "commit", "git_dirty": "changes that no commit holds", "cpu": "CPU",
-    "load_before": "load average before, over 1, 5 and 15 min",
+    "load_before": "load average before, over 1, 5 and 15 min", "postgres_version": "PostgreSQL",
+    "redis_version": "version of Redis or Valkey", "redis_server": "Redis or Valkey", "lab_version": "archzero-lab",
 }  # fmt: skip
 
 

@@ -15,6 +15,7 @@ import redis
 
 from archzero_lab.postgres.connection import connect
 from archzero_lab.servers.stack import Stack
+from archzero_lab.servers.versions import postgres_version, redis_version
 from archzero_lab.settings import CHECKOUT, IN_CHECKOUT
 
 # settings that name places of the machine rather than behaviour
@@ -32,7 +33,7 @@ _PLACES = (
 def describe(stack: Stack) -> dict[str, Any]:
     """Everything a reader needs to judge absolute figures."""
     with connect(stack.postgres_url) as connection:
-        version = connection.execute("SHOW server_version").fetchone()
+        version = postgres_version(connection)
         rows = connection.execute(
             "SELECT name, current_setting(name) FROM pg_settings WHERE source NOT IN ('default', 'override', 'client')"
             " AND name <> ALL (%s) ORDER BY 1",
@@ -45,10 +46,10 @@ def describe(stack: Stack) -> dict[str, Any]:
     client.close()
     return describe_machine() | {
         "servers": stack.settings.servers if stack.ours else "given by URL",
-        "postgres_version": version[0] if version else None,
+        "postgres_version": version or None,
         "postgres_settings": settings,
-        "redis_version": info.get("valkey_version") or info.get("redis_version"),
-        "redis_server": info.get("server_name", "redis"),
+        "redis_version": redis_version(info)[1],
+        "redis_server": redis_version(info)[0],
         "redis_settings": memory,
     }
 

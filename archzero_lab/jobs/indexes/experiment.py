@@ -31,6 +31,7 @@ from archzero_lab.postgres.index_purposes import foreign_keys, purposes
 from archzero_lab.postgres.nested import indirect_names
 from archzero_lab.postgres.planner_settings import unusual_settings
 from archzero_lab.postgres.statement import Statement
+from archzero_lab.servers.versions import postgres_version
 from archzero_lab.stats.verdict import Change
 
 
@@ -208,5 +209,4 @@ def _row_counts(connection: Connection, indexes: Sequence[Index]) -> dict[str, i
 
 
 def _server(connection: Connection) -> str:
-    row = connection.execute("SELECT current_setting('server_version')").fetchone()
-    return f"PostgreSQL {row[0]}" if row else ""
+    return f"PostgreSQL {postgres_version(connection)}"
