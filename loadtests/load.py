@@ -8,6 +8,7 @@ Nothing of archzero-lab need be installed where this runs.
 
 from __future__ import annotations
 
+import os
 from typing import Any
 
 import capacity
@@ -76,8 +77,25 @@ def begin(environment: Any, runner: Any, web_ui: Any, **_: Any) -> None:
     if team_file() is None:  # another service knows nothing of what is watched
         gevent.spawn(service_watch.watch, environment)
     if web_ui is not None:
+        if chosen := os.environ.get("ARCHZERO_UI_CLASSES"):
+            offer_only(web_ui, chosen.split(","))
         live_page.serve(environment, web_ui)
         ui_guard.guard(web_ui, environment)
+
+
+def offer_only(web_ui: Any, names: list[str]) -> None:
+    """Let the page offer these classes: its picker begins with every class ticked, which is nobody's mix."""
+    update = web_ui.update_template_args
+
+    def updated() -> None:
+        update()
+        arguments = web_ui.template_args
+        arguments["available_user_classes"] = names
+        for by_class in ("users", "available_user_tasks"):
+            if isinstance(values := arguments.get(by_class), dict):
+                arguments[by_class] = {name: values[name] for name in names if name in values}
+
+    web_ui.update_template_args = updated
 
 
 def shape_of(environment: Any) -> str:

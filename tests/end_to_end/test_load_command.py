@@ -141,8 +141,9 @@ def test_the_web_ui_has_classes_shapes_and_a_live_page_and_leaves_nothing(
     url = f"http://127.0.0.1:{port}"
     try:
         page = _until(lambda: _get(url + "/"), 120)
-        for name in ("OpenArrivals", "OpensCards", "Capacity", "Spike", "arrival_rate"):
+        for name in ("PortfolioUser", "Capacity", "Spike", "arrival_rate"):
             assert name in page
+        assert "ImportsBatches" not in page, "what is ticked at first is the mix as it is"
         assert 'href="live"' in page
         assert "Plotly.react" in _get(url + "/live")
         assert len(_get(url + "/live/plotly.js")) > 1_000_000
@@ -243,7 +244,7 @@ def _post(url: str, form: dict[str, str], headers: dict[str, str]) -> tuple[int,
         (["--host", "http://u:s3cret@127.0.0.1:1"], "cannot reach http://u:***@127.0.0.1:1"),
         (["--host", "http://example.org"], "where it is: --i-own-this-host example.org"),
         (["--host", "nonsense"], "give a URL such as http://127.0.0.1:3000"),
-        (["--shape", "zigzag"], "unknown shape 'zigzag'; known: constant, ramp"),
+        (["--shape", "zigzag"], "'zigzag' is not one of 'constant', 'ramp'"),
         (["--arm", "turbo"], "unknown arm 'turbo'; known: control, indexes, cache, treatment, v2, v2-cache, near"),
         (["--rate", "5", "--users", "3"], "--rate is an open workload and --users a closed one"),
         (["--shape", "replay"], "--shape replay and --replay FILE go together"),

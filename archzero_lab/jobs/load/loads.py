@@ -190,16 +190,15 @@ def _keep(
 
 
 def serve_ui(target: Target, request: LoadRequest, folder: Path, port: int) -> None:
-    """Serve Locust's web UI on the workload as it is asked for, until a signal ends it.
-
-    Its picker of classes would begin with all of them ticked, which is nobody's mix.
-    """
+    """Serve Locust's web UI with the workload that is asked for and shapes to pick, until a signal ends it."""
     rate = request.rate_per_s or DEFAULT_RATE
     command = locust_command(request, target.host, rate_per_s=rate)
-    command += ["--web-host", "127.0.0.1", "--web-port", str(port)]
+    command += ["--web-host", "127.0.0.1", "--web-port", str(port), "--class-picker"]
     command += _processes(request)
-    command.append("OpenArrivals" if request.is_open else request.closed_user)
+    chosen = "OpenArrivals" if request.is_open else request.closed_user
+    command.append(chosen)
     env = child_environment() | dict(target.environment) | {"ARCHZERO_LOAD_HOSTS": json.dumps([target.host])}
+    env["ARCHZERO_UI_CLASSES"] = chosen
     if (folder / "catalog.json").exists():
         env["ARCHZERO_CATALOG"] = str(folder / "catalog.json")
     subprocess.run(command, env=env, cwd=LOADTESTS, check=False)
