@@ -88,7 +88,7 @@ def test_a_service_that_runs_already_is_not_counted(shop: ShopRepository) -> Non
 def test_growth_is_told_by_kind_of_request_the_steepest_first(shop: ShopRepository) -> None:
     only = ["--only", "list", "--only", "detail", "--requests", "4"]
     done = shop.lab("work", "--growth", "500,1000,2000,4000", "--limit", "1000", *only)
-    assert done.returncode == 0, done.stdout + done.stderr
+    assert done.returncode == 1, done.stdout + done.stderr  # what is linear meets the limit at a size to be thought of
     rows = [line.split("│") for line in done.stdout.splitlines() if line.startswith("│")]
     told = {row[1].strip(): [cell.strip() for cell in row[2:]] for row in rows}
     assert list(told) == ["list", "detail"]
