@@ -8,7 +8,7 @@ import sys
 from contextlib import ExitStack
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.text import Text
@@ -31,8 +31,11 @@ def load(
     ] = None,
     host: Annotated[str, typer.Option(help="A card service that runs already, instead of an arm.")] = "",
     shape: Annotated[
-        Literal["constant", "ramp", "steps", "spike", "soak", "capacity", "replay"],
-        typer.Option(help="How the load goes over time; replay wants --replay."),
+        str,
+        typer.Option(
+            metavar="[constant|ramp|steps|spike|soak|capacity|replay]",
+            help="How the load goes over time; replay wants --replay.",
+        ),
     ] = "constant",
     rate: Annotated[
         float | None, typer.Option(min=0.1, help="Open: send so many requests a second, answered or not.")

@@ -13,7 +13,7 @@ from archzero_lab.terminal import console, relative
 
 def report(
     profile: Annotated[
-        Literal["smoke", "standard", "full"], typer.Option(help="How much is measured; smoke is for CI.")
+        str, typer.Option(metavar="[smoke|standard|full]", help="How much is measured; smoke is for CI.")
     ] = "standard",
     cards: Cards = None,
     inventory: InventoryFile = None,

@@ -61,7 +61,7 @@ def test_help_lists_the_commands_and_loads_nothing_that_takes_a_while(environmen
 @pytest.mark.parametrize(
     ("arguments", "told"),
     [
-        (["report", "--profile", "big"], "'big' is not one of 'smoke', 'standard', 'full'"),
+        (["report", "--profile", "big"], "unknown profile 'big'; known: smoke, standard, full"),
         (["report", "--only", "speed"], "unknown claim 'speed'; known: card_list_cached"),
         (["report", "--cards", "1"], "greater than or equal to 100"),
         (["report", "--inventory", "/nowhere.jsonl"], "does not exist"),

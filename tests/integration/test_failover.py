@@ -168,7 +168,7 @@ async def test_a_commit_that_no_follower_has_is_not_acknowledged(synchronous: Fa
             return cluster.cancel_waiting() > 0
 
         await until(cancelled, 30)
-        with pytest.raises(Unavailable, match="no standby has it"):
+        with pytest.raises(Unavailable, match="no standby has confirmed it"):
             await write
         assert await _score(opened.plain, card_id) == 9
 

@@ -119,7 +119,7 @@ def test_two_services_that_are_not_ours_are_compared_by_their_urls() -> None:
         assert found.verdict == "improved"
         assert found.effect_size < 0.5
         assert found.blocks.loc[found.blocks["arm"] == "control", "ms"].min() >= 50
-        assert found.mechanism.loc["treatment", "paths"] == 2
+        assert found.mechanism.loc["treatment", "asked"].count("/") >= 2
         with pytest.raises(MeasurementError, match=r"treatment failed in block 1 of 6: GET .*/missing answered 404"):
             lab.experiment(lab.Requests(url, ["/a"]), lab.Requests(url, ["/missing"]), blocks=6).wait()
     finally:

@@ -29,8 +29,9 @@ def _section(finding: dict[str, Any], plans: dict[str, dict[str, Any]]) -> str:
 
 def _about(finding: dict[str, Any]) -> str:
     """Its table and size, what it takes to build, and what it adds to a write."""
-    said = f"On {finding['table']}, {in_three_digits(finding['bytes'] / 1e6)} MB, built in"
-    said += f" {in_three_digits(finding['build_s'])} s"
+    said = f"On {finding['table']}, {in_three_digits(finding['bytes'] / 1e6)} MB"
+    if finding["build_s"] is not None:  # one that guards something is not built again
+        said += f", built in {in_three_digits(finding['build_s'])} s"
     cost = finding["cost"]
     if cost is None:
         return f"{said}."
