@@ -6,11 +6,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import typer
 
 from archzero_lab.commands import work
 from archzero_lab.errors import SettingsError
 from archzero_lab.jobs.work.baseline import Tolerance, write_baseline
-from archzero_lab.jobs.work.counted import Counted
+from archzero_lab.jobs.work.counted import Counted, CountedKind, CountedPass, CountedStatement
 
 
 @pytest.mark.parametrize(
@@ -31,6 +32,18 @@ def test_the_tree_is_judged_and_not_the_revision_of_the_files_arm(
     monkeypatch.setattr("archzero_lab.bootstrap.system.team_here", lambda: object() if team else None)
     assert work.gate_work(tmp_path / "work.toml", candidate, "").result == "pass"
     assert builds == [counted_build]
+
+
+def test_growth_that_is_a_finding_is_told_and_exits_1(monkeypatch: pytest.MonkeyPatch) -> None:
+    def count(request: Any, build: str, rows: int = 0) -> Counted:
+        loop = CountedStatement("SELECT 1", rows // 100, 1, 4)
+        kinds = {"list": CountedKind(1, CountedPass(statements={"aa": loop}))}
+        return Counted("shop", "here", rows, 1, 1, 18, {"cards": rows}, kinds)
+
+    monkeypatch.setattr(work, "_count", count)
+    with pytest.raises(typer.Exit) as ended:
+        work.work(growth="1000,2000,4000,8000", limit=1_000, cards=100, requests=4, seed=1)
+    assert ended.value.exit_code == 1
 
 
 def test_saving_over_a_file_keeps_its_tolerance(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
