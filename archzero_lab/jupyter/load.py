@@ -72,14 +72,14 @@ class Load:
             rows.append(
                 {
                     "arm": entry["arm"],
+                    "valid": entry["valid"],
+                    "saturated": bool(entry.get("saturated")),
                     "offered_per_s": entry["offered_rate_per_s"],
                     "answered_per_s": entry["achieved_rate_per_s"],
                     "failed": entry["failures"] + entry["dropped"],
                     **{f"{name}_ms": _ms(response[name]) for name in ("p50", "p95", "p99", "max")},
                     "service_p99_ms": _ms(service["p99"]),
                     "late_p99_ms": _ms(late["p99"]),
-                    "valid": entry["valid"],
-                    "saturated": bool(entry.get("saturated")),
                 }
             )
         return Frame(rows).set_index("arm").round(2)

@@ -24,7 +24,10 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 # Okabe & Ito's palette: distinct under every common colour blindness
-COLOURS = {"control": "#D55E00", "treatment": "#0072B2", "indexes": "#009E73", "cache": "#CC79A7", "v2": "#E69F00"}
+COLOURS = {
+    "control": "#D55E00", "treatment": "#0072B2", "indexes": "#009E73", "cache": "#CC79A7", "v2": "#E69F00",
+    "v2-cache": "#56B4E9", "near": "#000000", "statement-cache": "#999999",
+}  # fmt: skip
 _OTHERS = ("#56B4E9", "#000000", "#F0E442", "#999999")
 
 

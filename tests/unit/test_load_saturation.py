@@ -70,10 +70,10 @@ def _arm(name: str, p99: float | None, offered: float | None = 200.0) -> dict[st
 
 def test_arms_are_compared_with_the_first_in_a_sentence() -> None:
     assert answer_of([_arm("control", 2.1), _arm("treatment", 0.012)]) == (
-        "control answered 142 of 200 a second, half of it within 2 ms, 99 % within 2,100 ms;"
-        " treatment answered 142 of 200 a second, half of it within 2 ms, 99 % within 12 ms;"
+        "control: 142 answers a second (200 offered), p50 2 ms, p99 2,100 ms;"
+        " treatment: 142 answers a second (200 offered), p50 2 ms, p99 12 ms;"
         " treatment's p99 is 1/175 of control's"
     )
     assert answer_of([_arm("a", 0.1, None), _arm("b", 0.35, None)]).endswith("; b's p99 is 3.5 times a's")
     assert answer_of([_arm("a", 0.1), _arm("b", 0.09)]).endswith("; b's p99 is 90% of a's")
-    assert answer_of([_arm("a", None), _arm("b", 0.09)]).endswith("99 % within 90 ms")
+    assert answer_of([_arm("a", None), _arm("b", 0.09)]).endswith("p99 90 ms")

@@ -84,10 +84,10 @@ def answer_of(arms: Sequence[dict[str, Any]]) -> str:
     said = []
     for entry in arms:
         times, offered = entry["response_time_s"], entry["offered_rate_per_s"]
-        offered_text = f" of {offered:.0f}" if offered else ""
+        offered_text = f" ({offered:.0f} offered)" if offered else ""
         said.append(
-            f"{entry['arm']} answered {entry['achieved_rate_per_s']:.0f}{offered_text} a second, half of it within"
-            f" {time_in_words(times['p50'])}, 99 % within {time_in_words(times['p99'])}"
+            f"{entry['arm']}: {entry['achieved_rate_per_s']:.0f} answers a second{offered_text}, p50"
+            f" {time_in_words(times['p50'])}, p99 {time_in_words(times['p99'])}"
         )
     first, *others = arms
     for entry in others:
