@@ -27,9 +27,8 @@ from archzero_lab.settings import COMMAND
 
 _FORMAT = 2
 _HEAD = f"""\
-# What each kind of request makes PostgreSQL and Redis do, by `{COMMAND} work`; `{COMMAND} gate --work` holds the code
-# against it. Of a read the sum over its requests, with the cache emptied and asked `again`; of a write a typical one.
-# `inner`: statements that others ran (triggers, foreign keys, functions).
+# What requests make PostgreSQL and Redis do, by `{COMMAND} work`; `{COMMAND} gate --work` holds the code against it.
+# Of a read the sum over its requests, cache emptied and asked `again`; of a write a typical one. `inner`: by triggers.
 """
 
 
