@@ -51,7 +51,7 @@ class Reporter:
         if not after:
             return ""
         whole = f"{seconds / 60:.0f} min" if seconds >= 90 else f"{max(5, round(seconds / 5) * 5)} s"
-        return f"then {next(iter(after))}; {whole} left of the whole"
+        return f"then {next(iter(after))}; {whole} in all"
 
     @contextmanager
     def work(self, what: str) -> Iterator[Callable[[float], None]]:
@@ -71,8 +71,9 @@ class Reporter:
 
                 def show(share: float) -> None:
                     left = (time.monotonic() - began) / share * (1 - share) if share > 0 else None
-                    own = f"{left:.0f} s left; " if left is not None else ""
-                    bar.update(task, total=1.0, completed=share, rest=own + self._of_the_whole(what, left))
+                    own = f"{left:.0f} s left" if left is not None else ""
+                    rest = "; ".join(filter(None, [own, self._of_the_whole(what, left)]))
+                    bar.update(task, total=1.0, completed=share, rest=rest)
 
                 yield show
             self.console.print(f"{what:<12} {time.monotonic() - began:6.1f} s", highlight=False)

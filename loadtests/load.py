@@ -113,7 +113,9 @@ def set_pace(environment: Any, **_: Any) -> None:
     shaped = environment.shape_class is not None
     processes = pace.processes(runner) if shaped else max(told.num_users or 1, 1)
     if shape in ("capacity", "replay") and not pace.is_open(runner):
-        print(f"the shape {shape} has arrivals: pick OpenArrivals, not users who wait")  # Locust's console
+        print(
+            f"the shape {shape} has arrivals: start with ./lab load --ui --rate N, or pick OpenArrivals"
+        )  # Locust's console
         pace.CURRENT.finished = True
         return
     if shape == "capacity":

@@ -67,7 +67,10 @@ def report(
     reporter = JsonReporter() if progress == "json" else Reporter(console)
     system = system_here()
     chosen = choose_profile(system.profiles, request.profile, request.size)
-    reporter.expect(expected_seconds(chosen.name, chosen.limit_s))
+    if not (resume or only):
+        reporter.expect(
+            expected_seconds(chosen.name, chosen.limit_s, until_decided_min=until_decided, notebooks=notebooks)
+        )
     with exclusive("report"):
         run, summary = make_report(system, load_settings(), request, reporter)
     if isinstance(reporter, JsonReporter):

@@ -28,7 +28,7 @@ def analyze_check(
 
     `after` is the number of failures, bounded by the exact (Clopper-Pearson) interval of their share; `improvement` is
     the share of trials that held, `detectable` the share of failures that would have shown with a chance of 95 %.
-    `unseen` are trials of which nothing can be said; where they leave too few, the machine was too slow to see.
+    Of `unseen` ones nothing can be said: where there are any, the machine was too slow to see.
     Trials that are not `independent`, a list that somebody chose, have neither: they are counted, no more.
     """
     failed = len(failures)
@@ -39,6 +39,8 @@ def analyze_check(
     elif not moved:
         verdict = Verdict.INCONCLUSIVE
         warnings.append(str(mechanism.get("because") or f"{claim.mechanism} did not move"))
+    elif unseen:
+        verdict = Verdict.INCONCLUSIVE
     elif trials < MINIMUM_TRIALS:
         verdict = Verdict.INCONCLUSIVE
         warnings.append(f"needs at least {MINIMUM_TRIALS} trials, had {trials}")

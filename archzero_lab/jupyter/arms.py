@@ -153,7 +153,7 @@ def _requests(name: str, given: Requests) -> OwnArm:
             )
 
     more = f" and {len(given.paths) - _MOST_PATHS} more" if len(given.paths) > _MOST_PATHS else ""
-    paths = f"{given.method} {', '.join(given.paths[:_MOST_PATHS])}{more}"
+    paths = f"{given.method} {', '.join(map(_without_query, given.paths[:_MOST_PATHS]))}{more}"
     described = {"asked": paths, "url": mask_secrets(given.url)}
     return OwnArm(name, call, close, described, totals, given.reset or (lambda: None))
 
@@ -170,3 +170,9 @@ def _one_line(text: str) -> str:
     """A statement on one line; of a long one its beginning."""
     line = " ".join(text.split())
     return line if len(line) <= _LONGEST else f"{line[: _LONGEST - 1]}…"
+
+
+def _without_query(path: str) -> str:
+    """A path as it may stand in a saved notebook: what follows its ? may be a token."""
+    bare, mark, _ = path.partition("?")
+    return f"{bare}?…" if mark else bare

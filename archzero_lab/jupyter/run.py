@@ -170,7 +170,7 @@ class Run(RunFolder):
         return figures.by_variant(self._of(claim_id), self.claim(claim_id)["title"], self._names)
 
     def improvements(self) -> figures.Picture:
-        """Every latency claim: what was claimed and what was measured, with its interval."""
+        """Every claim: what was claimed and what was measured, with its interval."""
         return all_claims(in_order(self.summary))
 
     def index_sizes(self) -> figures.Picture:

@@ -157,11 +157,13 @@ def explain_generic(connection: Connection, text: str, settings: Mapping[str, st
 
     Raises psycopg.Error for a statement that PostgreSQL does not take.
     """
-    with connection.transaction(force_rollback=True):
-        for name, value in ({"plan_cache_mode": "force_generic_plan"} | dict(settings or {})).items():
-            connection.execute(sql.SQL("SET LOCAL {} = {}").format(sql.Identifier(name), sql.Literal(value)))
-        connection.execute(("PREPARE archzero_statement AS " + text).encode(), prepare=False)
-        try:
+    prepared = False
+    try:
+        with connection.transaction(force_rollback=True):
+            for name, value in ({"plan_cache_mode": "force_generic_plan"} | dict(settings or {})).items():
+                connection.execute(sql.SQL("SET LOCAL {} = {}").format(sql.Identifier(name), sql.Literal(value)))
+            connection.execute(("PREPARE archzero_statement AS " + text).encode(), prepare=False)
+            prepared = True
             count = connection.execute(
                 "SELECT cardinality(parameter_types) FROM pg_prepared_statements WHERE name = 'archzero_statement'"
             ).fetchone()
@@ -170,9 +172,9 @@ def explain_generic(connection: Connection, text: str, settings: Mapping[str, st
                 f"EXPLAIN (VERBOSE, FORMAT JSON) EXECUTE archzero_statement{f'({nulls})' if nulls else ''}".encode(),
                 prepare=False,
             ).fetchone()
-        finally:
-            if not connection.broken and connection.info.transaction_status != TransactionStatus.INERROR:
-                connection.execute("DEALLOCATE archzero_statement")
+    finally:  # a prepared statement outlives a rollback
+        if prepared and not connection.broken and connection.info.transaction_status != TransactionStatus.INERROR:
+            connection.execute("DEALLOCATE archzero_statement")
     assert row is not None
     return parse_plan(row[0])
 

@@ -104,7 +104,9 @@ def _checks(axes: Any, claims: list[_Claim], columns: int) -> list[str]:
     for number, claim in enumerate(claims):
         measured = claim["measured"]
         seen = "not measured"
-        if measured["samples"]:
+        if measured["samples"] and claim["unit"] != "failures":
+            seen = "no interval"
+        elif measured["samples"]:
             seen = f"{measured['after']:.0f} of {measured['samples']:,} failed"
         column, line = divmod(number, lines)
         text = f"{_MARK[claim['verdict']]} {claim['title']}: {seen}"
@@ -129,7 +131,10 @@ def _limit_of(claim: _Claim) -> tuple[float, float] | None:
     if claim["unit"] == "failures" or not isinstance(after, list | tuple) or not claim["measured"]["blocks"]:
         return None
     low, high = after
-    if claim.get("rule") == "at_least":
+    least = claim.get("rule") == "at_least"
+    if claim["measured"]["after"] is None or not (low if least else high):
+        return None  # a limit of nothing has no scale
+    if least:
         return float(low), math.inf
     return (0.0 if claim.get("rule") == "at_most" else float(low)), float(high)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import html
+import math
 from collections.abc import Sequence
 
 import matplotlib.pyplot as plt
@@ -25,7 +26,7 @@ def comparison_page(
     lead += f'<p class="quiet">run {html.escape(before.id)}, then {html.escape(after.id)}'
     lead += f"; the machine's yardstick {yardstick - 1:+.1%}</p>" if yardstick is not None else "</p>"
     lead += "".join(f'<p class="warning">Not like with like: {html.escape(one)}.</p>' for one in unlike)
-    ordered = sorted(rows, key=lambda row: -abs(row.ratio - 1))
+    ordered = sorted(rows, key=lambda row: -abs(math.log(row.ratio)))
     frame = pd.DataFrame(
         [
             {

@@ -64,7 +64,8 @@ def trust(summary: dict[str, Any]) -> str:
     said = f"This run could detect a change of {max(finest):.0%} in any response time. " if finest else ""
     controls = summary.get("negative_controls")
     if controls == [] and finest:
-        said += "No negative control was measured: [service] untouched of archzero.toml names one. "
+        names = ": [service] untouched of archzero.toml names one" if summary.get("system") != "arczero" else ""
+        said += f"No negative control was measured{names}. "
     moved = [one for one in controls or () if one["moved"]]
     if moved:
         arms = _listed(sorted({arm for one in moved for arm in (one["control"], one["treatment"])}))
@@ -113,15 +114,21 @@ def repeat_command(summary: dict[str, Any], only: Sequence[str] = (), until_deci
     """The command that measures all of it again, or some of its claims: its profile, rows, seed and files."""
     asked = summary.get("asked", {})
     given = [f"{COMMAND} report --profile {summary['profile']}"]
-    if "cards" in summary and not asked.get("files"):
-        given.append(f"--cards {summary['cards']}")
+    if asked.get("size") is not None or ("cards" in summary and not asked.get("files")):
+        given.append(f"--cards {asked.get('size') or summary['cards']}")
     given.append(f"--seed {summary['seed']}")
     files = asked.get("files") or ({"inventory": summary["inventory"]} if summary.get("inventory") else {})
-    given += [f"--{name} {shlex.quote(os.path.relpath(path))}" for name, path in files.items()]
+    given += [f"--{name} {shlex.quote(_from_here(path))}" for name, path in files.items()]
     minutes = until_decided or asked.get("until_decided_min", 0)
     given += [f"--until-decided {minutes:g}"] if minutes else []
     given += [f"--only {claim}" for claim in only or asked.get("only", ())]
     return " ".join(given)
+
+
+def _from_here(path: str) -> str:
+    """A file as one would type it, below the folder where the command is called; elsewhere whole."""
+    near = os.path.relpath(path)
+    return path if near.startswith("..") else near
 
 
 def _listed(titles: list[str]) -> str:

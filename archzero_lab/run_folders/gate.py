@@ -122,7 +122,10 @@ def run_gate(
             "baseline on this machine now would tell"
         )
     machines = {one.summary.get("environment", {}).get("machine") for one in (run, against) if one is not None}
-    doubt = "the runs are of two machines" if len(machines) > 1 else "it may be the machine's" if warnings else ""
+    slower = yardstick - 1 > YARDSTICK_TOLD if yardstick is not None else common is not None and common > 1
+    doubt = (
+        "the runs are of two machines" if len(machines - {None}) > 1 else "it may be the machine's" if slower else ""
+    )
     if not rules:
         if against is None:
             raise SettingsError("nothing to hold the run against: name --against RUN, or --rules with [[gate.rules]]")

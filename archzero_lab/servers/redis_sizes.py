@@ -9,11 +9,11 @@ from typing import Any
 
 _NUMBER = re.compile(rb"(?<![0-9A-Za-z])[0-9a-f]+(?![0-9A-Za-z])|(?<=[.])[0-9]+")
 """A word of hexadecimal digits alone, a number too, and a fraction."""
-_RUN = re.compile(rb"[0-9A-Za-z_+/=.-]{10,}")
+_RUN = re.compile(rb"(?<![0-9][.])[0-9A-Za-z_+/-]{10,}={0,2}")
 """What a random token is written in."""
 _MIXED = re.compile(rb"[0-9][0-9A-Za-z]*[g-zA-Z]|[g-zA-Z][0-9A-Za-z]*[0-9]|[a-z][A-Z]")
 """Digits beside letters that no hexadecimal number has, or capitals in the midst of a word: such a run is a token."""
-_READABLE = re.compile(rb"[\t\n\r\x20-\x7e]{8,}")
+_READABLE = re.compile(rb"[\t\n\r\x20-\x7e]{7,}[\t\n\r :|]")
 
 
 def size_of(value: Any) -> int:

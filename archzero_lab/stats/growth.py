@@ -23,8 +23,8 @@ class Law:
 
     Rows are those of the largest table that its plans read. `limit_at` is their number at which the request reads as
     much as the limit, None where it does not within 10 ** 12 rows or no law is known. `turned` are the sizes between
-    which the plan of a statement became another: the law is of those after the last. `statements` a request at each
-    size: more of them at more rows is a query in a loop.
+    which the plan of a statement became another: the law is of those after the last. `statements`: how often a request
+    sends that which it sends most, at each size: more often at more rows is a query in a loop. `rows` are those read.
     """
 
     kind: str
@@ -37,16 +37,20 @@ class Law:
     limit_at: float | None
     turned: tuple[str, ...] = ()
     statements: tuple[float, ...] = ()
+    rows: tuple[int, ...] = ()
 
     @property
     def in_a_loop(self) -> bool:
         """Whether more rows take more statements."""
-        return bool(self.statements) and self.statements[-1] > max(self.statements[0] * 1.2, self.statements[0] + 0.5)
+        more = bool(self.statements) and self.statements[-1] > 1
+        return more and self.statements[-1] > max(self.statements[0] * 1.2, self.statements[0] + 0.5)
 
     @property
     def finding(self) -> bool:
         """Whether it meets the limit at a size that is to be thought of, or sends more statements for more rows."""
-        return self.in_a_loop or (self.limit_at is not None and self.limit_at <= _FINDING * max(self.sizes))
+        return self.in_a_loop or (
+            self.limit_at is not None and self.limit_at <= _FINDING * max(self.rows or self.sizes)
+        )
 
 
 def fit(kind: str, rows: Sequence[int], blocks: Sequence[float], limit: float = math.inf) -> Law:

@@ -30,6 +30,8 @@ def bare(tmp_path: Path) -> Path:
         (["report", "--help"], "Usage: ./lab report"),
         (["gate", "--work", "work.toml", "-h"], "Usage: ./lab gate"),
         (["migrate", "up", "--help"], "Usage: ./lab migrate up"),
+        (["compare", "RUN", "latest", "--help"], "Usage: ./lab compare"),
+        (["--debug", "report", "--help"], "Usage: ./lab report"),
         (["--version"], "archzero-lab 0."),
     ],
 )

@@ -58,7 +58,7 @@ def test_trials_that_were_not_seen_leave_a_claim_undecided_and_say_why() -> None
     assert slow.warnings[-1] == (
         "the machine was too slow to see: 1 trials were not seen, the first: GET /: no answer in time"
     )
-    assert analyze_check(claim, 40, [], {"moved": True}, unseen=["one"]).verdict is Verdict.CONFIRMED
+    assert analyze_check(claim, 40, [], {"moved": True}, unseen=["one"]).verdict is Verdict.INCONCLUSIVE
     assert analyze_check(claim, 40, ["500"], {"moved": True}, unseen=["one"]).verdict is Verdict.REFUTED
 
 

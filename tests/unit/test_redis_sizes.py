@@ -32,6 +32,8 @@ def _token(kind: Callable[[bytes], bytes], size: int = 32) -> Callable[[], bytes
         lambda: struct.pack("<d", time.time() + _RANDOM.random()),
         lambda: b"v1:" + str(uuid.UUID(bytes=_RANDOM.randbytes(16))).encode(),
         lambda: b"lock:" + _RANDOM.randbytes(8).hex().encode(),
+        lambda: f"2026-11-30T10:00:05.{_RANDOM.randrange(1, 10**6):06}".rstrip("0").encode() + b"Z",
+        lambda: f"maxAge={_RANDOM.randrange(1, 90_000)}".encode(),
         lambda: f"at {_RANDOM.random()} of {_RANDOM.randrange(10**12)}".encode(),
     ],
 )  # fmt: skip

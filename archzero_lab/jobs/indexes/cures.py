@@ -40,7 +40,7 @@ def tried_cures(
         mine = [case for case in cases if case.name == one.case]
         mine = mine or [case for case in cases if case.values and text_name(case) == text]
         generic = text != one.case
-        cures[one.case] = [_with_values(seen, mine, one.target)] if generic else []
+        cures[one.case] = _with_values(seen, mine, one.target) if generic else []
         for change, undo in _changes_for(connection, mine, tables, of_values=not generic):
             try:
                 connection.execute(change)
@@ -56,11 +56,11 @@ def tried_cures(
     return cures
 
 
-def _with_values(seen: Sequence[Seen], cases: Sequence[Statement], target: int) -> Cure:
+def _with_values(seen: Sequence[Seen], cases: Sequence[Statement], target: int) -> list[Cure]:
     """What planning with the values each time came to at that target, for the case for which it is dear most often."""
     names = {case.name for case in cases}
     own = [one for one in seen if one.case in names and one.target == target]
-    return Cure("SET plan_cache_mode = force_custom_plan", max(own, key=lambda one: one.interval))
+    return [Cure("SET plan_cache_mode = force_custom_plan", max(own, key=lambda one: one.interval))] if own else []
 
 
 def _changes_for(

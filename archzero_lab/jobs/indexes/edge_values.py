@@ -16,7 +16,7 @@ from archzero_lab.postgres.statement import Statement
 _ORDERED = {"=", "<", "<=", ">", ">="}
 _EDGES = {
     # by the type's category: a value that no row has, and one as far beyond the greatest as the least is before it
-    "N": (None, "max({0}) + (max({0}) - min({0})) + 1"),
+    "N": (None, "2 * max({0})::numeric - min({0})::numeric + 1"),
     "D": (None, "max({0}) + (max({0}) - min({0}))"),
     "S": ("(percentile_disc(0.5) WITHIN GROUP (ORDER BY {0})) || '~'", "max({0}) || 'z'"),
 }
@@ -38,9 +38,20 @@ def edge_cases(connection: Connection, cases: Sequence[Statement]) -> list[State
             continue
         for at, kind in enumerate(("absent", "beyond")):
             values = tuple(edges.get(number, ("", ""))[at] or value for number, value in enumerate(case.values, 1))
-            if values not in [other.values for other in (*cases, *made) if other.sql == case.sql]:
+            known = [other.values for other in (*cases, *made) if other.sql == case.sql]
+            if values not in known and _is_taken(connection, case, values):
                 made.append(Statement(f"{text_name(case)}, {kind}", case.sql, values, case.part, case.role))
     return made
+
+
+def _is_taken(connection: Connection, case: Statement, values: tuple[str | None, ...]) -> bool:
+    """Whether the statement can be planned with them: a number beyond its type is no value."""
+    try:
+        with connection.transaction(force_rollback=True):
+            connection.execute(("EXPLAIN " + case.sql).encode(), values, prepare=False)
+    except psycopg.Error:
+        return False
+    return True
 
 
 def _edges(connection: Connection, use: Use) -> tuple[str, str]:
@@ -62,6 +73,12 @@ def _edges(connection: Connection, use: Use) -> tuple[str, str]:
         for expression in _EDGES[category]
     ]
     table = sql.Identifier(use.schema, use.table).as_string(connection)
-    found = connection.execute(f"SELECT ({asked[0]})::text, ({asked[1]})::text FROM {table}".encode()).fetchone()
+    try:
+        with connection.transaction():
+            found = connection.execute(
+                f"SELECT ({asked[0]})::text, ({asked[1]})::text FROM {table}".encode()
+            ).fetchone()
+    except psycopg.Error:  # a type with no such sum; the other parameters have theirs
+        return "", ""
     absent, beyond = found or (None, None)
     return absent or "", beyond or ""

@@ -35,12 +35,18 @@ def _about(finding: dict[str, Any]) -> str:
     cost = finding["cost"]
     if cost is None:
         return f"{said}."
-    micro = [in_three_digits(1000 * cost[name]) for name in ("ms", "ci_low", "ci_high")]
-    said += f"; adds {micro[0]} µs to an insert ({micro[1]} to {micro[2]})"
+    said += f"; adds {_added(cost)} to an insert"
     if update := cost["update"]:
-        micro = [in_three_digits(1000 * update[name]) for name in ("ms", "ci_low", "ci_high")]
-        said += f", {micro[0]} µs to an update of {update['column']} ({micro[1]} to {micro[2]})"
+        said += f", {_added(update)} to an update of {update['column']}"
     return f"{said}."
+
+
+def _added(cost: dict[str, Any]) -> str:
+    """What it adds in µs with the interval; of what could not be told from nothing the most that it may be."""
+    middle, low, high = (1000 * cost[name] for name in ("ms", "ci_low", "ci_high"))
+    if low <= 0:
+        return f"less than {in_three_digits(max(high, 0.1))} µs"
+    return f"{in_three_digits(middle)} µs ({in_three_digits(low)} to {in_three_digits(high)})"
 
 
 def _losses(finding: dict[str, Any]) -> str:
@@ -77,4 +83,4 @@ def _plans(finding: dict[str, Any], plans: dict[str, dict[str, Any]]) -> str:
         f" migration's indexes: {html.escape(plan['without'])}</li>"
         for plan in mine
     )
-    return f"<details><summary>Plans of the {len(mine)} statements that read it</summary><ul>{lines}</ul></details>"
+    return f"<details><summary>Plans of what reads it: {len(mine)}</summary><ul>{lines}</ul></details>"

@@ -62,7 +62,7 @@ def _settings(experiment: dict[str, Any]) -> dict[str, str]:
 
 
 def page(experiment: dict[str, Any]) -> str:
-    """The whole as one page without anything from elsewhere: the answer first, then how far the copy is the source."""
+    """The whole as one page without anything from elsewhere: the answer and its SQL, how far the copy is the source."""
     lead = (
         f'<p class="answer"><strong>{html.escape(answer(experiment))}.</strong> {html.escape(check(experiment))}.</p>'
     )
@@ -72,8 +72,9 @@ def page(experiment: dict[str, Any]) -> str:
     lead += f'<p class="quiet">{html.escape(experiment["about"])}; {html.escape(experiment["server"])}</p>'
     lead += "".join(f'<p class="warning">{html.escape(note)}.</p>' for note in warnings_of(experiment))
     figures = bars(experiment)._repr_html_() + gain_bars(experiment)._repr_html_()
-    body = f"<h2>Verdicts</h2>{whole_html(verdicts(experiment))}{_twin(experiment)}"
-    body += _listed("Answers that an index changed", experiment.get("differences", []))
+    lead += _twin(experiment)
+    body = _listed("Answers that an index changed", experiment.get("differences", []))
+    body += f"<h2>Verdicts</h2>{whole_html(verdicts(experiment))}"
     body += _listed("Not on the copy", experiment.get("left_out", []))
     body += _listed("Not measured", experiment.get("let_go", []))
     body += f"<h2>Index by index</h2>{each_index(experiment)}<h2>All of them</h2>{figures}"

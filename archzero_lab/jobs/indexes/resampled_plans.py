@@ -60,7 +60,11 @@ class Planner:
         """
         for table in self._tables:
             name = sql.Identifier(*table).as_string(self._connection)
-            admin.execute("DELETE FROM pg_statistic WHERE starelid = $1::regclass", [name])
+            admin.execute(
+                "DELETE FROM pg_statistic WHERE starelid = $1::regclass"
+                " OR starelid IN (SELECT indexrelid FROM pg_index WHERE indrelid = $1::regclass)",
+                [name],
+            )
             admin.execute(
                 "DELETE FROM pg_statistic_ext_data WHERE stxoid IN"
                 " (SELECT oid FROM pg_statistic_ext WHERE stxrelid = $1::regclass)",
@@ -74,7 +78,9 @@ class Planner:
         """Whether ANALYZE reads a part of some table: of more than 300 rows a unit of its columns' greatest target."""
         rows = self._connection.execute(
             "SELECT n.nspname, c.relname FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace"
-            " WHERE c.relkind IN ('r', 'm') AND c.reltuples > 300 * (SELECT max(CASE WHEN a.attstattarget >= 0"
+            " WHERE c.relkind IN ('r', 'm', 'p') AND CASE c.relkind WHEN 'p' THEN (SELECT sum(leaf.reltuples)"
+            "   FROM pg_partition_tree(c.oid) t JOIN pg_class leaf ON leaf.oid = t.relid WHERE t.isleaf)"
+            "   ELSE c.reltuples END > 300 * (SELECT max(CASE WHEN a.attstattarget >= 0"
             "   THEN a.attstattarget ELSE $1 END) FROM pg_attribute a WHERE a.attrelid = c.oid AND a.attnum > 0)",
             [target],
         ).fetchall()

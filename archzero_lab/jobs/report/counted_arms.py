@@ -5,13 +5,16 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from archzero_lab.errors import LabError
+import psycopg
+import redis
+
+from archzero_lab.errors import LabError, mask_secrets
 from archzero_lab.jobs.work.baseline import Tolerance
 from archzero_lab.jobs.work.counted import Counted, CountedKind
 from archzero_lab.jobs.work.differences import differences
 from archzero_lab.jobs.work.measure import WorkRequest, count_work
 from archzero_lab.progress import Reporter
-from archzero_lab.run_folders.run import Run
+from archzero_lab.run_folders.run import WORK, Run
 from archzero_lab.servers.counting_stack import counting_stack
 from archzero_lab.settings import Settings
 from archzero_lab.systems.system import System
@@ -26,6 +29,11 @@ def count_arms(system: System, settings: Settings, run: Run, size: int, seed: in
 
     One client, a known state, values by the seed: the same numbers on any machine (docs/work.md).
     """
+    if run.holds(WORK):  # of a run that goes on
+        return
+    if size == 0:  # somebody's own service: its database would be copied once more for each arm
+        run.work = {"reason": "of your own service, lab work counts"}
+        return
     rows = min(size, _MOST_ROWS)
     try:
         with counting_stack(settings) as counting, reporter.work("work") as tell:
@@ -36,8 +44,8 @@ def count_arms(system: System, settings: Settings, run: Run, size: int, seed: in
                     tell((done + share) / len(system.compared))
 
                 counted.append(count_work(system, counting, WorkRequest(arm, rows, seed), progress=progress))
-    except LabError as error:
-        run.work = {"reason": str(error)}
+    except (LabError, psycopg.Error, redis.RedisError, OSError) as error:  # beside a report it must not cost it
+        run.work = {"reason": mask_secrets(str(error))}
         return
     run.work = {"rows": rows, "arms": list(system.compared), "kinds": _side_by_side(*counted)}
 

@@ -13,7 +13,7 @@ from archzero_lab.experiments.negative_control import hold_back, negative_contro
 from archzero_lab.jobs.report.evidence import RunEvidence, read_claims_of
 from archzero_lab.run_folders.run import HIT_COSTS, Run
 
-_ASKED = ("only", "until_decided_min", "files")
+_ASKED = ("size", "only", "until_decided_min", "files")
 """What of a request the command to repeat it needs besides."""
 
 
@@ -48,12 +48,18 @@ def judge(
         "client": facts["client"],
         "hit_costs": run.hit_costs if run.holds(HIT_COSTS) else {},
         "negative_controls": [control.as_dict() for control in controls],
-        "asked": {name: value for name, value in run.done.get("request", {}).items() if name in _ASKED},
+        "asked": _asked(run),
         "claims": [result.as_dict() for result in results],
         "stages": run.stages or (run.summary["stages"] if run.holds("summary.json") else []),
     }
     summary: dict[str, Any] = run.summary
     return summary
+
+
+def _asked(run: Run) -> dict[str, Any]:
+    """Of what the run was asked for; a published one keeps it in its summary alone."""
+    request = run.done.get("request") or (run.summary.get("asked", {}) if run.holds("summary.json") else {})
+    return {name: value for name, value in request.items() if name in _ASKED}
 
 
 def _measured(then: Sequence[Claim], now: Mapping[str, Claim]) -> list[Claim]:

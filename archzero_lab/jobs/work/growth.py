@@ -34,14 +34,23 @@ def laws(counts: Mapping[int, Counted], limit: int) -> list[Law]:
         if one.writes or len(passes) < len(sizes):
             continue
         blocks = [found_pass.first.blocks / found_pass.requests for found_pass in passes]
-        sent = tuple(found_pass.first.calls / found_pass.requests for found_pass in passes)
+        sent = tuple(_most_calls(found_pass.first) / found_pass.requests for found_pass in passes)
         turned = _turned(sizes, [found_pass.first for found_pass in passes])
         rows = [_rows_read(counts[size], one, size) for size, one in zip(sizes, passes, strict=True)]
         after = sizes.index(turned[-1][1]) if turned else 0
         law = fit(kind, rows[after:], blocks[after:], limit)
+        if blocks[-1] >= limit:  # whatever its law is
+            law = replace(law, limit_at=float(rows[-1]))
         words = tuple(f"another plan between {before:,} and {later:,}" for before, later in turned)
-        fitted.append(replace(law, sizes=tuple(sizes), blocks=tuple(blocks), turned=words, statements=sent))
+        fitted.append(
+            replace(law, sizes=tuple(sizes), blocks=tuple(blocks), turned=words, statements=sent, rows=tuple(rows))
+        )
     return sorted(fitted, key=lambda law: (math.isnan(law.exponent), -law.exponent))
+
+
+def _most_calls(counted: CountedPass) -> int:
+    """Calls of the statement that is sent most."""
+    return max((one.calls for one in counted.statements.values() if not one.inner), default=0)
 
 
 def _rows_read(counted: Counted, kind: CountedKind, size: int) -> int:

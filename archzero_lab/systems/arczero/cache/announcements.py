@@ -175,7 +175,7 @@ class Announcements(BatchedReads):
         args = [token, new_era(), self.keys.dependencies, self._life_ms]
         calls = self._by_name(self._scripts.tell, change, args)
         if calls and token:
-            calls.append(lambda client: client.zrem(self.keys.writers, token))
+            calls.append(script_call(self._scripts.done, [self.keys.writers], [token]))
         return calls
 
     def _lost(self, change: Change) -> list[str]:

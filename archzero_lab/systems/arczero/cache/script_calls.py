@@ -37,6 +37,7 @@ class Scripts:
         self.claim = self._client.register_script(head + writer_scripts.CLAIM)
         self.announce = self._client.register_script(head + writer_scripts.ANNOUNCE)
         self.tell = self._client.register_script(head + writer_scripts.TELL)
+        self.done = self._client.register_script(head + writer_scripts.DONE)
         self.remove = self._client.register_script(head + writer_scripts.REMOVE)
         self.begin_epoch = self._client.register_script(head + writer_scripts.BEGIN_EPOCH)
         self.advance = self._client.register_script(head + writer_scripts.ADVANCE)

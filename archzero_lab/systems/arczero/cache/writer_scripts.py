@@ -77,6 +77,10 @@ return 1
 """
 )
 
+# After TELL: who announced writes no longer. A script, so that a Redis that forgot them does neither before the other.
+# KEYS: writers. ARGV: token.
+DONE = "return redis.call('ZREM', KEYS[1], ARGV[1])"
+
 # Announce a write to a slot: nobody fills it until all who announced one have told, or ARGV[2] ms have passed.
 # KEYS: slot. ARGV: token, ms. Writers of one card are at it together: each adds its token, or the first to tell would
 # store its value while another's newer one is committed and not told yet. One that announces again, for it heard no
