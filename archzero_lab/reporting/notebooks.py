@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import ast
 import json
-import os
 import subprocess
 import sys
 from collections.abc import Iterator, Sequence
@@ -108,11 +107,6 @@ def run_notebook(
             capture_output=True,
             text=True,
             timeout=timeout_s + 60,
-            env={
-                **os.environ,
-                # its experiments wait and show their result: nobody is there to watch a panel
-                "ARCHZERO_NOTEBOOK_JOB": "1",
-            },
         )
     except subprocess.TimeoutExpired:
         raise NotebookError(f"notebook {path.stem} did not end within {timeout_s} s") from None

@@ -38,7 +38,7 @@ def _counted(first: CountedPass | None = None, *, again: CountedPass | None = No
     )
     kind = CountedKind(20, first or one, again=again)
     given = {"system": "shop", "arm": "candidate", "size": 0, "seed": 1, "asked": 20, "postgres": 18}
-    return Counted(**{**given, "tables": {"cards": 20_000}, "kinds": {"search": kind}, **other})
+    return Counted(**{**given, "tables": {"cards": 20_000}, "kinds": {"search": kind}, "to_vacuum": {}, **other})
 
 
 def _changed(**other: Any) -> CountedPass:
@@ -141,6 +141,13 @@ def test_a_statement_that_a_few_writes_send_is_told() -> None:
     few = _statement(calls=0, rows=0, blocks=0, plans={}, seldom=3)
     (told,) = _differences(_counted(), _counted(_changed(statements={"aa11bb22": _statement(), "ff": few})))
     assert told[1:] == ("more", "is new; 0 → 0.15 calls in all, of a few requests")
+
+
+def test_what_the_first_format_did_not_count_is_no_difference_from_its_file() -> None:
+    few = _statement(calls=0, rows=0, blocks=0, plans={}, seldom=3)
+    longer = _changed(statements={"aa11bb22": _statement(), "ff": few}, redis={"GET": CountedCommand(20, 20, 500, 60)})
+    assert _differences(_counted(to_vacuum=None), _counted(longer)) == []
+    assert [result for _, result, _ in _differences(_counted(), _counted(longer))] == ["more", "more"]
 
 
 def test_a_cache_that_never_hits_is_found_where_it_is_asked_again() -> None:
