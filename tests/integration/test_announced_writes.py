@@ -133,6 +133,27 @@ async def test_a_write_is_announced_and_told_to_a_redis_that_forgot_the_scripts(
     assert json.loads(slot.document.body)["qualityScore"] == 2
 
 
+async def test_a_redis_that_forgot_the_scripts_does_nothing_of_a_telling(cached: Cached) -> None:
+    card_id = await _cached_card(cached)
+    await cached.cards.cards(CardFilter(type=CardType.Risk))
+    changes: list[Any] = []
+    fence = cached.store.fence
+
+    async def kept(*arguments: Any) -> bool:
+        changes.append(arguments[1])
+        return await fence(*arguments)
+
+    cached.store.fence = kept  # type: ignore[method-assign]
+    await cached.cards.update_card(card_id, CardPatch(quality_score=2))
+    # who announced would be let go before it told what it changed, were that a command beside the scripts
+    async with cached.store.link.client.pipeline(transaction=False) as pipe:
+        for call in cached.store._tellings(changes[0], "0" * 16):
+            await call(pipe)
+        commands = [arguments[0] for arguments, _ in pipe.command_stack]
+    assert len(commands) >= 2
+    assert set(commands) == {"EVALSHA"}
+
+
 async def _calls(cached: Cached, command: str) -> int:
     stats = await cached.store.link.client.info("commandstats")
     return int(stats.get(f"cmdstat_{command}", {}).get("calls", 0))
