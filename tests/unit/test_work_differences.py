@@ -150,6 +150,12 @@ def test_what_the_first_format_did_not_count_is_no_difference_from_its_file() ->
     assert [result for _, result, _ in _differences(_counted(), _counted(longer))] == ["more", "more"]
 
 
+def test_a_statement_that_only_a_few_requests_send_any_more_is_less() -> None:
+    few = _changed(statements={"aa11bb22": _statement(calls=0, rows=0, blocks=0, seldom=4)})
+    (told,) = _differences(_counted(), _counted(few))
+    assert told[1] == "less"
+
+
 def test_a_cache_that_never_hits_is_found_where_it_is_asked_again() -> None:
     hit = CountedPass(2_000, {}, {"GET": CountedCommand(20, 20, 300, 5_000)})
     told = _differences(_counted(again=hit), _counted())
@@ -235,5 +241,7 @@ def test_an_index_only_scan_of_a_table_that_the_migration_has_written_is_told() 
     assert (told.where, told.result) == ("search", "otherwise")
     assert told.said.startswith("412 pages of orders are written by the migration")
     assert differences(after, after, Tolerance()) == []
+    before.to_vacuum = {"orders": 300}  # a migration that stays, of a table that grew
+    assert differences(before, after, Tolerance()) == []
     before.to_vacuum = None  # a file of the first format: nobody looked
     assert differences(before, after, Tolerance()) == []

@@ -106,3 +106,22 @@ def test_sizes_that_the_database_has_not_are_left_out_of_the_law() -> None:
     assert (law.sizes, law.word) == (sizes[:4], "linear")
     with pytest.raises(LabError, match="the largest table has not as many rows"):
         laws({size: counted(size, 1_500) for size in sizes}, limit=50_000)
+
+
+def test_a_statement_that_more_of_the_requests_send_once_is_no_loop() -> None:
+    def counted(size: int) -> Counted:
+        read = CountedPass(statements={"aa": CountedStatement("SELECT 1", min(10, size // 1_000), 1, 4)})
+        return Counted("shop", "here", size, 1, 10, 18, {"cards": size}, {"list": CountedKind(10, read)})
+
+    (law,) = laws({size: counted(size) for size in SIZES}, limit=50_000)
+    assert law.statements[0] < law.statements[-1] == 1
+    assert not law.in_a_loop
+
+
+def test_a_request_that_reads_the_limit_already_is_a_finding_whatever_its_law() -> None:
+    def counted(size: int) -> Counted:
+        read = CountedPass(statements={"aa": CountedStatement("SELECT 1", 1, 1, 600)})
+        return Counted("shop", "here", size, 1, 1, 18, {"cards": size}, {"list": CountedKind(1, read)})
+
+    (law,) = laws({size: counted(size) for size in SIZES}, limit=500)
+    assert (law.word, law.limit_at, law.finding) == ("constant", SIZES[-1], True)
