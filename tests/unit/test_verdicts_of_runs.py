@@ -177,6 +177,14 @@ def test_the_gate_passes_the_same_and_fails_a_build_with_a_fifth_added_to_one_qu
     assert len(xml.findall("testcase/failure")) == 2
 
 
+@pytest.mark.parametrize(("ms", "result"), [(2.6, gate.INCONCLUSIVE), (2.0, gate.REGRESSION), (1.4, gate.REGRESSION)])
+def test_only_a_machine_that_became_slower_is_a_doubt(tmp_path: Path, ms: float, result: str) -> None:
+    paths = write_run(tmp_path, "a", seed=1), write_run(tmp_path, "b", seed=2, slower={"search_gin": 1.3})
+    for path, yardstick_ms in zip(paths, (2.0, ms), strict=True):
+        pd.DataFrame({"block": range(12), "yardstick_ms": yardstick_ms}).to_parquet(path / "slots.parquet")
+    assert gate.run_gate(find_run(str(paths[1])), find_run(str(paths[0])), []).result == result
+
+
 def test_the_gate_says_first_how_small_a_difference_it_can_see_between_the_runs(tmp_path: Path) -> None:
     before, after = load(tmp_path, "a", seed=1), load(tmp_path, "b", seed=2)
     guessed = gate.run_gate(after, before, [])
