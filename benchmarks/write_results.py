@@ -20,8 +20,15 @@ from archzero_lab.settings import CHECKOUT
 
 RESULTS = CHECKOUT / "benchmarks" / "results" / "report.json"
 """The summary that the documentation is made from."""
+_OF_THE_MACHINE = ("parameters", "asked")
+"""What says where the files of a run lay."""
 SHOWN = ("card_list_cached", "card_detail_cached", "search_gin", "cache_hit_rate")
 """The README's four."""
+
+
+def kept_of(summary: dict[str, Any]) -> dict[str, Any]:
+    """What is committed of a run's summary."""
+    return {name: value for name, value in summary.items() if name not in _OF_THE_MACHINE}
 
 
 def results_table(summary: dict[str, Any]) -> str:
@@ -89,8 +96,7 @@ def main() -> None:
         return
     run = find_run(sys.argv[1])
     summary = run.summary
-    kept = {name: value for name, value in summary.items() if name not in ("parameters",)}
-    RESULTS.write_text(json.dumps(kept, indent=1, default=str) + "\n")
+    RESULTS.write_text(json.dumps(kept_of(summary), indent=1, default=str) + "\n")
     for name, table in (("docs/results.md", results_table(summary)), ("README.md", readme_table(summary))):
         path = CHECKOUT / name
         path.write_text(between(path.read_text(), table))
