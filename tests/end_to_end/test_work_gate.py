@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import tomllib
 import xml.etree.ElementTree as ElementTree
+from collections.abc import Iterator
 
 import pytest
 
@@ -19,6 +20,13 @@ def counted(shop: ShopRepository) -> None:
     """The branch as it is, in work.toml."""
     done = shop.lab("work", "--save", "work.toml")
     assert done.returncode == 0, done.stderr
+
+
+@pytest.fixture(autouse=True)
+def restored(shop: ShopRepository) -> Iterator[None]:
+    """What a test edits is of that test alone."""
+    yield
+    shop.restore()
 
 
 def test_a_count_is_a_small_file_that_says_what_each_request_does(shop: ShopRepository) -> None:
@@ -86,18 +94,34 @@ def test_a_service_that_runs_already_is_not_counted(shop: ShopRepository) -> Non
     done = shop.lab("work", "--arm", "main")
     assert done.returncode == 2
     assert "not a service that runs already: archzero.toml needs [service] start and [database]" in done.stderr
-    shop.git("checkout", "--quiet", "main", "--", "archzero.toml")
 
 
-def test_growth_is_told_by_kind_of_request(shop: ShopRepository) -> None:
-    # a look-up by its key reads the same at any size; of a list the planner may sort all rows of so small a table
-    done = shop.lab("work", "--growth", "2000,3000,4500,7000", "--limit", "1000", "--only", "detail", "--requests", "4")
-    assert done.returncode == 0, done.stdout + done.stderr
-    rows = [line.split("│") for line in done.stdout.splitlines() if line.startswith("│")]
-    told = {row[1].strip(): [cell.strip() for cell in row[2:]] for row in rows}
-    assert set(told) == {"detail"}
-    assert told["detail"][4] in ("constant", "logarithmic")
-    assert told["detail"][7] == ""
+def test_growth_is_told_by_kind_of_request_the_steepest_first_and_what_meets_the_limit_exits_1(
+    shop: ShopRepository,
+) -> None:
+    growth = ["work", "--growth", "2000,3000,4500,7000", "--limit", "1000", "--requests", "4"]
+    both = [*growth, "--only", "detail", "--only", "list"]
+    done = shop.lab(*both)
+    assert done.returncode == 0, done.stdout + done.stderr  # by their indexes both read the same at any size
+    for cells in _laws(done.stdout, {"list", "detail"}).values():
+        assert cells[4] in ("constant", "logarithmic")
+        assert cells[7] == ""
+
+    shop.edit("migration.sql", "(category, created_at DESC, id DESC)", "(created_at)")
+    done = shop.lab(*both)
+    assert done.returncode == 1, done.stdout + done.stderr
+    laws = _laws(done.stdout, {"list", "detail"})
+    assert list(laws) == ["list", "detail"]
+    assert laws["list"][7].endswith(" rows")
+    assert laws["detail"][4] in ("constant", "logarithmic")
+
     few = shop.lab("work", "--growth", "500,1000")
     assert few.returncode == 2
     assert "--growth 500,1000: give 4 sizes or more" in few.stderr
+
+
+def _laws(printed: str, kinds: set[str]) -> dict[str, list[str]]:
+    rows = [line.split("│") for line in printed.splitlines() if line.startswith("│")]
+    told = {row[1].strip(): [cell.strip() for cell in row[2:]] for row in rows}
+    assert set(told) == kinds
+    return told
