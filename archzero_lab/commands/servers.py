@@ -130,7 +130,7 @@ def _print(result: Beside, let_go: list[str]) -> None:
 
 
 def _gained(met: Met) -> bool:
-    return not met.lost and "improved" in (met.work.value, met.speed.value)
+    return not met.lost and met.other_rows is False and "improved" in (met.work.value, met.speed.value)
 
 
 def _order(met: Met) -> tuple[bool, bool, float]:
@@ -147,6 +147,8 @@ def _said(met: Met) -> tuple[str, str]:
         return "slower", "bold red"
     if met.work.value == "regressed":
         return "reads more", "bold red"
+    if met.other_rows is None:
+        return "undecided", "yellow"
     if met.speed.value == "improved":
         return "faster", "green"
     if met.work.value == "improved":
@@ -165,9 +167,10 @@ def _in_words(met: Met) -> str:
     blocks = f"{one:,} blocks" if one == other else f"{one:,} → {other:,} blocks"
     time = met.time
     noise = ""
+    rows = "; rows within its LIMIT differ, and the whole took too long to compare" if met.other_rows is None else ""
     if met.speed.value == "inconclusive" and met.itself is not None:
         noise = f"; the first beside itself {met.itself.ci_low:.2f} to {met.itself.ci_high:.2f}"
     return (
         f"{time.control * 1000:.3g} → {time.treatment * 1000:.3g} ms, {time.effect_size:.2f} times"
-        f" ({time.ci_low:.2f} to {time.ci_high:.2f}){noise}; {blocks}"
+        f" ({time.ci_low:.2f} to {time.ci_high:.2f}){noise}; {blocks}{rows}"
     )

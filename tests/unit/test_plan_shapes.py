@@ -62,7 +62,7 @@ def test_a_plan_is_dear_by_rows_too_where_it_reads_the_same_blocks() -> None:
     nested.shapes[INDEX], nested.work[INDEX] = 90, {"q": Work(100, 1_000)}
     nested.shapes[WALK], nested.work[WALK] = 10, {"q": Work(100, 9_000_000)}
     assert nested.verdict is Fragility.FRAGILE
-    assert "10 read 100 blocks and go through 9,000,000 rows by" in nested.in_words
+    assert "10 read 100 blocks and 9,000,000 rows by" in nested.in_words
 
 
 def test_what_is_not_by_chance_is_decided_by_one_plan() -> None:

@@ -45,7 +45,7 @@ class Work:
         if not math.isfinite(self.blocks):
             return "what takes longer than 20 s"
         blocks = f"{self.blocks:,.0f} blocks"
-        return f"{blocks} and go through {self.rows:,.0f} rows" if _ROW * self.rows > self.blocks else blocks
+        return f"{blocks} and {self.rows:,.0f} rows" if _ROW * self.rows > self.blocks else blocks
 
 
 UNENDING = Work(math.inf, math.inf)

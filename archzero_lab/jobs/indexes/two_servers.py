@@ -58,7 +58,8 @@ class Side:
 class Met:
     """One case on both sides. `time` None: it was planned only (a generic plan, or what changes rows).
 
-    `itself` is the first side against itself in the same blocks: what of a ratio is noise. `failed` is why the second
+    `itself` is the first side against itself in the same blocks: what of a ratio is noise. `other_rows` None: those
+    that LIMIT lets through differ, and the whole took too long to say whether only ties do. `failed` is why the second
     does not run what the first does.
     """
 
@@ -67,7 +68,7 @@ class Met:
     second: Plan
     time: Comparison | None = None
     itself: Comparison | None = None
-    other_rows: bool = False
+    other_rows: bool | None = False
     failed: str = ""
 
     @property
@@ -99,7 +100,7 @@ class Met:
     @property
     def lost(self) -> bool:
         """Whether the second side is the worse one for it."""
-        return bool(self.failed) or self.other_rows or Change.REGRESSED in (self.work, self.speed)
+        return bool(self.failed or self.other_rows) or Change.REGRESSED in (self.work, self.speed)
 
     def lines(self) -> list[str]:
         """What the plan does otherwise, a line a step, the biggest first."""
@@ -214,23 +215,23 @@ def _meet(
                 times[name].append(float(np.median([_once(connection, case) for _ in range(calls)])))
     return Met(
         case.name, first, second, compare(times["first"], times["second"]), compare(times["first"], times["again"]),
-        not _same(case, answers, one, other),
+        _other_rows(case, answers, one, other),
     )  # fmt: skip
 
 
-def _same(case: Statement, answers: Sequence[Answer], one: Connection, other: Connection) -> bool:
-    """Whether both have the same rows; of what LIMIT cuts among ties, whether the whole has."""
+def _other_rows(case: Statement, answers: Sequence[Answer], one: Connection, other: Connection) -> bool | None:
+    """Whether they have other rows; of what LIMIT cuts among ties, whether the whole has, None where nobody can say."""
     first, again, second = answers
     if same_rows(first, again, second) or takes_order_as_it_comes(case.sql):
-        return True
+        return False
     whole = without_limit(case.sql)
     if whole is None or first.has_floats:
-        return whole is not None
+        return whole is None
     digest = Statement(case.name, digest_of(whole, len(case.values)), case.values)
     try:
-        return _fetch(one, digest, "first").rows == _fetch(other, digest, "second").rows
-    except DatabaseError:  # the whole of it may take too long: what was asked for was answered by both
-        return True
+        return _fetch(one, digest, "first").rows != _fetch(other, digest, "second").rows
+    except DatabaseError:  # it may take far longer than what was asked for
+        return None
 
 
 def _explain(connection: Connection, case: Statement, side: str, *, run: bool = True) -> Plan:
