@@ -132,3 +132,10 @@ class Counted(msgspec.Struct, forbid_unknown_fields=True, omit_defaults=True):
     reason: str = ""
     background: list[str] = []
     to_vacuum: dict[str, int] | None = None
+
+    @property
+    def of_first_format(self) -> bool:
+        """Whether it was read from a file of format 1: that knew of no statement that only a few requests send, and
+        measured what Redis is sent otherwise.
+        """
+        return self.to_vacuum is None

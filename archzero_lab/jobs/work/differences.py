@@ -72,7 +72,7 @@ def differences(before: Counted, after: Counted, tolerance: Tolerance) -> list[D
             tolerance,
             alike,
             not (other_values(kind, other) or moved & tables_read(other)),
-            first_format=before.to_vacuum is None,
+            first_format=before.of_first_format,
         )
         changed += _of_pass(name, kind.first, other.first, over)
         if kind.again is not None or other.again is not None:
