@@ -9,6 +9,7 @@ from typing import Any
 
 import pandas as pd
 
+from archzero_lab.postgres.statement_work import StatementWork
 from archzero_lab.systems.arms import Counters
 
 OWN = "own_"
@@ -73,9 +74,19 @@ class Measurements:
             row = asdict(slot)
             counted = row.pop("counters")
             own = counted.pop("own")
+            del counted["by_statement"]  # a frame of their own: statements_frame
             row |= counted | {f"{OWN}{name}": value for name, value in own.items()}
             rows.append(row)
         return pd.DataFrame(rows)
+
+    def statements_frame(self) -> pd.DataFrame:
+        """A row a slot and statement: claim, block, arm, statement, calls, rows, blocks, temporary."""
+        rows = [
+            {"claim": slot.claim, "block": slot.block, "arm": slot.arm, "statement": text, **asdict(work)}
+            for slot in self.slots for text, work in slot.counters.by_statement.items()
+        ]  # fmt: skip
+        columns = ["claim", "block", "arm", "statement", *(part.name for part in fields(StatementWork))]
+        return pd.DataFrame(rows, columns=columns)
 
     def block_ms(self, claim: str, block: int) -> dict[str, float]:
         """The median service time of each arm in one block, in ms; for looking at while it is measured."""
@@ -88,15 +99,26 @@ class Measurements:
 
     @classmethod
     def of_frames(
-        cls, samples: pd.DataFrame, slots: pd.DataFrame, controls: pd.DataFrame, claims: Collection[str]
+        cls,
+        samples: pd.DataFrame,
+        slots: pd.DataFrame,
+        controls: pd.DataFrame,
+        statements: pd.DataFrame,
+        claims: Collection[str],
     ) -> Measurements:
         """What frames hold of some claims: a run that was interrupted goes on."""
-        counted = [part.name for part in fields(Counters) if part.name != "own" and part.name in slots]
+        counted = [part.name for part in fields(Counters) if part.name in slots]
+        work: dict[tuple[str, int, str], dict[str, StatementWork]] = {}
+        for row in _rows(statements, claims):
+            slot = work.setdefault((row.pop("claim"), row.pop("block"), row.pop("arm")), {})
+            text = row.pop("statement")
+            slot[text] = StatementWork(**row)
         measured = cls([Sample(**row) for row in _rows(samples, claims)])
         measured.controls = [Sample(**row) for row in _rows(controls, claims)]
         for row in _rows(slots, claims):
             own = {name.removeprefix(OWN): row.pop(name) for name in list(row) if name.startswith(OWN)}
-            counters = Counters(**{name: row.pop(name) for name in counted}, own=own)
+            by_statement = work.get((row["claim"], row["block"], row["arm"]), {})
+            counters = Counters(**{name: row.pop(name) for name in counted}, own=own, by_statement=by_statement)
             measured.slots.append(SlotRecord(**row, counters=counters))
         return measured
 

@@ -18,6 +18,8 @@ from archzero_lab.experiments.own_metrics import OwnMetric
 from archzero_lab.experiments.runner import cpu_seconds, steal_share
 from archzero_lab.experiments.schedule import schedule
 from archzero_lab.experiments.turns import turn
+from archzero_lab.postgres.statement_log import record_statements
+from archzero_lab.postgres.statement_work import StatementWork, work_since
 from archzero_lab.stats.comparison import Comparison, compare
 from archzero_lab.stats.estimates import MINIMUM_BLOCKS
 from archzero_lab.stats.sequential import blocks_needed
@@ -30,7 +32,7 @@ _WARM_UP = 3
 
 @dataclass(frozen=True)
 class OwnArm:
-    """One side: `call` does the work once, `reset` comes before each slot, `totals` only grow.
+    """One side: `call` does the work once, `reset` comes before each slot; `totals`, and those by statement, only grow.
 
     `close` is called when the experiment ends, however it does.
     """
@@ -40,6 +42,7 @@ class OwnArm:
     close: Callable[[], None] = lambda: None
     described: dict[str, Any] = field(default_factory=dict)
     totals: Callable[[], Mapping[str, float]] = dict
+    statements: Callable[[], Mapping[str, StatementWork]] = dict
     reset: Callable[[], Any] = lambda: None
 
 
@@ -58,6 +61,8 @@ class OwnResult:
     blocks: pd.DataFrame
     warnings: tuple[str, ...]
     mechanism: pd.DataFrame
+    statements: pd.DataFrame = field(default_factory=pd.DataFrame)
+    """A row a statement and arm where a database counts them: calls, rows and blocks a call of the arm."""
 
     @property
     def by_block(self) -> pd.DataFrame:
@@ -93,9 +98,19 @@ class Course:
         """Each call: block, order, arm, seconds."""
         self.work: dict[str, Counter[str]] = {}
         """What the calls of each arm added to its totals."""
+        self.statements: dict[str, dict[str, StatementWork]] = {}
+        """What they made of each statement, where a database counts them."""
+        self.sent: dict[str, Counter[str]] = {}
+        """Statements of one call by shape, of those that this process sends by psycopg."""
         self.waits = ""
         """What it waits for before it may measure, in words."""
         self._stopped = threading.Event()
+
+    def add(self, arm: str, by_statement: Mapping[str, StatementWork]) -> None:
+        """Add what a slot of an arm made of each statement."""
+        total = self.statements.setdefault(arm, {})
+        for text, work in by_statement.items():
+            total[text] = total.get(text, StatementWork()) + work
 
     def stop(self) -> None:
         """End after the current block and keep what was measured."""
@@ -147,6 +162,9 @@ def _measure(
     for name, arm in arms.items():
         for _ in range(_WARM_UP):
             _once(name, arm, 0, blocks, may_fail)
+        with record_statements() as log:  # of one call that is not timed
+            _once(name, arm, 0, blocks, may_fail)
+        course.sent[name] = log.by_shape
     number = calls if calls is not None else _calls_of(arms, metric, blocks)
     for slot in schedule(["control", "treatment"], blocks, seed):
         if slot.order == 0 and course.stopped:
@@ -155,11 +173,12 @@ def _measure(
         arm.reset()
         for _ in range(_WARM_UP):
             _once(slot.arm, arm, slot.block, blocks, may_fail)
-        counted, before = arm.totals(), cpu_seconds()
+        counted, by_statement, before = arm.totals(), arm.statements(), cpu_seconds()
         called = [_once(slot.arm, arm, slot.block, blocks, may_fail) for _ in range(number)]
         steal = steal_share(before, cpu_seconds())
         work = course.work.setdefault(slot.arm, Counter())
         work.update({name: value - counted[name] for name, value in arm.totals().items()})
+        course.add(slot.arm, work_since(arm.statements(), by_statement))
         times = [seconds for seconds, _ in called]
         events = metric.events(times, sum(failed for _, failed in called))
         course.events += events
@@ -177,9 +196,10 @@ def result_of(arms: dict[str, OwnArm], course: Course, metric: OwnMetric, margin
     frame = pd.DataFrame(rows, columns=["block", "order", "arm", "calls", metric.column, "steal"])
     whole = frame[frame.groupby("block")["arm"].transform("nunique") == 2]
     mechanism = pd.DataFrame({name: arm.described | _a_call(name, course, rows) for name, arm in arms.items()}).T
+    statements = _by_statement(course, rows)
     if whole.empty:
         told = (f"needs at least {MINIMUM_BLOCKS} blocks, had 0",)
-        return OwnResult(Change.INCONCLUSIVE, None, metric, margin, whole, told, mechanism)
+        return OwnResult(Change.INCONCLUSIVE, None, metric, margin, whole, told, mechanism, statements)
     table = whole.pivot_table(index="block", columns="arm", values=metric.column)
     comparison = compare(
         table["control"].tolist(), table["treatment"].tolist(), quantile=metric.quantile,
@@ -203,12 +223,37 @@ def result_of(arms: dict[str, OwnArm], course: Course, metric: OwnMetric, margin
         more = blocks_needed(ratios, float(distance)) - comparison.blocks
         if more > 0:
             warnings.append(f"it would take about {more} more {'block' if more == 1 else 'blocks'} to decide")
-    return OwnResult(verdict, comparison, metric, margin, whole.reset_index(drop=True), tuple(warnings), mechanism)
+    return OwnResult(
+        verdict, comparison, metric, margin, whole.reset_index(drop=True), tuple(warnings), mechanism, statements
+    )
+
+
+def _by_statement(course: Course, rows: list[dict[str, Any]]) -> pd.DataFrame:
+    """The statements of both arms, those that read the most first."""
+    told: list[dict[str, Any]] = []
+    for arm, statements in course.statements.items():
+        calls = _calls(arm, rows)
+        for text, work in dict(statements).items() if calls else ():  # it may be added to meanwhile
+            a_call = {f"{name} a call": value / calls for name, value in vars(work).items()}
+            told.append({"statement": text, "arm": arm, **a_call})
+    counted = {row["arm"] for row in told}
+    told += [
+        {"statement": shape, "arm": arm, "calls a call": float(times)}
+        for arm, shapes in course.sent.items() if arm not in counted for shape, times in shapes.items()
+    ]  # fmt: skip
+    told.sort(key=lambda row: (-row.get("blocks a call", 0.0), row["statement"], row["arm"]))
+    return pd.DataFrame(told)
+
+
+def _calls(arm: str, rows: list[dict[str, Any]]) -> int:
+    return sum(row["calls"] for row in rows if row["arm"] == arm)
 
 
 def _a_call(arm: str, course: Course, rows: list[dict[str, Any]]) -> dict[str, float]:
-    calls = sum(row["calls"] for row in rows if row["arm"] == arm)
-    return {f"{name} a call": value / calls for name, value in course.work.get(arm, {}).items()} if calls else {}
+    calls = _calls(arm, rows)
+    told = {f"{name} a call": value / calls for name, value in course.work.get(arm, {}).items()} if calls else {}
+    sent = course.sent.get(arm, Counter()).total()
+    return told or ({"statements a call": float(sent)} if sent else {})
 
 
 def _calls_of(arms: dict[str, OwnArm], metric: OwnMetric, blocks: int) -> int:

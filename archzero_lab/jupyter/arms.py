@@ -131,12 +131,12 @@ def _requests(name: str, given: Requests) -> OwnArm:
     operations = [
         Operation(path, path, method=given.method, headers=tuple(headers.items()), body=body) for path in given.paths
     ]
-    totals, close_totals = open_totals(name, given.database, given.redis)
+    opened = open_totals(name, given.database, given.redis)
     driver = Driver(given.url, verify=given.verify)
     asked = 0
 
     def close() -> None:
-        close_totals()
+        opened.close()
         driver.close()
 
     def call() -> None:
@@ -155,7 +155,7 @@ def _requests(name: str, given: Requests) -> OwnArm:
     more = f" and {len(given.paths) - _MOST_PATHS} more" if len(given.paths) > _MOST_PATHS else ""
     paths = f"{given.method} {', '.join(map(_without_query, given.paths[:_MOST_PATHS]))}{more}"
     described = {"asked": paths, "url": mask_secrets(given.url)}
-    return OwnArm(name, call, close, described, totals, given.reset or (lambda: None))
+    return OwnArm(name, call, close, described, opened.totals, opened.statements, given.reset or (lambda: None))
 
 
 def _callable(name: str, given: Callable[[], Any]) -> OwnArm:

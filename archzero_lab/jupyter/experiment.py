@@ -9,12 +9,15 @@ import time
 import weakref
 from pathlib import Path
 
+import pandas as pd
+
 from archzero_lab.errors import LabError, SettingsError
 from archzero_lab.experiments.metrics import in_unit
 from archzero_lab.experiments.own import Course, OwnArm, OwnResult, result_of, run_own
 from archzero_lab.experiments.own_metrics import OwnMetric
 from archzero_lab.jupyter.arms import Arm, own_arm
 from archzero_lab.jupyter.narrowing import narrowing
+from archzero_lab.postgres.sql_text import shortened
 from archzero_lab.reporting import figures
 from archzero_lab.reporting.frame import Frame
 from archzero_lab.reporting.tables import whole_html
@@ -162,6 +165,11 @@ class Experiment:
         """What stands behind the times, an arm a row: blocks and indexes of a statement, its settings; a URL."""
         return Frame(self.wait().mechanism)
 
+    @property
+    def statements(self) -> Frame:
+        """What a call made of each statement, a row a statement and arm: calls, rows, blocks where they are counted."""
+        return Frame(self.wait().statements)
+
     def figure(self) -> figures.Picture:
         """The paired blocks behind the verdict."""
         return _figure(self.wait())
@@ -242,7 +250,18 @@ def result_html(result: OwnResult) -> str:
     mechanism = result.mechanism.drop(columns="asked", errors="ignore")
     if not mechanism.empty:
         body += whole_html(mechanism)
+    if not result.statements.empty:
+        body += "<p>by statement</p>" + whole_html(_shortened(result.statements))
     return body
+
+
+def _shortened(statements: pd.DataFrame) -> pd.DataFrame:
+    """A row a statement, an arm's numbers beside the other's."""
+    numbers = [name for name in statements if str(name).endswith(" a call")]
+    table = statements.pivot_table(index="statement", columns="arm", values=numbers, sort=False)
+    table.index = pd.Index([shortened(str(text), _LONGEST) for text in table.index], name="statement")
+    table.columns = pd.Index([", ".join(map(str, names)) for names in table.columns.to_list()])
+    return table.loc[:, (table != 0).any(axis=0)].reset_index()
 
 
 def _compared(result: OwnResult) -> str:
@@ -256,7 +275,7 @@ def _compared(result: OwnResult) -> str:
     return f"<ul>{''.join(lines)}</ul>"
 
 
-_TITLE = 60
+_TITLE, _LONGEST = 60, 200
 
 
 def _figure(result: OwnResult) -> figures.Picture:

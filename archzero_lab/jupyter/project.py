@@ -55,6 +55,11 @@ class Compared:
         """Counters of each arm, a 1,000 requests."""
         return Frame(self.result.mechanism)
 
+    @property
+    def statements(self) -> Frame:
+        """What a request made of each statement, a row a statement and arm: calls, rows, blocks."""
+        return Frame(self.result.statements)
+
     def figure(self) -> figures.Picture:
         """The paired blocks behind the verdict."""
         metric = self.result.metric
@@ -145,6 +150,8 @@ def _result(
         steal = float(slots.loc[(slots["block"] == block) & (slots["arm"] == arm), "steal"].iloc[0])
         course.rows.append({"block": block, "order": order, "arm": arm, "calls": len(times),
                             metric.column: metric.value(times, events), "steal": steal})  # fmt: skip
+    for slot in measured.slots:
+        course.add(slot.arm, slot.counters.by_statement)
     counted, _ = mechanism_of_gain(claim, slots)
     arms = {
         side: OwnArm(name, lambda: None, described={"arm": name, **counted[side]})

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import re
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, LiteralString
 
@@ -13,9 +14,11 @@ import psycopg
 from archzero_lab.errors import DatabaseError
 from archzero_lab.postgres.connection import Connection
 from archzero_lab.postgres.request_statements import REQUEST_TAG
+from archzero_lab.postgres.statement_work import StatementWork, work_since
 from archzero_lab.settings import RESOURCES
 
 ANALYSIS = RESOURCES / "sql" / "analysis"
+_COMMENT = re.compile(r"/\*.*?\*/", re.DOTALL)
 
 
 @dataclass(frozen=True)
@@ -104,6 +107,8 @@ class DatabaseCounters:
     temporary_blocks: int = 0
     wal_bytes: int | None = None
     """None before PostgreSQL 13, which does not count it."""
+    by_statement: Mapping[str, StatementWork] = field(default_factory=dict)
+    """By the text that PostgreSQL keeps of a statement, its constants as $1, on one line and without its comments."""
 
     def minus(self, earlier: DatabaseCounters) -> DatabaseCounters:
         """What was added since `earlier`."""
@@ -115,6 +120,7 @@ class DatabaseCounters:
             self.rows - earlier.rows,
             self.temporary_blocks - earlier.temporary_blocks,
             None if self.wal_bytes is None or earlier.wal_bytes is None else self.wal_bytes - earlier.wal_bytes,
+            work_since(self.by_statement, earlier.by_statement),
         )
 
 
@@ -124,17 +130,22 @@ def database_counters(connection: Connection, tag: str = REQUEST_TAG, *, of_othe
     With "" over all, and `of_others` over those of other roles than the connection's. Needs pg_stat_statements.
     """
     counted = connection.info.server_version >= 130_000
-    wal: LiteralString = "coalesce(sum(wal_bytes), 0)::bigint" if counted else "NULL"
-    row = connection.execute(
-        "SELECT coalesce(sum(calls), 0)::bigint, coalesce(sum(total_exec_time), 0) / 1000,"
-        " coalesce(sum(shared_blks_hit), 0)::bigint, coalesce(sum(shared_blks_read), 0)::bigint,"
-        " coalesce(sum(rows), 0)::bigint, coalesce(sum(temp_blks_read + temp_blks_written), 0)::bigint, "
+    wal: LiteralString = "wal_bytes::bigint" if counted else "NULL"
+    rows = connection.execute(
+        "SELECT query, calls, total_exec_time / 1000, shared_blks_hit, shared_blks_read, rows,"
+        " temp_blks_read + temp_blks_written, "
         + wal
         + " FROM pg_stat_statements WHERE dbid = (SELECT oid FROM pg_database WHERE datname = current_database())"
         " AND strpos(query, %s) > 0 AND strpos(query, 'pg_stat_statements') = 0"
         " AND NOT (%s AND userid = (SELECT oid FROM pg_roles WHERE rolname = current_user))",
         [tag, of_others],
-    ).fetchone()
-    assert row is not None
-    hit, read, rows, temporary = (int(value) for value in row[2:6])
-    return DatabaseCounters(int(row[0]), float(row[1]), hit, read, rows, temporary, row[6])
+    ).fetchall()
+    by_statement: dict[str, StatementWork] = {}
+    for text, calls, _, hit, read, number, temporary, _ in rows:
+        name = " ".join(_COMMENT.sub(" ", text).split())
+        work = StatementWork(calls, number, hit + read, temporary)
+        by_statement[name] = by_statement.get(name, StatementWork()) + work
+    calls, seconds, hit, read, number, temporary, written = (sum(row[at] or 0 for row in rows) for at in range(1, 8))
+    return DatabaseCounters(
+        calls, float(seconds), hit, read, number, temporary, written if counted else None, by_statement
+    )

@@ -227,3 +227,11 @@ def _leading_comments(text: str) -> int:
 
 def _line(text: str, at: int) -> int:
     return text.count("\n", 0, at) + 1
+
+
+def shortened(text: str, most: int) -> str:
+    """Of a long statement its beginning and its condition: what a reader knows it again by."""
+    begin, _, condition = text.partition(" WHERE ")
+    if len(text) > most and condition:
+        text = f"{begin[: most // 3]}… WHERE {condition}"
+    return text if len(text) <= most else f"{text[: most - 1]}…"

@@ -6,7 +6,7 @@ import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from functools import lru_cache
-from typing import Any
+from typing import Any, TypeVar
 
 from pglast import fingerprint, parse_sql, parser
 
@@ -48,6 +48,10 @@ class StatementName:
     inner: bool = False
 
 
+Name = TypeVar("Name", str, StatementName)
+"""What totals are kept by: a text, or a name that is the same on any server."""
+
+
 class StatementTotals:
     """Totals of one database's statements by others than us, as often as asked; a text is fetched once."""
 
@@ -82,9 +86,7 @@ class StatementTotals:
                 self._names[queryid, toplevel] = name_of(text, inner=not toplevel)
 
 
-def since(
-    now: Mapping[StatementName, StatementWork], then: Mapping[StatementName, StatementWork]
-) -> dict[StatementName, StatementWork]:
+def work_since(now: Mapping[Name, StatementWork], then: Mapping[Name, StatementWork]) -> dict[Name, StatementWork]:
     """What was added, of the statements that were called."""
     less = {name: work - then.get(name, StatementWork()) for name, work in now.items()}
     return {name: work for name, work in less.items() if work.calls}

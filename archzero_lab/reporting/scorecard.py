@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import pandas as pd
 from rich.console import Console
 from rich.text import Text
 
@@ -26,7 +27,7 @@ from archzero_lab.reporting.run_words import (
     trust,
 )
 from archzero_lab.reporting.whole_table import WholeTable
-from archzero_lab.reporting.work_table import work_section, work_table
+from archzero_lab.reporting.work_table import statements_table, work_section, work_table
 from archzero_lab.run_folders.run import PAGE
 from archzero_lab.settings import COMMAND
 
@@ -82,11 +83,13 @@ def index_page(
     capacity: Mapping[str, Any] | None = None,
     data: Sequence[str] = (),
     work: Mapping[str, Any] | None = None,
+    statements: pd.DataFrame | None = None,
 ) -> str:
     """index.html: the answer, then each claim with its figures (`pictures` by id), then what it was measured on.
 
     `data` are the files of the run's folder that hold its numbers.
-    `work` is what requests of the two arms make PostgreSQL and Redis do.
+    `work` is what requests of the two arms make PostgreSQL and Redis do, `statements` what each statement did in the
+    slots that were timed (run_folders.run.Run.statements).
     `capacity` is what a load found beside it: run_id, commit, target_p99_ms, rows and figures.
     """
     contents = [("next", "What next"), ("scorecard", "Scorecard")]
@@ -114,6 +117,7 @@ def index_page(
                 "again": repeat_command(summary, only=[claim["id"]]),
                 "layers": _layers(summary, claim),
                 "work": work_table(claim),
+                "statements": [] if statements is None else statements_table(claim, statements),
             }
             for row, claim in zip(rows(summary), in_order(summary), strict=True)
         ],

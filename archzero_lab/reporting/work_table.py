@@ -5,6 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import pandas as pd
+
+from archzero_lab.postgres.sql_text import shortened
 from archzero_lab.reporting.tables import in_three_digits
 
 _WORK = {
@@ -12,6 +15,8 @@ _WORK = {
     "temporary_blocks_per_1000": "temporary blocks", "wal_bytes_per_1000": "WAL bytes",
     "redis_calls_per_1000": "calls of Redis",
 }  # fmt: skip
+_MOST = 200
+"""Letters of a statement that are shown."""
 
 
 def work_table(claim: dict[str, Any]) -> list[list[str]]:
@@ -29,6 +34,35 @@ def work_table(claim: dict[str, Any]) -> list[list[str]]:
         in_three_digits(told["cache_hits"] / told["requests"]) if told["requests"] else "" for told in counted.values()
     ]
     return [["a request", *counted], *rows, ["found in the cache", *hits]]
+
+
+def statements_table(claim: dict[str, Any], statements: pd.DataFrame) -> list[list[str]]:
+    """A head with the arms, then a row a statement with what one request makes of it, the most blocks first.
+
+    `statements` is run_folders.run.Run.statements; empty for a claim that counted none.
+    """
+    told_of = claim.get("mechanism", {})
+    requests = {arm: told["requests"] for arm, told in told_of.items() if isinstance(told, dict) and "requests" in told}
+    mine = statements[(statements["claim"] == claim["id"]) & statements["arm"].isin(list(requests))]
+    if mine.empty:
+        return []
+    summed = mine.groupby(["statement", "arm"])[["calls", "rows", "blocks"]].sum()
+    order = mine.groupby("statement")[["blocks", "calls"]].sum().sort_values(["blocks", "calls"], ascending=False)
+
+    def cell(text: str, arm: str) -> str:
+        if (text, arm) not in summed.index or not requests[arm]:
+            return "not sent"
+        calls, rows, blocks = (float(number) / requests[arm] for number in summed.loc[(text, arm)])
+        return f"{_counted(calls, 'call')}, {_counted(rows, 'row')}, {_counted(blocks, 'block')}"
+
+    return [
+        ["a request", *requests],
+        *([shortened(text, _MOST), *(cell(text, arm) for arm in requests)] for text in order.index),
+    ]
+
+
+def _counted(number: float, what: str) -> str:
+    return f"{in_three_digits(number)} {what}{'' if number == 1 else 's'}"
 
 
 def work_section(work: Mapping[str, Any]) -> dict[str, Any]:

@@ -34,6 +34,7 @@ _PROGRESS = "progress.json"
 HIT_COSTS, WORK = "hit_costs.json", "work.json"
 _FACTS, _CLAIMS, _TRIED, _UNLIKE = "facts.json", "claims.json", "tried.json", "unlike.json"
 _SAMPLES, _SLOTS, _CONTROLS = "samples.parquet", "slots.parquet", "controls.parquet"
+_STATEMENTS = "statements.parquet"
 _LOAD, _LOAD_SLOTS, _LOAD_IN_WORDS = "load.parquet", "load_slots.parquet", "load.json"
 _PLANS, _INDEXES, _SIZES = "plans.json", "indexes.json", "sizes.json"
 _LOAD_SECONDS, _LOAD_RESOURCES, _LOAD_TRIALS = "load_seconds.parquet", "load_resources.parquet", "trials.parquet"
@@ -78,8 +79,6 @@ class Run:
         """Whether a file of that name is there."""
         return (self.path / name).exists()
 
-    # -- how far it is ---------------------------------------------------------------------------------------
-
     @property
     def unfinished(self) -> bool:
         """Whether it was begun and not published."""
@@ -111,8 +110,6 @@ class Run:
         partial.symlink_to(self.path.name)
         partial.replace(REPORTS / name)
 
-    # -- a report: what was measured ---------------------------------------------------------------------------
-
     facts = _JsonFile(_FACTS)
     """What it was measured of and on: system, arms, profile, seed, rows, environment, client, margins."""
 
@@ -137,19 +134,26 @@ class Run:
     @cached_property
     def controls(self) -> pd.DataFrame:
         """A row a request of the negative controls, as samples; empty of a run that had none."""
-        return self._frame(_CONTROLS) if self.holds(_CONTROLS) else Measurements().controls_frame()
+        return self._frame(_CONTROLS, Measurements().controls_frame())
+
+    @cached_property
+    def statements(self) -> pd.DataFrame:
+        """A row a slot and statement, what it did; empty of a run that did not count them."""
+        return self._frame(_STATEMENTS, Measurements().statements_frame())
 
     def keep_measurements(self, measured: Measurements) -> None:
-        """Write samples, slots and controls, each in one step."""
+        """Write samples, slots, controls and statements, each in one step."""
         self._write_frame(_SAMPLES, measured.samples_frame())
         self._write_frame(_SLOTS, measured.slots_frame())
         self._write_frame(_CONTROLS, measured.controls_frame())
+        self._write_frame(_STATEMENTS, measured.statements_frame())
 
     def measurements(self, claims: Collection[str]) -> Measurements:
         """What has been measured of these claims so far; nothing where it has not begun."""
         if not claims or not self.holds(_SAMPLES):
             return Measurements()
-        return Measurements.of_frames(self._frame(_SAMPLES), self._frame(_SLOTS), self.controls, claims)
+        now = Run(self.path)  # what this one has read may have been added to
+        return Measurements.of_frames(now.samples, now.slots, now.controls, now.statements, claims)
 
     @cached_property
     def load(self) -> pd.DataFrame:
@@ -212,8 +216,6 @@ class Run:
     sizes = _JsonFile(_SIZES)
     """"partial": partial indexes beside whole ones; "tables": bytes of tables for reading alone, by database."""
 
-    # -- a report: what was said of it -------------------------------------------------------------------------
-
     summary = _JsonFile(SUMMARY)
     """The verdicts. Raises LabError where it was not judged."""
 
@@ -228,8 +230,6 @@ class Run:
         """The median over blocks of one series, in ms."""
         series = self.series.get((claim, arm, metric))
         return float(np.median(series)) if series else None
-
-    # -- a load, an index experiment, a sweep ------------------------------------------------------------------
 
     loads = _JsonFile(LOADS)
     """What a load came to: its request, its arms."""
@@ -270,9 +270,7 @@ class Run:
 
     def data_files(self) -> list[str]:
         """The names of the files that hold its numbers."""
-        return [name for name in (SUMMARY, _SAMPLES, _SLOTS, _LOAD, _PLANS) if self.holds(name)]
-
-    # -- files -------------------------------------------------------------------------------------------------
+        return [name for name in (SUMMARY, _SAMPLES, _SLOTS, _STATEMENTS, _LOAD, _PLANS) if self.holds(name)]
 
     def _json(self, name: str) -> Any:
         try:
@@ -290,8 +288,8 @@ class Run:
         partial.write_text(json.dumps(value, indent=1, default=str) + "\n")
         partial.replace(self.path / name)
 
-    def _frame(self, name: str) -> pd.DataFrame:
-        return pd.read_parquet(self.path / name) if self.holds(name) else pd.DataFrame()
+    def _frame(self, name: str, without: pd.DataFrame | None = None) -> pd.DataFrame:
+        return pd.read_parquet(self.path / name) if self.holds(name) else pd.DataFrame() if without is None else without
 
     def _write_frame(self, name: str, frame: pd.DataFrame) -> None:
         partial = self.path / f".{name}.part"

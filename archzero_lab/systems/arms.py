@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from archzero_lab.errors import MeasurementError
+from archzero_lab.postgres.statement_work import StatementWork, work_since
 from archzero_lab.servers.process import ProcessRecord
 from archzero_lab.servers.stack import Stack
 from archzero_lab.systems.operations import Operation
@@ -46,6 +47,8 @@ class Counters:
     wal_bytes: int | None = None
     redis_calls: int | None = None
     """What was asked of Redis: round trips where the service tells them, else the commands of its Redis."""
+    by_statement: Mapping[str, StatementWork] = field(default_factory=dict)
+    """What each statement did, by its text without its constants."""
 
     def since(self, earlier: Counters) -> Counters:
         """What was added since `earlier`."""
@@ -64,6 +67,7 @@ class Counters:
             less(self.temporary_blocks, earlier.temporary_blocks),
             less(self.wal_bytes, earlier.wal_bytes),
             less(self.redis_calls, earlier.redis_calls),
+            work_since(self.by_statement, earlier.by_statement),
         )
 
 

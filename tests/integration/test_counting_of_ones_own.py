@@ -68,6 +68,38 @@ def test_statements_rows_and_commands_a_call_stand_beside_the_times(
     assert (treatment["Redis misses a call"], treatment["Redis hits a call"]) == (2, 0)
     assert treatment["Redis commands a call"] >= 2
     assert len(resets) == 6, "before each slot of the arm that has one"
+    by_arm = found.statements.set_index(["statement", "arm"])
+    asked = "SELECT name FROM cards LIMIT $1"
+    assert by_arm.loc[(asked, "control"), "calls a call"] == 1
+    assert tuple(by_arm.loc[(asked, "treatment"), ["calls a call", "rows a call"]]) == (3, 6)
+    assert by_arm.loc[(asked, "treatment"), "blocks a call"] == treatment["blocks a call"]
+    page = found._repr_html_()
+    assert asked in page
+    assert "calls a call, control" in page
+
+
+def test_statements_that_a_callable_sends_are_told_by_shape(database_url: str) -> None:
+    with psycopg.connect(database_url, autocommit=True) as connection:
+
+        def once() -> None:
+            connection.execute("SELECT name FROM cards LIMIT 2").fetchall()
+
+        def in_a_loop() -> None:
+            for number in range(3):
+                connection.execute("SELECT name FROM cards OFFSET %s LIMIT 1", [number]).fetchall()
+
+        found = lab.experiment(once, in_a_loop, blocks=6, calls=3)
+        found.wait()
+    assert list(found.mechanism["statements a call"]) == [1, 3]
+    sent = found.statements.set_index("arm")["calls a call"]
+    assert (sent["control"], sent["treatment"]) == (1, 3)
+    assert "by statement" in found._repr_html_()
+
+
+def test_an_experiment_without_a_database_has_no_statements() -> None:
+    found = lab.experiment(lambda: None, lambda: None, blocks=6, calls=3)
+    assert found.statements.empty
+    assert "by statement" not in found._repr_html_()
 
 
 def test_what_cannot_be_counted_is_said_before_anything_is_measured(service: str, stack: Stack) -> None:

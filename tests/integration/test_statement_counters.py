@@ -29,6 +29,10 @@ async def test_requests_are_counted_and_what_runs_in_the_background_is_not(datab
         assert counted.execution_s > 0
         assert counted.rows == 3, "each page is one document"
         assert counted.temporary_blocks == 0
+        ((text, work),) = counted.by_statement.items()
+        assert text.startswith("SELECT")
+        assert "/*" not in text
+        assert (work.calls, work.rows, work.blocks) == (3, 3, counted.blocks_hit + counted.blocks_read)
 
 
 async def test_a_write_is_counted_with_what_it_logs(database_url: str) -> None:

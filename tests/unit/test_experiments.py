@@ -21,6 +21,7 @@ from archzero_lab.experiments.noise import noise_warnings
 from archzero_lab.experiments.ranges import analyze_range
 from archzero_lab.experiments.runner import run_claim
 from archzero_lab.experiments.schedule import schedule
+from archzero_lab.postgres.statement_work import StatementWork
 from archzero_lab.run_folders.run import Run
 from archzero_lab.stats.verdict import Verdict
 from archzero_lab.systems.arczero.arms import ServiceArm
@@ -55,8 +56,9 @@ def _measured(
         for value in scale * np.exp(rng.normal(0, 0.1, requests)):
             found.samples.append(Sample(claim.id, slot.block, slot.order, slot.arm, "v", float(value), 700))
         moved = Counters(
-            requests if treated and hits else 0, 0, 0 if treated else requests, 0.1, 10 if treated else 999
-        )
+            requests if treated and hits else 0, 0, 0 if treated else requests, 0.1, 10 if treated else 999,
+            by_statement={"SELECT 1": StatementWork(requests, requests, 999, 0)},
+        )  # fmt: skip
         found.slots.append(
             SlotRecord(claim.id, slot.block, slot.order, slot.arm, requests, 1.0, moved, 0.5, steal, 0.1)
         )
@@ -206,6 +208,8 @@ def test_measurements_come_back_from_parquet_the_same(tmp_path: Path) -> None:
     assert set(kept.slots.columns) >= {"hits", "blocks", "steal", "load_1m"}
     again = kept.measurements(["search_gin"])
     pd.testing.assert_frame_equal(again.slots_frame(), measured.slots_frame())
+    assert len(measured.statements_frame()) == 4, "two blocks, two arms, one statement"
+    pd.testing.assert_frame_equal(again.statements_frame(), measured.statements_frame())
     assert kept.measurements(["another"]).samples == []
 
 

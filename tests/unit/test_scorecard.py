@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
+import pandas as pd
+
 from archzero_lab.reporting.run_words import answer, measured_when, next_steps, repeat_command, trust
 from archzero_lab.reporting.scorecard import index_page, rows
-from archzero_lab.reporting.work_table import work_table
+from archzero_lab.reporting.work_table import statements_table, work_table
 
 
 def _claim(name: str, verdict: str, **besides: Any) -> dict[str, Any]:
@@ -124,6 +126,29 @@ def test_work_stands_beside_the_times_a_request_and_an_arm() -> None:
     page = index_page(_summary(counted, _claim("not counted", "refuted", mechanism={"moved": True})), [], {})
     assert page.count("counted beside the times") == 1
     assert ">2,670</td>" in page
+
+
+def test_each_statement_of_a_claim_is_shown_by_what_a_request_makes_of_it() -> None:
+    counted = {"control": {"requests": 40}, "treatment": {"requests": 20}, "moved": True}
+    claim = _claim("counted", "confirmed", mechanism=counted)
+    statements = pd.DataFrame(
+        [
+            ("counted", 0, "control", "SELECT 1 FROM a WHERE b = $1", 20, 40, 900, 0),
+            ("counted", 1, "control", "SELECT 1 FROM a WHERE b = $1", 20, 40, 900, 0),
+            ("counted", 1, "treatment", "SELECT 1 FROM a WHERE b = $1", 10, 10, 20, 0),
+            ("counted", 1, "treatment", "SELECT 2", 20, 20, 0, 0),
+            ("another", 1, "treatment", "SELECT 3", 20, 20, 0, 0),
+        ],
+        columns=["claim", "block", "arm", "statement", "calls", "rows", "blocks", "temporary"],
+    )
+    assert statements_table(claim, statements) == [
+        ["a request", "control", "treatment"],
+        ["SELECT 1 FROM a WHERE b = $1", "1 call, 2 rows, 45 blocks", "0.5 calls, 0.5 rows, 1 block"],
+        ["SELECT 2", "not sent", "1 call, 1 row, 0 blocks"],
+    ]
+    page = index_page(_summary(claim), [], {}, statements=statements)
+    assert "Statement by statement (2)" in page
+    assert "Statement by statement" not in index_page(_summary(claim), [], {}, statements=statements[:0])
 
 
 def test_a_claim_of_the_cache_shows_what_a_hit_costs_and_others_do_not() -> None:

@@ -39,4 +39,5 @@ def show_index(run: Run, pages: list[NotebookPage]) -> Path:
     size = int(summary.get("size", summary.get("cards", 0)))
     capacity = capacity_section(size, summary["environment"].get("machine", ""))
     work = run.work if run.holds(WORK) else None
-    return run.write_page(index_page(summary, pages, claim_pictures(run), capacity, run.data_files(), work))
+    page = index_page(summary, pages, claim_pictures(run), capacity, run.data_files(), work, run.statements)
+    return run.write_page(page)

@@ -12,7 +12,7 @@ from archzero_lab.errors import MeasurementError
 from archzero_lab.postgres.connection import Connection
 from archzero_lab.postgres.plan_log import PlanLog
 from archzero_lab.postgres.sql_text import shape_of
-from archzero_lab.postgres.statement_work import StatementName, StatementTotals, StatementWork, since
+from archzero_lab.postgres.statement_work import StatementName, StatementTotals, StatementWork, work_since
 from archzero_lab.postgres.wal_work import Wal, WalWork
 from archzero_lab.servers.counted_redis import Command
 from archzero_lab.servers.counting_stack import CountingStack
@@ -91,7 +91,7 @@ class Looks:
                 of_requests.add(one.name.mark)
                 counted.plans.setdefault(one.name.mark, Counter())[one.shape] += 1
         counted.wal = self._wal.read(end, without=self._own)
-        for name, work in since(now, self._before).items():
+        for name, work in work_since(now, self._before).items():
             if self._is_own(name) and name.mark not in of_requests:
                 self.background.add(shape_of(name.text)[:100])
             else:

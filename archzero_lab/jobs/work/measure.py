@@ -26,7 +26,7 @@ from archzero_lab.jobs.work.looks import Looks, RequestWork
 from archzero_lab.postgres.connection import Connection, connect
 from archzero_lab.postgres.plan_log import plan_shape
 from archzero_lab.postgres.plans import explain_generic
-from archzero_lab.postgres.sql_text import shape_of
+from archzero_lab.postgres.sql_text import shape_of, shortened
 from archzero_lab.postgres.statement_work import StatementName, StatementWork
 from archzero_lab.postgres.whole_statistics import analyze_whole
 from archzero_lab.progress import QUIET
@@ -246,9 +246,4 @@ def _shorten(counted: CountedPass) -> None:
     Literals go: PostgreSQL leaves those of COPY or ALTER ROLE as they were sent, and the text ends in a file.
     """
     for statement in counted.statements.values():
-        text = shape_of(statement.sql)
-        begin, _, condition = text.partition(" WHERE ")
-        most = _INNER if statement.inner else _SHOWN
-        if len(text) > most and condition:
-            text = f"{begin[: most // 3]}… WHERE {condition}"
-        statement.sql = text if len(text) <= most else f"{text[: most - 1]}…"
+        statement.sql = shortened(shape_of(statement.sql), _INNER if statement.inner else _SHOWN)

@@ -99,7 +99,7 @@ class ServiceArm:
         return Counters(
             hits, misses, database.statements, database.execution_s, blocks,
             rows=database.rows, temporary_blocks=database.temporary_blocks, wal_bytes=database.wal_bytes,
-            redis_calls=calls,
+            redis_calls=calls, by_statement=database.by_statement,
         )  # fmt: skip
 
     def close(self) -> None:

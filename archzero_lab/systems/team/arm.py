@@ -192,6 +192,7 @@ class TeamArm:
                     unknown, statements=counters.statements, database_s=counters.execution_s,
                     blocks=counters.blocks_hit + counters.blocks_read, rows=counters.rows,
                     temporary_blocks=counters.temporary_blocks, wal_bytes=counters.wal_bytes,
+                    by_statement=counters.by_statement,
                 )  # fmt: skip
             row = self._connection.execute(
                 "SELECT (blks_hit + blks_read)::bigint FROM pg_stat_database WHERE datname = current_database()"
