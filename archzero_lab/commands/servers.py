@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
     from archzero_lab.jobs.indexes.request import IndexRequest
     from archzero_lab.jobs.indexes.two_servers import Beside, Met
     from archzero_lab.progress import Reporter
+    from archzero_lab.servers.copy_server import WantedServer
     from archzero_lab.servers.stack import Stack
 
 _MOST_LINES = 4
@@ -29,8 +31,11 @@ def compare_servers(
     queries: QueriesFolder = None,
     from_pg_stat_statements: BusiestStatements = 0,
     server_version: Annotated[
-        list[int] | None,
-        typer.Option(help="Twice: copies of the first database, made alike on PostgreSQL of these major versions."),
+        list[str] | None,
+        typer.Option(
+            help="Twice: copies of the first database, made alike on PostgreSQL of these major versions (15); npm:15 is"
+            " that of npm's package, a folder the server in it."
+        ),
     ] = None,
     set_: Annotated[
         list[str] | None, typer.Option("--set", help="NAME=VALUE, a setting of the second side's sessions alone.")
@@ -68,48 +73,78 @@ def compare_servers(
         urls = (request.database_url, own_database(url_b) or request.database_url)
         if versions:
             stack = closing.enter_context(running_stack(load_settings(), redis=False))
-            urls = closing.enter_context(_copies(stack, request, (versions[0], versions[1]), reporter))
+            urls = closing.enter_context(_copies(stack, request, versions, reporter))
         with reporter.work("statements") as tell:
             result = beside(
                 Side(urls[0]), Side(urls[1], settings), questions.texts, blocks=blocks, seed=seed, progress=tell
             )
-    _print(result, questions.let_go)
+    _print(result, questions.let_go, packages=bool(versions))
     if any(one.lost for one in result.met):
         raise typer.Exit(1)
 
 
 @contextmanager
 def _copies(
-    stack: Stack, request: IndexRequest, versions: tuple[int, int], reporter: Reporter
+    stack: Stack, request: IndexRequest, versions: Sequence[str], reporter: Reporter
 ) -> Iterator[tuple[str, str]]:
-    """The same database copied twice, each onto a server of its version, with statistics of all rows: of samples, two
-    copies' plans could differ by chance.
+    """The same database copied twice, each onto a server of its version, with the same statistics.
+
+    Those of the first are made of all rows and carried to the second, where that takes any (from PostgreSQL 18 on);
+    else the second's are made of all rows, too: of samples, two copies' plans could differ by chance.
     """
     from archzero_lab.jobs.indexes.own_copy import copied
     from archzero_lab.postgres.connection import connect
     from archzero_lab.postgres.databases import drop_database
+    from archzero_lab.postgres.foreign_copy import OLDEST, TAKES_STATISTICS, statistics_of
     from archzero_lab.postgres.whole_statistics import analyze_whole
-    from archzero_lab.servers.copy_server import WantedServer, copy_server
+    from archzero_lab.servers.copy_server import copy_server
+    from archzero_lab.servers.postgres_server import embedded_programs
 
     with ExitStack() as closing:
         urls = []
         for side, version in zip("ab", versions, strict=True):
-            server = closing.enter_context(copy_server(stack, request.database_url, WantedServer(version)))
+            wanted = _wanted(version)
+            server = closing.enter_context(
+                copy_server(stack, request.database_url, wanted, oldest=OLDEST, side=f"beside-{side}")
+            )
             name = stack.database_name(f"beside_{side}")
             closing.callback(drop_database, server.url, name)
             copy, _ = copied(server, request, name, reporter)
             with reporter.work("analyze"), connect(copy.url, autocommit=True) as connection:
                 analyze_whole(connection)
+                takes = connection.info.server_version // 10_000 >= TAKES_STATISTICS
             urls.append(copy.url)
+        if takes:
+            with statistics_of(urls[0], embedded_programs()) as give:
+                assert give is not None
+                give(urls[1])
         yield urls[0], urls[1]
 
 
-def _print(result: Beside, let_go: list[str]) -> None:
-    """What the sides differ in, then every statement, the worst first, with what its plan does otherwise."""
+def _wanted(text: str) -> WantedServer:
+    """A server by what was typed: 15, npm:15, or a folder."""
+    from archzero_lab.servers.copy_server import WantedServer
+
+    number = text.removeprefix("npm:")
+    if number.isdecimal():
+        return WantedServer(int(number), fetched=number != text)
+    for folder in (Path(text), Path(text) / "bin"):
+        if (folder / "postgres").is_file():
+            return WantedServer(programs=folder.resolve())
+    raise SettingsError(f"--server-version {text}: give a major version (15), npm:15, or a server's folder")
+
+
+def _print(result: Beside, let_go: list[str], *, packages: bool) -> None:
+    """What the sides differ in, then every statement, the worst first, with what its plan does otherwise.
+
+    `packages`: the sides are copies on two servers, which may be one version twice.
+    """
     sides = [f"{row.what}: {row.source} and {row.copy}" for row in result.differs]
     sides += [f"{name}: {value} on the second" for name, value in result.settings.items()]
     for side in sides:
         console.print(f"differs  {side}", highlight=False, markup=False, soft_wrap=True)
+    if packages and not sides:
+        console.print("nothing differs that decides a plan: what is told below is noise", highlight=False)
     if len(sides) > 1:
         console.print(f"the results reflect all {len(sides)} differences: change one at a time to separate them")
     for met in sorted(result.met, key=_order):

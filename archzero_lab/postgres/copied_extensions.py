@@ -17,6 +17,12 @@ _MAY = frozenset({
     "pg_visibility", "pgstattuple", "postgis", "postgis_topology", "rum", "sslinfo", "vector", "xml2",
 })  # fmt: skip
 """Beside those that PostgreSQL itself calls trusted."""
+_TRUSTED_SINCE_13 = frozenset({
+    "btree_gin", "btree_gist", "citext", "cube", "dict_int", "fuzzystrmatch", "hstore", "intarray", "isn", "lo",
+    "ltree", "pgcrypto", "pg_trgm", "seg", "tablefunc", "tcn", "tsm_system_rows", "tsm_system_time", "unaccent",
+    "uuid-ossp",
+})  # fmt: skip
+"""PostgreSQL 12 calls none so."""
 
 
 def copy_extensions(source: Connection, copy: Connection, owner: str) -> tuple[set[str], list[LeftOut]]:
@@ -32,7 +38,11 @@ def copy_extensions(source: Connection, copy: Connection, owner: str) -> tuple[s
     made: set[str] = set()
     left_out: list[LeftOut] = []
     copy.execute("SET search_path = pg_catalog")
-    available = copy.execute("SELECT name, bool_or(trusted) FROM pg_available_extension_versions GROUP BY 1")
+    told = "trusted" if copy.info.server_version >= 130_000 else "name = ANY(%s)"
+    available = copy.execute(
+        f"SELECT name, bool_or({told}) FROM pg_available_extension_versions GROUP BY 1".encode(),
+        None if told == "trusted" else [list(_TRUSTED_SINCE_13)],
+    )
     trusted: dict[str, bool] = dict(available.fetchall())
     for name, schema in wanted:
         if name not in trusted:

@@ -15,6 +15,9 @@ from archzero_lab.postgres.copied_roles import drop_copied_roles
 from archzero_lab.postgres.locales import Locale
 from archzero_lab.settings import DATABASE_PREFIX
 
+_GRANTS_PARAMETERS, _DROPS_BY_FORCE = 150_000, 130_000
+"""Versions from which an ordinary role may be allowed to set a parameter, and a database is dropped while in use."""
+
 
 def database_url(server_url: str, name: str) -> str:
     """The URL of another database on the same server."""
@@ -94,7 +97,9 @@ def _create_with(connection: Connection, name: str, locale: Locale) -> bool:
     """Whether the server could make the database with that locale; it may lack it, or ICU as a whole."""
     try:
         connection.execute(
-            sql.SQL("CREATE DATABASE {} TEMPLATE template0 {}").format(sql.Identifier(name), locale.clause())
+            sql.SQL("CREATE DATABASE {} TEMPLATE template0 {}").format(
+                sql.Identifier(name), locale.clause(connection.info.server_version // 10_000)
+            )
         )
     except psycopg.Error:  # another reason than its locale is told where it is tried without
         return False
@@ -132,14 +137,16 @@ def create_guest_database(server_url: str, name: str, locale: Locale | None = No
         if not is_superuser(connection):
             return url
         _drop_guest(connection, name)
-        for statement in (
+        statements = [
             sql.SQL("CREATE ROLE {} LOGIN NOSUPERUSER NOCREATEDB NOCREATEROLE NOREPLICATION PASSWORD {}").format(
                 role, sql.Literal(password)
             ),
             sql.SQL("ALTER DATABASE {} OWNER TO {}").format(role, role),
+        ]
+        if connection.info.server_version >= _GRANTS_PARAMETERS:
             # writes are measured without triggers and foreign keys
-            sql.SQL("GRANT SET ON PARAMETER session_replication_role TO {}").format(role),
-        ):
+            statements.append(sql.SQL("GRANT SET ON PARAMETER session_replication_role TO {}").format(role))
+        for statement in statements:
             connection.execute(statement)
     parts = urlsplit(url)
     return urlunsplit(parts._replace(netloc=f"{name}:{password}@{parts.netloc.rpartition('@')[2]}"))
@@ -202,7 +209,13 @@ def drop_database(server_url: str, name: str) -> None:
     """Drop a database of ours, if it is there, ending its connections; the role made for it too."""
     _check_ours(name)
     with connect(server_url, autocommit=True) as connection:
-        connection.execute(sql.SQL("DROP DATABASE IF EXISTS {} WITH (FORCE)").format(sql.Identifier(name)))
+        forced = connection.info.server_version >= _DROPS_BY_FORCE
+        if not forced:
+            connection.execute("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = %s", [name])
+        drop = sql.SQL("DROP DATABASE IF EXISTS {}{}").format(
+            sql.Identifier(name), sql.SQL(" WITH (FORCE)" if forced else "")
+        )
+        connection.execute(drop)
         _drop_guest(connection, name)
         drop_copied_roles(connection)
 

@@ -27,7 +27,7 @@ from archzero_lab.postgres.sql_text import read_file
 
 OLDEST = 12
 """pg_dump's own oldest that we have tried to read from."""
-_TAKES_STATISTICS = 18
+TAKES_STATISTICS = 18
 _GENTLE = "-c default_transaction_read_only=on -c lock_timeout=5000"
 
 
@@ -171,7 +171,7 @@ def statistics_of(source_url: str, programs: Path) -> Iterator[Callable[[str], N
     """
     printed = subprocess.run([str(programs / "pg_dump"), "--version"], capture_output=True, text=True).stdout
     number = re.search(r"\d+", printed)
-    if number is None or int(number[0]) < _TAKES_STATISTICS:
+    if number is None or int(number[0]) < TAKES_STATISTICS:
         yield None
         return
     with tempfile.TemporaryDirectory(prefix="archzero-copy-") as folder:

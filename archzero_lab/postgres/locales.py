@@ -8,6 +8,7 @@ from psycopg import sql
 
 from archzero_lab.postgres.connection import Connection
 
+_HAS_PROVIDERS = 15
 _PROVIDERS = {"c": "libc", "i": "icu", "b": "builtin"}
 
 
@@ -25,10 +26,11 @@ class Locale:
         classes = "" if self.ctype == self.collate else f", letters of {self.ctype}"
         return f"{self.name or self.collate} ({self.provider}{classes}), {self.encoding}"
 
-    def clause(self) -> sql.Composed:
-        """What CREATE DATABASE says for it (PostgreSQL 15 and later)."""
-        made = sql.SQL("ENCODING {} LOCALE_PROVIDER {} LC_COLLATE {} LC_CTYPE {}").format(
-            sql.Literal(self.encoding), sql.SQL(self.provider), sql.Literal(self.collate), sql.Literal(self.ctype)
+    def clause(self, version: int) -> sql.Composed:
+        """What CREATE DATABASE says for it on a major version; before 15 a database's provider was libc."""
+        provider = sql.SQL(f" LOCALE_PROVIDER {self.provider}" if version >= _HAS_PROVIDERS else "")
+        made = sql.SQL("ENCODING {}{} LC_COLLATE {} LC_CTYPE {}").format(
+            sql.Literal(self.encoding), provider, sql.Literal(self.collate), sql.Literal(self.ctype)
         )
         if self.name is not None:
             made += sql.SQL(" {} {}").format(sql.SQL(f"{self.provider.upper()}_LOCALE"), sql.Literal(self.name))
@@ -38,8 +40,8 @@ class Locale:
 def read_locale(connection: Connection) -> Locale:
     """That of the connection's database."""
     version = connection.info.server_version // 10_000
-    provider = "datlocprovider" if version >= 15 else "'c'"
-    name = "datlocale" if version >= 17 else "daticulocale" if version >= 15 else "NULL"
+    provider = "datlocprovider" if version >= _HAS_PROVIDERS else "'c'"
+    name = "datlocale" if version >= 17 else "daticulocale" if version >= _HAS_PROVIDERS else "NULL"
     row = connection.execute(
         f"SELECT pg_encoding_to_char(encoding), {provider}, datcollate, datctype, {name} FROM pg_database"
         " WHERE datname = current_database()".encode()

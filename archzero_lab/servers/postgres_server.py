@@ -28,6 +28,7 @@ from archzero_lab.servers.process import ProcessRecord, ProcessRegistry, free_po
 from archzero_lab.servers.server_home import readable_copy, server_user
 
 MINIMUM_VERSION = 15
+_KEEPS_SLOTS_SMALL = 13
 
 
 @dataclass(frozen=True)
@@ -113,7 +114,7 @@ def start_postgres(
         _make_cluster(programs, base, password_file, user)
     password = password_file.read_text().strip()
     port = port or free_port()
-    argv = [str(programs / "postgres"), "-D", str(data), *_options(port, base, pinned or {})]
+    argv = [str(programs / "postgres"), "-D", str(data), *_options(port, base, pinned or {}, major_version(programs))]
     log.unlink(missing_ok=True)
     record = registry.spawn(
         name,
@@ -142,7 +143,7 @@ def _make_cluster(programs: Path, base: Path, password_file: Path, user: pwd.str
     write_private(password_file, secrets.token_urlsafe(24), user)
     made = subprocess.run(
         [str(programs / "initdb"), "-D", str(base / "data"), "--username=archzero", f"--pwfile={password_file}",
-         "--auth=scram-sha-256", "--encoding=UTF8", "--locale=C.UTF-8", "--no-instructions"],
+         "--auth=scram-sha-256", "--encoding=UTF8", "--locale=C.UTF-8"],
         capture_output=True, text=True, user=user.pw_uid if user else None, group=user.pw_gid if user else None,
         extra_groups=[] if user else None,
         env=_environment(), cwd=base,
@@ -154,7 +155,7 @@ def _make_cluster(programs: Path, base: Path, password_file: Path, user: pwd.str
         raise ServerError(f"initdb failed under {base}: {reason}; {cure_of(reason)}")
 
 
-def _options(port: int, base: Path, pinned: Mapping[str, str]) -> list[str]:
+def _options(port: int, base: Path, pinned: Mapping[str, str], version: int) -> list[str]:
     memory_mb = psutil.virtual_memory().total // 2**20
     settings = {
         "port": port,
@@ -169,7 +170,7 @@ def _options(port: int, base: Path, pinned: Mapping[str, str]) -> list[str]:
         # a checkpoint in the middle of a slot is noise that both arms would pay for at random
         "max_wal_size": f"{wal_size_mb(base)}MB",
         # what a replica that is gone for good would keep
-        "max_slot_wal_keep_size": f"{wal_size_mb(base)}MB",
+        **({"max_slot_wal_keep_size": f"{wal_size_mb(base)}MB"} if version >= _KEEPS_SLOTS_SMALL else {}),
         "checkpoint_timeout": "30min",
         "jit": "off",
         "shared_preload_libraries": "pg_stat_statements,auto_explain",

@@ -33,5 +33,13 @@ def test_a_setting_is_held_against_none_on_a_database_that_is_only_read(stack: S
         assert copies.returncode in (0, 1), copies.stderr
         assert "0 plans turned" in copies.stdout
         assert "3 blocks" in copies.stdout
+        # another server of one version, by the folder of its programs: what is told is noise
+        twice = lab(environment, *asked, "--server-version", version, "--server-version", str(stack.postgres_programs))
+        assert twice.returncode in (0, 1), twice.stderr
+        assert "nothing differs that decides a plan" in twice.stdout
+        assert "0 plans turned" in twice.stdout
+        none = lab(environment, *asked, "--server-version", version, "--server-version", str(tmp_path))
+        assert none.returncode == 2
+        assert "give a major version (15), npm:15, or a server's folder" in none.stderr
         unknown = lab(environment, *asked, "--set", "work_memory=1")
     assert (unknown.returncode, unknown.stderr.splitlines()[-1].split(":")[:2]) == (2, ["lab", " --set work_memory"])

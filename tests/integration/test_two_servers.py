@@ -11,6 +11,7 @@ import pytest
 from archzero_lab.errors import DatabaseError, SettingsError
 from archzero_lab.jobs.indexes.two_servers import Beside, Met, Side, beside
 from archzero_lab.postgres.connection import connect
+from archzero_lab.postgres.foreign_copy import statistics_of
 from archzero_lab.postgres.plans import parse_plan
 from archzero_lab.servers.copy_server import WantedServer, copy_server
 from archzero_lab.servers.stack import Stack
@@ -112,6 +113,39 @@ def test_rows_that_the_other_side_has_not_are_the_finding(stack: Stack, shop_url
     with somebodys_database(stack, "besideother", other) as url:
         found = beside(Side(shop_url), Side(url), {"one": ONE["one"], "mail": QUERIES["by mail"]}, blocks=6)
     assert {met.case.partition(",")[0]: met.other_rows for met in found.met} == {"one": True, "mail": False}
+
+
+def test_statistics_that_differ_are_named_and_carried_ones_do_not(stack: Stack, shop_url: str) -> None:
+    sampled = f'{SHOP} ALTER TABLE shop."Order" ALTER total SET STATISTICS 1; ANALYZE shop."Order";'
+    with somebodys_database(stack, "besidesampled", sampled) as url:
+        told = [row.what for row in beside(Side(shop_url), Side(url), ONE, blocks=6).differs]
+        assert any(what.startswith("statistics of ") and 'shop."Order".id' in what for what in told), told
+        with statistics_of(shop_url, stack.postgres_programs) as give:
+            if give is None:
+                pytest.skip("these tools carry no statistics: PostgreSQL 18 and later do")
+            give(url)
+        told = [row.what for row in beside(Side(shop_url), Side(url), ONE, blocks=6).differs]
+        assert not [what for what in told if what.startswith("statistics")]
+
+
+def test_an_older_server_than_postgresql_12_is_refused_by_name(stack: Stack, shop_url: str) -> None:
+    with (
+        pytest.raises(SettingsError, match=r"--server-version 11: the database is on PostgreSQL \d\d"),
+        copy_server(stack, shop_url, WantedServer(11), oldest=12),
+    ):
+        pass
+
+
+def test_two_copies_may_have_a_server_of_one_version_each(stack: Stack, shop_url: str) -> None:
+    wanted = WantedServer(programs=stack.postgres_programs)
+    with (
+        copy_server(stack, shop_url, wanted, side="a") as one,
+        copy_server(stack, shop_url, wanted, side="b") as other,
+        connect(one.url) as first,
+        connect(other.url) as second,
+    ):
+        assert first.info.server_version == second.info.server_version
+        assert first.info.port != second.info.port
 
 
 def test_a_setting_or_statement_that_is_not_taken_is_named(shop_url: str) -> None:

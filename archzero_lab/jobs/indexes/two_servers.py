@@ -38,8 +38,18 @@ _MORE, _FEW_BLOCKS = 1.1, 8
 _SLOT_S, _MOST_CALLS = 0.03, 30
 _LONGEST = "60s"
 _ANY = "any values"
+_MOST_NAMED = 4
 _FIXED_ELSEWHERE = ("jit", "max_parallel_workers_per_gather")
 """What a comparison of twins leaves out, since an index experiment fixes it on its copy; here it is as it is."""
+
+
+_KNOWN = """
+SELECT quote_ident(schemaname) || '.' || quote_ident(tablename) || '.' || quote_ident(attname)
+    || CASE WHEN inherited THEN ' with its children' ELSE '' END,
+  md5(concat_ws('|', null_frac, avg_width, n_distinct, most_common_vals, most_common_freqs, histogram_bounds,
+    correlation, most_common_elems, most_common_elem_freqs))
+FROM pg_stats WHERE schemaname NOT IN ('pg_catalog', 'information_schema')
+"""
 
 
 class _OnSecond(DatabaseError):
@@ -163,7 +173,20 @@ def _differs(first: Side, second: Side) -> list[TwinRow]:
             theirs, others = (_setting(connection, name) for connection in (one, other))
             if theirs != others:
                 rows.append(TwinRow(name, theirs, others, False))
-        return rows
+        return [*rows, *_statistics(one, other)]
+
+
+def _statistics(one: Connection, other: Connection) -> list[TwinRow]:
+    """Columns of which the planner knows other things on the other side, in a row."""
+    theirs: dict[str, str] = dict(one.execute(_KNOWN).fetchall())
+    others: dict[str, str] = dict(other.execute(_KNOWN).fetchall())
+    columns = [column for column in sorted(theirs.keys() | others.keys()) if theirs.get(column) != others.get(column)]
+    if not columns:
+        return []
+    more = f" and {len(columns) - _MOST_NAMED} more" if len(columns) > _MOST_NAMED else ""
+    what = "a column" if len(columns) == 1 else f"{len(columns)} columns"
+    named = f"{', '.join(columns[:_MOST_NAMED])}{more}"
+    return [TwinRow(f"statistics of {what} ({named})", "the first's", "the second's", False)]
 
 
 def _setting(connection: Connection, name: str) -> str:
