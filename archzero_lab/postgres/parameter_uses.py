@@ -13,7 +13,7 @@ from pglast.enums.parsenodes import A_Expr_Kind
 from pglast.stream import RawStream
 
 from archzero_lab.postgres.connection import Connection
-from archzero_lab.postgres.plans import explain_generic
+from archzero_lab.postgres.generic_plans import explain_generic
 from archzero_lab.postgres.sql_text import ast, parameters_of, walk
 
 _CONDITIONS = ("Index Cond", "Recheck Cond", "Filter", "Hash Cond", "Merge Cond", "Join Filter")

@@ -9,8 +9,6 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import psycopg
-from psycopg import sql
-from psycopg.pq import TransactionStatus
 
 from archzero_lab.errors import DatabaseError
 from archzero_lab.postgres.connection import Connection
@@ -150,33 +148,6 @@ def explain(
     assert row is not None
     document = row[0] if not isinstance(row[0], str) else json.loads(row[0])
     return parse_plan(document)
-
-
-def explain_generic(connection: Connection, text: str, settings: Mapping[str, str] | None = None) -> Plan:
-    """The plan that a prepared statement gets without knowing its values ($1, $2, …), under some settings; not run.
-
-    Raises psycopg.Error for a statement that PostgreSQL does not take.
-    """
-    prepared = False
-    try:
-        with connection.transaction(force_rollback=True):
-            for name, value in ({"plan_cache_mode": "force_generic_plan"} | dict(settings or {})).items():
-                connection.execute(sql.SQL("SET LOCAL {} = {}").format(sql.Identifier(name), sql.Literal(value)))
-            connection.execute(("PREPARE archzero_statement AS " + text).encode(), prepare=False)
-            prepared = True
-            count = connection.execute(
-                "SELECT cardinality(parameter_types) FROM pg_prepared_statements WHERE name = 'archzero_statement'"
-            ).fetchone()
-            nulls = ", ".join(["NULL"] * (count[0] if count else 0))
-            row = connection.execute(
-                f"EXPLAIN (VERBOSE, FORMAT JSON) EXECUTE archzero_statement{f'({nulls})' if nulls else ''}".encode(),
-                prepare=False,
-            ).fetchone()
-    finally:  # a prepared statement outlives a rollback
-        if prepared and not connection.broken and connection.info.transaction_status != TransactionStatus.INERROR:
-            connection.execute("DEALLOCATE archzero_statement")
-    assert row is not None
-    return parse_plan(row[0])
 
 
 def parse_plan(document: Any) -> Plan:

@@ -25,9 +25,10 @@ from archzero_lab.jobs.indexes.same_rows import (
 )
 from archzero_lab.jobs.indexes.verdict import Loss
 from archzero_lab.postgres.connection import Connection
+from archzero_lab.postgres.generic_plans import explain_generic
 from archzero_lab.postgres.index_catalog import Index, hidden
 from archzero_lab.postgres.nested import changes_rows, runs_others
-from archzero_lab.postgres.plans import Plan, explain_generic, parse_plan
+from archzero_lab.postgres.plans import Plan, parse_plan
 from archzero_lab.postgres.sql_text import ast, nodes_of
 from archzero_lab.postgres.statement import Statement
 from archzero_lab.stats.comparison import compare

@@ -9,7 +9,8 @@ from psycopg import sql
 
 from archzero_lab.jobs.indexes.plan_shapes import UNENDING, Seen, Work, shape_of_plan, work_of_plan
 from archzero_lab.postgres.connection import Connection
-from archzero_lab.postgres.plans import Plan, explain_generic, parse_plan
+from archzero_lab.postgres.generic_plans import explain_generic
+from archzero_lab.postgres.plans import Plan, parse_plan
 from archzero_lab.postgres.statement import Statement
 
 ANY_VALUES = "any values"

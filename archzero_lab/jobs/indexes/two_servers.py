@@ -24,9 +24,10 @@ from archzero_lab.jobs.indexes.same_rows import (
 )
 from archzero_lab.jobs.indexes.session import as_asked
 from archzero_lab.postgres.connection import Connection, connect
+from archzero_lab.postgres.generic_plans import explain_generic
 from archzero_lab.postgres.nested import changes_rows
 from archzero_lab.postgres.plan_diff import diff_plans
-from archzero_lab.postgres.plans import Plan, explain_generic, parse_plan
+from archzero_lab.postgres.plans import Plan, parse_plan
 from archzero_lab.postgres.statement import Statement
 from archzero_lab.postgres.twin import TwinRow, compare_twins
 from archzero_lab.stats.comparison import Comparison, compare

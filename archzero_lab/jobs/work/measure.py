@@ -24,8 +24,8 @@ from archzero_lab.jobs.work.counted import (
 )
 from archzero_lab.jobs.work.looks import Looks, RequestWork
 from archzero_lab.postgres.connection import Connection, connect
+from archzero_lab.postgres.generic_plans import explain_generic
 from archzero_lab.postgres.plan_log import plan_shape
-from archzero_lab.postgres.plans import explain_generic
 from archzero_lab.postgres.sql_text import shape_of, shortened
 from archzero_lab.postgres.statement_work import StatementName, StatementWork
 from archzero_lab.postgres.whole_statistics import analyze_whole
