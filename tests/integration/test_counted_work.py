@@ -51,6 +51,7 @@ def test_the_same_code_comes_out_the_same_to_the_last_number(counting: CountingS
     assert [one for one in found.outcomes if not one.said.startswith("as it was")] == []
     assert found.result == PASS
     assert to_toml(again, Tolerance()) == to_toml(counted, Tolerance())
+    assert len(to_toml(counted, Tolerance()).encode()) < 10_000, "a team reads it in a diff"
 
 
 def test_each_kind_of_request_is_counted_in_postgresql_and_redis(counted: Counted) -> None:

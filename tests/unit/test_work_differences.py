@@ -8,8 +8,8 @@ from typing import Any
 
 import msgspec
 
-from archzero_lab.jobs.work.baseline import Baseline, Tolerance
-from archzero_lab.jobs.work.conditions import conditions
+from archzero_lab.jobs.work.baseline import Baseline, Tolerance, to_toml
+from archzero_lab.jobs.work.conditions import conditions, moved_tables
 from archzero_lab.jobs.work.counted import (
     Counted,
     CountedCommand,
@@ -245,3 +245,11 @@ def test_an_index_only_scan_of_a_table_that_the_migration_has_written_is_told() 
     assert differences(before, after, Tolerance()) == []
     before.to_vacuum = None  # a file of the first format: nobody looked
     assert differences(before, after, Tolerance()) == []
+
+
+def test_the_tables_of_migration_tools_are_neither_kept_nor_told() -> None:
+    was = _counted(tables={"cards": 20_000, "public.alembic_version": 1, "_yoyo_log": 26})
+    now = _counted(tables={"cards": 20_000, "public.alembic_version": 2, "_yoyo_log": 27})
+    assert conditions(was, now) == []
+    assert moved_tables(was, now) == set()
+    assert "tables = { cards = 20000 }" in to_toml(was, Tolerance())

@@ -11,6 +11,7 @@ from typing import Any
 import msgspec
 
 from archzero_lab.errors import SettingsError
+from archzero_lab.jobs.work.conditions import BOOKKEEPING
 from archzero_lab.jobs.work.counted import Counted, CountedKind, CountedPass, CountedStatement, statement_mark
 from archzero_lab.jobs.work.format_1 import of_format_1
 from archzero_lab.jobs.work.lines import (
@@ -108,7 +109,8 @@ def to_toml(counted: Counted, tolerance: Tolerance) -> str:
         lines.append(f"to_vacuum = {_inline(counted.to_vacuum)}")
     if counted.reason:
         lines.append(f"reason = {_string(counted.reason)}")
-    lines.append("tables = " + _inline({name: rows for name, rows in counted.tables.items() if rows}))
+    kept = {name: rows for name, rows in counted.tables.items() if rows and name.rpartition(".")[2] not in BOOKKEEPING}
+    lines.append("tables = " + _inline(kept))
     if given := msgspec.to_builtins(tolerance):
         lines += ["", "[tolerance]", *(f"{name} = {value}" for name, value in given.items())]
     lines += parts

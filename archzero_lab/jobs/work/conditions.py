@@ -7,6 +7,11 @@ import re
 from archzero_lab.jobs.work.counted import Counted, CountedKind
 from archzero_lab.postgres.whole_statistics import MOST_ROWS
 
+BOOKKEEPING = frozenset({
+    "_yoyo_log", "_yoyo_migration", "_yoyo_version", "yoyo_lock", "alembic_version", "django_migrations",
+    "schema_migrations", "ar_internal_metadata", "flyway_schema_history", "knex_migrations", "_prisma_migrations",
+})  # fmt: skip
+"""Tables in which tools note the migrations that they made: no request reads them, and each migration adds a row."""
 _TABLE = re.compile(r" on ([^\s:(]+)")
 _INDEX_ONLY = re.compile(r"Index Only Scan using .+? on ([^\s:(]+)")
 
@@ -19,7 +24,14 @@ def tables_read(kind: CountedKind, *, index_only: bool = False) -> set[str]:
 
 def moved_tables(before: Counted, after: Counted) -> set[str]:
     """The tables that had another number of rows, by their bare names."""
-    return {table.rpartition(".")[2] for table, rows in before.tables.items() if after.tables.get(table, 0) != rows}
+    return {table.rpartition(".")[2] for table in _other_rows(before, after)}
+
+
+def _other_rows(before: Counted, after: Counted) -> list[str]:
+    return [
+        table for table, rows in before.tables.items()
+        if after.tables.get(table, 0) != rows and table.rpartition(".")[2] not in BOOKKEEPING
+    ]  # fmt: skip
 
 
 def other_values(kind: CountedKind, other: CountedKind) -> bool:
@@ -41,10 +53,9 @@ def conditions(before: Counted, after: Counted) -> list[str]:
             f"{', '.join(large)}: more than {MOST_ROWS / 1e6:.0f} million rows, whose statistics are a sample's: a plan"
             " may turn by chance"
         )
-    for table, rows in before.tables.items():
-        now = after.tables.get(table, 0)
-        if rows != now:
-            notes.append(f"table {table} had {rows:,} rows and has {now:,}: what reads it follows")
+    for table in _other_rows(before, after):
+        rows, now = before.tables[table], after.tables.get(table, 0)
+        notes.append(f"table {table} had {rows:,} rows and has {now:,}: what reads it follows")
     for name, kind in before.kinds.items():
         other = after.kinds.get(name)
         if other is not None and other_values(kind, other):

@@ -35,7 +35,8 @@ from archzero_lab.systems.arms import Arm, Opening
 from archzero_lab.systems.system import Loading, Prepared, Rows, System
 
 REQUESTS = 20
-_SHOWN, _INNER = 60, 30
+_SHOWN, _INNER = 48, 24
+"""Letters of a statement in the file: it stays a few kB, and the mark is what is compared."""
 
 
 @dataclass(frozen=True)
