@@ -68,7 +68,7 @@ def indexes(
     reads_per_write: Annotated[
         float, typer.Option(min=0, help="An index that pays only above it is too dear.")
     ] = READS_PER_WRITE,
-    budget: Annotated[str, typer.Option(help="90s, 5m, 1h: fewer blocks where they take longer, six at least.")] = "",
+    budget: Annotated[str, typer.Option(help="90s, 5m, 1h for the whole: fewer blocks, six at least.")] = "",
     blocks: Annotated[int, typer.Option(min=6, help="Paired blocks of each measurement.")] = 10,
     seed: Seed = 1,
 ) -> None:

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import time
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import suppress
+from functools import partial
 
 from psycopg import sql
 
 from archzero_lab.errors import DatabaseError
-from archzero_lab.jobs.indexes.budget import block_s, fitting_blocks, in_words, too_dear
+from archzero_lab.jobs.indexes.budget import LEAST_BLOCKS, Budget, Done, cases_s, in_words, loss_s, too_dear, writes_s
 from archzero_lab.jobs.indexes.doubts import Doubt, doubted, not_measured
 from archzero_lab.jobs.indexes.findings import IndexReport
 from archzero_lab.jobs.indexes.query_cases import cases_of
@@ -21,6 +22,7 @@ from archzero_lab.jobs.indexes.verdict import (
     READS_PER_WRITE,
     Finding,
     Loss,
+    WriteCost,
     judge,
     keep_one_of_each,
 )
@@ -47,7 +49,7 @@ def run_index_experiment(
     doubts: Sequence[Doubt] = (),
     role_urls: Mapping[str, str] | None = None,
     settings: Mapping[str, str] | None = None,
-    budget_s: float = 0.0,
+    budget: Budget | None = None,
     tell: Callable[[str], None] = lambda text: None,
     progress: Callable[[float], None] = lambda share: None,
 ) -> IndexReport:
@@ -60,7 +62,7 @@ def run_index_experiment(
     touches is none. With a budget fewer blocks are measured, six at least; `tell` gets what is to come. Raises
     DatabaseError where no index or no statement is there to measure.
     """
-    given = settings or {}
+    given, budget = settings or {}, budget or Budget()
     with (
         raw_connection(url, given) as connection,
         admin_connection(admin_url) as admin,
@@ -79,34 +81,45 @@ def run_index_experiment(
             raise DatabaseError(f"no statement can be run: {let_go[0]}" if let_go else "no statement to measure with")
         used = {index.label: reads.users_of(index) for index in chosen}
         free = [index for index in chosen if not index.guards]
-        dear = too_dear(reads, used, len(free), budget_s)
+        times = Counter(case.name for mine in used.values() for case in mine)
+        seconds = cases_s(reads, times)
+        if budget.seconds:
+            slower = _look(reads, free, blocks)
+            seconds = {name: slower * a_block for name, a_block in seconds.items()}
+        writing = writes_s(len(free))
+        dear = too_dear(seconds, writing, budget.left)
         for name in dear:
             took = reads.plans[name].execution_ms / 1000
             let_go.append(f"statement {name}: {took:.2g} s a run, too long for the budget; the others fit without it")
         reads.cases = cases = [case for case in cases if case.name not in dear]
         used = {label: [case for case in mine if case.name not in dear] for label, mine in used.items()}
-        a_block = block_s(reads, used, len(free))
-        reads.blocks = blocks = fitting_blocks(blocks, a_block, budget_s)
-        tell(in_words(len(cases), len(chosen), blocks, a_block, budget_s))
-        # of the writes, an insert and an update an index and block; a column may not be there to be updated
-        steps = 2 * len(cases) + sum(map(len, used.values())) + (3 * blocks + 1) * len(chosen)
-        done = 0
+        a_block = writing + sum(seconds[case.name] for case in cases)
+        wanted, reads.blocks = blocks, budget.blocks(blocks, a_block)
+        blocks = reads.blocks
+        tell(in_words(len(cases), len(chosen), blocks, a_block, budget.left))
+        reading = blocks * (a_block - writing)
+        done = Done(blocks * a_block, progress)
 
-        def step() -> None:
-            nonlocal done
-            done += 1
-            progress(min(done / steps, 1.0))
+        def loss(case: Statement, without: Sequence[Index]) -> Loss:
+            measured = reads.loss(case, without)
+            # of a block of a case: against all indexes, those to drop, and twice for each that it uses
+            done.add(blocks * seconds[case.name] / (2 + 2 * times[case.name]))
+            return measured
 
         plans = reads.lines(free)
-        whole = [reads.loss(case, free, step) for case in cases]
+        whole = [loss(case, free) for case in cases]
         losses = {
-            index.label: [reads.loss(case, [index], step) for case in used[index.label]]
+            index.label: [loss(case, [index]) for case in used[index.label]]
             for index in free
         }  # fmt: skip
-        pairs = {index.label: _pairs(reads, index, losses[index.label], chosen) for index in free}
-        built = {index.label: _build_s(connection, index) for index in free}
-        writes = _writes(connection, free, there, blocks, seed)
-        costs = {label: cost for table in writes for label, cost in table.costs(step).items()}
+        pairs = {index.label: _pairs(loss, reads.cases, index, losses[index.label], chosen) for index in free}
+        done.come_to(reading)
+        built = _build_s(connection, free, budget)
+        writes = _writes(connection, free, there, wanted, seed)
+        costs: dict[str, WriteCost] = {}
+        for number, table in enumerate(writes):
+            # of what is left, a third is for what all indexes of the tables cost together
+            costs |= table.costs(done.add_write, partial(budget.blocks, share=2 / 3 / (len(writes) - number)))
         superfluous = {oid: other.label for oid, other in redundant(there).items()}
         findings = []
         for index in chosen:
@@ -138,9 +151,12 @@ def run_index_experiment(
         ]  # fmt: skip
         dropped = {finding.name for finding in findings if finding.verdict not in KEPT}
         gone = [index for index in free if index.label in dropped]
-        without = [reads.loss(case, gone, step) for case in cases] if gone else []
+        without = [loss(case, gone) for case in cases] if gone else []
         kept = {index.label for index in free} - dropped
-        rates = [rate for table in writes for rate in table.rates(kept, step)]
+        rates = [
+            rate for number, table in enumerate(writes)
+            for rate in table.rates(kept, done.add_write, partial(budget.blocks, share=1 / (len(writes) - number)))
+        ]  # fmt: skip
         return IndexReport(
             tuple(findings), tuple(whole), tuple(without), tuple(rates), tuple(plans), _row_counts(connection, chosen),
             _server(connection), tuple(let_go), tuple(dict.fromkeys(reads.differences)), blocks,
@@ -160,7 +176,10 @@ def _look_ups(connection: Connection, indexes: Sequence[Index]) -> list[Statemen
     return statements
 
 
-def _pairs(reads: Reads, index: Index, losses: Sequence[Loss], chosen: Sequence[Index]) -> list[Loss]:
+def _pairs(
+    loss_of: Callable[[Statement, Sequence[Index]], Loss], measured: Sequence[Statement], index: Index,
+    losses: Sequence[Loss], chosen: Sequence[Index],
+) -> list[Loss]:  # fmt: skip
     """Where another of the indexes took its place: the statement with both hidden, to tell one that is enough.
 
     Not of an index that some statement is slower without: it is needed, whatever stands beside it.
@@ -168,19 +187,34 @@ def _pairs(reads: Reads, index: Index, losses: Sequence[Loss], chosen: Sequence[
     if any(loss.change is Change.REGRESSED for loss in losses):
         return []
     by_name = {other.label: other for other in chosen if not other.guards}
-    cases = {case.name: case for case in reads.cases}
+    cases = {case.name: case for case in measured}
     pairs = []
     for loss in losses:
         others = [by_name[name] for name in loss.instead if name in by_name]
         if others:
-            pairs.append(reads.loss(cases[loss.statement], [index, *others]))
+            pairs.append(loss_of(cases[loss.statement], [index, *others]))
     return pairs
 
 
-def _build_s(connection: Connection, index: Index) -> float:
+def _look(reads: Reads, indexes: Sequence[Index], blocks: int) -> float:
+    """How many times as long as its plan says the cheapest case's comparison takes here; it is one of those to come."""
+    case = min(reads.cases, key=lambda case: loss_s(reads, case))
+    reads.blocks = min(blocks, LEAST_BLOCKS)
     began = time.perf_counter()
-    connection.execute(sql.SQL("REINDEX INDEX {}").format(sql.Identifier(index.schema, index.name)))
-    return time.perf_counter() - began
+    reads.loss(case, indexes)
+    return max((time.perf_counter() - began) / (reads.blocks * loss_s(reads, case)), 1.0)
+
+
+def _build_s(connection: Connection, indexes: Sequence[Index], budget: Budget) -> dict[str, float]:
+    """Seconds in which each index is built, by label; the smallest first, of a budget a small part."""
+    built: dict[str, float] = {}
+    for index in sorted(indexes, key=lambda index: index.bytes):
+        if sum(built.values()) > budget.builds_until():
+            break
+        began = time.perf_counter()
+        connection.execute(sql.SQL("REINDEX INDEX {}").format(sql.Identifier(index.schema, index.name)))
+        built[index.label] = time.perf_counter() - began
+    return built
 
 
 def _writes(

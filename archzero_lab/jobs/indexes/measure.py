@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from dataclasses import asdict, replace
 
 from archzero_lab.errors import LabError
+from archzero_lab.jobs.indexes.budget import Budget
 from archzero_lab.jobs.indexes.experiment import run_index_experiment
 from archzero_lab.jobs.indexes.findings import IndexReport
 from archzero_lab.jobs.indexes.judged import list_of
@@ -30,6 +31,7 @@ def measure_indexes(system: System, stack: Stack, request: IndexRequest, reporte
     Raises LabError for what a person can mend; a database that was given is read and never changed.
     """
     check_request(request)
+    budget = Budget(request.budget_s)
     if not stack.ours and not request.server.url:
         raise LabError(
             "the index experiment hides indexes and drops them: it wants the lab's own server; unset "
@@ -40,7 +42,7 @@ def measure_indexes(system: System, stack: Stack, request: IndexRequest, reporte
         experiment = run_index_experiment(
             ready.url, ready.admin_url, ready.indexes, ready.cases, blocks=request.blocks,
             reads_per_write=request.reads_per_write, seed=request.seed, doubts=ready.doubts, role_urls=ready.role_urls,
-            settings=request.settings, budget_s=request.budget_s, tell=reporter.note, progress=tell,
+            settings=request.settings, budget=budget, tell=reporter.note, progress=tell,
         )  # fmt: skip
     experiment = replace(experiment, let_go=(*ready.let_go, *experiment.let_go))
     run = Run.new("indexes")

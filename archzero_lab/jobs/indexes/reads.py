@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass, field, replace
 from functools import cached_property
@@ -214,7 +214,7 @@ class Reads:
             self._nested[case.sql] = runs_others(self.connection, case.sql)
         return self._nested[case.sql]
 
-    def loss(self, case: Statement, without: Sequence[Index], step: Callable[[], None] = lambda: None) -> Loss:
+    def loss(self, case: Statement, without: Sequence[Index]) -> Loss:
         """A case's time with and without some indexes, in paired blocks of random order; each set is measured once.
 
         An index may make an answer faster, never another one: where it does, that is one of the `differences`.
@@ -243,7 +243,6 @@ class Reads:
             ci_high=comparison.ci_high, blocks=comparison.blocks,
             instead=tuple(label for label in self.labels(plan) if label not in gone),
         )  # fmt: skip
-        step()
         return self._measured[key]
 
     def _sweep(self, case: Statement) -> None:

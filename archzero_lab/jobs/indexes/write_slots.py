@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, LiteralString
@@ -25,6 +26,15 @@ _ATTEMPTS = 4
 
 _ROOM = 40
 """The fill factor of the pages that hold rows to update: each new version finds room beside the old one."""
+
+
+Fit = Callable[[int, float], int]
+"""(blocks asked for, seconds of one) -> blocks to measure."""
+
+
+def keep_all(blocks: int, _: float) -> int:
+    """All that were asked for."""
+    return blocks
 
 
 @dataclass(frozen=True)
@@ -82,13 +92,20 @@ class WriteSlots:
         ).fetchone()  # fmt: skip
         self.rows = int(row[0]) if row else 0  # none of a materialized view: nobody writes to it
 
-    def run(self, arms: Sequence[WriteArm], blocks: int, step: Callable[[], None]) -> dict[WriteArm, list[Slot]]:
+    def run(
+        self, arms: Sequence[WriteArm], blocks: int, step: Callable[[], None], fit: Fit = keep_all
+    ) -> dict[WriteArm, list[Slot]]:
         """The slots of each arm, a block's arms in random order. Dead rows are vacuumed away after each block.
+
+        After a block `fit` says how many there will be: it is told those asked for and the seconds that one takes.
 
         Raises DatabaseError naming the table for a write that PostgreSQL does not take.
         """
         slots: dict[WriteArm, list[Slot]] = {arm: [] for arm in arms}
+        wanted, began = blocks, time.perf_counter()
         for block in range(blocks):
+            if block >= wanted:
+                break
             order = list(arms)
             random.Random(f"{self._seed} {block}").shuffle(order)
             for arm in order:
@@ -99,6 +116,8 @@ class WriteSlots:
                     raise DatabaseError(f"writing to {self._name} without {arm.name or 'no index'}: {reason}") from None
                 step()
             self._execute("VACUUM {table}")
+            if block == 0:  # it pays for whole pages that no other pays for: what it takes is the most
+                wanted = fit(blocks, time.perf_counter() - began)
         return slots
 
     def _without_page_images(self, arm: WriteArm) -> Slot:

@@ -10,7 +10,7 @@ from psycopg import sql
 
 from archzero_lab.jobs.indexes.findings import WriteRate
 from archzero_lab.jobs.indexes.verdict import UpdateCost, WriteCost
-from archzero_lab.jobs.indexes.write_slots import Slot, WriteArm, WriteSlots
+from archzero_lab.jobs.indexes.write_slots import Fit, Slot, WriteArm, WriteSlots, keep_all
 from archzero_lab.postgres.connection import Connection
 from archzero_lab.postgres.index_catalog import Index
 from archzero_lab.stats.comparison import compare
@@ -43,7 +43,7 @@ class Writes:
             others = [column for column in index.columns if column not in alone]
             self._updated[index.label] = self._slots.changeable([*alone, *others])
 
-    def costs(self, step: Callable[[], None]) -> dict[str, WriteCost]:
+    def costs(self, step: Callable[[], None], fit: Fit = keep_all) -> dict[str, WriteCost]:
         """What each index costs an insert, and an update of a column that it reads, by name; nothing of an empty table.
 
         All arms of a block write the same rows in random order; inserts of a B-tree's are both without the table's GIN
@@ -61,7 +61,7 @@ class Writes:
             if column := self._updated[index.label]:
                 updates[index.label] = (WriteArm("", (), column), WriteArm(index.label, (index,), column))
         arms = list(dict.fromkeys(arm for pair in (*inserts.values(), *updates.values()) for arm in pair))
-        slots = self._slots.run(arms, self._blocks, step)
+        slots = self._slots.run(arms, self._blocks, step, fit)
         costs_by_index = {}
         for index in self._indexes:
             insert = [slots[arm] for arm in inserts[index.label]]
@@ -73,7 +73,7 @@ class Writes:
             )  # fmt: skip
         return costs_by_index
 
-    def rates(self, kept: Set[str], step: Callable[[], None]) -> list[WriteRate]:
+    def rates(self, kept: Set[str], step: Callable[[], None], fit: Fit = keep_all) -> list[WriteRate]:
         """Rows a second of an insert and of each column's update, with all of the indexes, none, and those kept."""
         if not self._slots.rows:
             return []
@@ -84,7 +84,7 @@ class Writes:
         }
         columns = ["", *sorted({column for column in self._updated.values() if column})]
         arms = {(name, column): WriteArm(name, gone, column) for column in columns for name, gone in without.items()}
-        slots = self._slots.run(list(arms.values()), self._blocks, step)
+        slots = self._slots.run(list(arms.values()), self._blocks, step, fit)
         measured_rates = []
         for column in columns:
             mine = {name: slots[arms[name, column]] for name in without}
