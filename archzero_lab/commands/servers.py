@@ -50,7 +50,8 @@ def compare_servers(
     """
     from archzero_lab.jobs.indexes.asked import asked_of
     from archzero_lab.jobs.indexes.request import IndexRequest
-    from archzero_lab.jobs.indexes.two_servers import Side, beside
+    from archzero_lab.jobs.indexes.sides import Side
+    from archzero_lab.jobs.indexes.two_servers import beside
     from archzero_lab.progress import Reporter
     from archzero_lab.servers.exclusive import exclusive
     from archzero_lab.servers.stack import running_stack

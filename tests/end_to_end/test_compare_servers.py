@@ -38,6 +38,7 @@ def test_a_setting_is_held_against_none_on_a_database_that_is_only_read(stack: S
         assert twice.returncode in (0, 1), twice.stderr
         assert "nothing differs that decides a plan" in twice.stdout
         assert "0 plans turned" in twice.stdout
+        assert "compiled by" not in twice.stdout
         none = lab(environment, *asked, "--server-version", version, "--server-version", str(tmp_path))
         assert none.returncode == 2
         assert "give a major version (15), npm:15, or a server's folder" in none.stderr

@@ -9,7 +9,8 @@ import psycopg
 import pytest
 
 from archzero_lab.errors import DatabaseError, SettingsError
-from archzero_lab.jobs.indexes.two_servers import Beside, Met, Side, beside
+from archzero_lab.jobs.indexes.sides import Side
+from archzero_lab.jobs.indexes.two_servers import Beside, Met, beside
 from archzero_lab.postgres.connection import connect
 from archzero_lab.postgres.foreign_copy import statistics_of
 from archzero_lab.postgres.plans import parse_plan

@@ -6,7 +6,7 @@ import random
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import numpy as np
 import psycopg
@@ -23,13 +23,14 @@ from archzero_lab.jobs.indexes.same_rows import (
     without_limit,
 )
 from archzero_lab.jobs.indexes.session import as_asked
-from archzero_lab.postgres.connection import Connection, connect
+from archzero_lab.jobs.indexes.sides import Side, differences_of
+from archzero_lab.postgres.connection import Connection
 from archzero_lab.postgres.generic_plans import explain_generic
 from archzero_lab.postgres.nested import changes_rows
 from archzero_lab.postgres.plan_diff import diff_plans
 from archzero_lab.postgres.plans import Plan, parse_plan
 from archzero_lab.postgres.statement import Statement
-from archzero_lab.postgres.twin import TwinRow, compare_twins
+from archzero_lab.postgres.twin import TwinRow
 from archzero_lab.stats.comparison import Comparison, compare
 from archzero_lab.stats.verdict import Change, change
 
@@ -39,30 +40,10 @@ _MORE, _FEW_BLOCKS = 1.1, 8
 _SLOT_S, _MOST_CALLS = 0.03, 30
 _LONGEST = "60s"
 _ANY = "any values"
-_MOST_NAMED = 4
-_FIXED_ELSEWHERE = ("jit", "max_parallel_workers_per_gather")
-"""What a comparison of twins leaves out, since an index experiment fixes it on its copy; here it is as it is."""
-
-
-_KNOWN = """
-SELECT quote_ident(schemaname) || '.' || quote_ident(tablename) || '.' || quote_ident(attname)
-    || CASE WHEN inherited THEN ' with its children' ELSE '' END,
-  md5(concat_ws('|', null_frac, avg_width, n_distinct, most_common_vals, most_common_freqs, histogram_bounds,
-    correlation, most_common_elems, most_common_elem_freqs))
-FROM pg_stats WHERE schemaname NOT IN ('pg_catalog', 'information_schema')
-"""
 
 
 class _OnSecond(DatabaseError):
     """The second side does not run what the first does."""
-
-
-@dataclass(frozen=True)
-class Side:
-    """A database as it is asked: its URL, and settings of the session."""
-
-    url: str
-    settings: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -157,42 +138,9 @@ def beside(
             progress((number + 1) / len(cases))
     if not met:
         raise DatabaseError(f"no statement is left: {[*let_go, 'none was given'][0]}")
-    differs = _differs(first, second)
+    differs = differences_of(first, second)
     different = {row.what for row in differs}
     return Beside(met, differs, {k: v for k, v in second.settings.items() if k not in different}, let_go)
-
-
-def _differs(first: Side, second: Side) -> list[TwinRow]:
-    """What decides plans and is not the same on both: version, order of texts, settings, extensions, sizes."""
-    with connect(first.url, autocommit=True) as one, connect(second.url, autocommit=True) as other:
-        for connection, side in ((one, first), (other, second)):
-            connection.execute("SET default_transaction_read_only = on")
-            for name, value in side.settings.items():
-                connection.execute("SELECT set_config(%s, %s, false)", [name, value])
-        rows = compare_twins(one, other, (), "").differs
-        for name in _FIXED_ELSEWHERE:
-            theirs, others = (_setting(connection, name) for connection in (one, other))
-            if theirs != others:
-                rows.append(TwinRow(name, theirs, others, False))
-        return [*rows, *_statistics(one, other)]
-
-
-def _statistics(one: Connection, other: Connection) -> list[TwinRow]:
-    """Columns of which the planner knows other things on the other side, in a row."""
-    theirs: dict[str, str] = dict(one.execute(_KNOWN).fetchall())
-    others: dict[str, str] = dict(other.execute(_KNOWN).fetchall())
-    columns = [column for column in sorted(theirs.keys() | others.keys()) if theirs.get(column) != others.get(column)]
-    if not columns:
-        return []
-    more = f" and {len(columns) - _MOST_NAMED} more" if len(columns) > _MOST_NAMED else ""
-    what = "a column" if len(columns) == 1 else f"{len(columns)} columns"
-    named = f"{', '.join(columns[:_MOST_NAMED])}{more}"
-    return [TwinRow(f"statistics of {what} ({named})", "the first's", "the second's", False)]
-
-
-def _setting(connection: Connection, name: str) -> str:
-    row = connection.execute("SELECT current_setting(%s)", [name]).fetchone()
-    return str(row[0]) if row else ""
 
 
 @contextmanager
