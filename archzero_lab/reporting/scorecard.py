@@ -129,6 +129,7 @@ def index_page(
         again=repeat_command(summary),
         capacity=capacity,
         work=work_section(work) if work and work.get("kinds") else None,
+        uncounted=(work or {}).get("reason", ""),
         figure=whole_picture(in_order(summary)),
         data=data,
         notebooks=[{"href": page.html.name, "title": page.title} for page in pages],

@@ -22,6 +22,7 @@ from archzero_lab.systems.system import System
 _MOST_ROWS = 20_000
 """Counts are compared by what they are, not by how large: a small copy says the same in a few seconds."""
 _MOST_DIFFERENCES = 6
+_MOST_COPYING_S = 60
 
 
 def count_arms(system: System, settings: Settings, run: Run, size: int, seed: int, reporter: Reporter) -> None:
@@ -31,8 +32,9 @@ def count_arms(system: System, settings: Settings, run: Run, size: int, seed: in
     """
     if run.holds(WORK):  # of a run that goes on
         return
-    if size == 0:  # somebody's own service: its database would be copied once more for each arm
-        run.work = {"reason": "of your own service, lab work counts"}
+    loaded_s = sum(stage["seconds"] for stage in run.stages if stage["name"] == "load")
+    if size == 0 and loaded_s > _MOST_COPYING_S:  # a team's own database, which is copied once more for each arm
+        run.work = {"reason": f"its databases took {loaded_s:.0f} s to copy, and counting copies them again: lab work"}
         return
     rows = min(size, _MOST_ROWS)
     try:
@@ -58,12 +60,12 @@ def _side_by_side(one: Counted, other: Counted) -> list[dict[str, Any]]:
     for name, kind in one.kinds.items():
         beside = other.kinds.get(name)
         if beside is not None:
-            told = changed.get(name, [])
+            lines = changed.get(name, [])
             kinds.append(
                 {
                     "kind": name, "writes": kind.writes, "requests": kind.requests,
-                    "counts": _rows(kind, beside), "differences": told[:_MOST_DIFFERENCES],
-                    "more": max(0, len(told) - _MOST_DIFFERENCES),
+                    "counts": _rows(kind, beside), "differences": lines[:_MOST_DIFFERENCES],
+                    "more": max(0, len(lines) - _MOST_DIFFERENCES),
                 }
             )  # fmt: skip
     return kinds

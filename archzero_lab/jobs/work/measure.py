@@ -11,7 +11,7 @@ from statistics import median_low
 
 import psycopg
 
-from archzero_lab.errors import unknown_name
+from archzero_lab.errors import LabError, unknown_name
 from archzero_lab.jobs.work.counted import (
     Counted,
     CountedCommand,
@@ -79,7 +79,7 @@ def count_work(
     counted: dict[str, CountedKind] = {}
     with (
         system.prepare(stack, rows, "work", [request.arm], loading) as prepared,
-        connect(prepared.urls[system.arms[request.arm].database], autocommit=True) as connection,
+        _connect(prepared, system, request.arm) as connection,
     ):
         tables = analyze_whole(connection)
         pin_database(connection)
@@ -108,6 +108,15 @@ def count_work(
         background=sorted(looks.background),
         to_vacuum=dict(prepared.facts.get("to_vacuum", {}).get(request.arm, {})),
     )
+
+
+def _connect(prepared: Prepared, system: System, arm: str) -> Connection:
+    url = prepared.urls.get(system.arms[arm].database)
+    if url is None:
+        raise LabError(
+            f"arm {arm} has no copy of a database that work could be counted on: it wants a build and [database]"
+        )
+    return connect(url, autocommit=True)
 
 
 def _kind(
@@ -212,20 +221,20 @@ def _named(
     statements: dict[StatementName, StatementWork], plans: dict[str, Counter[str]]
 ) -> dict[str, CountedStatement]:
     """By a mark; two texts of one statement, which PostgreSQL counts apart, are one."""
-    found: dict[str, CountedStatement] = {}
+    named: dict[str, CountedStatement] = {}
     for name, work in statements.items():
         mark = statement_mark(name.mark) + (" inner" if name.inner else "")
-        before = found.get(mark, CountedStatement(name.text, 0))
+        before = named.get(mark, CountedStatement(name.text, 0))
         if name.inner:  # what it reads is in the blocks of the one that ran it
             text = min(before.sql, name.text)
-            found[mark] = CountedStatement(text, before.calls + work.calls, inner=True)
+            named[mark] = CountedStatement(text, before.calls + work.calls, inner=True)
             continue
-        found[mark] = CountedStatement(
+        named[mark] = CountedStatement(
             min(before.sql, name.text), before.calls + work.calls, before.rows + work.rows,
             before.blocks + work.blocks, before.temporary + work.temporary,
             plans=dict(sorted(plans.get(name.mark, {}).items())),
         )  # fmt: skip
-    return dict(sorted(found.items()))
+    return dict(sorted(named.items()))
 
 
 def _add_generic(counted: CountedPass, connection: Connection) -> None:

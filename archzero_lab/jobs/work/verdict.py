@@ -18,16 +18,16 @@ _RESULTS = {"more": REGRESSION, "less": PASS, "otherwise": INCONCLUSIVE}
 
 def judge_work(baseline: Baseline, counted: Counted, file: Path, candidate: str) -> GateResult:
     """Hold a count against a file's: an outcome a difference, and one a kind of request that is as it was."""
-    found = differences(baseline.counted, counted, baseline.tolerance)
+    changes = differences(baseline.counted, counted, baseline.tolerance)
     lines = _lines(file)
     outcomes = [
         Outcome(f"{one.where}: {one.what}", _RESULTS[one.result], one.said, lines.get(one.kind, 0))
-        for one in _worst_first(found)
+        for one in _worst_first(changes)
     ]
-    changed = {one.kind for one in found}
+    changed = {one.kind for one in changes}
     for name, kind in baseline.counted.kinds.items():
         if name not in changed and name in counted.kinds:
-            said = f"as it was: {kind.first.calls:,} statements, {kind.first.blocks:,} blocks"
+            said = f"as it was: {_number(kind.first.calls, 'statement')}, {_number(kind.first.blocks, 'block')}"
             of = "a typical request" if kind.writes else f"{kind.requests} requests"
             outcomes.append(Outcome(name, PASS, f"{said} of {of}"))
     return GateResult(candidate, file.name, outcomes, conditions(baseline.counted, counted), str(file))
@@ -46,3 +46,7 @@ def _lines(file: Path) -> dict[str, int]:
 def _worst_first(changed: list[Difference]) -> list[Difference]:
     order = {"more": 0, "otherwise": 1, "less": 2}
     return sorted(changed, key=lambda one: order[one.result])
+
+
+def _number(count: int, what: str) -> str:
+    return f"{count:,} {what}{'' if count == 1 else 's'}"
