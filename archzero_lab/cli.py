@@ -53,8 +53,8 @@ _COMPLETE = "_LAB_COMPLETE"
 """What a shell asks for completions by."""
 
 
-def _tell_version(asked: bool) -> None:
-    if asked:
+def _tell_version(wanted: bool) -> None:
+    if wanted:
         typer.echo(f"archzero-lab {importlib.metadata.version('archzero-lab')}")
         raise typer.Exit
 

@@ -78,13 +78,13 @@ class Reporter:
                 yield show
             self.console.print(f"{what:<12} {time.monotonic() - began:6.1f} s", highlight=False)
             return
-        began = told = time.monotonic()
+        began = last = time.monotonic()
 
         def tell(share: float) -> None:
-            nonlocal told
+            nonlocal last
             now = time.monotonic()
-            if now - told >= self._quiet_s and share > 0:
-                told = now
+            if now - last >= self._quiet_s and share > 0:
+                last = now
                 left = (now - began) / share * (1 - share)
                 rest = self._of_the_whole(what, left)
                 line = f"{what:<12} {share:4.0%}, about {left:.0f} s left" + (f"; {rest}" if rest else "")

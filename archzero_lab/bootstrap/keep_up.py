@@ -101,7 +101,7 @@ def bring_everything_up(
             _end_service(stack)  # its databases are about to be made anew
             end_observers(stack.registry)
         named = cards is not None or inventory is not None
-        urls, in_words = keep_arms(stack, portfolio, "up", ARMS, fresh=fresh, asked=named, reporter=reporter)
+        urls, in_words = keep_arms(stack, portfolio, "up", ARMS, fresh=fresh, chosen=named, reporter=reporter)
         made: dict[str, dict[str, Any]] = {}
         if replicas or stack.ours:
             with reporter.work("replicas") if replicas else nullcontext():

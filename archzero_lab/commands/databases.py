@@ -121,12 +121,12 @@ def analyze(
     for mark in advice:  # lines, not a table: a name that is cut short cannot be copied
         console.print(f"  {mark.mark:<15} {mark.about}: {mark.seen}; {mark.do}", highlight=False, markup=False,
                       soft_wrap=True)  # fmt: skip
-    for found in tables:
-        shown = [at for at, name in enumerate(found.columns) if name != "oid"]
-        table = WholeTable(*(found.columns[at] for at in shown), title=found.title)
-        for row in found.rows[:40]:  # names are a stranger's: no markup
+    for answer in tables:
+        shown = [at for at, name in enumerate(answer.columns) if name != "oid"]
+        table = WholeTable(*(answer.columns[at] for at in shown), title=answer.title)
+        for row in answer.rows[:40]:  # names are a stranger's: no markup
             table.add_row(*(Text("" if row[at] is None else str(row[at])) for at in shown))
-        console.print(table if found.rows else f"{found.title}\n  none", highlight=False)
+        console.print(table if answer.rows else f"{answer.title}\n  none", highlight=False)
 
 
 def _migration_url(given: str) -> str:

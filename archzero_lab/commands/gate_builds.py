@@ -60,8 +60,8 @@ def _gate_team(team: TeamSystem, build: str, candidate: str, only: tuple[str, ..
             comparison = compare_requests(compared, stack, team.profiles["smoke"], kinds, progress=tell)
     most = {rule.claim: rule.max_regression for rule in chosen if rule.max_regression is not None}
     outcomes = [
-        gates.Outcome(f"{kind} / answers", gates.REGRESSION, "; ".join(told))
-        for kind, told in comparison.unlike.items()
+        gates.Outcome(f"{kind} / answers", gates.REGRESSION, "; ".join(differences))
+        for kind, differences in comparison.unlike.items()
     ]
     for row in comparison.comparisons:
         c = row.comparison

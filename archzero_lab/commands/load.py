@@ -102,9 +102,9 @@ def load(
     if results is None:
         return
     _print(results)
-    told = results["arms"][0] if len(results["arms"]) == 1 else results["arms"]
+    arms = results["arms"][0] if len(results["arms"]) == 1 else results["arms"]
     if as_json is not None:
-        text = json.dumps(_as_written(told), indent=2) + "\n"
+        text = json.dumps(_as_written(arms), indent=2) + "\n"
         if str(as_json) == "-":
             typer.echo(text, nl=False)
         else:
@@ -170,12 +170,12 @@ def _run(
     return results, [run.path / page.html.name for page in pages]
 
 
-def _as_written(told: Any) -> Any:
+def _as_written(result: Any) -> Any:
     """Without what the run's folder has at length."""
-    if isinstance(told, list):
-        return [_as_written(entry) for entry in told]
+    if isinstance(result, list):
+        return [_as_written(entry) for entry in result]
     return {
-        name: value for name, value in told.items() if name not in ("actions", "blocks", "failed_because", "seconds")
+        name: value for name, value in result.items() if name not in ("actions", "blocks", "failed_because", "seconds")
     }
 
 

@@ -225,7 +225,7 @@ def serve(
     with running_stack(load_settings()) as stack, kept_purpose(database) as (purpose, stays):
         try:
             urls, in_words = keep_arms(
-                stack, portfolio, purpose, upto(database), fresh=fresh, asked=named, reporter=Reporter(console)
+                stack, portfolio, purpose, upto(database), fresh=fresh, chosen=named, reporter=Reporter(console)
             )
             service = start_service(
                 stack,

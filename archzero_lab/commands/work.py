@@ -189,11 +189,11 @@ def _show(counted: Counted) -> None:
         passes = (
             [("", kind.first)] if kind.writes or kind.again is None else [("first", kind.first), ("again", kind.again)]
         )
-        for asked, one in passes:
+        for which, one in passes:
             rows = sum(statement.rows for statement in one.statements.values() if not statement.inner)
             redis = sum(command.calls for command in one.redis.values())
             table.add_row(
-                Text(name), asked,
+                Text(name), which,
                 *(_one(value, kind.counted) for value in (one.calls, rows, one.blocks)),
                 _one(sum(one.wal.values()), kind.counted), _one(redis, kind.counted),
                 "" if one.bytes is None else _one(one.bytes, kind.counted),

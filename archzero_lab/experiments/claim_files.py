@@ -147,8 +147,8 @@ def _contradiction(entry: _Entry, timed: Sequence[str], own: Collection[str]) ->
     wanted = "timed" if entry.operations in timed else entry.operations
     if not any(wanted in kind.operations for kind in of_rule):
         able = [what for kind in of_rule for what in kind.operations]
-        told = [one for what in dict.fromkeys(able) for one in (timed if what == "timed" else [what])]
-        return f"rule {entry.rule} has no experiment on {entry.operations}: use {', '.join(told)}"
+        operations = [one for what in dict.fromkeys(able) for one in (timed if what == "timed" else [what])]
+        return f"rule {entry.rule} has no experiment on {entry.operations}: use {', '.join(operations)}"
     about = [metric for kind in of_rule for metric in kind.metrics]
     if entry.metric not in about:
         return f"rule {entry.rule} is not about {entry.metric}: {entry.rule} goes with {', '.join(about)}"

@@ -59,7 +59,7 @@ def negative_controls(
     for result in results:
         if result.claim.timed:
             pairs.setdefault((result.claim.control, result.claim.treatment), set()).add(result.claim.id)
-    found = []
+    made = []
     for (control, treatment), claims in pairs.items():
         mine = controls[controls["claim"].isin(list(claims)) & controls["arm"].isin([control, treatment])]
         table = mine.pivot_table(index=["claim", "block"], columns="arm", values="service_time_s", aggfunc="median")
@@ -68,12 +68,12 @@ def negative_controls(
             seen = compare(table[control].tolist(), table[treatment].tolist())
             moved = seen.ci_low > 1 + margin or seen.ci_high < 1 / (1 + margin)
             what = str(mine["variant"].iloc[0])
-            found.append(
+            made.append(
                 NegativeControl(
                     control, treatment, what, len(table), seen.effect_size, seen.ci_low, seen.ci_high, moved
                 )
             )
-    return found
+    return made
 
 
 def hold_back(results: Sequence[ClaimResult], controls: Sequence[NegativeControl]) -> list[ClaimResult]:

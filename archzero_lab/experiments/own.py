@@ -145,7 +145,7 @@ def run_own(
     course = course if course is not None else Course(blocks)
     arms = {"control": control, "treatment": treatment}
     try:
-        with turn("an experiment", lambda told: setattr(course, "waits", told), lambda: course.stopped) as mine:
+        with turn("an experiment", lambda reason: setattr(course, "waits", reason), lambda: course.stopped) as mine:
             if mine:
                 _measure(arms, course, metric, blocks, calls, seed)
     finally:
@@ -198,8 +198,8 @@ def result_of(arms: dict[str, OwnArm], course: Course, metric: OwnMetric, margin
     mechanism = pd.DataFrame({name: arm.described | _a_call(name, course, rows) for name, arm in arms.items()}).T
     statements = _by_statement(course, rows)
     if whole.empty:
-        told = (f"needs at least {MINIMUM_BLOCKS} blocks, had 0",)
-        return OwnResult(Change.INCONCLUSIVE, None, metric, margin, whole, told, mechanism, statements)
+        warning = (f"needs at least {MINIMUM_BLOCKS} blocks, had 0",)
+        return OwnResult(Change.INCONCLUSIVE, None, metric, margin, whole, warning, mechanism, statements)
     table = whole.pivot_table(index="block", columns="arm", values=metric.column)
     comparison = compare(
         table["control"].tolist(), table["treatment"].tolist(), quantile=metric.quantile,
@@ -230,19 +230,19 @@ def result_of(arms: dict[str, OwnArm], course: Course, metric: OwnMetric, margin
 
 def _by_statement(course: Course, rows: list[dict[str, Any]]) -> pd.DataFrame:
     """The statements of both arms, those that read the most first."""
-    told: list[dict[str, Any]] = []
+    lines: list[dict[str, Any]] = []
     for arm, statements in course.statements.items():
         calls = _calls(arm, rows)
         for text, work in dict(statements).items() if calls else ():  # it may be added to meanwhile
             a_call = {f"{name} a call": value / calls for name, value in vars(work).items()}
-            told.append({"statement": text, "arm": arm, **a_call})
-    counted = {row["arm"] for row in told}
-    told += [
+            lines.append({"statement": text, "arm": arm, **a_call})
+    counted = {row["arm"] for row in lines}
+    lines += [
         {"statement": shape, "arm": arm, "calls a call": float(times)}
         for arm, shapes in course.sent.items() if arm not in counted for shape, times in shapes.items()
     ]  # fmt: skip
-    told.sort(key=lambda row: (-row.get("blocks a call", 0.0), row["statement"], row["arm"]))
-    return pd.DataFrame(told)
+    lines.sort(key=lambda row: (-row.get("blocks a call", 0.0), row["statement"], row["arm"]))
+    return pd.DataFrame(lines)
 
 
 def _calls(arm: str, rows: list[dict[str, Any]]) -> int:
@@ -251,9 +251,9 @@ def _calls(arm: str, rows: list[dict[str, Any]]) -> int:
 
 def _a_call(arm: str, course: Course, rows: list[dict[str, Any]]) -> dict[str, float]:
     calls = _calls(arm, rows)
-    told = {f"{name} a call": value / calls for name, value in course.work.get(arm, {}).items()} if calls else {}
+    totals = {f"{name} a call": value / calls for name, value in course.work.get(arm, {}).items()} if calls else {}
     sent = course.sent.get(arm, Counter()).total()
-    return told or ({"statements a call": float(sent)} if sent else {})
+    return totals or ({"statements a call": float(sent)} if sent else {})
 
 
 def _calls_of(arms: dict[str, OwnArm], metric: OwnMetric, blocks: int) -> int:

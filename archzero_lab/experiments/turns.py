@@ -23,7 +23,7 @@ _turned = threading.Condition()
 
 @contextmanager
 def turn(
-    what: str, waits_for: Callable[[str], None] = lambda told: None, stopped: Callable[[], bool] = lambda: False
+    what: str, waits_for: Callable[[str], None] = lambda reason: None, stopped: Callable[[], bool] = lambda: False
 ) -> Iterator[bool]:
     """Wait until nothing else measures, then hold the machine's turn. False where it was `stopped` while it waited.
 

@@ -13,7 +13,7 @@ from archzero_lab.stats.verdict import Verdict
 def answers_unlike(claim: Claim, differences: Sequence[str], measured: ClaimResult | None) -> ClaimResult:
     """Refuted: an arm that answers emptily or wrongly is no improvement. `measured` is None where nothing was timed."""
     note = f"the arms do not answer alike: {differences[0]}"
-    warnings = tuple(f"also {told}" for told in differences[1:])
+    warnings = tuple(f"also {one}" for one in differences[1:])
     if measured is not None:
         # p None: this is no test, and Holm's adjustment must not take it back
         return replace(measured, verdict=Verdict.REFUTED, note=note, warnings=(*warnings, measured.note), p=None)

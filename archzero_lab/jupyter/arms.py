@@ -133,23 +133,23 @@ def _requests(name: str, given: Requests) -> OwnArm:
     ]
     opened = open_totals(name, given.database, given.redis)
     driver = Driver(given.url, verify=given.verify)
-    asked = 0
+    number = 0
 
     def close() -> None:
         opened.close()
         driver.close()
 
     def call() -> None:
-        nonlocal asked
-        operation = operations[asked % len(operations)]
-        asked += 1
+        nonlocal number
+        operation = operations[number % len(operations)]
+        number += 1
         _, status, body = driver.send(operation)
         if status != given.status if given.status is not None else not 200 <= status < 300:
-            told = driver.unpacked(body)[:120].decode("utf-8", "replace")
+            answer = driver.unpacked(body)[:120].decode("utf-8", "replace")
             raise MeasurementError(
                 f"{given.method} {mask_secrets(given.url)}{operation.path} answered {status}"
                 + (f", not {given.status}" if given.status is not None else "")
-                + (f": {told}" if told else "")
+                + (f": {answer}" if answer else "")
             )
 
     more = f" and {len(given.paths) - _MOST_PATHS} more" if len(given.paths) > _MOST_PATHS else ""

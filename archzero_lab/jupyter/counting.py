@@ -45,19 +45,19 @@ def open_totals(name: str, database: str, redis_url: str) -> OpenTotals:
 
         if redis_url:
             client = opened.enter_context(redis.Redis.from_url(redis_url, socket_timeout=10, decode_responses=True))
-            asked = 0
+            questions = 0
 
             def of_redis() -> Mapping[str, float]:
-                nonlocal asked
-                asked += 1
+                nonlocal questions
+                questions += 1
                 try:
-                    told = client.info("stats")
+                    info = client.info("stats")
                 except redis.RedisError as error:
                     raise SettingsError(f"{name}: {mask_secrets(redis_url)} does not answer: {error}") from None
-                assert isinstance(told, dict)
+                assert isinstance(info, dict)
                 # our own question is a command too
-                return {"Redis commands": told["total_commands_processed"] - asked,
-                        "Redis hits": told["keyspace_hits"], "Redis misses": told["keyspace_misses"]}  # fmt: skip
+                return {"Redis commands": info["total_commands_processed"] - questions,
+                        "Redis hits": info["keyspace_hits"], "Redis misses": info["keyspace_misses"]}  # fmt: skip
 
             parts.append(of_redis)
         for part in parts:

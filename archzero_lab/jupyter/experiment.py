@@ -269,8 +269,8 @@ def _compared(result: OwnResult) -> str:
     if "asked" not in result.mechanism:
         return ""
     lines = (
-        f"<li>{html.escape(str(arm))}: <code>{html.escape(str(asked))}</code></li>"
-        for arm, asked in result.mechanism["asked"].items()
+        f"<li>{html.escape(str(arm))}: <code>{html.escape(str(what))}</code></li>"
+        for arm, what in result.mechanism["asked"].items()
     )
     return f"<ul>{''.join(lines)}</ul>"
 
@@ -282,8 +282,8 @@ def _figure(result: OwnResult) -> figures.Picture:
     metric = result.metric
     title = f"{metric.name}, block by block"
     if "asked" in result.mechanism:
-        asked = [str(one) for one in result.mechanism["asked"]]
-        title = f"{asked[0][:_TITLE]}: {title}" if len(set(asked)) == 1 else title
+        statements = [str(one) for one in result.mechanism["asked"]]
+        title = f"{statements[0][:_TITLE]}: {title}" if len(set(statements)) == 1 else title
     return figures.paired_blocks(result.by_block, title, metric.axis, names={})
 
 

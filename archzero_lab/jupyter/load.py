@@ -87,9 +87,9 @@ class Load:
     def actions(self) -> Frame:
         """A row an arm and action: requests, failures, response times in ms."""
         rows = [
-            {"arm": entry["arm"], "action": name, "requests": found["requests"], "failures": found["failures"],
-             **{f"{q}_ms": _ms(found["response_time_s"][q]) for q in ("p50", "p95", "p99")}}
-            for entry in self.told["arms"] for name, found in entry["actions"].items()
+            {"arm": entry["arm"], "action": name, "requests": counts["requests"], "failures": counts["failures"],
+             **{f"{q}_ms": _ms(counts["response_time_s"][q]) for q in ("p50", "p95", "p99")}}
+            for entry in self.told["arms"] for name, counts in entry["actions"].items()
         ]  # fmt: skip
         return Frame(rows).set_index(["arm", "action"]).round(2)
 

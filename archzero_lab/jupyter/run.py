@@ -59,8 +59,8 @@ class Run(RunFolder):
         """A claim's entry of summary.json. Raises UnknownNameError listing those that this run measured."""
         for claim in self.summary["claims"]:
             if claim["id"] == claim_id:
-                found: dict[str, Any] = claim
-                return found
+                entry: dict[str, Any] = claim
+                return entry
         raise unknown_name("claim of this run", claim_id, [claim["id"] for claim in self.summary["claims"]])
 
     def has(self, *claim_ids: str) -> list[str]:

@@ -70,9 +70,9 @@ def stack(cards: int | None = None) -> RunningStack:
     else:
         began = time.monotonic()
         # other cards than those that are kept were asked for: that is to load them anew
-        _, found = bring_everything_up(settings, cards, fresh=held is not None and not same)
+        _, cards_in_words = bring_everything_up(settings, cards, fresh=held is not None and not same)
         kept_too = "reused: PostgreSQL and Redis, which were up; " if before is not None else ""
-        reused = f"{kept_too}made now: databases with {found}, the service ({time.monotonic() - began:.0f} s)"
+        reused = f"{kept_too}made now: databases with {cards_in_words}, the service ({time.monotonic() - began:.0f} s)"
     kept = kept_stack(settings)
     assert kept is not None
     labels = kept.databases()

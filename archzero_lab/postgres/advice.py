@@ -94,7 +94,7 @@ def _as_one(rows: Sequence[Row], of_part: Mapping[int, int], indexes: Sequence[I
 
 
 def _unused(rows: Sequence[Row], keeping: Collection[int], since: str) -> Iterator[Advice]:
-    for row in sorted(rows, key=lambda found: -int(found["bytes"])):
+    for row in sorted(rows, key=lambda one: -int(one["bytes"])):
         needed = row["constraint"] or row["unique"] or not row["valid"] or row["oid"] in keeping
         if row["scans"] == 0 and not needed and row["bytes"] > _EMPTY:
             yield Advice("unused", _place(row["schema"], row["index"]),

@@ -38,10 +38,10 @@ def copy_extensions(source: Connection, copy: Connection, owner: str) -> tuple[s
     made: set[str] = set()
     left_out: list[LeftOut] = []
     copy.execute("SET search_path = pg_catalog")
-    told = "trusted" if copy.info.server_version >= 130_000 else "name = ANY(%s)"
+    condition = "trusted" if copy.info.server_version >= 130_000 else "name = ANY(%s)"
     available = copy.execute(
-        f"SELECT name, bool_or({told}) FROM pg_available_extension_versions GROUP BY 1".encode(),
-        None if told == "trusted" else [list(_TRUSTED_SINCE_13)],
+        f"SELECT name, bool_or({condition}) FROM pg_available_extension_versions GROUP BY 1".encode(),
+        None if condition == "trusted" else [list(_TRUSTED_SINCE_13)],
     )
     trusted: dict[str, bool] = dict(available.fetchall())
     for name, schema in wanted:

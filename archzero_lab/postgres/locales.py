@@ -48,5 +48,5 @@ def read_locale(connection: Connection) -> Locale:
     ).fetchone()
     assert row is not None
     encoding, letter, collate, ctype, own = row
-    found = letter.decode() if isinstance(letter, bytes) else letter
-    return Locale(encoding, _PROVIDERS[found], collate, ctype, own if found != "c" else None)
+    code = letter.decode() if isinstance(letter, bytes) else letter
+    return Locale(encoding, _PROVIDERS[code], collate, ctype, own if code != "c" else None)

@@ -42,10 +42,10 @@ class LoggedValues:
         wanted = parameters_of(tree)
         counted: Counter[Values] = Counter()
         for logged, parameters in self.seen.get(fingerprint(text), []):
-            found: dict[int, str | None] = {}
-            _match(tree, logged, parameters, found)
-            if wanted and all(number in found for number in wanted):
-                counted[tuple(found.get(number) for number in range(1, max(wanted) + 1))] += 1
+            by_number: dict[int, str | None] = {}
+            _match(tree, logged, parameters, by_number)
+            if wanted and all(number in by_number for number in wanted):
+                counted[tuple(by_number.get(number) for number in range(1, max(wanted) + 1))] += 1
         ordered = [values for values, _ in counted.most_common()]
         return list(dict.fromkeys((ordered[0], ordered[-1], ordered[len(ordered) // 2]))) if ordered else []
 
@@ -104,12 +104,12 @@ def _statements(message: str, detail: str) -> Iterator[tuple[str, dict[int, str 
     if explained := _EXPLAINED.match(message):
         if explained[1].startswith("{"):
             try:
-                told = json.loads(explained[1])
+                entry = json.loads(explained[1])
             except ValueError:
                 return
-            yield str(told.get("Query Text", "")), _parameters(str(told.get("Query Parameters", "")))
-        elif found := _QUERY.search(explained[1]):
-            yield found[1], _parameters(found[2] or "")
+            yield str(entry.get("Query Text", "")), _parameters(str(entry.get("Query Parameters", "")))
+        elif match := _QUERY.search(explained[1]):
+            yield match[1], _parameters(match[2] or "")
     elif plain := _STATEMENT.match(message):
         yield plain[1], _parameters(detail)
 

@@ -166,7 +166,7 @@ def _uncast(node: Any) -> Any:
 
 
 def _columns(node: Any) -> Sequence[Any]:
-    return [found for found in walk(node) if isinstance(found, ast.ColumnRef)]
+    return [one for one in walk(node) if isinstance(one, ast.ColumnRef)]
 
 
 def _sql(node: Any) -> str:

@@ -87,7 +87,7 @@ def _reading(url: str) -> Iterator[Connection]:
 
 
 def _tables(source: Connection) -> list[_Table]:
-    found = source.execute(
+    tables = source.execute(
         "SELECT c.oid, n.nspname, c.relname, array_agg(a.attname::text ORDER BY a.attnum), c.relpages, c.reltuples"
         " FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace"
         " JOIN pg_attribute a ON a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped AND a.attgenerated = ''"
@@ -97,7 +97,7 @@ def _tables(source: Connection) -> list[_Table]:
     ).fetchall()
     return [
         _Table(oid, schema, name, tuple(columns), pages, float(rows))
-        for oid, schema, name, columns, pages, rows in found
+        for oid, schema, name, columns, pages, rows in tables
     ]
 
 

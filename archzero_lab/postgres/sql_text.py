@@ -119,7 +119,7 @@ def read_statements(text: str, name: str) -> list[SqlStatement]:
 
 def parameters_of(node: Any) -> list[int]:
     """The numbers of a tree's parameters ($1, $2, …), each once, in order."""
-    return sorted({found.number for found in walk(node) if isinstance(found, ast.ParamRef)})
+    return sorted({node_below.number for node_below in walk(node) if isinstance(node_below, ast.ParamRef)})
 
 
 def paging_of(node: Any) -> dict[int, str]:
@@ -204,7 +204,7 @@ def _no_sql(text: str, at: int, name: str, reason: str) -> str:
     line = text.splitlines()[number - 1].strip() if text else ""
     if line.startswith("\\"):
         return f"{name} line {number}: {line[:40]} is a command of psql's, not SQL: it is not run; leave it out"
-    rows = [found for found in _ROWS.finditer(text) if found.end() <= at]
+    rows = [match for match in _ROWS.finditer(text) if match.end() <= at]
     if rows:
         began = text[: rows[-1].end()].count("\n") + 1
         return f"{name} line {began}: COPY of standard input or output is not run; write the rows as INSERT"

@@ -54,7 +54,7 @@ def compare_twins(source: Connection, copy: Connection, left_out: Sequence[LeftO
     theirs, ours = (one.info.server_version // 10_000 for one in (source, copy))
     locales = tuple(str(read_locale(one)) for one in (source, copy))
     whole, *settings = _settings(source, copy)
-    found = [
+    rows_beside = [
         TwinRow("PostgreSQL", _version(source), _version(copy), theirs == ours),
         TwinRow("order of texts", locales[0], locales[1], locales[0] == locales[1]),
         TwinRow("rows", "all", rows or "all", not rows),
@@ -63,7 +63,7 @@ def compare_twins(source: Connection, copy: Connection, left_out: Sequence[LeftO
         *_extensions(source, copy),
         *_sizes(source, copy),
     ]
-    return Twin(tuple(found), tuple(left_out), (theirs, ours), (locales[0], locales[1]), tuple(settings))
+    return Twin(tuple(rows_beside), tuple(left_out), (theirs, ours), (locales[0], locales[1]), tuple(settings))
 
 
 def _version(connection: Connection) -> str:
@@ -93,17 +93,17 @@ def _extensions(source: Connection, copy: Connection) -> list[TwinRow]:
 def _sizes(source: Connection, copy: Connection) -> list[TwinRow]:
     theirs = {name: (table, indexes) for name, table, indexes in source.execute(_SIZES).fetchall()}
     ours = {name: (table, indexes) for name, table, indexes in copy.execute(_SIZES).fetchall()}
-    found = []
+    lines = []
     for at, what in enumerate(("tables", "indexes")):
         one, other = (sum(sizes[at] for sizes in side.values()) for side in (theirs, ours))
-        found.append(TwinRow(f"{what} on disk", _mb(one), _mb(other), _alike(one, other)))
+        lines.append(TwinRow(f"{what} on disk", _mb(one), _mb(other), _alike(one, other)))
     # a bloated table is read block by block: the planner finds it dearer than its fresh copy
     apart = sorted(
         (name for name in theirs if name in ours and not _alike(theirs[name][0], ours[name][0])),
         key=lambda name: -abs(theirs[name][0] - ours[name][0]),
     )
-    found += [TwinRow(f"table {name}", _mb(theirs[name][0]), _mb(ours[name][0]), False) for name in apart[:5]]
-    return found
+    lines += [TwinRow(f"table {name}", _mb(theirs[name][0]), _mb(ours[name][0]), False) for name in apart[:5]]
+    return lines
 
 
 def _alike(one: int, other: int) -> bool:

@@ -21,9 +21,9 @@ def pool_curves(frame: pd.DataFrame, knees: pd.DataFrame) -> Picture:
     Waits for a connection only where the service told them.
     """
     ringed = knees["knee"].to_dict()
-    told = [panel for panel in _PANELS if frame[panel[0]].notna().any()]
-    figure, panels = plt.subplots(1, len(told), figsize=(4 * len(told), 3.9), layout="constrained")
-    for axes, (column, what, factor) in zip(panels, told, strict=True):
+    known = [panel for panel in _PANELS if frame[panel[0]].notna().any()]
+    figure, panels = plt.subplots(1, len(known), figsize=(4 * len(known), 3.9), layout="constrained")
+    for axes, (column, what, factor) in zip(panels, known, strict=True):
         for (users, group), colour in zip(frame.groupby("users"), PALETTE, strict=False):
             by_size = group.groupby("size")[column]
             median = by_size.median() * factor

@@ -112,16 +112,16 @@ def next_steps(summary: dict[str, Any]) -> list[tuple[str, str]]:
 
 def repeat_command(summary: dict[str, Any], only: Sequence[str] = (), until_decided: float = 0) -> str:
     """The command that measures all of it again, or some of its claims: its profile, rows, seed and files."""
-    asked = summary.get("asked", {})
+    request = summary.get("asked", {})
     given = [f"{COMMAND} report --profile {summary['profile']}"]
-    if asked.get("size") is not None or ("cards" in summary and not asked.get("files")):
-        given.append(f"--cards {asked.get('size') or summary['cards']}")
+    if request.get("size") is not None or ("cards" in summary and not request.get("files")):
+        given.append(f"--cards {request.get('size') or summary['cards']}")
     given.append(f"--seed {summary['seed']}")
-    files = asked.get("files") or ({"inventory": summary["inventory"]} if summary.get("inventory") else {})
+    files = request.get("files") or ({"inventory": summary["inventory"]} if summary.get("inventory") else {})
     given += [f"--{name} {shlex.quote(_from_here(path))}" for name, path in files.items()]
-    minutes = until_decided or asked.get("until_decided_min", 0)
+    minutes = until_decided or request.get("until_decided_min", 0)
     given += [f"--until-decided {minutes:g}"] if minutes else []
-    given += [f"--only {claim}" for claim in only or asked.get("only", ())]
+    given += [f"--only {claim}" for claim in only or request.get("only", ())]
     return " ".join(given)
 
 

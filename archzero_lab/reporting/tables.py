@@ -54,8 +54,8 @@ def whole_html(frame: pd.DataFrame) -> str:
 
 def tidy(page: str) -> str:
     """HTML of pandas' with each cell as what it holds; every table in a frame that scrolls where it is too wide."""
-    page = _OTHER.sub(lambda found: f"{FRAMED}{found[0]}</div>", page)
-    return _TABLE.sub(lambda found: f"{FRAMED}<table>{_rows(_one_head(found['rows']))}</table></div>", page)
+    page = _OTHER.sub(lambda match: f"{FRAMED}{match[0]}</div>", page)
+    return _TABLE.sub(lambda match: f"{FRAMED}<table>{_rows(_one_head(match['rows']))}</table></div>", page)
 
 
 def _one_head(rows: str) -> str:

@@ -21,19 +21,22 @@ _MOST = 200
 
 def work_table(claim: dict[str, Any]) -> list[list[str]]:
     """A head with the arms, then a row a counter, each of one request; empty for a claim that counted none."""
-    told_of = claim.get("mechanism", {})
-    counted = {arm: told for arm, told in told_of.items() if isinstance(told, dict) and "requests" in told}
+    counted = _counters_of(claim)
     rows = [
-        [name, *("" if told.get(key) is None else in_three_digits(told[key] / 1000) for told in counted.values())]
+        [name, *("" if one.get(key) is None else in_three_digits(one[key] / 1000) for one in counted.values())]
         for key, name in _WORK.items()
-        if any(told.get(key) is not None for told in counted.values())
+        if any(one.get(key) is not None for one in counted.values())
     ]
     if not rows:
         return []
-    hits = [
-        in_three_digits(told["cache_hits"] / told["requests"]) if told["requests"] else "" for told in counted.values()
-    ]
+    hits = [in_three_digits(one["cache_hits"] / one["requests"]) if one["requests"] else "" for one in counted.values()]
     return [["a request", *counted], *rows, ["found in the cache", *hits]]
+
+
+def _counters_of(claim: dict[str, Any]) -> dict[str, dict[str, Any]]:
+    """The counters of each arm of a claim."""
+    mechanism = claim.get("mechanism", {})
+    return {arm: one for arm, one in mechanism.items() if isinstance(one, dict) and "requests" in one}
 
 
 def statements_table(claim: dict[str, Any], statements: pd.DataFrame) -> list[list[str]]:
@@ -41,8 +44,7 @@ def statements_table(claim: dict[str, Any], statements: pd.DataFrame) -> list[li
 
     `statements` is run_folders.run.Run.statements; empty for a claim that counted none.
     """
-    told_of = claim.get("mechanism", {})
-    requests = {arm: told["requests"] for arm, told in told_of.items() if isinstance(told, dict) and "requests" in told}
+    requests = {arm: one["requests"] for arm, one in _counters_of(claim).items()}
     mine = statements[(statements["claim"] == claim["id"]) & statements["arm"].isin(list(requests))]
     if mine.empty:
         return []

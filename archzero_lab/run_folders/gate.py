@@ -160,13 +160,13 @@ def _sight(before: Run, after: Run, rows: list[Row], margins: Mapping[tuple[str,
 
 def _apply(rule: Rule, run: Run, against: Run | None, rows: list[Row], doubt: str) -> list[Outcome]:
     if rule.verdict is not None:
-        found = next((claim for claim in run.summary["claims"] if claim["id"] == rule.claim), None)
-        if found is None:
+        judged = next((claim for claim in run.summary["claims"] if claim["id"] == rule.claim), None)
+        if judged is None:
             return [_unmeasured(rule.claim)]
-        result = PASS if found["verdict"] == rule.verdict else REGRESSION
-        if result is REGRESSION and found["verdict"] == "inconclusive":
+        result = PASS if judged["verdict"] == rule.verdict else REGRESSION
+        if result is REGRESSION and judged["verdict"] == "inconclusive":
             result = INCONCLUSIVE
-        return [Outcome(f"{rule.claim} / verdict", result, f"{found['verdict']}, wanted {rule.verdict}")]
+        return [Outcome(f"{rule.claim} / verdict", result, f"{judged['verdict']}, wanted {rule.verdict}")]
     wanted = [
         key for key in run.series if key[0] == rule.claim and key[2] == rule.metric and rule.arm in (None, key[1])
     ]

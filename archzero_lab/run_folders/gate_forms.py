@@ -26,15 +26,15 @@ def markdown(result: GateResult) -> str:
     return "\n".join(lines).rstrip() + "\n"
 
 
-def junit(found: GateResult) -> bytes:
+def junit(gated: GateResult) -> bytes:
     """A JUnit XML report: a test case an outcome; an inconclusive one is skipped with its reason."""
-    counts = {result: sum(outcome.result == result for outcome in found.outcomes) for result in EXIT}
+    counts = {result: sum(outcome.result == result for outcome in gated.outcomes) for result in EXIT}
     suite = ElementTree.Element(
-        "testsuite", name="performance gate", tests=str(len(found.outcomes)),
+        "testsuite", name="performance gate", tests=str(len(gated.outcomes)),
         failures=str(counts[REGRESSION]), skipped=str(counts[INCONCLUSIVE]), errors="0",
     )  # fmt: skip
-    for outcome in found.outcomes:
-        case = ElementTree.SubElement(suite, "testcase", classname=found.run, name=outcome.name)
+    for outcome in gated.outcomes:
+        case = ElementTree.SubElement(suite, "testcase", classname=gated.run, name=outcome.name)
         if outcome.result == REGRESSION:
             ElementTree.SubElement(case, "failure", message=outcome.said)
         elif outcome.result == INCONCLUSIVE:

@@ -27,7 +27,7 @@ def deferred_signals() -> Iterator[None]:
     def keep(number: int, _frame: Any) -> None:
         came.append(number)
 
-    handlers = {number: found for number in _STOPPING if callable(found := signal.getsignal(number))}
+    handlers = {number: current for number in _STOPPING if callable(current := signal.getsignal(number))}
     try:
         for number in handlers:
             signal.signal(number, keep)

@@ -68,17 +68,17 @@ def _edges(connection: Connection, use: Use) -> tuple[str, str]:
         return _UUID, ""
     if category not in _EDGES or name in ("time", "timetz"):
         return "", ""
-    asked = [
+    expressions = [
         expression.format(sql.Identifier(use.column).as_string(connection)) if expression else "NULL"
         for expression in _EDGES[category]
     ]
     table = sql.Identifier(use.schema, use.table).as_string(connection)
     try:
         with connection.transaction():
-            found = connection.execute(
-                f"SELECT ({asked[0]})::text, ({asked[1]})::text FROM {table}".encode()
+            extremes = connection.execute(
+                f"SELECT ({expressions[0]})::text, ({expressions[1]})::text FROM {table}".encode()
             ).fetchone()
     except psycopg.Error:  # a type with no such sum; the other parameters have theirs
         return "", ""
-    absent, beyond = found or (None, None)
+    absent, beyond = extremes or (None, None)
     return absent or "", beyond or ""

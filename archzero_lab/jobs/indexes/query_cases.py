@@ -227,14 +227,14 @@ def _filled(
                 f"statement {name}: nothing is known of ${number}; a line `-- ${number} = value` in a file of --queries"
                 " gives it a value"
             )
-    found: dict[tuple[str, ...], str] = {}
+    kinds: dict[tuple[str, ...], str] = {}
     for at, kind in enumerate(_KINDS):
         values = tuple(filled[number][min(at, len(filled[number]) - 1)] for number in wanted)
-        found.setdefault(values, kind)
+        kinds.setdefault(values, kind)
     whole = max(wanted)
     return [
-        Statement(f"{name}, {kind}" if len(found) > 1 else name, text, _spread(wanted, values, whole))
-        for values, kind in found.items()
+        Statement(f"{name}, {kind}" if len(kinds) > 1 else name, text, _spread(wanted, values, whole))
+        for values, kind in kinds.items()
     ]
 
 

@@ -127,7 +127,7 @@ class Planner:
 
         EXPLAIN of a text plans it with the values that it is sent, whatever plan_cache_mode says: EXECUTE does not.
         """
-        asked: sql.Composable = sql.SQL(case.sql)
+        statement: sql.Composable = sql.SQL(case.sql)
         try:
             with self._connection.transaction(force_rollback=True):
                 self._connection.execute(f"SET LOCAL statement_timeout = '{_LONGEST}'")
@@ -135,8 +135,8 @@ class Planner:
                     self._connection.execute("SET LOCAL plan_cache_mode = 'force_generic_plan'")
                     self._connection.execute(("PREPARE archzero_generic AS " + generic).encode(), prepare=False)
                     values = sql.SQL(", ").join(map(sql.Literal, case.values))
-                    asked = sql.SQL("EXECUTE archzero_generic({})").format(values)
-                text = "EXPLAIN (ANALYZE, BUFFERS, TIMING OFF, FORMAT JSON) " + asked.as_string(self._connection)
+                    statement = sql.SQL("EXECUTE archzero_generic({})").format(values)
+                text = "EXPLAIN (ANALYZE, BUFFERS, TIMING OFF, FORMAT JSON) " + statement.as_string(self._connection)
                 row = self._connection.execute(
                     text.encode(), None if generic else case.values, prepare=False
                 ).fetchone()

@@ -72,7 +72,7 @@ def same_rows(first: Answer, again: Answer, other: Answer) -> bool:
     plain = [at for at in steady if at not in floats]
     if not floats:
         return Counter(_part(row, plain) for row in first.rows) == Counter(_part(row, plain) for row in other.rows)
-    one, two = (sorted(found.rows, key=lambda row: _order(row, plain, floats)) for found in (first, other))
+    one, two = (sorted(answer.rows, key=lambda row: _order(row, plain, floats)) for answer in (first, other))
     return all(
         _part(a, plain) == _part(b, plain) and all(_close(a[at], b[at]) for at in floats)
         for a, b in zip(one, two, strict=True)

@@ -143,9 +143,9 @@ def keep_one_of_each(findings: Sequence[Finding], instead: Mapping[str, Set[str]
     `instead`: a subsumed index -> those that serve in its place. The largest goes first; one whose substitute has gone
     by then is kept.
     """
-    gone = {found.name for found in findings if found.verdict in (IndexVerdict.DROP_UNUSED, IndexVerdict.TOO_DEAR)}
+    gone = {one.name for one in findings if one.verdict in (IndexVerdict.DROP_UNUSED, IndexVerdict.TOO_DEAR)}
     kept: dict[str, Finding] = {}
-    for finding in sorted(findings, key=lambda found: (-found.bytes, found.name)):
+    for finding in sorted(findings, key=lambda one: (-one.bytes, one.name)):
         if finding.verdict is not IndexVerdict.DROP_SUBSUMED:
             continue
         lost = sorted(instead.get(finding.name, set()) & gone)

@@ -178,7 +178,7 @@ def _keep(
             trials.append(trials_frame(target.arm, rounds))
         else:
             entry = load_entry(target.arm, last, None)
-        frames = [seconds_frame(target.arm, found).assign(round=number) for number, found in enumerate(rounds)]
+        frames = [seconds_frame(target.arm, measured).assign(round=number) for number, measured in enumerate(rounds)]
         kept_of_last = {name: last[name] for name in ("actions", "blocks", "failed_because", "seconds")}
         climbed = saturation(frames[-1], request.shape, last["workload"])
         arms.append(entry | {"saturated": climbed} | kept_of_last)

@@ -67,8 +67,8 @@ def measure_mix(
     ]
     plan, out, log = folder / "load-plan.json", folder / "load-raw.json", folder / "locust.log"
     seconds = sum(float(slot["seconds"]) for slot in slots)
-    with serve_counters({name: partial(prepared.mix_counters, arm) for name, arm in arms.items()}) as told:
-        counters, failed = told
+    with serve_counters({name: partial(prepared.mix_counters, arm) for name, arm in arms.items()}) as serving:
+        counters, failed = serving
         hosts = {name: arm.url for name, arm in arms.items()}
         plan.write_text(
             json.dumps({"hosts": hosts, "counters": counters, "think_time_s": system.think_time_s, "slots": slots,

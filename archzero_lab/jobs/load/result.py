@@ -143,8 +143,8 @@ def seconds_frame(arm: str, result: dict[str, Any]) -> pd.DataFrame:
 def trials_frame(arm: str, results: Sequence[dict[str, Any]]) -> pd.DataFrame:
     """A row a trial of a capacity's rounds: arm, round (0: not analysed), rates, p50_s, p99_s, shares, held."""
     rows = []
-    for number, found in enumerate(results):
-        for trial in found["trials"]:
+    for number, result in enumerate(results):
+        for trial in result["trials"]:
             times = trial["response_time_s"]
             rows.append(
                 {
@@ -185,8 +185,8 @@ def capacity_entry(arm: str, rounds: Sequence[dict[str, Any]]) -> dict[str, Any]
     that was found may be its own.
     """
     analysed = rounds[1:] or rounds
-    entry = load_entry(arm, rounds[-1], capacity_of([found["capacity"]["rate_per_s"] for found in analysed]))
-    in_the_way = [number for number, found in enumerate(rounds) if found["capacity"]["generator_in_the_way"]]
+    entry = load_entry(arm, rounds[-1], capacity_of([result["capacity"]["rate_per_s"] for result in analysed]))
+    in_the_way = [number for number, result in enumerate(rounds) if result["capacity"]["generator_in_the_way"]]
     blamed = [number for number in in_the_way if rounds[number] in analysed]
-    reasons = [f"round {number}: {reason}" for number, found in enumerate(rounds) for reason in found["reasons"]]
+    reasons = [f"round {number}: {reason}" for number, result in enumerate(rounds) for reason in result["reasons"]]
     return entry | {"valid": entry["valid"] and len(blamed) <= 0.1 * len(analysed), "reasons": reasons}

@@ -21,7 +21,7 @@ class RunEvidence:
         facts = run.facts
         self.samples, self.slots = run.samples, run.slots
         self.mix = LoadResult(run.load, run.load_slots, run.load_in_words) if run.has_load else None
-        self.tried = {name: Tried(**found) for name, found in run.tried.items()}
+        self.tried = {name: Tried(**entry) for name, entry in run.tried.items()}
         self.indexes: dict[str, list[dict[str, Any]]] = run.indexes
         self.partial: list[dict[str, Any]] = run.sizes["partial"]
         self.tables: dict[str, int] = run.sizes["tables"]

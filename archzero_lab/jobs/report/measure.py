@@ -65,7 +65,7 @@ def measure(
                 with run.stage("decide"), reporter.work("decide") as tell:
                     bench.until_decided(alike, request.until_decided_min, tell)
             with run.stage("checks"), reporter.work("checks") as tell:
-                run.unlike = {kind: list(told) for kind, told in prepared.unlike(arms, ()).items()}
+                run.unlike = {kind: list(differences) for kind, differences in prepared.unlike(arms, ()).items()}
                 run.hit_costs = {kind: dict(layers) for kind, layers in prepared.hit_costs(arms).items()}
                 _end_where_asked(run, reporter)
                 try_checks(run, claims, prepared, arms[system.compared[1]], tell)
@@ -115,7 +115,7 @@ def _keep_facts(
 def _claims_answered_alike(run: Run, prepared: Prepared, arms: dict[str, Arm], claims: Sequence[Claim]) -> list[Claim]:
     """The claims whose arms answer alike: the time of a wrong answer is not measured, that it is wrong is kept."""
     kinds = list(dict.fromkeys(claim.operations for claim in claims if claim.timed))
-    run.unlike = {kind: list(told) for kind, told in prepared.unlike(arms, kinds).items()}
+    run.unlike = {kind: list(differences) for kind, differences in prepared.unlike(arms, kinds).items()}
     return [claim for claim in claims if claim.operations not in run.unlike]
 
 

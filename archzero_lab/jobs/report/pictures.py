@@ -88,7 +88,7 @@ def _memory(claim: Claim, evidence: RunEvidence, entry: dict[str, Any], names: d
 
 def _index_size(claim: Claim, evidence: RunEvidence, entry: dict[str, Any], names: dict[str, str]) -> list[Picture]:
     rows = evidence.indexes[evidence.database_of(claim.treatment)]
-    frame = pd.DataFrame(rows).assign(mb=lambda found: found["bytes"] / 1e6)
+    frame = pd.DataFrame(rows).assign(mb=lambda sizes: sizes["bytes"] / 1e6)
     return [figures.index_bars(frame[~frame["constraint"]], claim.title)]
 
 

@@ -57,7 +57,7 @@ def begin(system: System, request: ReportRequest) -> tuple[Run, ReportRequest]:
             f"run {run.path.name} was begun at commit {run.done.get('commit')}, this is {commit}: check that one out "
             "to go on, or measure anew"
         )
-    asked = run.done["request"]
-    files = {name: Path(path) for name, path in asked["files"].items()}
-    made = ReportRequest(**asked | {"files": files, "only": tuple(asked["only"])})
+    kept = run.done["request"]
+    files = {name: Path(path) for name, path in kept["files"].items()}
+    made = ReportRequest(**kept | {"files": files, "only": tuple(kept["only"])})
     return run, replace(made, resume=request.resume)

@@ -153,12 +153,12 @@ def compare_requests(
         for start in range(_STARTS_OF_ALL):
             with prepared.arms(*map(Opening, system.arms)) as opened:
                 if start == 0:
-                    unlike = {kind: list(told) for kind, told in prepared.unlike(opened, kinds).items()}
+                    unlike = {kind: list(differences) for kind, differences in prepared.unlike(opened, kinds).items()}
                 for claim in claims:
                     if claim.id not in unlike:
                         part = _blocks(prepared, claim, opened, profile, blocks, seed, start, step)
                         parts.setdefault(claim.id, []).append(part)
-                unlike |= {kind: list(told) for kind, told in prepared.unlike(opened, ()).items()}
+                unlike |= {kind: list(differences) for kind, differences in prepared.unlike(opened, ()).items()}
     outcomes = [
         BuildComparison(claim.id, claim.operations, "", _compare(claim, pd.concat(parts[claim.id])))
         for claim in claims

@@ -207,10 +207,10 @@ class _Reading:
         self._threads = [
             threading.Thread(
                 target=self._read,
-                args=(reader, arms["uncached" if "uncached" in reader else "cached"].url, found),
+                args=(reader, arms["uncached" if "uncached" in reader else "cached"].url, path),
                 daemon=True,
             )
-            for reader, found in paths.items()
+            for reader, path in paths.items()
         ]
         self._threads.append(threading.Thread(target=self._count, args=(arms["cached"],), daemon=True))
 

@@ -56,7 +56,7 @@ def new_own_notebook(system: System, name: str, kind: Literal["arms", "claim"] =
     folder = folder_of(system)
     path = folder / f"{name}.ipynb"
     ours = NOTEBOOKS.glob("*.ipynb") if system.has_notebooks else ()
-    if path.exists() or any(found.stem.partition("_")[2] == name for found in ours):
+    if path.exists() or any(one.stem.partition("_")[2] == name for one in ours):
         raise LabError(f"there is a notebook {name} already; take another name, or edit it")
     title = name.replace("_", " ").capitalize()
     if kind == "claim":

@@ -76,7 +76,7 @@ def sweep_pool(
     """
     if not sizes or not users or min(sizes) < 1 or min(users) < 1:
         raise LabError("a pool and a crowd have at least one each: give sizes and users from 1 on")
-    found: list[PoolCell] = []
+    measured: list[PoolCell] = []
     arm = arm or system.pool_arm
     openings = [system.pool_opening(stack, arm, size) for size in sizes]
     with system.prepare(stack, Rows(rows, seed), _PURPOSE, [arm], QUIET) as prepared:
@@ -88,9 +88,9 @@ def sweep_pool(
                     arm_of_size = arms[f"pool-{size}"]
                     crowd = _Crowd(arm_of_size, count, _mixed(system, prepared, seed + number))
                     place = _Place(stack, arm_of_size.url, observer, system.pool_metrics, size, number)
-                    found.append(_cell(place, crowd, seconds))
-                    progress(len(found) / (rounds * len(cells)))
-    return pd.DataFrame([asdict(cell) for cell in found])
+                    measured.append(_cell(place, crowd, seconds))
+                    progress(len(measured) / (rounds * len(cells)))
+    return pd.DataFrame([asdict(cell) for cell in measured])
 
 
 @dataclass(frozen=True)
@@ -129,9 +129,9 @@ def pool_table(frame: pd.DataFrame) -> pd.DataFrame:
     return table.dropna(axis="columns", how="all").map(lambda value: float(f"{value:.3g}"))
 
 
-def knee_in_words(found: pd.DataFrame) -> str:
+def knee_in_words(knees: pd.DataFrame) -> str:
     """Where the knee is under the most users, beside the formula."""
-    most, knee, best = found.index[-1], int(found["knee"].iloc[-1]), float(found["best_per_s"].iloc[-1])
+    most, knee, best = knees.index[-1], int(knees["knee"].iloc[-1]), float(knees["best_per_s"].iloc[-1])
     return (
         f"with {most} users a pool of {knee} gives {NEAR_BEST:.0%} of the best throughput there is ({best:g}/s); twice"
         f" the cores and one is {formula()}"

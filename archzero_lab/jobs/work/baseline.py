@@ -84,8 +84,8 @@ def read_baseline(path: Path) -> Baseline:
         texts, plans = tables.pop("statements", {}), tables.pop("plans", {})
         tolerance = msgspec.convert(tables.pop("tolerance", {}), Tolerance)
         of = tables.pop("of")
-        asked = int(of["asked"])
-        kinds = {name: _kind(kind, asked, texts, plans) for name, kind in tables.pop("request", {}).items()}
+        requests = int(of["asked"])
+        kinds = {name: _kind(kind, requests, texts, plans) for name, kind in tables.pop("request", {}).items()}
         return Baseline(msgspec.convert({**of, "kinds": kinds}, Counted), tolerance)
     except (msgspec.ValidationError, KeyError, TypeError, AttributeError, ValueError) as error:
         raise SettingsError(f"{path.name} is no whole count ({error}): write one with {COMMAND} work --save") from None
@@ -120,10 +120,10 @@ def to_toml(counted: Counted, tolerance: Tolerance) -> str:
     return "\n".join(lines) + "\n"
 
 
-def _lines(name: str, kind: CountedKind, asked: int, texts: dict[str, str], plans: dict[str, str]) -> Iterator[str]:
+def _lines(name: str, kind: CountedKind, usual: int, texts: dict[str, str], plans: dict[str, str]) -> Iterator[str]:
     yield ""
     yield f"[request.{_key(name)}]"
-    if kind.requests != asked:
+    if kind.requests != usual:
         yield f"requests = {kind.requests}"
     if kind.writes:
         yield "writes = true"
@@ -157,10 +157,10 @@ def _of_pass(
         yield f"wal = {_string(wal_line(counted.wal, counted.wal_bytes))}"
 
 
-def _kind(kind: Mapping[str, Any], asked: int, texts: Mapping[str, str], plans: Mapping[str, str]) -> CountedKind:
+def _kind(kind: Mapping[str, Any], usual: int, texts: Mapping[str, str], plans: Mapping[str, str]) -> CountedKind:
     again = kind.get("again")
     return CountedKind(
-        requests=int(kind.get("requests", asked)),
+        requests=int(kind.get("requests", usual)),
         first=_pass(kind, texts, plans),
         writes=bool(kind.get("writes", False)),
         again=_pass({"bytes": kind.get("bytes"), **again}, texts, plans) if again is not None else None,

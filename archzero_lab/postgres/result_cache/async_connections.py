@@ -43,9 +43,9 @@ class _AsyncCursor(psycopg.AsyncCursor[Any]):
             cache.count(question, "writes" if question.touches else "bypassed")
         async with connection.telling([question]):
             await super().execute(query, params, prepare=prepare, binary=binary)
-        if stamp and (found := cache.to_keep(question, stamp, self.pgresult)):
+        if stamp and (keeping := cache.to_keep(question, stamp, self.pgresult)):
             with suppress(*NOT_HEARD):
-                await cache.keep_later(*found)
+                await cache.keep_later(*keeping)
         return self
 
     async def executemany(self, query: Any, params_seq: Any, *, returning: bool = False) -> None:
@@ -64,8 +64,8 @@ class _AsyncCursor(psycopg.AsyncCursor[Any]):
     async def stream(self, query: Any, params: Any = None, **more: Any) -> AsyncIterator[Any]:
         connection: Any = self.connection
         question = connection.cache.look(self, query, params, None)
-        found: Any = super().stream(query, params, **more)
-        async with connection.telling([question]), aclosing(found) as rows:
+        stream: Any = super().stream(query, params, **more)
+        async with connection.telling([question]), aclosing(stream) as rows:
             async for row in rows:
                 yield row
 

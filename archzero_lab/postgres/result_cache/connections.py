@@ -42,9 +42,9 @@ class _Cursor(psycopg.Cursor[Any]):
             cache.count(question, "writes" if question.touches else "bypassed")
         with connection.telling([question]):
             super().execute(query, params, prepare=prepare, binary=binary)
-        if stamp and (found := cache.to_keep(question, stamp, self.pgresult)):
+        if stamp and (keeping := cache.to_keep(question, stamp, self.pgresult)):
             with suppress(*NOT_HEARD):
-                cache.keep(*found)
+                cache.keep(*keeping)
         return self
 
     def executemany(self, query: Any, params_seq: Any, *, returning: bool = False) -> None:

@@ -134,7 +134,7 @@ def resolve_views(schema: Schema) -> None:
     """Find out which tables the views of a schema read; one that says otherwise each time is never kept."""
     left = dict(schema.views)
     while left:
-        known = {name: found for name, text in left.items() if (found := effects_of(text, schema)).cacheable}
+        known = {name: effects for name, text in left.items() if (effects := effects_of(text, schema)).cacheable}
         for name in list(known or left):
             reads = known[name].reads if name in known else frozenset[str]()
             everything = frozenset({EVERYTHING})

@@ -126,10 +126,10 @@ def _ours(body: bytes) -> tuple[float, float]:
 
 
 def _least_us(call: Any, tries: int = 5, times: int = 500) -> float:
-    found = []
+    times_us = []
     for _ in range(tries):
         began = time.perf_counter()
         for _ in range(times):
             call()
-        found.append((time.perf_counter() - began) / times * 1e6)
-    return min(found)
+        times_us.append((time.perf_counter() - began) / times * 1e6)
+    return min(times_us)

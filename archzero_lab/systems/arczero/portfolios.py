@@ -127,7 +127,7 @@ def held_arms(stack: Stack, purpose: str, arms: Collection[str]) -> str | None:
 
 
 def keep_arms(
-    stack: Stack, portfolio: Portfolio, purpose: str, arms: Collection[str], *, fresh: bool, asked: bool,
+    stack: Stack, portfolio: Portfolio, purpose: str, arms: Collection[str], *, fresh: bool, chosen: bool,
     reporter: Loading,
 ) -> tuple[dict[str, str], str]:  # fmt: skip
     """The arms' databases as they were left, or made now; their URLs and what they hold, in words.
@@ -136,7 +136,7 @@ def keep_arms(
     what was written to them would be lost.
     """
     held = None if fresh else held_arms(stack, purpose, arms)
-    if held is not None and asked and held != portfolio.label:
+    if held is not None and chosen and held != portfolio.label:
         raise InventoryError(f"the lab keeps {held}, with what was written to it: --fresh replaces that")
     if held is None:
         with alone_with_base(stack):

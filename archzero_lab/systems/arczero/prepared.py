@@ -116,13 +116,13 @@ class PreparedCards:
     def mix_counters(self, arm: Arm) -> dict[str, Any]:
         """The service's own: of its cache, of the statements that it sent, of its Redis' memory."""
         answers = [call(arm.url, "GET", f"/api/v1/cache/{what}") for what in ("stats", "health")]
-        for status, told in answers:
+        for status, counters in answers:
             if status != 200:
-                raise MeasurementError(f"{arm.url} does not tell its cache's counters ({told or status})")
-        told = metrics(arm.url)
+                raise MeasurementError(f"{arm.url} does not tell its cache's counters ({counters or status})")
+        samples = metrics(arm.url)
         return {
-            **answers[0][1], **answers[1][1], "statements": told.get("archzero_database_statements_total", 0.0),
-            "database_s": told.get("archzero_database_statement_seconds_sum", 0.0),
+            **answers[0][1], **answers[1][1], "statements": samples.get("archzero_database_statements_total", 0.0),
+            "database_s": samples.get("archzero_database_statement_seconds_sum", 0.0),
         }  # fmt: skip
 
     def statements(self) -> list[Statement]:

@@ -104,7 +104,7 @@ class AnswersSeen:
     @property
     def differences(self) -> dict[str, list[str]]:
         """By kind of request: what was answered otherwise, the first few."""
-        return {kind: list(told) for kind, told in self._differences.items()}
+        return {kind: list(lines) for kind, lines in self._differences.items()}
 
 
 def _at(value: Any, path: str) -> Any:

@@ -233,8 +233,8 @@ class TeamArm:
 def _commands(info: Mapping[str, Any]) -> int | None:
     """The commands of a Redis, without those that open a connection or look at it; None where it does not tell."""
     calls = [
-        (name.removeprefix("cmdstat_").partition("|")[0], int(told["calls"])) for name, told in info.items()
-        if name.startswith("cmdstat_") and isinstance(told, dict)
+        (name.removeprefix("cmdstat_").partition("|")[0], int(entry["calls"])) for name, entry in info.items()
+        if name.startswith("cmdstat_") and isinstance(entry, dict)
     ]  # fmt: skip
     return sum(number for name, number in calls if name not in _ABOUT_CONNECTIONS) if calls else None
 

@@ -72,8 +72,8 @@ class Requests:
         where = f"{project.path.name}: [service] headers"
         self._headers = {name: filled(value, where) for name, value in project.service.headers.items()}
         self._weights = {
-            name: [(rank + 1) ** -project.load.popularity for rank in range(len(found))]
-            for name, found in values.items()
+            name: [(rank + 1) ** -project.load.popularity for rank in range(len(known))]
+            for name, known in values.items()
         }
 
     def slot(

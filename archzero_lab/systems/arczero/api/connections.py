@@ -100,19 +100,19 @@ class Connection(HttpToolsProtocol):
             self.transport.pause_reading()
             return
         hot = self._hot
-        asked = hot.read_request(data) if hot is not None and not self._in_message and self._is_between() else None
-        if asked is None or hot is None:
+        request = hot.read_request(data) if hot is not None and not self._in_message and self._is_between() else None
+        if request is None or hot is None:
             self._parse(data)
             return
         self._since = self.loop.time()
         self._unset_keepalive_if_required()
         cards: Any = hot.cards
-        question, wishes = asked
+        question, wishes = request
         document = None if wishes.strict else cards.near(question)
         if document is not None:
             self._send_document(document, wishes)
             return
-        self._asked = asked
+        self._asked = request
         cards.read_for(question, self)
 
     def on_message_begin(self) -> None:
@@ -162,29 +162,29 @@ class Connection(HttpToolsProtocol):
         """Whether the client has gone."""
         return self._asked is None
 
-    def set_result(self, found: Found) -> None:
+    def set_result(self, entry: Found) -> None:
         """Answer with what was found, or see to it that it is loaded."""
         assert self._asked is not None
         assert self._hot is not None
         question, wishes = self._asked
         cards: Any = self._hot.cards
-        document = cards.hit(question, found)
+        document = cards.hit(question, entry)
         if document is not None:
             self._asked = None
             self._send_document(document, wishes)
             self._go_on()
             return
-        task = self.loop.create_task(self._finish(cards, question, wishes, found))
+        task = self.loop.create_task(self._finish(cards, question, wishes, entry))
         self.tasks.add(task)
         task.add_done_callback(self.tasks.discard)
 
-    async def _finish(self, cards: CachedCardService, question: Question, wishes: Wishes, found: Found) -> None:
+    async def _finish(self, cards: CachedCardService, question: Question, wishes: Wishes, entry: Found) -> None:
         STRICT.set(wishes.strict)
         CLIENT.set(self._address)
         session = Session() if self._hot is not None and self._hot.replicated else None
         SESSION.set(session)
         try:
-            answer = of_document(await cards.finish(question, found), wishes.if_none_match)
+            answer = of_document(await cards.finish(question, entry), wishes.if_none_match)
         except Exception as error:  # asked once: whatever it is, the application would only meet it again
             answer = of_exception(error)
         except BaseException:  # it was cancelled: nobody will answer

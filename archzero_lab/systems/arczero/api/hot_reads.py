@@ -109,13 +109,13 @@ class HotReads:
         path, _, query = target.partition(b"?")
         if _TARGET.fullmatch(target) is None or b"%" in path:
             return None
-        asked = self._asks(path.decode("ascii"), query)
+        wanted = self._asks(path.decode("ascii"), query)
         cards = self.cards
-        if asked is None or cards is None:
+        if wanted is None or cards is None:
             return None
         if len(self._questions) >= _REMEMBERED:
             self._questions.clear()
-        self._questions[target] = known = cards.question(asked)
+        self._questions[target] = known = cards.question(wanted)
         return known
 
     def wishes(self, lines: bytes) -> Wishes | None:

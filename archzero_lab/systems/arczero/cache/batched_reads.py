@@ -118,11 +118,11 @@ class BatchedReads:
                 names.append(dependencies.packed)
                 counts.append(4 + len(dependencies.keys))
 
-        def answered(found: Sequence[bytes | None] | None) -> None:
-            if found is None:
+        def answered(values: Sequence[bytes | None] | None) -> None:
+            if values is None:
                 _tell_nothing(batch)
             else:
-                self._take(batch, believed, counts, found, ticket)
+                self._take(batch, believed, counts, values, ticket)
 
         if not self._one_server:
             self._in_a_cluster(batch, answered)
@@ -134,7 +134,7 @@ class BatchedReads:
         batch: list[Reading],
         believed: list[_Dependencies],
         counts: list[int],
-        found: Sequence[bytes | None],
+        values: Sequence[bytes | None],
         ticket: int,
     ) -> None:
         """Judge what was read, and tell it; ask again for what depends on more than was asked for."""
@@ -143,13 +143,13 @@ class BatchedReads:
         for (key, reader), dependencies, number in zip(batch, believed, counts, strict=True):
             at, end = end, end + number
             try:
-                value = self._decode(found[at + 1], found[at])
+                value = self._decode(values[at + 1], values[at])
             except Exception:  # what somebody else has put into the slot; the others have nothing to do with it
                 log.exception("the entry at %s", key.slot)
                 _tell_nothing([(key, reader)])
                 continue
             if number > 2:
-                sequence, self._moved = found[at + 2], found[at + 3]
+                sequence, self._moved = values[at + 2], values[at + 3]
                 if isinstance(value, Miss):
                     if value.lease is not None:
                         # a write tells dependencies, it does not void the lease: this load may be older than it
@@ -158,7 +158,7 @@ class BatchedReads:
                     unknown.append(((key, reader), value))
                     continue
                 elif number > 4:
-                    value = self._judge(value, found[at + 4 : end])
+                    value = self._judge(value, values[at + 4 : end])
                     if isinstance(value, Hit):
                         dependencies.held(value, self._moved)
                 elif value.names and (value.identity != dependencies.identity or not self._stands(dependencies)):
@@ -172,14 +172,14 @@ class BatchedReads:
         """Ask for the dependencies that entries turned out to have, or that may have changed; remembered."""
         known = [self._remember(key, value) for (key, _), value in unknown]
 
-        def answered(found: Sequence[bytes | None] | None) -> None:
-            if found is None:
+        def answered(values: Sequence[bytes | None] | None) -> None:
+            if values is None:
                 _tell_nothing([reading for reading, _ in unknown])
                 return
-            self._moved, end = found[0], 1
+            self._moved, end = values[0], 1
             for (reading, value), dependencies in zip(unknown, known, strict=True):
                 at, end = end, end + len(dependencies.keys)
-                judged = self._judge(value, found[at:end])
+                judged = self._judge(value, values[at:end])
                 if isinstance(judged, Hit):
                     dependencies.held(judged, self._moved)
                 self._tell(*reading, judged, dependencies, ticket)
@@ -194,10 +194,10 @@ class BatchedReads:
 
         async def ask() -> None:
             once = list(dict.fromkeys(names))
-            found: Sequence[bytes | None] | None = await self.link.read(
+            values: Sequence[bytes | None] | None = await self.link.read(
                 batch[0][0].kind, lambda: self._client.mget_nonatomic(once)
             )
-            by_name = dict(zip(once, found, strict=True)) if found is not None else None
+            by_name = dict(zip(once, values, strict=True)) if values is not None else None
             answered([by_name[name] for name in names] if by_name is not None else None)
 
         task = asyncio.ensure_future(ask())
@@ -251,8 +251,8 @@ def _tell_nothing(batch: list[Reading]) -> None:
             _give(reader, None)
 
 
-def _give(reader: Reader, found: Found) -> None:
+def _give(reader: Reader, entry: Found) -> None:
     try:
-        reader.set_result(found)
+        reader.set_result(entry)
     except Exception:  # the others of the batch must hear of theirs
         log.exception("a reader of the cache")

@@ -94,13 +94,13 @@ class CachedReads:
 
     # -- the read path -------------------------------------------------------------------------------------
 
-    def question(self, asked: uuid.UUID | CardFilter) -> Question:
+    def question(self, what: uuid.UUID | CardFilter) -> Question:
         """What reading a card or a page of cards takes; it can be kept and asked again."""
-        if isinstance(asked, uuid.UUID):
-            return Question(self._keys.card(asked), partial(self._cards.card, asked), _nothing, asked)
-        counted = asked if asked.cursor is None and asked.page <= _COUNTED_PAGES else None
-        depends = partial(dependencies.of_cards, asked)
-        return Question(self._keys.cards(asked), partial(self._cards.cards, asked), depends, counted)
+        if isinstance(what, uuid.UUID):
+            return Question(self._keys.card(what), partial(self._cards.card, what), _nothing, what)
+        counted = what if what.cursor is None and what.page <= _COUNTED_PAGES else None
+        depends = partial(dependencies.of_cards, what)
+        return Question(self._keys.cards(what), partial(self._cards.cards, what), depends, counted)
 
     def near(self, question: Question) -> Document | None:
         """The answer, where this process has it and may believe it."""
@@ -117,21 +117,21 @@ class CachedReads:
         """Look in Redis. The reader is told what is there; that goes to hit() and, where it has none, to finish()."""
         self._store.read_for(question.key, reader)
 
-    def hit(self, question: Question, found: Found) -> Document | None:
+    def hit(self, question: Question, entry: Found) -> Document | None:
         """What was found, where it may go out as it is; loaded anew in the background where it is time for that."""
-        if not isinstance(found, Hit) or found.document is NOT_FOUND:
+        if not isinstance(entry, Hit) or entry.document is NOT_FOUND:
             return None
-        if found.wants_refresh():
-            self._refresh(question.key, found, question.load, question.depends)
+        if entry.wants_refresh():
+            self._refresh(question.key, entry, question.load, question.depends)
         self._count(question)
-        return found.document
+        return entry.document
 
-    async def finish(self, question: Question, found: Found) -> Document:
+    async def finish(self, question: Question, entry: Found) -> Document:
         """The answer, loaded where it was not found. Raises NotFound."""
-        document = self.hit(question, found)
+        document = self.hit(question, entry)
         if document is not None:
             return document
-        document = await self._finish(question, found)
+        document = await self._finish(question, entry)
         session = SESSION.get()
         if session is not None:
             session.saw(document.position)
@@ -148,19 +148,19 @@ class CachedReads:
             return document
         return await self.finish(question, await self._store.read(question.key))
 
-    async def _finish(self, question: Question, found: Found) -> Document:
+    async def _finish(self, question: Question, entry: Found) -> Document:
         key, load = question.key, question.load
-        if found is None:
+        if entry is None:
             # Redis is away: nothing to share with anybody, and no time to lose
             return await self._loaded(load, None)
-        if isinstance(found, Hit):
-            return found.document
-        was = found.was
+        if isinstance(entry, Hit):
+            return entry.document
+        was = entry.was
         session = SESSION.get()
         # who must have seen something takes no load of somebody who need not
         name = f"{key.slot} {session.needed}" if session is not None and session.needed is not None else key.slot
         return await self._flights.run(
-            name, found.lease, lambda flight: self._load(key, flight, load, question.depends, was)
+            name, entry.lease, lambda flight: self._load(key, flight, load, question.depends, was)
         )
 
     def _count(self, question: Question) -> None:
@@ -220,19 +220,19 @@ class CachedReads:
         Without a lease, and beside a write, the primary: nothing is known of what must have been replayed, or what is
         read there before it was told would be missing on the next read.
         """
-        told = self._store.told
-        if told is None:
+        position = self._store.told
+        if position is None:
             return await load()
-        asked = SESSION.get()
-        session = told.session_for(lease.position if lease is not None else "", asked)
+        client = SESSION.get()
+        session = position.session_for(lease.position if lease is not None else "", client)
         session.primary = session.primary or lease is None or lease.state == "fenced"
         before = SESSION.set(session)
         try:
             document = await load()
         finally:
             SESSION.reset(before)
-            if asked is not None:
-                asked.saw(session.seen)
+            if client is not None:
+                client.saw(session.seen)
         return structs.replace(document, position=session.seen)
 
     def _refresh(self, key: Key, seen: Hit, load: Callable[[], Awaitable[Document]], depends: Depends) -> None:

@@ -129,13 +129,13 @@ class CachedCardService(CachedReads):
 
         ORIGIN.set(token)
         ANNOUNCE.set(announce)
-        asked, session = SESSION.get(), Session(primary=True)
+        client, session = SESSION.get(), Session(primary=True)
         SESSION.set(session)
         try:
             result = await write()
         except BaseException as error:
-            if asked is not None:
-                asked.saw(session.seen)
+            if client is not None:
+                client.saw(session.seen)
             if announced:
                 change = self._store.change_of(announced, whole)
                 if isinstance(error, CardsError) and not isinstance(error, Unavailable):
@@ -143,8 +143,8 @@ class CachedCardService(CachedReads):
                 else:  # it may have been committed before the connection was lost
                     await self._store.written(key, token, None, change, position=UNKNOWN)
             raise
-        if asked is not None:
-            asked.saw(session.seen)
+        if client is not None:
+            client.saw(session.seen)
         position = str(session.seen or UNKNOWN) if announced or also(result) else ""
         change = self._store.change_of(announced, whole)
         document = result if isinstance(result, Document) and key is not None else None

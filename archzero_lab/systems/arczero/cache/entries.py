@@ -86,7 +86,7 @@ class Hit(msgspec.Struct, frozen=True):
         """Whether no dependency has changed since the load: each is there, of nobody's write, and not younger."""
         era, number = self.sequence[:ERA_BYTES], self.sequence[ERA_BYTES:]
         lowest, highest = b"S" + era + b"0" * len(number), b"S" + self.sequence
-        return all(found is not None and lowest <= found <= highest for found in dependencies)
+        return all(place is not None and lowest <= place <= highest for place in dependencies)
 
 
 def encode_rest(

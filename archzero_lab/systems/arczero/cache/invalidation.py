@@ -99,21 +99,21 @@ class Outbox:
         # the write has been committed: nothing that goes wrong from here on is its failure
         with suppress(Exception):
             await self._execute("SELECT pg_notify('cache_outbox', %s)", [origin])
-        asked = False
+        waited = False
 
         async def is_settled() -> bool:
-            nonlocal asked
+            nonlocal waited
             with suppress(Exception):
                 if not await self._execute("SELECT 1 FROM cache_outbox WHERE origin = %s", [origin]):
                     return True
-                asked = True
+                waited = True
             if await tell():
                 self.done(origin)
                 return True
             return False
 
         known = await tell_or_see_away(self._link, self._settings, is_settled)
-        return known is Known.TOLD or (known is Known.AWAY and asked)
+        return known is Known.TOLD or (known is Known.AWAY and waited)
 
     async def drain(self, *, everything: bool, origins: list[str] | None = None) -> bool:
         """Tell Redis of waiting rows and delete them; True where all that were seen are gone.
@@ -154,13 +154,13 @@ class Outbox:
                 )  # fmt: skip
                 try:
                     await listener.execute("LISTEN cache_outbox")
-                    asked: list[str] = []
+                    origins: list[str] = []
                     while True:
                         await self._clear_done()
-                        if not self._link.breaker.is_open and await self.drain(everything=False, origins=asked):
-                            asked = []
+                        if not self._link.breaker.is_open and await self.drain(everything=False, origins=origins):
+                            origins = []
                         async for note in listener.notifies(timeout=self._period_s, stop_after=1):
-                            asked += [note.payload] if note.payload else []
+                            origins += [note.payload] if note.payload else []
                 finally:
                     await listener.close()
             except (psycopg.Error, OSError, LabError) as error:  # or a database that is the primary no longer

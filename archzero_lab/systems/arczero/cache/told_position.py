@@ -66,12 +66,12 @@ class ToldPosition:
         """The cache is of this timeline ("" for none): a primary of before is believed no longer."""
         self._primary.hear_of(int(timeline or "0", 16))
 
-    def session_for(self, said: str, asked: Session | None) -> Session:
+    def session_for(self, said: str, client: Session | None) -> Session:
         """What a load under a lease that said this may be answered from; `said` "" is one without a lease.
 
         Where the position is lost or of another timeline the primary answers, and it is settled meanwhile.
         """
-        needed = asked.needed if asked is not None else None
+        needed = client.needed if client is not None else None
         try:
             position = Position.parse(said)
         except ValueError:

@@ -26,9 +26,9 @@ class Usage:
     def __init__(self) -> None:
         self._counts: dict[uuid.UUID | CardFilter, int] = {}
 
-    def count(self, asked: uuid.UUID | CardFilter) -> None:
+    def count(self, what: uuid.UUID | CardFilter) -> None:
         """A card's detail, or a list or search, was asked for."""
-        self._counts[asked] = self._counts.get(asked, 0) + 1
+        self._counts[what] = self._counts.get(what, 0) + 1
 
     async def share(self, store: CacheStore) -> None:
         """Add the counts to the shared table and begin anew."""

@@ -58,7 +58,7 @@ def read_catalog(connection: psycopg.Connection[tuple[Any, ...]], seed: int) -> 
         " (SELECT * FROM cards ORDER BY id LIMIT %s) c WHERE status = 'active'",
         [_SAMPLE],
     ).fetchall()
-    documents = Counter(word for row in sample for word in {found.lower() for found in _WORD.findall(row[0])})
+    documents = Counter(word for row in sample for word in {one.lower() for one in _WORD.findall(row[0])})
     # ties by the alphabet: sets come in another order in each process
     ranked = sorted(documents, key=lambda word: (-documents[word], word))
     share = {word: count / len(sample) for word, count in documents.items()}

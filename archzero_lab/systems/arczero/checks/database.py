@@ -26,8 +26,8 @@ _HANGS_S, _AWAKE_S = 10.0, 2.0
 def no_n_plus_one(bench: Bench) -> Tried:
     """No answer takes more statements for 10 or 100 items than for one, by the pool's own count of statements."""
     tried = Tried()
-    found = statements_by_items(bench.stack, bench.database_url, bench.ids)
-    for name, counts in found.items():
+    counted = statements_by_items(bench.stack, bench.database_url, bench.ids)
+    for name, counts in counted.items():
         for size, count in counts.items():
             if count == NOT_IN_TIME:
                 tried.unanswered(f"{name} of {size}")
@@ -36,8 +36,8 @@ def no_n_plus_one(bench: Bench) -> Tried:
         if NOT_IN_TIME not in counts.values():
             law = fit(name, list(counts), list(counts.values())).word
             tried.trial(not grows(counts), f"{name}: {counts} statements by number of items, {law}")
-    sent = sum(sum(counts.values()) for counts in found.values())
-    tried.mechanism = {"statements": sent, "moved": sent >= len(found)}
+    sent = sum(sum(counts.values()) for counts in counted.values())
+    tried.mechanism = {"statements": sent, "moved": sent >= len(counted)}
     return tried
 
 

@@ -36,7 +36,7 @@ def ttl_policies(bench: Bench) -> Tried:
         return tried
     settings = CacheSettings()  # its defaults are phase 5's policies
     keys = Keyspace(bench.service.namespace)
-    asked: list[tuple[Key, float, float]] = []
+    written: list[tuple[Key, float, float]] = []
     for number, card_id in enumerate(bench.ids[:_CARDS], 1):
         card = uuid.UUID(card_id)
         for path, key in (
@@ -47,11 +47,11 @@ def ttl_policies(bench: Bench) -> Tried:
         ):
             before = time.time()
             bench.call("GET", path)
-            asked.append((key, before, time.time()))
+            written.append((key, before, time.time()))
     with redis.Redis.from_url(bench.stack.redis_url, socket_timeout=5) as client:
-        values: Any = client.mget([name for key, _, _ in asked for name in (key.slot, key.generation)])
+        values: Any = client.mget([name for key, _, _ in written for name in (key.slot, key.generation)])
     counts = dict.fromkeys((Kind.LIST, Kind.CARD, Kind.GRAPH, Kind.SEARCH), 0)
-    for (key, before, after), slot, generation in zip(asked, values[::2], values[1::2], strict=True):
+    for (key, before, after), slot, generation in zip(written, values[::2], values[1::2], strict=True):
         entry = decode(slot, generation)
         if isinstance(entry, Hit):
             counts[key.kind] += 1

@@ -156,7 +156,7 @@ async def _opened(job: dict[str, Any]) -> AsyncIterator[tuple[Cards, Cards]]:
 
 def _take_out(without: list[str]) -> None:
     if "position" in without:  # a load may be any replica's
-        ToldPosition.session_for = lambda self, said, asked: Session()  # type: ignore[method-assign]
+        ToldPosition.session_for = lambda self, said, client: Session()  # type: ignore[method-assign]
     if "timeline" in without:  # one timeline is as good as another
         ToldPosition.timeline = property(lambda self: "00000001")  # type: ignore[assignment,method-assign]
 
@@ -170,7 +170,7 @@ def _take_another(of: str) -> None:
 
     ClusterWatch.find = any_replica  # type: ignore[method-assign, assignment]
     ToldPosition.session_for = (  # type: ignore[method-assign]
-        lambda self, said, asked: Session(primary=asked.primary if asked is not None else False)
+        lambda self, said, client: Session(primary=client.primary if client is not None else False)
     )
 
 
