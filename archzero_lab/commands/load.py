@@ -54,7 +54,9 @@ def load(
     ] = None,
     speed: Annotated[float, typer.Option(min=0.01, help="Replay: 2 is twice as fast.")] = 1.0,
     workers: Annotated[int, typer.Option(min=1, max=64, help="Locust processes.")] = 1,
-    ui: Annotated[bool, typer.Option("--ui", help="Locust's web UI and the live page, until Ctrl-C.")] = False,
+    ui: Annotated[
+        bool, typer.Option("--ui", help="Locust's web UI and the live page, until Ctrl-C; then a report.")
+    ] = False,
     port: Annotated[int, typer.Option(min=1, max=65535, help="Of the web UI.")] = 8089,
     master: Annotated[
         bool, typer.Option("--master", help="With --host: wait for --workers of other machines.")
@@ -128,7 +130,8 @@ def _be_worker(address: str) -> None:
 def _run(
     system: System, request: LoadRequest, cards: int, files: dict[str, Path], ui_port: int | None
 ) -> tuple[dict[str, Any] | None, list[Path]]:
-    from archzero_lab.jobs.load.loads import Target, run_loads, serve_ui, served_arms
+    from archzero_lab.jobs.load.loads import Target, run_loads, served_arms
+    from archzero_lab.jobs.load.web_ui import keep_ui_run, serve_ui
     from archzero_lab.progress import Reporter
     from archzero_lab.reporting.notebooks import NOTEBOOKS, links_to, run_notebook
     from archzero_lab.run_folders.environment import describe_machine
@@ -140,7 +143,7 @@ def _run(
     reporter = Reporter(console)
     with ExitStack() as closing:
         closing.enter_context(exclusive("load"))
-        # what is picked in the web UI is told there: no run of ours comes of it
+        # who opens the web UI and measures nothing leaves no run behind
         folder = Path(closing.enter_context(TemporaryDirectory())) if ui_port is not None else None
         run = Run.new("load") if folder is None else Run(folder)
         if request.host:
@@ -155,14 +158,19 @@ def _run(
             described = {"size": cards if system.takes_hosts else None}
         if ui_port is not None:
             console.print(f"Locust: http://127.0.0.1:{ui_port}  live: http://127.0.0.1:{ui_port}/live", highlight=False)
-            console.print(f"on {targets[0].host} ({targets[0].arm}); Ctrl-C ends both", highlight=False)
-            serve_ui(targets[0], request, run.path, ui_port)
-            return None, []
-        with reporter.work("locust") as tell:
-            results = run_loads(targets, request, run, tell)
+            told = "Ctrl-C ends both, and the last run's report follows"
+            console.print(f"on {targets[0].host} ({targets[0].arm}); {told}", highlight=False)
+            result, used = serve_ui(targets[0], request, run.path, ui_port)
+            if not result:
+                return None, []
+            run = Run.new("load")
+            results = keep_ui_run(targets[0], request, result, used, run)
+        else:
+            with reporter.work("locust") as tell:
+                results = run_loads(targets, request, run, tell)
         run.loads = results = results | {"run_id": run.path.name, **described, **describe_machine()}
         run.publish(LATEST_LOAD)
-        names = ["07_load", *(["08_capacity"] if request.shape == "capacity" else [])]
+        names = ["07_load", *(["08_capacity"] if results["request"]["shape"] == "capacity" else [])]
         with reporter.work("notebooks"):
             paths = [NOTEBOOKS / f"{name}.ipynb" for name in names]
             links = links_to(paths)

@@ -30,11 +30,9 @@ def pool(
     Builds that differ in that alone, up side by side on one database. Writes pool.html into a run's folder.
     """
     from archzero_lab.bootstrap.system import system_here
-    from archzero_lab.jobs.studies.pool_sweep import knee_in_words, knees, pool_table, sweep_pool
+    from archzero_lab.jobs.studies.pool_sweep import knee_in_words, knees, sweep_pool
+    from archzero_lab.jobs.studies.study_pages import pool_page, sizes_table
     from archzero_lab.progress import Reporter
-    from archzero_lab.reporting.pages import plain_page
-    from archzero_lab.reporting.pool_figures import pool_curves
-    from archzero_lab.reporting.tables import whole_html
     from archzero_lab.run_folders.run import Run
     from archzero_lab.servers.exclusive import exclusive
     from archzero_lab.servers.stack import running_stack
@@ -46,13 +44,11 @@ def pool(
         cells = sweep_pool(
             system, stack, sizes, crowds, arm=arm, rows=cards, seconds=seconds, rounds=rounds, seed=seed, progress=tell
         )
-    table, best = pool_table(cells).reset_index(), knees(cells)
+    table, best = sizes_table(cells), knees(cells)
     shown = WholeTable(*(str(name) for name in table), title=f"{system.title}: sizes of its pool")
     for row in table.itertuples(index=False):
         shown.add_row(*(f"{value:g}" for value in row))
     console.print(shown)
     console.print(f"  {knee_in_words(best)}", highlight=False)
-    body = f"<h2>Curves</h2>{pool_curves(cells, best)._repr_html_()}<h2>Everything</h2>{whole_html(table)}"
-    lead = f'<p class="answer"><strong>The knee.</strong> {knee_in_words(best)}.</p>'
-    page = Run.new("pool").write_page(plain_page(f"The pool of {system.title}", body, lead=lead), "pool.html")
+    page = Run.new("pool").write_page(pool_page(cells, system.title), "pool.html")
     console.print(f"drawn: {relative(page)}", highlight=False, soft_wrap=True)

@@ -198,10 +198,9 @@ def sweep(
     Distance is a delay put into the connection, as a network would. Writes sweep.html into a run's folder.
     """
     from archzero_lab.bootstrap.system import system_here
+    from archzero_lab.jobs.studies.study_pages import sweep_page
     from archzero_lab.jobs.studies.sweep import holds_from, run_sweep
     from archzero_lab.progress import Reporter
-    from archzero_lab.reporting.course_figures import sweep_lines, sweep_map
-    from archzero_lab.reporting.pages import plain_page
     from archzero_lab.run_folders.run import Run
     from archzero_lab.servers.exclusive import exclusive
     from archzero_lab.servers.stack import running_stack
@@ -216,14 +215,9 @@ def sweep(
         cells = run_sweep(system, stack, sizes, far, near, only=tuple(only or ()), seed=seed, progress=tell)
     run = Run.new("sweep")
     run.keep_sweep(cells)
-    body = ""
     for claim, group in cells.groupby("claim", sort=False):
-        title = str(group["title"].iloc[0])
-        holds = holds_from(cells, str(claim))
-        console.print(f"{title} holds {holds}", highlight=False)
-        pictures = (sweep_lines(group, title), sweep_map(group, f"{title}: where it holds"))
-        body += f"<h2>{title}</h2><p>Holds {holds}.</p>" + "".join(picture._repr_html_() for picture in pictures)
-    page = run.write_page(plain_page(f"Where the claims of {system.title} hold", body), "sweep.html")
+        console.print(f"{group['title'].iloc[0]} holds {holds_from(cells, str(claim))}", highlight=False)
+    page = run.write_page(sweep_page(cells, system.title), "sweep.html")
     console.print(f"drawn: {relative(page)}", highlight=False, soft_wrap=True)
 
 

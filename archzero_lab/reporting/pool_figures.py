@@ -27,7 +27,8 @@ def pool_curves(frame: pd.DataFrame, knees: pd.DataFrame) -> Picture:
         for (users, group), colour in zip(frame.groupby("users"), PALETTE, strict=False):
             by_size = group.groupby("size")[column]
             median = by_size.median() * factor
-            axes.plot(median.index, median, "o-", color=colour, linewidth=2, label=f"{users} users")
+            label = "one user" if users == 1 else f"{users} users"
+            axes.plot(median.index, median, "o-", color=colour, linewidth=2, label=label)
             axes.fill_between(median.index, by_size.min() * factor, by_size.max() * factor, color=colour, alpha=0.15,
                               linewidth=0)  # fmt: skip
             if column == "throughput_per_s":

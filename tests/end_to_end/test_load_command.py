@@ -154,6 +154,18 @@ def test_the_web_ui_has_classes_shapes_and_a_live_page_and_leaves_nothing(
         assert set(shown.locator(".annotation-text").all_text_contents()) == {"begins with a run"}
         assert "no run yet" in shown.inner_text("#state")
 
+        # seconds that nobody answered in are a gap with its reason, not a line across it
+        gone = browser.new_page()
+        times = [{"at": at, "requests": 5, "failures": 0, "p50": 1.0, "p95": 2.0, "p99": 3.0} for at in (1, 2, 9, 10)]
+        told = {"state": "running", "host": url, "answered": 20, "failed": 0, "times": times, "service": []}
+        gone.route("**/live/data", lambda route: route.fulfill(json=told))
+        gone.goto(url + "/live")
+        gone.wait_for_function("document.querySelectorAll('.annotation-text').length === 7")
+        assert gone.locator(".annotation-text").all_text_contents()[:2] == ["nothing was answered"] * 2
+        lines = gone.evaluate("document.querySelector('.js-plotly-plot').data[0].y")
+        assert lines == [1, 1, None, 1, 1]
+        gone.close()
+
         refused = {
             name: _post(url + "/swarm", {"user_count": "1", "spawn_rate": "1", **form}, headers)
             for name, form, headers in (
@@ -205,7 +217,9 @@ def test_the_web_ui_has_classes_shapes_and_a_live_page_and_leaves_nothing(
         assert last["statements_per_s"] >= 0
         assert last["redis_memory_bytes"] > 100_000
         assert "card" in last["by_kind"]
-        shown.wait_for_function("document.querySelectorAll('.annotation-text').length === 0")
+        shown.wait_for_function(
+            "[...document.querySelectorAll('.annotation-text')].every(one => one.textContent !== 'begins with a run')"
+        )
         stop()
         shown.wait_for_function("document.getElementById('state').textContent.includes('ended')")
         assert re.search(r"ended: [1-9][0-9,]* answered, 0 of them wrong", shown.inner_text("#state"))
@@ -216,9 +230,34 @@ def test_the_web_ui_has_classes_shapes_and_a_live_page_and_leaves_nothing(
         stop()
         swarm(user_classes="PortfolioUser", shape_class="Capacity")
         _until(lambda: json.loads(_get(url + "/live/data"))["state"] in ("stopped", "ready"))
+        swarm(user_classes="OpenArrivals", shape_class="Constant")
+        _until(filled)
     finally:
         process.send_signal(signal.SIGINT)
-        process.communicate(timeout=60)
+        said, errors = process.communicate(timeout=120)
+    assert recorded(environment) == []
+    # what ran last is kept as every load is: the shape that was picked, the rate that was typed
+    assert process.returncode == 0, errors
+    assert "constant workload" in said or "open workload, constant" in said
+    (line,) = re.findall(r"report: (\S+)/07_load\.html", said)
+    kept = json.loads((Path(line) if Path(line).is_absolute() else ROOT / line).joinpath("loads.json").read_text())
+    assert (kept["request"]["shape"], kept["arms"][0]["arm"]) == ("constant", "near")
+    assert kept["arms"][0]["requests"] > 0
+
+
+def test_a_web_ui_in_which_nothing_ran_leaves_no_run(environment: dict[str, str]) -> None:
+    port = free_port()
+    process = subprocess.Popen(
+        [str(ROOT / "lab"), "load", "--ui", "--cards", "1000", "--port", str(port)],
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment,
+    )  # fmt: skip
+    try:
+        _until(lambda: _get(f"http://127.0.0.1:{port}/"), 120)
+    finally:
+        process.send_signal(signal.SIGINT)
+        said, _ = process.communicate(timeout=60)
+    assert process.returncode == 0
+    assert "report:" not in said
     assert recorded(environment) == []
 
 

@@ -83,7 +83,7 @@ def test_every_page_can_be_read_at_four_sizes_by_day_and_by_night(
     page = browser.new_page()
     of_run = sorted((reports / "latest").resolve().glob("*.html"))
     pages = [*of_run, reports / "history.html", *other_pages(tmp_path, reports)]
-    assert len(pages) == 9
+    assert len(pages) == 11
     wrong = [fault for path in pages for fault in faults_of(page, path, picture=PICTURES)]
     assert wrong == []
     sizes = {path.name: path.stat().st_size for path in pages}

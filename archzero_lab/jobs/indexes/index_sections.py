@@ -23,8 +23,14 @@ def _section(finding: dict[str, Any], plans: dict[str, dict[str, Any]]) -> str:
         f'<section class="claim"><h3><code>{html.escape(finding["name"])}</code>: <span class="{kind}">'
         f"{sign} {html.escape(finding['verdict'])}</span></h3>"
     )
-    said = f"<p>{html.escape(finding['why'])}. {html.escape(_about(finding))}</p>"
+    said = f"<p>{html.escape(_sentence(finding['why']))} {html.escape(_about(finding))}</p>"
     return f"{head}{said}{_losses(finding)}{_plans(finding, plans)}</section>"
+
+
+def _sentence(text: str) -> str:
+    """With a capital, where it does not begin with somebody's name."""
+    first = text.partition(" ")[0]
+    return f"{text[:1].upper() if first.isalpha() else text[:1]}{text[1:]}."
 
 
 def _about(finding: dict[str, Any]) -> str:

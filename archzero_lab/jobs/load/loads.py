@@ -7,7 +7,6 @@ import math
 import os
 import random
 import secrets
-import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -23,7 +22,6 @@ from archzero_lab.jobs.load.request import DEFAULT_RATE, LOADTESTS, LoadRequest
 from archzero_lab.jobs.load.result import LEAST_PER_S, capacity_entry, load_entry, seconds_frame, trials_frame
 from archzero_lab.jobs.load.saturation import saturation
 from archzero_lab.run_folders.run import Run
-from archzero_lab.servers.child_environment import child_environment
 from archzero_lab.servers.process import has_ended, tail
 from archzero_lab.servers.resources import Sampler
 from archzero_lab.servers.stack import Stack, registry
@@ -92,7 +90,7 @@ def run_loads(
             results[target.arm].append(result)
             resources.append(sampler.frame().assign(arm=target.arm, round=number))
             progress((began + 1) / (rounds * len(places)))
-    return _keep(targets, request, results, pd.concat(resources, ignore_index=True), run)
+    return keep_results(targets, request, results, pd.concat(resources, ignore_index=True), run)
 
 
 @dataclass(frozen=True)
@@ -134,7 +132,7 @@ def _locust(target: Target, round_: _Round, folder: Path, number: int) -> dict[s
     out, log = folder / f".locust-{target.arm}-{number}.json", folder / f"locust-{target.arm}.log"
     command = locust_command(request, target.host, rate_per_s=round_.rate_per_s, raise_by=round_.raise_by)
     command += ["--headless", "--result-file", str(out)]
-    command += _processes(request)
+    command += processes_of(request)
     command.append("OpenArrivals" if request.is_open else request.closed_user)
     env = {**os.environ, **target.environment, "ARCHZERO_SEED": f"{request.seed}.{number}"}
     catalog = folder / "catalog.json"
@@ -154,20 +152,21 @@ def _locust(target: Target, round_: _Round, folder: Path, number: int) -> dict[s
     return result
 
 
-def _processes(request: LoadRequest) -> list[str]:
+def processes_of(request: LoadRequest) -> list[str]:
     """Locust's own ways to be several: a master that waits for others, or one that forks its workers."""
     if request.master:
         return ["--master", "--expect-workers", str(request.workers), "--expect-workers-max-wait", "300"]
     return ["--processes", str(request.workers)] if request.workers > 1 else []
 
 
-def _keep(
+def keep_results(
     targets: Sequence[Target],
     request: LoadRequest,
-    results: dict[str, list[dict[str, Any]]],
+    results: Mapping[str, list[dict[str, Any]]],
     resources: pd.DataFrame,
     run: Run,
 ) -> dict[str, Any]:
+    """Keep what Locust wrote, by arm a round each, in the run's folder; what its loads are to hold."""
     arms, trials = [], []
     seconds = []
     for target in targets:
@@ -187,18 +186,3 @@ def _keep(
     whole = pd.concat(trials, ignore_index=True) if trials else None
     run.keep_load_course(pd.concat(kept, ignore_index=True), resources, whole)
     return {"request": request.as_dict(), "arms": arms}
-
-
-def serve_ui(target: Target, request: LoadRequest, folder: Path, port: int) -> None:
-    """Serve Locust's web UI with the workload that is asked for and shapes to pick, until a signal ends it."""
-    rate = request.rate_per_s or DEFAULT_RATE
-    command = locust_command(request, target.host, rate_per_s=rate)
-    command += ["--web-host", "127.0.0.1", "--web-port", str(port), "--class-picker"]
-    command += _processes(request)
-    chosen = "OpenArrivals" if request.is_open else request.closed_user
-    command.append(chosen)
-    env = child_environment() | dict(target.environment) | {"ARCHZERO_LOAD_HOSTS": json.dumps([target.host])}
-    env["ARCHZERO_UI_CLASSES"] = chosen
-    if (folder / "catalog.json").exists():
-        env["ARCHZERO_CATALOG"] = str(folder / "catalog.json")
-    subprocess.run(command, env=env, cwd=LOADTESTS, check=False)

@@ -133,8 +133,8 @@ def knee_in_words(knees: pd.DataFrame) -> str:
     """Where the knee is under the most users, beside the formula."""
     most, knee, best = knees.index[-1], int(knees["knee"].iloc[-1]), float(knees["best_per_s"].iloc[-1])
     return (
-        f"with {most} users a pool of {knee} gives {NEAR_BEST:.0%} of the best throughput there is ({best:g}/s); twice"
-        f" the cores and one is {formula()}"
+        f"with {most} users a pool of {knee} gives {NEAR_BEST:.0%} of the best throughput there is ({best:,.0f}/s);"
+        f" twice the cores and one is {formula()}"
     )
 
 
