@@ -162,6 +162,9 @@ def _run(
             console.print(f"on {targets[0].host} ({targets[0].arm}); {told}", highlight=False)
             result, used = serve_ui(targets[0], request, run.path, ui_port)
             if not result:
+                console.print(
+                    f"no report: no run lasted beyond its warm-up of {request.warm_up_s:g} s", highlight=False
+                )
                 return None, []
             run = Run.new("load")
             results = keep_ui_run(targets[0], request, result, used, run)
