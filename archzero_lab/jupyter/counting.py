@@ -11,7 +11,7 @@ import redis
 
 from archzero_lab.errors import DatabaseError, SettingsError, mask_secrets
 from archzero_lab.postgres.connection import connect
-from archzero_lab.postgres.insights import DatabaseCounters, database_counters
+from archzero_lab.postgres.database_counters import DatabaseCounters, database_counters
 from archzero_lab.postgres.statement_work import StatementWork
 
 Totals = Callable[[], Mapping[str, float]]

@@ -1,24 +1,20 @@
-"""What PostgreSQL itself tells: the analysis queries of sql/analysis, index sizes, counters of a database."""
+"""What PostgreSQL itself tells: the analysis queries of sql/analysis, and the sizes of indexes."""
 
 from __future__ import annotations
 
-import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, LiteralString
+from typing import Any
 
 import psycopg
 
 from archzero_lab.errors import DatabaseError
 from archzero_lab.postgres.connection import Connection
-from archzero_lab.postgres.request_statements import REQUEST_TAG
-from archzero_lab.postgres.statement_work import StatementWork, work_since
 from archzero_lab.settings import RESOURCES
 
 ANALYSIS = RESOURCES / "sql" / "analysis"
-_COMMENT = re.compile(r"/\*.*?\*/", re.DOTALL)
 
 
 @dataclass(frozen=True)
@@ -93,59 +89,3 @@ def index_sizes(connection: Connection) -> list[IndexSize]:
         " ('_yoyo_log', '_yoyo_migration', '_yoyo_version', 'yoyo_lock') ORDER BY 3 DESC"
     ).fetchall()
     return [IndexSize(*row) for row in rows]
-
-
-@dataclass(frozen=True)
-class DatabaseCounters:
-    """Totals since the statistics began, of one database (from pg_stat_statements)."""
-
-    statements: int
-    execution_s: float
-    blocks_hit: int
-    blocks_read: int
-    rows: int = 0
-    temporary_blocks: int = 0
-    wal_bytes: int | None = None
-    """None before PostgreSQL 13, which does not count it."""
-    by_statement: Mapping[str, StatementWork] = field(default_factory=dict)
-    """By the text that PostgreSQL keeps of a statement, its constants as $1, on one line and without its comments."""
-
-    def minus(self, earlier: DatabaseCounters) -> DatabaseCounters:
-        """What was added since `earlier`."""
-        return DatabaseCounters(
-            self.statements - earlier.statements,
-            self.execution_s - earlier.execution_s,
-            self.blocks_hit - earlier.blocks_hit,
-            self.blocks_read - earlier.blocks_read,
-            self.rows - earlier.rows,
-            self.temporary_blocks - earlier.temporary_blocks,
-            None if self.wal_bytes is None or earlier.wal_bytes is None else self.wal_bytes - earlier.wal_bytes,
-            work_since(self.by_statement, earlier.by_statement),
-        )
-
-
-def database_counters(connection: Connection, tag: str = REQUEST_TAG, *, of_others: bool = False) -> DatabaseCounters:
-    """Counters of the connection's database over the statements that carry a tag, those that answered requests.
-
-    With "" over all, and `of_others` over those of other roles than the connection's. Needs pg_stat_statements.
-    """
-    counted = connection.info.server_version >= 130_000
-    wal: LiteralString = "wal_bytes::bigint" if counted else "NULL"
-    rows = connection.execute(
-        "SELECT query, calls, total_exec_time / 1000, shared_blks_hit, shared_blks_read, rows,"
-        " temp_blks_read + temp_blks_written, "
-        + wal
-        + " FROM pg_stat_statements WHERE dbid = (SELECT oid FROM pg_database WHERE datname = current_database())"
-        " AND strpos(query, %s) > 0 AND strpos(query, 'pg_stat_statements') = 0"
-        " AND NOT (%s AND userid = (SELECT oid FROM pg_roles WHERE rolname = current_user))",
-        [tag, of_others],
-    ).fetchall()
-    by_statement: dict[str, StatementWork] = {}
-    for text, calls, _, hit, read, number, temporary, _ in rows:
-        name = " ".join(_COMMENT.sub(" ", text).split())
-        work = StatementWork(calls, number, hit + read, temporary)
-        by_statement[name] = by_statement.get(name, StatementWork()) + work
-    calls, seconds, hit, read, number, temporary, written = (sum(row[at] or 0 for row in rows) for at in range(1, 8))
-    return DatabaseCounters(
-        calls, float(seconds), hit, read, number, temporary, written if counted else None, by_statement
-    )

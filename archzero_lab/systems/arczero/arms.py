@@ -9,7 +9,7 @@ import psycopg
 
 from archzero_lab.errors import MeasurementError
 from archzero_lab.postgres.connection import connect
-from archzero_lab.postgres.insights import database_counters
+from archzero_lab.postgres.database_counters import database_counters
 from archzero_lab.servers.process import ProcessRecord
 from archzero_lab.systems.arczero.services import RunningService
 from archzero_lab.systems.arms import ArmKind, Counters, NotReset

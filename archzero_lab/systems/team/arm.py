@@ -14,7 +14,7 @@ import redis
 
 from archzero_lab.errors import LabError, MeasurementError, mask_secrets
 from archzero_lab.postgres.connection import Connection, connect
-from archzero_lab.postgres.insights import database_counters
+from archzero_lab.postgres.database_counters import database_counters
 from archzero_lab.servers.process import ProcessRecord
 from archzero_lab.systems.arms import Counters, NotReset
 from archzero_lab.systems.driver import Driver
