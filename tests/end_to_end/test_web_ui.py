@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
+import os
+import pty
 import re
 import signal
 import subprocess
+import termios
+import threading
 import urllib.error
 import urllib.parse
 import urllib.request
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -138,20 +144,37 @@ def test_the_web_ui_has_classes_shapes_and_a_live_page_and_leaves_nothing(
     assert kept["arms"][0]["requests"] > 0
 
 
-def test_a_web_ui_in_which_nothing_ran_leaves_no_run(environment: dict[str, str]) -> None:
-    port = free_port()
+def test_ctrl_c_at_a_terminal_ends_a_web_ui_in_which_nothing_ran_and_leaves_no_run(
+    environment: dict[str, str],
+) -> None:
+    port, (ours, theirs) = free_port(), pty.openpty()
     process = subprocess.Popen(
         [str(ROOT / "lab"), "load", "--ui", "--cards", "1000", "--port", str(port)],
-        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment,
+        stdin=theirs, stdout=theirs, stderr=theirs, env=environment, start_new_session=True,
+        preexec_fn=lambda: fcntl.ioctl(0, termios.TIOCSCTTY, 0),  # the terminal's Ctrl-C goes to whoever it belongs to
     )  # fmt: skip
+    os.close(theirs)
+    said: list[bytes] = []
+    reader = threading.Thread(target=_read_all, args=(ours, said))
+    reader.start()
     try:
         until(lambda: get(f"http://127.0.0.1:{port}/"), 120)
     finally:
-        process.send_signal(signal.SIGINT)
-        said, _ = process.communicate(timeout=60)
-    assert process.returncode == 0
-    assert "no report: no run lasted beyond its warm-up of 5 s" in said
+        os.write(ours, b"\x03")
+        process.wait(60)
+        reader.join(60)
+        os.close(ours)
+    text = b"".join(said).decode()
+    assert process.returncode == 0, text
+    assert "no report: no run lasted beyond its warm-up of 5 s" in text
     assert recorded(environment) == []
+
+
+def _read_all(terminal: int, said: list[bytes]) -> None:
+    """What is written to a terminal, until nobody has it any more."""
+    with suppress(OSError):
+        while data := os.read(terminal, 65_536):
+            said.append(data)
 
 
 def _is_whole(row: dict[str, Any]) -> bool:

@@ -37,11 +37,15 @@ def serve_ui(target: Target, request: LoadRequest, folder: Path, port: int) -> t
     env["ARCHZERO_UI_CLASSES"] = chosen
     if (folder / "catalog.json").exists():
         env["ARCHZERO_CATALOG"] = str(folder / "catalog.json")
-    with Sampler(target.families) as sampler, subprocess.Popen(command, env=env, cwd=LOADTESTS) as locust:
+    # of a group of its own, which may not read the terminal: Ctrl-C there is ours, and Locust is ended once
+    locust_of_ours = subprocess.Popen(command, env=env, cwd=LOADTESTS, stdin=subprocess.DEVNULL, process_group=0)
+    with Sampler(target.families) as sampler, locust_of_ours as locust:
         try:
             locust.wait()
-        except KeyboardInterrupt:  # at a terminal Locust has had it, too
+        except BaseException as error:
             _end(locust)
+            if not isinstance(error, KeyboardInterrupt):
+                raise
     if not out.exists():
         return {}, sampler.frame()
     result: dict[str, Any] = json.loads(out.read_text())
