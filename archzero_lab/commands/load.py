@@ -75,6 +75,7 @@ def load(
     """
     from archzero_lab.bootstrap.system import system_here
     from archzero_lab.jobs.load.request import LoadRequest, check_log, check_request
+    from archzero_lab.servers.process import is_free
 
     if worker:
         _be_worker(worker)
@@ -100,6 +101,8 @@ def load(
         system.rows_exist(host)
     if ui and len(request.arms) > 1:
         raise SettingsError("--ui serves one arm: name one --arm")
+    if ui and not is_free(port):  # said before servers are started and rows loaded
+        raise SettingsError(f"port {port} of the web UI is taken: name another one with --port")
     results, page = _run(system, request, cards, files_of(inventory, relationships), port if ui else None)
     if results is None:
         return
@@ -158,9 +161,13 @@ def _run(
             described = {"size": cards if system.takes_hosts else None}
         if ui_port is not None:
             console.print(f"Locust: http://127.0.0.1:{ui_port}  live: http://127.0.0.1:{ui_port}/live", highlight=False)
-            told = "Ctrl-C ends both, and the last run's report follows"
-            console.print(f"on {targets[0].host} ({targets[0].arm}); {told}", highlight=False)
-            result, used = serve_ui(targets[0], request, run.path, ui_port)
+            console.print(f"on {targets[0].host} ({targets[0].arm}); Ctrl-C ends both", highlight=False)
+            console.print("the report of the run that is made last follows", highlight=False)
+
+            def say(text: str) -> None:
+                console.print(text, highlight=False, markup=False, soft_wrap=True)
+
+            result, used = serve_ui(targets[0], request, run.path, ui_port, say)
             if not result:
                 console.print(
                     f"no report: no run lasted beyond its warm-up of {request.warm_up_s:g} s", highlight=False

@@ -99,7 +99,6 @@ def _copies(
     from archzero_lab.postgres.foreign_copy import OLDEST, TAKES_STATISTICS, statistics_of
     from archzero_lab.postgres.whole_statistics import analyze_whole
     from archzero_lab.servers.copy_server import copy_server
-    from archzero_lab.servers.postgres_server import embedded_programs
 
     with ExitStack() as closing:
         urls = []
@@ -116,8 +115,8 @@ def _copies(
                 takes = connection.info.server_version // 10_000 >= TAKES_STATISTICS
             urls.append(copy.url)
         if takes:
-            with statistics_of(urls[0], embedded_programs()) as give:
-                assert give is not None
+            with statistics_of(urls[0], server.programs) as give:
+                assert give is not None, "tools are never older than their server"
                 give(urls[1])
         yield urls[0], urls[1]
 

@@ -8,6 +8,7 @@ import os
 import pty
 import re
 import signal
+import socket
 import subprocess
 import termios
 import threading
@@ -22,7 +23,7 @@ from playwright.sync_api import Browser
 
 from archzero_lab.servers.process import free_port
 from archzero_lab.settings import ROOT
-from tests.end_to_end.command import recorded
+from tests.end_to_end.command import lab, recorded
 from tests.end_to_end.watching import get, until
 
 
@@ -168,6 +169,14 @@ def test_ctrl_c_at_a_terminal_ends_a_web_ui_in_which_nothing_ran_and_leaves_no_r
     assert process.returncode == 0, text
     assert "no report: no run lasted beyond its warm-up of 5 s" in text
     assert recorded(environment) == []
+
+
+def test_a_port_that_somebody_has_is_told_before_anything_is_started(environment: dict[str, str]) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        done = lab(environment, "load", "--ui", "--cards", "1000", "--port", str(port))
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr == f"lab: port {port} of the web UI is taken: name another one with --port\n"
 
 
 def _read_all(terminal: int, said: list[bytes]) -> None:

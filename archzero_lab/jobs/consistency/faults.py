@@ -44,8 +44,10 @@ FAULTS = (
     "sql",
     "sql of many",
 )
-_REFUSED_S = (0.8, 1.6)
-"""How long writes are refused: longer than a writer waits for licences to end, so that who believes on is seen."""
+_REFUSED_S = (1.5, 3.0)
+"""How long writes are refused: over twice as long as a writer waits for licences to end (0.7 s; where the machine is
+busy it waits anew), so that who believes on is seen.
+"""
 
 
 def choose_faults(names: Sequence[str]) -> Sequence[str]:
