@@ -22,6 +22,10 @@ class Questions:
                 "SELECT created_at, id FROM cards TABLESAMPLE SYSTEM (1) REPEATABLE (1) LIMIT 5000"
             )
         ]
+        hub = connection.execute(
+            "SELECT target_card_id FROM relationships GROUP BY 1 ORDER BY count(*) DESC LIMIT 1"
+        ).fetchone()
+        self._hub = hub[0] if hub else catalog.ids[0]
         texts = connection.execute("SELECT name, description FROM cards ORDER BY id LIMIT 3000").fetchall()
         self._texts = [text for row in texts for text in row if text]
 
@@ -34,6 +38,10 @@ class Questions:
                 return f"/api/v1/cards/{rng.choice(catalog.ids)}"
             case ["relationships"]:
                 return f"/api/v1/relationships?card_id={rng.choice(catalog.ids)}"
+            case ["relationships", "hub"]:
+                return f"/api/v1/relationships?card_id={self._hub}&page={rng.randint(1, 20)}"
+            case ["graph", "hub"]:
+                return f"/api/v1/graph?center_card_id={self._hub}&depth={rng.randint(1, 2)}"
             case ["graph"]:
                 return f"/api/v1/graph?center_card_id={rng.choice(catalog.ids)}&depth=2"
             case ["list", "first pages"]:
@@ -83,5 +91,5 @@ KINDS = (
     "filter: quality", "filter: owner", "filter: tag", "filter: attribute", "filter: type, phase",
     "filter: phase, quality", "filter: type, cursor", "search: common word", "search: middling word",
     "search: rare word", "search: one character", "search: two characters of a card", "search: any two letters",
-    "search: a piece of a card", "search: what no card has", "detail", "relationships", "graph",
+    "search: a piece of a card", "search: what no card has", "detail", "relationships", "relationships: hub", "graph", "graph: hub",
 )  # fmt: skip

@@ -1,4 +1,4 @@
-"""The commands on a database: migrate up, down and status; analyze."""
+"""The commands on a database: migrate up, down, status and mend; analyze."""
 
 from __future__ import annotations
 
@@ -46,11 +46,33 @@ def migrate_down(database_url: Annotated[str, typer.Option(envvar="ARCHZERO_MIGR
 
 @migrate_app.command("status", cls=PlainCommand)
 def migrate_status(database_url: Annotated[str, typer.Option(envvar="ARCHZERO_MIGRATE_URL")] = "") -> None:
-    """Which migrations are applied."""
+    """Which migrations are applied, and whether what index set v2 keeps beside the cards holds."""
+    from archzero_lab.postgres.connection import connect
+    from archzero_lab.postgres.insights import reading
     from archzero_lab.postgres.migrations import Migrations
+    from archzero_lab.systems.arczero.search_upkeep import has_search, look
 
-    for state in Migrations(_migration_url(database_url)).status():
+    url = _migration_url(database_url)
+    for state in Migrations(url).status():
         console.print(f"{'applied' if state.applied else 'pending'}  {state.id}", highlight=False)
+    with connect(url, autocommit=True) as connection, reading(connection):
+        if has_search(connection):
+            console.print(look(connection).in_words, highlight=False, soft_wrap=True)
+
+
+@migrate_app.command("mend", cls=PlainCommand)
+def migrate_mend(database_url: Annotated[str, typer.Option(envvar="ARCHZERO_MIGRATE_URL")] = "") -> None:
+    """Learn the words and count the cards anew, where rows were loaded without triggers; forget words no card has.
+
+    For index set v2. Writers go on meanwhile, and wait only while the cards are counted.
+    """
+    from archzero_lab.postgres.connection import connect
+    from archzero_lab.systems.arczero.search_upkeep import look, mend
+
+    with connect(_migration_url(database_url)) as connection:
+        before = mend(connection)
+        console.print("before: " + before.in_words, highlight=False, soft_wrap=True)
+        console.print("now: " + look(connection).in_words, highlight=False, soft_wrap=True)
 
 
 @migrate_app.command("lint", cls=PlainCommand)

@@ -1,7 +1,7 @@
--- Index set v2: what it takes the place of. Of phase 5's indexes stay those on type and phase, owner and status, tags, and
+-- Index set v2: what it takes the place of. Of phase 5's indexes stay those on type and phase, owner and status, and
 -- the two ends of a relationship.
 -- transactional: false
--- depends: 002_06_cards_attributes_path
+-- depends: 002_06_cards_labels
 SET lock_timeout = '5s';
 SET statement_timeout = 0;
 DROP INDEX CONCURRENTLY IF EXISTS idx_cards_name_trgm;

@@ -14,7 +14,7 @@ import pytest
 from conftest import open_plain
 
 from archzero_lab.postgres.migrations import Migrations
-from archzero_lab.systems.arczero.cards import search_v2
+from archzero_lab.systems.arczero.cards import by_week, search_v2
 from archzero_lab.systems.arczero.cards.model import CardFilter, CardStatus, CardType, Cursor, LifecyclePhase
 from archzero_lab.systems.arczero.cards.search_v2 import list_statement_v2
 from archzero_lab.systems.arczero.cards.service import CardService
@@ -65,8 +65,8 @@ def connection(database_url: str) -> Iterator[psycopg.Connection[Any]]:
 
 
 def _look_at(monkeypatch: pytest.MonkeyPatch, cards: int) -> None:
-    for name in ("_LOOKED_AT", "_LOOKED_AT_FOR_A_WORD", "_LOOKED_AT_FOR_MORE"):
-        monkeypatch.setattr(search_v2, name, cards)
+    for module, name in ((search_v2, "_LOOKED_AT"), (search_v2, "_LOOKED_AT_FOR_TEXT"), (by_week, "_LOOKED_AT")):
+        monkeypatch.setattr(module, name, cards)
 
 
 async def _same(plain: CardService, fitted: CardService, question: CardFilter) -> dict[str, Any]:

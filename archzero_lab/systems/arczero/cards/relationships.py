@@ -92,17 +92,23 @@ class RelationshipService:
             "offset": (question.page - 1) * question.page_size,
             "page": question.page,
         }
+        newest: LiteralString = " ORDER BY r.created_at DESC, r.id DESC LIMIT %(limit)s OFFSET %(offset)s"
+        before: LiteralString = ""
+        total: LiteralString = "SELECT count(*) FROM relationships r" + condition
+        page: LiteralString = "relationships r" + condition + newest
+        if question.card_id is not None:  # a hub has thousands: they are fetched once, for the total and for the page
+            before = "WITH ends AS MATERIALIZED (SELECT r.id, r.created_at FROM relationships r" + condition + ") "
+            total = "SELECT count(*) FROM ends"
+            page = (
+                "(SELECT r.id FROM ends r" + newest + ") e JOIN relationships r USING (id)"
+                " ORDER BY r.created_at DESC, r.id DESC"
+            )
         with translated():
             row = await self._database.row(
-                "SELECT document, md5(document) FROM (SELECT convert_to(row_to_json(answer)::text, 'UTF8') AS document"
-                " FROM (SELECT coalesce(json_agg(p), '[]') AS data, (SELECT count(*) FROM relationships r"
-                + condition
-                + ") AS total, 'eq' AS \"totalRelation\", %(page)s::int AS page, %(limit)s::int AS page_size"
-                " FROM (SELECT "
-                + RELATIONSHIP_COLUMNS
-                + " FROM relationships r"
-                + condition
-                + " ORDER BY r.created_at DESC, r.id DESC LIMIT %(limit)s OFFSET %(offset)s) p) answer) made",
+                before + "SELECT document, md5(document) FROM (SELECT convert_to(row_to_json(answer)::text, 'UTF8')"
+                " AS document FROM (SELECT coalesce(json_agg(p), '[]') AS data, (" + total + ") AS total,"
+                " 'eq' AS \"totalRelation\", %(page)s::int AS page, %(limit)s::int AS page_size"
+                " FROM (SELECT " + RELATIONSHIP_COLUMNS + " FROM " + page + ") p) answer OFFSET 0) made",
                 params,
                 prepare=False,
             )

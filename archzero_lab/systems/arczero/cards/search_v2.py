@@ -9,6 +9,7 @@ import re
 from dataclasses import dataclass, replace
 from typing import Any, LiteralString
 
+from archzero_lab.systems.arczero.cards.by_week import AT_A_TIME, found_in, newest_of, weeks
 from archzero_lab.systems.arczero.cards.model import CardFilter
 from archzero_lab.systems.arczero.cards.search import (
     LISTED_COLUMNS,
@@ -25,15 +26,11 @@ _LOOKED_AT = 500
 """Newest cards among which those of some quality are counted."""
 _ENOUGH = 1_001
 """Cards that are found among the newest by a search, at most."""
-_LOOKED_AT_FOR_A_WORD, _LOOKED_AT_FOR_MORE = 1_000, 3_000
-"""Cards looked through before the words are asked: what is common is found there at once. Finding by words is dearer
-where the whole text must be compared with each card found."""
+_LOOKED_AT_FOR_TEXT = 1_000
+"""Cards looked through before the words are asked: what is common is found there at once."""
 MOST_WORDS, MOST_WORDS_BESIDE = 5_000, 200
 """Where more words than these can hold a text, the cards are looked through in their order instead; a second part that
 so many words can hold narrows nothing down."""
-_SELDOM = 5
-"""A text of several words that is found so often among the newest is looked for on in their order: comparing every card
-that has those words, next to each other or not, would take longer."""
 _PARTS: tuple[LiteralString, ...] = ("part_0", "part_1", "part_2")
 """Parts of a text that narrow a search down, by the name of their parameter."""
 _WHITE = re.compile("[ \t\n\x0b\f\r]+")  # as card_words() splits, and no other white space
@@ -45,8 +42,10 @@ def list_statement_v2(question: CardFilter) -> tuple[LiteralString, dict[str, An
     if question.q is not None:
         return _search(question, question.q)
     page, params = page_statement(question)
-    if question.owner_id is not None or question.tags or question.attributes is not None:
+    if question.owner_id is not None:
         return _capped(question, page, params)
+    if question.tags or question.attributes is not None:
+        return _labelled(question)
     if question.min_quality is not None:
         return _seen(question, page, params)
     condition, kinds = where(question)
@@ -59,7 +58,7 @@ def list_statement_v2(question: CardFilter) -> tuple[LiteralString, dict[str, An
 
 
 def _capped(question: CardFilter, page: LiteralString, params: dict[str, Any]) -> tuple[LiteralString, dict[str, Any]]:
-    """Where an index serves the filter: count what it finds, up to COUNTED."""
+    """By owner: count what its index finds, up to COUNTED."""
     condition, more = where(question)
     before: LiteralString = (
         "WITH counted AS MATERIALIZED (SELECT count(*) AS n FROM"
@@ -68,6 +67,26 @@ def _capped(question: CardFilter, page: LiteralString, params: dict[str, Any]) -
     relation: LiteralString = "CASE WHEN (SELECT n FROM counted) < %(counted)s THEN 'eq' ELSE 'gte' END"
     total: LiteralString = "greatest((SELECT n FROM counted), CASE WHEN count(*) > 0 THEN %(skipped)s + count(*) END)"
     return _answer(before, page, total, relation), params | more | _paging(question) | {"counted": COUNTED}
+
+
+def _labelled(question: CardFilter) -> tuple[LiteralString, dict[str, Any]]:
+    """By tags or attributes: the newest are looked for some weeks at a time, and counted up to COUNTED."""
+    newest, params = newest_of("newest", question)
+    ctes: LiteralString = "WITH RECURSIVE " + newest
+    counted: LiteralString = "newest"
+    if question.cursor is not None:  # the total is of all, not of what is left
+        more, _ = newest_of("counted", replace(question, cursor=None))
+        ctes, counted = ctes + ", " + more, "counted"
+    paging = _paging(question)
+    page: LiteralString = (
+        "SELECT " + LISTED_COLUMNS + " FROM (SELECT n.id FROM newest n ORDER BY n.created_at DESC, n.id DESC"
+        " LIMIT %(page_size)s OFFSET %(skipped)s) n JOIN cards c USING (id) ORDER BY c.created_at DESC, c.id DESC"
+    )
+    n: LiteralString = "(SELECT least(count(*), %(counted)s) FROM " + counted + ")"
+    total: LiteralString = "greatest(" + n + ", CASE WHEN count(*) > 0 THEN %(skipped)s + count(*) END)"
+    relation: LiteralString = "CASE WHEN " + n + " < %(counted)s THEN 'eq' ELSE 'gte' END"
+    most = max(COUNTED, paging["skipped"] + paging["page_size"])
+    return _answer(ctes + " ", page, total, relation), params | paging | {"counted": COUNTED, "most": most}
 
 
 def _seen(question: CardFilter, page: LiteralString, params: dict[str, Any]) -> tuple[LiteralString, dict[str, Any]]:
@@ -94,7 +113,7 @@ def _search(question: CardFilter, text: str) -> tuple[LiteralString, dict[str, A
     """Look through the newest cards; where those do not fill the page and are not all, find every card by its words.
 
     The vocabulary knows each word that can hold the text or a part of it. Cards whose words it does not know yet stand
-    in card_changes.
+    in card_changes. A text of several words is in few of the cards that have these words; how many, is not counted.
     """
     others = replace(question, q=None)
     everywhere, params = where(others)
@@ -106,30 +125,36 @@ def _search(question: CardFilter, text: str) -> tuple[LiteralString, dict[str, A
     params["by_number"] = question.cursor is None
     params["wanted"] = params["skipped"] + question.page_size
     params["enough"] = max(_ENOUGH, params["wanted"])
+    there: LiteralString = "(SELECT wanted FROM far) AND "
     one_word = _WHITE.search(text) is None
     known, by_words, few, words = _by_words(text)
     params |= words
-    if not one_word:
-        few += " AND (SELECT count(*) < %(seldom)s FROM near)"
-        params["seldom"] = _SELDOM
     few = "(" + few + ")"
-    params["looked_at"] = (_LOOKED_AT_FOR_A_WORD if one_word else _LOOKED_AT_FOR_MORE) + 25 * params["wanted"]
-    # the words of one part hold the text itself; those of several only say where to look
-    certain = everywhere or " WHERE true" if one_word else condition
+    params["looked_at"] = _LOOKED_AT_FOR_TEXT + 25 * params["wanted"]
     walked, _ = after_cursor(condition, question)
+    by_index: LiteralString
+    if one_word:  # its words hold the text itself
+        by_index = (
+            "SELECT c.id, c.created_at FROM cards c" + (everywhere or " WHERE true") + " AND " + there + few + by_words
+        )
+        all_found = few
+    else:  # they only say where to look: each card found is compared, some weeks at a time until the page is filled
+        known += ", " + weeks("in_turn", question)
+        params["at_a_time"] = AT_A_TIME
+        by_index = "SELECT * FROM (" + found_in("in_turn", walked + by_words, "%(wanted)s") + ") f WHERE " + there + few
+        all_found = "false"
     before: LiteralString = (
-        "WITH near AS MATERIALIZED (SELECT c.id, c.created_at FROM (SELECT * FROM cards c" + nearby
+        "WITH RECURSIVE near AS MATERIALIZED (SELECT c.id, c.created_at FROM (SELECT * FROM cards c" + nearby
         + " ORDER BY c.created_at DESC, c.id DESC LIMIT %(looked_at)s) c"
         " WHERE c.name ILIKE %(pattern)s OR c.description ILIKE %(pattern)s LIMIT %(enough)s"
         "), far AS MATERIALIZED (SELECT count(*) < %(wanted)s AND"
         " (SELECT count(*) FROM (SELECT FROM cards c" + nearby + " LIMIT %(looked_at)s) c) = %(looked_at)s AS wanted"
         " FROM near)" + known + ", matched AS MATERIALIZED (SELECT id, created_at FROM near"
         " WHERE NOT (SELECT wanted FROM far)"
-        " UNION SELECT c.id, c.created_at FROM cards c" + certain + " AND (SELECT wanted FROM far) AND " + few
-        + by_words
-        + " UNION SELECT c.id, c.created_at FROM card_changes k JOIN cards c ON c.id = k.card_id" + condition
-        + " AND (SELECT wanted FROM far) AND " + few
-        + " UNION (SELECT c.id, c.created_at FROM cards c" + walked + " AND (SELECT wanted FROM far) AND NOT " + few
+        " UNION (" + by_index + ")"
+        " UNION SELECT c.id, c.created_at FROM card_changes k JOIN cards c ON c.id = k.card_id" + condition
+        + " AND " + there + few
+        + " UNION (SELECT c.id, c.created_at FROM cards c" + walked + " AND " + there + "NOT " + few
         + " ORDER BY c.created_at DESC, c.id DESC LIMIT %(wanted)s)) "
     )  # fmt: skip
     page: LiteralString = (
@@ -139,7 +164,7 @@ def _search(question: CardFilter, text: str) -> tuple[LiteralString, dict[str, A
     )  # fmt: skip
     total: LiteralString = "(SELECT count(*) FROM matched)"
     relation: LiteralString = (
-        "CASE WHEN (SELECT wanted FROM far) THEN CASE WHEN " + few + " OR %(by_number)s"
+        "CASE WHEN (SELECT wanted FROM far) THEN CASE WHEN " + all_found + " OR %(by_number)s"
         " AND (SELECT count(*) FROM matched) < %(wanted)s THEN 'eq' ELSE 'gte' END"
         " WHEN %(by_number)s AND (SELECT count(*) FROM near) < %(enough)s AND"
         " (SELECT count(*) FROM (SELECT FROM cards c" + everywhere + " LIMIT %(looked_at)s) c) < %(looked_at)s"
@@ -223,7 +248,7 @@ def _answer(before: LiteralString, page: LiteralString, total: LiteralString, re
         " FROM (SELECT coalesce(json_agg(p), '[]') AS data, " + total + " AS total, " + relation
         + ' AS "totalRelation", %(page)s::int AS page, %(page_size)s::int AS page_size,'
         " CASE WHEN count(*) = %(page_size)s THEN (array_agg(" + NEXT_CURSOR + '))[count(*)] END AS "nextCursor"'
-        " FROM (" + page + ") p) answer) made"
+        " FROM (" + page + ") p) answer OFFSET 0) made"
     )  # fmt: skip
 
 

@@ -1,2 +1,0 @@
-SET lock_timeout = '5s';
-DROP INDEX CONCURRENTLY IF EXISTS idx_cards_attributes_path;
