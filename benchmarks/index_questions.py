@@ -91,5 +91,6 @@ KINDS = (
     "filter: quality", "filter: owner", "filter: tag", "filter: attribute", "filter: type, phase",
     "filter: phase, quality", "filter: type, cursor", "search: common word", "search: middling word",
     "search: rare word", "search: one character", "search: two characters of a card", "search: any two letters",
-    "search: a piece of a card", "search: what no card has", "detail", "relationships", "relationships: hub", "graph", "graph: hub",
+    "search: a piece of a card", "search: what no card has", "detail", "relationships",
+    "relationships: hub", "graph", "graph: hub",
 )  # fmt: skip

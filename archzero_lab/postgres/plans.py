@@ -23,7 +23,8 @@ class PlanNode:
     Times are in milliseconds, blocks are 8 kB. Below a Gather, whose workers run side by side, times are divided by the
     number of processes: what it took, not what it cost. `actual_rows` None: the node never ran or nothing was executed.
     `subplan` is the name of an InitPlan, SubPlan or CTE that the node is the top of. WAL is of the node and all below;
-    `total_cost` is the planner's. `schema` is known where EXPLAIN was asked to be VERBOSE.
+    `total_cost` is the planner's. `schema` is known where EXPLAIN was asked to be VERBOSE. `keys` are what it sorts or
+    groups by.
     """
 
     depth: int
@@ -48,6 +49,7 @@ class PlanNode:
     subplan: str | None
     children: tuple[PlanNode, ...]
     schema: str | None = None
+    keys: tuple[str, ...] = ()
 
     def walk(self) -> Iterator[PlanNode]:
         """This node and all below it, a parent before its children."""
@@ -268,4 +270,5 @@ def _node(entry: dict[str, Any], depth: int, costs: PlanCosts) -> PlanNode:
         subplan=entry.get("Subplan Name"),
         children=children,
         schema=entry.get("Schema"),
+        keys=tuple(str(key) for key in entry.get("Sort Key") or entry.get("Group Key") or ()),
     )

@@ -9,6 +9,7 @@ from archzero_lab.jobs.consistency.faults import FAULTS
 from archzero_lab.jobs.consistency.harness import verify_consistency
 from archzero_lab.servers.stack import Stack
 from archzero_lab.systems.arczero.consistency.histories import CardHistories
+from archzero_lab.systems.arczero.django_peers import DJANGO_PEERS
 from archzero_lab.systems.arczero.peers import PEERS
 
 HISTORIES = CardHistories()
@@ -68,7 +69,7 @@ def test_an_unknown_guard_is_named_with_the_known_ones(stack: Stack) -> None:
         verify_consistency(HISTORIES, stack, reads=1_000, without=("luck",))
 
 
-@pytest.mark.parametrize("peer", PEERS)
+@pytest.mark.parametrize("peer", [*PEERS, *DJANGO_PEERS])
 def test_the_harness_finds_the_stale_reads_of_other_caches(stack: Stack, peer: str) -> None:
     """These caches are known to store what was read before a write."""
     for seed in range(1, 21):

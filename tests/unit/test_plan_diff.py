@@ -6,7 +6,8 @@ import json
 from typing import Any
 
 from archzero_lab.jupyter.plans import ShownPlan, plan_diff, plan_from
-from archzero_lab.postgres.plan_diff import diff_plans, steps
+from archzero_lab.postgres.plan_diff import diff_plans
+from archzero_lab.postgres.plan_steps import steps
 from archzero_lab.postgres.plans import Plan, parse_plan
 
 

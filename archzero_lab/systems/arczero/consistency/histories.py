@@ -15,6 +15,7 @@ from archzero_lab.postgres.databases import create_database, drop_database
 from archzero_lab.servers.stack import Stack
 from archzero_lab.settings import PoolSettings
 from archzero_lab.systems.arczero.consistency.unguarded import GUARDS
+from archzero_lab.systems.arczero.django_peers import DJANGO_PEERS
 from archzero_lab.systems.arczero.peers import PEERS
 from archzero_lab.systems.arczero.portfolios import alone_with_base, choose_portfolio, ensure_base
 from archzero_lab.systems.arczero.service import ServiceConfig
@@ -75,7 +76,7 @@ class CardHistories:
     """Implements systems.histories.Histories."""
 
     guards: Sequence[str] = GUARDS
-    libraries: Sequence[str] = (*PEERS, STATEMENT_CACHE)
+    libraries: Sequence[str] = (*PEERS, *DJANGO_PEERS, STATEMENT_CACHE)
 
     @contextmanager
     def opened(self, stack: Stack, redis_url: str, seed: int, *, near: bool) -> Iterator[HotSet]:

@@ -16,6 +16,7 @@ from archzero_lab.postgres.pool import Database
 from archzero_lab.systems.arczero.cards.service import CardService
 from archzero_lab.systems.arczero.consistency.unguarded import UnguardedParts
 from archzero_lab.systems.arczero.consistency.worker import HotCards, main
+from archzero_lab.systems.arczero.django_peers import DJANGO_PEERS, open_django
 from archzero_lab.systems.arczero.peers import open_peer
 from archzero_lab.systems.arczero.service import ServiceConfig, open_cache
 from archzero_lab.systems.arczero.statement_results import STATEMENT_CACHE, StatementResults
@@ -54,6 +55,11 @@ async def open_cards(job: dict[str, Any]) -> AsyncIterator[HotCards]:
     try:
         if results is not None:
             yield cards
+        elif job.get("of") in DJANGO_PEERS:
+            async with open_django(
+                job["of"], config.database_url, config.redis_url, config.namespace, config.cache, _STALLED, _STALL_S
+            ) as django:
+                yield django
         elif job.get("of") is None:
             async with open_cache(config, cards, UnguardedParts(frozenset(job["without"]))) as handle:
                 yield handle.cards
