@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from archzero_lab.jupyter.cache import degradation, staleness
     from archzero_lab.jupyter.contents import cache_keys
     from archzero_lab.jupyter.experiment import Experiment, experiment, wait
+    from archzero_lab.jupyter.failovers import failovers
     from archzero_lab.jupyter.indexes import Indexes, indexes
     from archzero_lab.jupyter.load import Load, load
     from archzero_lab.jupyter.n_plus_one import n_plus_one
@@ -27,7 +28,7 @@ if TYPE_CHECKING:
 
 _HOMES = {
     "Requests": "arms", "Statement": "arms", "cache_keys": "contents", "degradation": "cache", "staleness": "cache",
-    "Experiment": "experiment", "experiment": "experiment", "wait": "experiment",
+    "Experiment": "experiment", "experiment": "experiment", "wait": "experiment", "failovers": "failovers",
     "Indexes": "indexes", "indexes": "indexes",
     "Load": "load", "load": "load", "n_plus_one": "n_plus_one", "plan_diff": "plans", "plan_from": "plans",
     "pool": "pool", "Project": "project", "project": "project",
@@ -36,8 +37,8 @@ _HOMES = {
 }  # fmt: skip
 __all__ = [
     "Experiment", "Indexes", "Load", "Project", "Report", "Requests", "Run", "Statement", "cache_keys", "cards",
-    "claims", "degradation", "experiment", "explain", "indexes", "load", "load_run", "n_plus_one", "plan_diff",
-    "plan_from", "pool", "project", "report", "runs", "sql", "stack", "staleness", "wait",
+    "claims", "degradation", "experiment", "explain", "failovers", "indexes", "load", "load_run", "n_plus_one",
+    "plan_diff", "plan_from", "pool", "project", "report", "runs", "sql", "stack", "staleness", "wait",
 ]  # fmt: skip
 
 

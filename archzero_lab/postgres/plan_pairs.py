@@ -11,6 +11,7 @@ import re
 from collections import Counter
 from collections.abc import Callable, Hashable
 from dataclasses import dataclass
+from typing import Any
 
 from archzero_lab.postgres.plan_steps import Step
 
@@ -18,8 +19,9 @@ _NUMBER = re.compile(r"_\d+$")
 _QUALIFIER = re.compile(r'\b(?:\w+|"[^"]+")\.(?=["\w*])')
 _LITERAL = re.compile(r"'[^']*'|\b\d+(?:\.\d+)?\b|\$\d+|\b(?:true|false|IS (?:NOT )?NULL)\b|^\(?(?:NOT )?\w+\)?$")
 _ALIKE = 0.5
-_WITHIN, _ROWS_ASKED, _NAME = 8.0, 3.0, 2.0
-"""What speaks for a pair of scans of one table: the same subplan, then the same conditions, then the same alias."""
+_WITHIN, _BESIDE, _ROWS_ASKED, _NAME = 10.0, 5.0, 3.0, 2.0
+"""What speaks for a pair of scans of one table: the same subplan, the same other scans in the same query of those that
+lie in one another, the same conditions, and least the same alias."""
 
 
 @dataclass(frozen=True)
@@ -85,11 +87,13 @@ def pair_steps(before: list[Step], after: list[Step]) -> list[Pair]:
 def _pair_scans(before: list[Step], after: list[Step]) -> list[tuple[Step, Step]]:
     """The likeliest first; equally likely ones in the order in which they stand."""
     candidates = []
+    beside, beside_after = _beside(before), _beside(after)
     for at, one in enumerate(before):
         for place, two in enumerate(after):
             if one.role == two.role == "scan" and _read_alike(one, two):
                 likelihood = (
                     _WITHIN * (one.within == two.within)
+                    + _BESIDE * _jaccard(beside[at], beside_after[place])
                     + _ROWS_ASKED * _jaccard(_asked(one), _asked(two))
                     + _NAME * (one.node.alias == two.node.alias)
                 )
@@ -101,6 +105,20 @@ def _pair_scans(before: list[Step], after: list[Step]) -> list[tuple[Step, Step]
             right.remove(place)
             pairs.append((before[at], after[place]))
     return pairs
+
+
+def _beside(steps: list[Step]) -> list[frozenset[Hashable]]:
+    """Of each scan what else is scanned in its query, and for which rows; of other steps nothing."""
+    levels: dict[int, list[Step]] = {}
+    for step in steps:
+        if step.role == "scan":
+            levels.setdefault(step.level, []).append(step)
+    return [
+        frozenset((other.node.relation, _asked(other)) for other in levels.get(step.level, ()) if other is not step)
+        if step.role == "scan"
+        else frozenset()
+        for step in steps
+    ]
 
 
 def _read_alike(one: Step, two: Step) -> bool:
@@ -128,16 +146,22 @@ class _Above:
         self._left = [step for step in before if step.role != "scan"]
         self._right = [step for step in after if step.role != "scan"]
         self.pairs: list[tuple[Step, Step]] = []
-        same: list[Callable[[Step], Hashable]] = [
-            lambda step: (_keys(step), step.node_type, step.node.keys != ()),
-            lambda step: (_keys(step), step.node.keys != ()),
-        ]
-        for what in same:
-            self._in_turn(lambda step, what=what: (self._place(step), what(step)), evenly=False)  # type: ignore[misc]
+        self._levels = [self._by_level(before), self._by_level(after)]
+        self._in_turn(self._place, evenly=True)
+        self._in_turn(lambda step: (self._place(step), _keys(step), step.node_type), evenly=False)
+        self._in_turn(lambda step: (self._place(step), _keys(step)), evenly=False)
         self._in_turn(self._place, evenly=True)
         self._in_turn(lambda step: (self._place(step), step.node_type), evenly=False)
         self._in_turn(self._place, evenly=False)
         self._likeliest()
+
+    def _by_level(self, steps: list[Step]) -> dict[int, frozenset[str]]:
+        """What is scanned in each query of those that lie in one another, in the first plan's words."""
+        levels: dict[int, frozenset[str]] = {}
+        for step in steps:
+            if step.role == "scan":
+                levels[step.level] = levels.get(step.level, frozenset()) | self._known[id(step)][0]
+        return levels
 
     def _place(self, step: Step) -> Hashable:
         tables, within = self._known[id(step)]
@@ -150,7 +174,7 @@ class _Above:
             theirs = [step for step in self._right if signature(step) == group]
             if not evenly or len(ours) == len(theirs):
                 for one, two in zip(ours, theirs, strict=False):
-                    if _sorts_alike(one, two):
+                    if _keys_alike(one, two):
                         self._take(one, two)
 
     def _likeliest(self) -> None:
@@ -160,10 +184,12 @@ class _Above:
             for place, two in enumerate(self._right):
                 (tables, within), (others, place_within) = self._known[id(one)], self._known[id(two)]
                 alike = _jaccard(tables, others)
-                if (
-                    within == place_within and _kind(one) == _kind(two) and one.role != "join"
-                    and _sorts_alike(one, two) and alike >= _ALIKE
-                ):  # fmt: skip
+                if one.role == "sort":  # it may have moved below a join, and serves whom it served
+                    same = self._levels[0].get(one.level) == self._levels[1].get(two.level)
+                    fits = same and _keys(one) == _keys(two) and (tables <= others or others <= tables)
+                else:
+                    fits = one.role != "join" and _keys_alike(one, two) and alike >= _ALIKE
+                if within == place_within and _kind(one) == _kind(two) and fits:
                     candidates.append((-alike, one.node_type != two.node_type, at, place, one, two))
         for *_, one, two in sorted(candidates, key=lambda found: found[:4]):
             if one in self._left and two in self._right:
@@ -184,14 +210,24 @@ def _keys(step: Step) -> tuple[str, ...]:
     return tuple(keys) if step.role == "sort" else tuple(sorted(keys))
 
 
-def _sorts_alike(one: Step, two: Step) -> bool:
-    """A sort by something else is another sort; one may order by more than the other."""
-    if one.role != "sort":
-        return True
+def _keys_alike(one: Step, two: Step) -> bool:
+    """A sort by something else is another sort, one may order by more than the other; so with groups.
+
+    What one plan names, the other may spell out: `(count(*))` is a subquery's `n`.
+    """
     mine, yours = _keys(one), _keys(two)
-    return not mine or not yours or mine[: len(yours)] == yours[: len(mine)]
+    if one.role == "sort":
+        mine, yours = mine[: len(yours) or None], yours[: len(mine) or None]
+    elif one.role != "aggregate":
+        return True
+    if not mine or not yours or mine == yours:
+        return True
+    return len(mine) == len(yours) and all(
+        a == b or (("(" in a) != ("(" in b) or ("(" in a and "(" in b and one.role == "sort"))
+        for a, b in zip(mine, yours, strict=True)
+    )
 
 
-def _jaccard(one: frozenset[str], other: frozenset[str]) -> float:
+def _jaccard(one: frozenset[Any], other: frozenset[Any]) -> float:
     both = one | other
     return len(one & other) / len(both) if both else 1.0

@@ -21,6 +21,8 @@ _ROLES: tuple[tuple[Role, tuple[str, ...]], ...] = (
 )
 _HELPERS = ("Bitmap Index Scan", "BitmapAnd", "BitmapOr", "Hash", "Materialize", "Memoize")
 """Nodes that only serve the one above them: their time and blocks are counted there."""
+_LEVELS = ("Append", "Merge Append", "Recursive Union", "SetOp", "HashSetOp")
+"""Nodes each of whose inputs is a query of its own, as is what an aggregate or a limit takes in."""
 _RETURNS = re.compile(r" \(returns .*\)$")  # the number of a parameter, which another plan counts otherwise
 
 
@@ -29,13 +31,15 @@ class Step:
     """A node with its helpers folded in. Rows and times are totals over loops.
 
     `tables` are the aliases of what is scanned below, not in a subplan that hangs there. `within` is the InitPlan,
-    SubPlan or CTE that it is a part of.
+    SubPlan or CTE that it is a part of; `level` tells queries in one another apart: an aggregate's input is another
+    level than its result.
     """
 
     label: str
     role: Role
     tables: frozenset[str]
     within: str
+    level: int
     indexes: tuple[str, ...]
     rows: float | None
     planned_rows: float
@@ -51,10 +55,10 @@ class Step:
         return self.node.node_type.removeprefix("Parallel ")
 
 
-def steps(node: PlanNode, within: str = "") -> Iterator[Step]:
+def steps(node: PlanNode, within: str = "", level: int = 0) -> Iterator[Step]:
     """The nodes of a plan with their helpers folded into them, a parent before its children."""
     if node.subplan:
-        within = _RETURNS.sub("", node.subplan)
+        within, level = _RETURNS.sub("", node.subplan), id(node)
     helpers, others = _split(node)
     folded = [node, *helpers]
     indexes = tuple(dict.fromkeys(one.index for one in folded if one.index))
@@ -64,6 +68,7 @@ def steps(node: PlanNode, within: str = "") -> Iterator[Step]:
         role=_role(node),
         tables=_tables(node),
         within=within,
+        level=level,
         indexes=indexes,
         rows=None if node.actual_rows is None else node.actual_rows * node.loops,
         planned_rows=node.plan_rows,
@@ -74,7 +79,10 @@ def steps(node: PlanNode, within: str = "") -> Iterator[Step]:
         node=node,
     )
     for child in others:
-        yield from steps(child, within)
+        below = level
+        if _role(node) in ("aggregate", "limit") or node.node_type.removeprefix("Parallel ") in _LEVELS:
+            below = id(child)
+        yield from steps(child, within, below)
 
 
 def _split(node: PlanNode) -> tuple[list[PlanNode], list[PlanNode]]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import cycle
 from typing import TYPE_CHECKING
 
 import matplotlib.pyplot as plt
@@ -25,7 +26,7 @@ def staleness(late: dict[str, tuple[list[float], int]]) -> Picture:
     """Of each cache (its stale reads' lateness in ms, all its reads): the share of reads staler than a time."""
     figure, axes = plt.subplots(figsize=(8, 3.8))
     said = []
-    styles = zip(PALETTE, ("-", "--", "-.", ":", (0, (5, 1, 1, 1))), strict=False)
+    styles = zip(cycle((*PALETTE, "#000000", "#999999")), cycle(("-", "--", "-.", ":", (0, (5, 1, 1, 1)))))
     for (name, (times, reads)), (colour, style) in zip(late.items(), styles, strict=False):
         # without a stale read there is no line, and a logarithmic axis could not hold it
         ordered = np.sort(np.maximum(np.asarray(times or [np.nan], dtype=float), 0.1))

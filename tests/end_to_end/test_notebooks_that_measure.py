@@ -16,8 +16,9 @@ def test_notebooks_measure_draw_and_leave_nothing_running(environment: dict[str,
         environment, tmp_path,
         {"05_staleness": {"reads": 2_000, "peers": False, "faults": ["pause", "flush"]},
          "06_degradation": {"phase_s": 1.0}, "07_load": {},
-         "08_capacity": {"load": str(capacity)}},
+         "08_capacity": {"load": str(capacity)},
+         "13_failover": {"minutes": 0.1, "faults": ["primary killed", "pause"]}},
     )  # fmt: skip
-    for name in ("05_staleness", "06_degradation", "07_load", "08_capacity"):
+    for name in ("05_staleness", "06_degradation", "07_load", "08_capacity", "13_failover"):
         assert "<svg" in (tmp_path / f"{name}.html").read_text(), name
     assert recorded(environment) == []

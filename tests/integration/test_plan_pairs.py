@@ -230,3 +230,47 @@ def test_a_join_of_other_tables_is_another_join(connection: psycopg.Connection[A
         if pair.before and pair.after and pair.before.role == "join":
             assert pair.before.tables == pair.after.tables
     assert sum(pair.before is None for pair in pairs) == sum(pair.after is None for pair in pairs) == 1
+
+
+def test_a_sort_by_what_a_subquery_names_is_the_one_by_what_that_is(connection: psycopg.Connection[Any]) -> None:
+    pairs = _pairs(
+        connection, "CREATE TABLE a (id int); INSERT INTO a SELECT i FROM generate_series(1, 20) i;"
+        " CREATE TABLE b (a int); INSERT INTO b SELECT i % 2000 FROM generate_series(1, 9000) i; ANALYZE a; ANALYZE b",
+        "SELECT a.id, x.n FROM a LEFT JOIN (SELECT a, count(*) n FROM b GROUP BY a) x ON x.a = a.id ORDER BY x.n",
+        {}, MERGED,
+    )  # fmt: skip
+    tops = [pair for pair in pairs if pair.before and pair.before.node.depth == 0]
+    assert len(tops) == 1
+    assert tops[0].before is not None
+    assert tops[0].after is not None
+    assert tops[0].before.role == tops[0].after.role == "sort"
+
+
+def test_arms_of_a_union_keep_their_scans_by_what_they_are_joined_with(connection: psycopg.Connection[Any]) -> None:
+    pairs = _pairs(
+        connection, "CREATE TABLE k (id int); INSERT INTO k SELECT i FROM generate_series(1, 3000) i;"
+        " CREATE TABLE r (k int, v int); INSERT INTO r SELECT i % 3000, i FROM generate_series(1, 4000) i;"
+        " CREATE TABLE q (k int, v int); INSERT INTO q SELECT i, i FROM generate_series(1, 1500) i;"
+        " ANALYZE k; ANALYZE r; ANALYZE q",
+        "SELECT k.id FROM k JOIN r ON r.k = k.id UNION ALL"
+        " SELECT q.k FROM q LEFT JOIN k ON k.id = q.k LEFT JOIN r ON r.k = k.id AND r.v = q.v", {}, PARALLEL,
+    )  # fmt: skip
+    joins = [pair for pair in pairs if "join" in {step.role for step in (pair.before, pair.after) if step}]
+    assert joins
+    for pair in joins:
+        assert pair.before is not None
+        assert pair.after is not None
+        assert len(pair.before.tables) == len(pair.after.tables)
+
+
+def test_a_distinct_over_groups_of_the_same_keys_is_told_from_them(connection: psycopg.Connection[Any]) -> None:
+    pairs = _pairs(
+        connection, "CREATE TABLE t (s int, v int); INSERT INTO t SELECT i % 20, i % 3 FROM generate_series(1, 5000) i;"
+        " ANALYZE t", "SELECT DISTINCT s FROM t GROUP BY s HAVING count(*) > 1", {"enable_sort": "off"}, {},
+    )  # fmt: skip
+    having = [pair for pair in pairs if pair.before and pair.before.role == "aggregate"]
+    assert len(having) == 2
+    for pair in having:
+        assert pair.before is not None
+        assert pair.after is not None
+        assert (pair.before.node.condition is None) == (pair.after.node.condition is None)

@@ -9,12 +9,16 @@ import time
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 
+import pandas as pd
 import psycopg
 
 from archzero_lab.errors import LabError, MeasurementError, unknown_name
 from archzero_lab.jobs.consistency.failover_check import FailoverVerdict, check_failovers, longest_gaps_s
+from archzero_lab.jobs.consistency.failover_line import line_of
+from archzero_lab.jobs.consistency.failover_looks import Look, Looks
 from archzero_lab.jobs.consistency.failover_processes import PROCESSES, Processes
 from archzero_lab.jobs.consistency.faults import Faults
 from archzero_lab.servers.failover import FailoverCluster, Watcher
@@ -49,6 +53,10 @@ class FailoverResult:
     seconds: float = 0.0
     works: bool = True
     """Whether it was written and read after the last fault."""
+    began_ns: int = 0
+    looks: list[Look] = field(default_factory=list)
+    line: pd.DataFrame = field(default_factory=pd.DataFrame)
+    """What was acknowledged, read and refused over time (`failover_line`), from `began_ns` on."""
 
     def gaps_of(self, kind: str) -> tuple[list[float], list[float]]:
         """The gaps without writes and without reads of all faults of a kind."""
@@ -91,8 +99,12 @@ def verify_failover(
         rng = random.Random(f"failover {seed}")
         hurting = _Hurting(cluster, redis, processes, work, rng, list(kinds or FAILOVER_FAULTS))
         closing.callback(hurting.watcher.close)
+        looks = Looks({name: partial(cluster.url_of, name) for name in cluster.servers})
+        closing.callback(looks.close)
         processes.start()
         hurting.watcher.start()
+        looks.start()
+        began_ns = time.monotonic_ns()
         until = time.monotonic() + minutes * 60
         while (time.monotonic() < until or not hurting.every_kind_done) and processes.work():
             hurting.one()
@@ -101,7 +113,7 @@ def verify_failover(
         whole_ns = time.monotonic_ns()
         time.sleep(_AFTER_S)  # then it must work again
         over_ns = time.monotonic_ns()
-        done = processes.stop()
+        done, seen = processes.stop(), looks.close()
         lineage = work.lineage(cluster.servers[cluster.primary].url)
         verdict = check_failovers(done, lineage, hurting.promoted_ns, hurting.left_behind)
     written = [write.ended_ns for write in done.writes if write.version]
@@ -112,6 +124,7 @@ def verify_failover(
         longest_gaps_s(written, at, over_ns), longest_gaps_s(read, at, over_ns),
         sum(what == "read" for _, _, what in done.failed), sum(what == "write" for _, _, what in done.failed),
         time.monotonic() - began, works=all(max(ends, default=0) > whole_ns for ends in (written, read)),
+        began_ns=began_ns, looks=seen, line=line_of(done, began_ns, over_ns),
     )  # fmt: skip
 
 
