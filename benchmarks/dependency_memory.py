@@ -48,7 +48,7 @@ async def weigh(client: Any, prefix: str, *, without: str = "") -> tuple[int, in
     if not names:
         return 0, 0
     sample = random.Random(1).sample(names, min(SAMPLED, len(names)))
-    sizes = [await client.memory_usage(name) for name in sample]
+    sizes = [size for name in sample if (size := await client.memory_usage(name)) is not None]  # one may have expired
     return len(names), round(statistics.fmean(sizes) * len(names))
 
 
@@ -97,8 +97,10 @@ def main() -> None:
             urls = make_arms(stack, base, "weigh", lambda name, at, of: None, ARMS)
             with connect(urls["v2"]) as connection:
                 catalog = read_catalog(connection, 1)
-            told[f"{cards:,} cards"] = asyncio.run(run_mix(stack, urls["v2"], catalog))
-            drop_arms(stack, "weigh")
+            try:
+                told[f"{cards:,} cards"] = asyncio.run(run_mix(stack, urls["v2"], catalog))
+            finally:
+                drop_arms(stack, "weigh")
         told = {"date": dt.date.today().isoformat(), "environment": describe(stack), **told}
     RESULT.write_text(json.dumps(told, indent=2, default=str) + "\n")
 

@@ -219,7 +219,7 @@ def main() -> None:
                 with connect(url) as connection:
                     row = connection.execute(
                         "SELECT coalesce(sum(pg_table_size(c.oid)), 0) FROM pg_class c WHERE relkind = 'r' AND relname"
-                        " IN ('card_vocabulary', 'card_counts', 'card_changes')"
+                        " IN ('card_vocabulary', 'card_counts', 'card_changes', 'card_words_gone')"
                     ).fetchone()
                     tables += int(row[0] if row else 0)
                     sizes[arm] = sum(index.bytes for index in index_sizes(connection))

@@ -47,6 +47,8 @@ def migrate_down(database_url: Annotated[str, typer.Option(envvar="ARCHZERO_MIGR
 @migrate_app.command("status", cls=PlainCommand)
 def migrate_status(database_url: Annotated[str, typer.Option(envvar="ARCHZERO_MIGRATE_URL")] = "") -> None:
     """Which migrations are applied, and whether what index set v2 keeps beside the cards holds."""
+    import psycopg
+
     from archzero_lab.postgres.connection import connect
     from archzero_lab.postgres.insights import reading
     from archzero_lab.postgres.migrations import Migrations
@@ -55,9 +57,16 @@ def migrate_status(database_url: Annotated[str, typer.Option(envvar="ARCHZERO_MI
     url = _migration_url(database_url)
     for state in Migrations(url).status():
         console.print(f"{'applied' if state.applied else 'pending'}  {state.id}", highlight=False)
-    with connect(url, autocommit=True) as connection, reading(connection):
-        if has_search(connection):
-            console.print(look(connection).in_words, highlight=False, soft_wrap=True)
+    with connect(url, autocommit=True) as connection:
+        try:
+            with reading(connection):
+                upkeep = look(connection) if has_search(connection) else None
+        except psycopg.errors.QueryCanceled:
+            console.print("to hold counts and words against the cards takes more than 30 s: not done", highlight=False)
+            return
+    if upkeep is not None:
+        advice = "" if upkeep.holds and not upkeep.to_forget else "; mend it with ./lab migrate mend"
+        console.print(upkeep.in_words + advice, highlight=False, soft_wrap=True)
 
 
 @migrate_app.command("mend", cls=PlainCommand)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from statistics import median
 from typing import Annotated
 
 import typer
@@ -44,13 +43,10 @@ def verify(
             card_service().failovers, stack, minutes=minutes, seed=seed, without=tuple(without or ()), of=of,
             kinds=fault or (), synchronous=not asynchronous, progress=tell,
         )  # fmt: skip
-    table = WholeTable("fault", "times", "s without a write", "worst", "s without a read", "worst")
-    for kind in sorted({what for _, what in result.faults}):
-        writes, reads = result.gaps_of(kind)
-        table.add_row(
-            kind, str(len(writes)), f"{median(writes):.2f}", f"{max(writes):.2f}", f"{median(reads):.2f}",
-            f"{max(reads):.2f}",
-        )  # fmt: skip
+    rows = result.by_fault()
+    table = WholeTable(*rows[0])
+    for row in rows:
+        table.add_row(*(f"{value:.2f}" if isinstance(value, float) else str(value) for value in row.values()))
     console.print(table)
     verdict = result.verdict
     console.print(

@@ -50,7 +50,7 @@ class Staleness:
 def staleness(reads: int = 50_000, peers: bool = True, seed: int = 1, faults: Sequence[str] = ()) -> Staleness:
     """Write and read at random through each cache while its Redis is hurt, and check every read.
 
-    About 15 s a cache at 50,000 reads; with the names of some faults (jobs.consistency.faults) with those alone.
+    About 20 s a cache at 50,000 reads; with the names of some faults (jobs.consistency.faults) with those alone.
     Starts and stops servers of its own.
 
         lab.staleness(reads=50_000).table()

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from statistics import median
 
 from archzero_lab.bootstrap.system import card_service
 from archzero_lab.jobs.consistency.failover import FailoverResult, verify_failover
@@ -12,6 +11,7 @@ from archzero_lab.jobs.consistency.failover_looks import behind
 from archzero_lab.reporting import figures
 from archzero_lab.reporting.failover_figure import failover_line
 from archzero_lab.reporting.frame import Frame
+from archzero_lab.servers.exclusive import exclusive
 from archzero_lab.servers.stack import running_stack
 from archzero_lab.settings import load_settings
 
@@ -24,14 +24,9 @@ class Failover:
 
     def table(self) -> Frame:
         """A row a fault: how often, and the seconds without a write and without a read, median and worst."""
-        rows = {}
-        for kind in dict.fromkeys(what for _, what in self.result.faults):
-            writes, reads = self.result.gaps_of(kind)
-            rows[kind] = {
-                "times": len(writes), "s without a write": round(median(writes), 2), "worst": round(max(writes), 2),
-                "s without a read": round(median(reads), 2), "worst of reads": round(max(reads), 2),
-            }  # fmt: skip
-        return Frame(rows).T
+        rows = self.result.by_fault()
+        columns = [name for name in rows[0] if name != "fault"]
+        return Frame([[row[name] for name in columns] for row in rows], [str(row["fault"]) for row in rows], columns)
 
     def verdict(self) -> Frame:
         """What was acknowledged, read and refused; how much was lost, doubled, stale, missed, back and phantom."""
@@ -79,7 +74,7 @@ def failovers(minutes: float = 1.0, seed: int = 1, faults: Sequence[str] = (), a
 
         lab.failovers(minutes=2).figure()
     """
-    with running_stack(load_settings()) as stack:
+    with exclusive("failovers"), running_stack(load_settings()) as stack:
         return Failover(
             verify_failover(
                 card_service().failovers, stack, minutes=minutes, seed=seed, kinds=faults, synchronous=not asynchronous

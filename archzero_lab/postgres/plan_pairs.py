@@ -47,7 +47,9 @@ class Pair:
         if self.before is None or self.after is None:
             return True
         one, other = self.before, self.after
-        if (one.label, one.indexes) != (other.label, other.indexes):
+        # not the label: it has the alias, whose number is PostgreSQL's
+        kinds = [(step.node.node_type, step.node.relation, step.indexes) for step in (one, other)]
+        if kinds[0] != kinds[1]:
             return True
         return abs(self.blocks) > max(2, 0.1 * one.blocks) or far_apart(one.rows, other.rows)
 

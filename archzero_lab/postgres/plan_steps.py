@@ -26,7 +26,7 @@ _LEVELS = ("Append", "Merge Append", "Recursive Union", "SetOp", "HashSetOp")
 _RETURNS = re.compile(r" \(returns .*\)$")  # the number of a parameter, which another plan counts otherwise
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)  # two may look alike: each is itself
 class Step:
     """A node with its helpers folded in. Rows and times are totals over loops.
 

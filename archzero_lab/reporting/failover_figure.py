@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import matplotlib.pyplot as plt
 import numpy as np
 from matplotlib.patches import Patch
+from matplotlib.ticker import FuncFormatter
 
 from archzero_lab.reporting.figures import ON_FIELD, Picture, legend_above, log_axis, picture
 
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
 _ROLES = {"leads": "#0072B2", "follows": "#9CCBE8", "away": "#D55E00"}
+_PLAIN = FuncFormatter(lambda value, _: f"{value:,.0f}")
 _SERVERS = ("#0072B2", "#E69F00", "#009E73", "#CC79A7")
 
 
@@ -33,13 +35,15 @@ def failover_line(
             who.barh(-place, ended - began, left=began, height=0.7, color=_ROLES[role], linewidth=0)
     who.set_yticks([-place for place in range(len(roles))], list(roles))
     who.grid(False)
-    who.set_title("A database changes hands", loc="left", pad=30)
+    who.set_ylim(0.6 - len(roles), 1.3)
+    who.set_title("A database changes hands", loc="left")
     who.legend(handles=[Patch(color=colour, label=role) for role, colour in _ROLES.items()], ncols=3,
-               loc="lower left", bbox_to_anchor=(0, 1.0), borderaxespad=0.2)  # fmt: skip
+               loc="lower right", bbox_to_anchor=(1, 1.0), borderaxespad=0.2)  # fmt: skip
     for number, (at, _) in enumerate(faults):
         for axes in panels:
             axes.axvline(at, color="#777777", linewidth=0.8, linestyle=":")
-        who.text(at, 0.62, str(number + 1), fontsize=8, ha="center", va="bottom", color=ON_FIELD,
+        # in two rows: one fault may follow another at once
+        who.text(at, 0.55 + 0.42 * (number % 2), str(number + 1), fontsize=8, ha="center", va="bottom", color=ON_FIELD,
                  bbox={"facecolor": "#EEEEEE", "edgecolor": "none", "pad": 1})  # fmt: skip
     rates.plot(line["t_s"], line["reads"], color="#009E73", linewidth=1.2, label="reads")
     rates.plot(line["t_s"], line["writes"], color="#0072B2", linewidth=1.2, label="writes acknowledged")
@@ -47,6 +51,7 @@ def failover_line(
         refused = line[line[what] > 0]
         rates.plot(refused["t_s"], refused[what], mark, color="#D55E00", markersize=4, label=what.replace("_", " "))
     rates.set_yscale("symlog", linthresh=1)
+    rates.yaxis.set_major_formatter(_PLAIN)
     rates.set(ylabel="a second", ylim=(0, None))
     legend_above(rates, columns=4)
     for what, colour in (("write", "#0072B2"), ("read", "#009E73")):
@@ -58,9 +63,11 @@ def failover_line(
         times, kilobytes = np.asarray(list(points), dtype=float).reshape(-1, 2).T
         far.plot(times, kilobytes, ".", color=colour, markersize=2.5, label=server)
     far.set_yscale("symlog", linthresh=1)
+    far.yaxis.set_major_formatter(_PLAIN)
     far.set(xlabel="seconds", ylabel="behind, kB", ylim=(0, None))
     legend_above(far, columns=4, markerscale=3)
-    lost = float(line["refused_writes"].sum() + line["refused_reads"].sum()) / 2
+    step_s = float(line["t_s"].diff().median()) if len(line) > 1 else 1.0
+    lost = float(line["refused_writes"].sum() + line["refused_reads"].sum()) * step_s
     named = ", ".join(f"{number + 1} {what}" for number, (_, what) in enumerate(faults[:12]))
     return picture(
         figure, f"A database changes hands: {len(faults)} faults in {line['t_s'].max():.0f} s ({named}),"

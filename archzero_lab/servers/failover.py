@@ -230,12 +230,17 @@ class Watcher:
 
     def _answers(self) -> bool:
         """Whether the primary answers in time; asked on a thread: a stopped server takes connections, too."""
-        url, answered = self._cluster.servers[self._cluster.primary].url, threading.Event()
+        url, heard = self._cluster.servers[self._cluster.primary].url, threading.Event()
+        answers: list[bool] = []
 
         def ask() -> None:
-            with suppress(psycopg.Error), psycopg.connect(url, connect_timeout=2) as connection:
-                connection.execute("SELECT")
-                answered.set()
+            try:
+                with psycopg.connect(url, connect_timeout=2) as connection:
+                    connection.execute("SELECT")
+                answers.append(True)
+            except psycopg.Error:  # refused at once: nobody is there
+                answers.append(False)
+            heard.set()
 
         threading.Thread(target=ask, daemon=True).start()
-        return answered.wait(_ANSWER_S)
+        return heard.wait(_ANSWER_S) and answers[0]

@@ -106,6 +106,47 @@ def test_truncated_cards_count_nothing(make_database: Callable[[str], str]) -> N
         assert counted == kept == [("Risk", "Active", "active", 1)]
 
 
+_EARLIER = """
+DROP INDEX idx_cards_words_week, idx_cards_labels;
+CREATE INDEX idx_cards_tags ON cards USING gin (tags);
+CREATE INDEX idx_cards_words ON cards USING gin (card_words(name, description));
+CREATE INDEX idx_cards_attributes_path ON cards USING gin (attributes jsonb_path_ops);
+DROP FUNCTION card_week;
+DROP FUNCTION card_words_note, card_words_end CASCADE;
+DROP FUNCTION card_words_forget;
+DROP TABLE card_words_gone;
+DELETE FROM _yoyo_migration WHERE migration_id ~ '^002_0(4|6|8|9)';
+"""
+
+
+@pytest.mark.parametrize("goes_on", [True, False], ids=["up", "down"])
+def test_the_set_as_it_was_before_it_had_weeks_goes_on_and_back(
+    make_database: Callable[[str], str], goes_on: bool
+) -> None:
+    url = make_database(f"search_v2_earlier_{goes_on}")
+    migrations = Migrations(url)
+    migrations.up()
+    with psycopg.connect(url) as connection:
+        connection.execute(_EARLIER)
+    if goes_on:
+        assert len(migrations.up()) == 4
+        with psycopg.connect(url) as connection:
+            names = {
+                row[0]
+                for row in connection.execute(
+                    "SELECT indexname FROM pg_indexes WHERE indexname LIKE 'idx_%'"
+                ).fetchall()
+            }
+        assert {"idx_cards_words_week", "idx_cards_labels"} < names
+        assert len(names) == 9
+    migrations.down()
+    with psycopg.connect(url) as connection:
+        left = connection.execute(
+            "SELECT count(*) FROM pg_class WHERE relname ~ '^(card_|idx_card)' AND relkind IN ('r', 'i')"
+        ).fetchone()
+    assert left == (0,)
+
+
 def test_the_set_goes_back_to_phase_5_and_to_nothing(make_database: Callable[[str], str]) -> None:
     url = make_database("search_v2_down")
     migrations = Migrations(url)

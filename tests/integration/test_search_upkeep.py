@@ -10,7 +10,7 @@ from typing import Any
 import psycopg
 import pytest
 
-from archzero_lab.errors import LabError
+from archzero_lab.errors import DatabaseError, LabError
 from archzero_lab.postgres.migrations import Migrations
 from archzero_lab.settings import ROOT
 from archzero_lab.systems.arczero.search_upkeep import look, mend
@@ -39,9 +39,9 @@ def _load_without_triggers(connection: psycopg.Connection[Any], word: str, cards
     with connection.transaction():
         connection.execute("SET LOCAL session_replication_role = replica")
         connection.execute(
-            "INSERT INTO cards (name, type, lifecycle_phase, quality_score, description) SELECT 'Loaded ' || i, 'Risk',"
-            " 'Active', 50, %s || i FROM generate_series(1, %s) i",
-            [word, cards],
+            "INSERT INTO cards (name, type, lifecycle_phase, quality_score, description) SELECT 'Loaded ' || %s || i,"
+            " 'Risk', 'Active', 50, %s || i FROM generate_series(1, %s) i",
+            [word, word, cards],
         )
 
 
@@ -103,12 +103,31 @@ def test_what_is_mended_counts_a_change_that_is_not_folded_once_and_forgets_what
     with connection.transaction():
         connection.execute("SET LOCAL session_replication_role = replica")
         connection.execute("DELETE FROM cards WHERE name LIKE 'Loaded%'")
+    assert look(connection).to_forget == 0
+    connection.execute("DELETE FROM cards WHERE id = %s", [insert(connection, "Short", "shortlived")])
+    assert look(connection).to_forget == 1
     mend(connection)
+    assert look(connection).to_forget == 0
     assert _known(connection, "formerword", "laterword", "unfoldedword") == {"laterword", "unfoldedword"}
     for _ in range(2):
         counted, kept = kinds(connection)
         assert counted == kept
         connection.execute("SELECT card_changes_fold()")
+
+
+def test_who_holds_a_lock_for_long_is_said_and_nothing_is_half_counted(
+    database_url: str, connection: psycopg.Connection[Any]
+) -> None:
+    _load_without_triggers(connection, "heldword", 2)
+    with psycopg.connect(database_url) as slow:
+        insert(slow, "Slow", "slowword")
+        with pytest.raises(DatabaseError, match="run it again after it"):
+            mend(connection)
+        assert look(connection).counted_wrong == 2
+        slow.commit()
+    connection.execute("SET default_transaction_isolation = 'repeatable read'")
+    mend(connection)
+    assert look(connection).holds
 
 
 def test_a_truncated_table_leaves_no_word(make_database: Callable[[str], str]) -> None:

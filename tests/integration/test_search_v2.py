@@ -149,8 +149,14 @@ async def test_filters_without_a_text_show_the_same_pages_and_no_total_that_is_t
 
 
 @pytest.mark.parametrize(
-    "question", [CardFilter(), CardFilter(q="service"), CardFilter(q="xq"), CardFilter(min_quality=80)]
-)
+    "question",
+    [
+        CardFilter(), CardFilter(q="service"), CardFilter(q="xq"), CardFilter(min_quality=80),
+        CardFilter(tags=("cloud",)), CardFilter(attributes='{"tier":1}'),
+        CardFilter(tags=("cloud", "saas"), attributes='{"tier":2}', status=None),
+        CardFilter(q="a d", status=None), CardFilter(q="e c"),
+    ],
+)  # fmt: skip
 async def test_a_walk_by_cursor_meets_every_card_once(
     plain: CardService, fitted: CardService, question: CardFilter, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -165,6 +171,33 @@ async def test_a_walk_by_cursor_meets_every_card_once(
     seen += [card["id"] for card in page["data"]]
     total = json.loads((await plain.cards(question)).body)["total"]
     assert len(seen) == len(set(seen)) == total
+
+
+async def test_weeks_far_apart_and_on_their_edges_are_walked_one_after_the_other(
+    plain: CardService, fitted: CardService, connection: psycopg.Connection[Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _look_at(monkeypatch, 1)
+    monkeypatch.setattr(by_week, "AT_A_TIME", 2)
+    monkeypatch.setattr(search_v2, "AT_A_TIME", 2)
+    dates = (
+        "4713-01-01 BC", "0001-01-01 BC", "0001-06-01", "1900-01-01", "1999-12-31 23:59:59.999999+00",
+        "2000-01-03 00:00+00", "2000-01-03 00:00:00.000001+00", "2026-03-29 00:00+00",
+        "2026-03-30 00:00+00", "2199-12-31",
+    )  # fmt: skip
+    for number, date in enumerate(dates):
+        card = insert(connection, f"Faraway edge {number}", "far edge of a week")
+        connection.execute(
+            "UPDATE cards SET created_at = %s::timestamptz, tags = %s, attributes = %s WHERE id = %s",
+            [date, '["faraway"]', '{"far": 1}', card],
+        )
+    connection.execute("SELECT card_changes_fold()")
+    for question in (
+        CardFilter(tags=("faraway",), page_size=3), CardFilter(attributes='{"far":1}', page_size=3),
+        CardFilter(q="far edge", page_size=3), CardFilter(tags=("faraway", "cloud"), page_size=7),
+    ):  # fmt: skip
+        for page in (1, 2, 3, 4):
+            await _same(plain, fitted, replace(question, page=page))
+    connection.execute("DELETE FROM cards WHERE tags ? 'faraway'")
 
 
 async def test_totals_and_searches_are_exact_after_any_changes_folded_or_not(

@@ -11,6 +11,7 @@ from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
+from statistics import median
 
 import pandas as pd
 import psycopg
@@ -62,6 +63,18 @@ class FailoverResult:
         """The gaps without writes and without reads of all faults of a kind."""
         of = [number for number, (_, what) in enumerate(self.faults) if what == kind]
         return [self.no_writes_s[number] for number in of], [self.no_reads_s[number] for number in of]
+
+    def by_fault(self) -> list[dict[str, str | float]]:
+        """A row a kind of fault: how often, and the seconds without a write and without a read, median and worst."""
+        rows: list[dict[str, str | float]] = []
+        for kind in sorted({what for _, what in self.faults}):
+            writes, reads = self.gaps_of(kind)
+            rows.append({
+                "fault": kind, "times": len(writes), "s without a write": round(median(writes), 2),
+                "worst write": round(max(writes), 2), "s without a read": round(median(reads), 2),
+                "worst read": round(max(reads), 2),
+            })  # fmt: skip
+        return rows
 
 
 def verify_failover(

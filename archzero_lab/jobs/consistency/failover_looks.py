@@ -79,11 +79,17 @@ class Looks:
 
 
 def behind(looks: list[Look]) -> list[tuple[int, str, int]]:
-    """Of each look at a follower: when, who, and how many bytes the last look at a leader was ahead."""
-    found, leader = [], None
+    """Of each look at a follower: when, who, and how many bytes the leader was ahead when it was last looked at.
+
+    Where two take writes, an old one that is left behind and the new one, it is the one that has written more.
+    """
+    found = []
+    leading: dict[str, int] = {}
     for look in looks:
-        if look.role == "leads":
-            leader = look.lsn
-        elif look.role == "follows" and leader is not None and look.lsn is not None:
-            found.append((look.at_ns, look.server, max(0, leader - look.lsn)))
+        if look.role != "leads":
+            leading.pop(look.server, None)
+        elif look.lsn is not None:
+            leading[look.server] = look.lsn
+        if look.role == "follows" and leading and look.lsn is not None:
+            found.append((look.at_ns, look.server, max(0, max(leading.values()) - look.lsn)))
     return found

@@ -45,7 +45,7 @@ class _AsyncCursor(psycopg.AsyncCursor[Any]):
             await super().execute(query, params, prepare=prepare, binary=binary)
         if stamp and (keeping := cache.to_keep(question, stamp, self.pgresult)):
             with suppress(*NOT_HEARD):
-                await cache.keep_later(*keeping)
+                await cache.keep_later(question, *keeping)
         return self
 
     async def executemany(self, query: Any, params_seq: Any, *, returning: bool = False) -> None:

@@ -26,7 +26,7 @@ from archzero_lab.errors import DatabaseError, ServerError, SettingsError
 from archzero_lab.postgres.result_cache.async_connections import AsyncCachingConnection
 from archzero_lab.postgres.result_cache.connections import CachingConnection
 from archzero_lab.postgres.result_cache.effects import Effects, known_effects, resolve_views
-from archzero_lab.postgres.result_cache.protocol import BEGIN, END, READ
+from archzero_lab.postgres.result_cache.protocol import BEGIN, END, KEEP, READ
 from archzero_lab.postgres.result_cache.questions import (
     ROW,
     Question,
@@ -53,8 +53,9 @@ class ResultCache:
     live `ttl_s` seconds at most; one of more than `largest_bytes` is not kept. `longest_write_s`: how long what a
     writer touched stays unkept where it dies, and is to be longer than a transaction takes. `trigger_writes` says of a
     table ("public.orders") which tables its triggers write; of one that has triggers and is not named there each write
-    drops everything. `counts` has hits, misses, bypassed statements and writes of this process; `observe` is told of
-    each as it comes.
+    drops everything. `counts` has hits, misses, bypassed statements, writes, reloads and needless reloads of this
+    process; `observe` is told of each as it comes. A reload is a result in place of one that a write made invalid, a
+    needless one is the very same again.
 
     Raises DatabaseError where the schema cannot be read, ServerError where Redis does not answer or may not run
     scripts, SettingsError for a Redis that restores an older state after a restart, a table in `trigger_writes` that is
@@ -168,7 +169,7 @@ class ResultCache:
         self._rests_until = time.monotonic() + _REST_S
 
     def count(self, question: Question, what: str) -> None:
-        """Count what became of a statement: hits, misses, bypassed, writes."""
+        """Count what became of a statement: hits, misses, bypassed, writes, reloads, needless_reloads."""
         self.counts[what] += 1
         if self._observe is not None:
             self._observe(question, what)
@@ -232,13 +233,19 @@ class ResultCache:
             )
         return self._asking[loop]
 
-    def keep(self, key: str, kept: bytes) -> None:
+    def keep(self, question: Question, key: str, kept: bytes) -> None:
         """Store a result."""
-        self._redis.set(key, kept, px=self._ttl_ms)
+        self._count_kept(question, self.ask([KEEP, 1, key, kept, self._ttl_ms]))
 
-    async def keep_later(self, key: str, kept: bytes) -> None:
+    async def keep_later(self, question: Question, key: str, kept: bytes) -> None:
         """The same of asyncio."""
-        await self._of_this_loop().set(key, kept, px=self._ttl_ms)
+        self._count_kept(question, await self.ask_later([KEEP, 1, key, kept, self._ttl_ms]))
+
+    def _count_kept(self, question: Question, what: int) -> None:
+        if what:
+            self.count(question, "reloads")
+        if what == 2:
+            self.count(question, "needless_reloads")
 
     def close(self) -> None:
         """Close the connections to Redis that are not asyncio's."""

@@ -44,7 +44,7 @@ class _Cursor(psycopg.Cursor[Any]):
             super().execute(query, params, prepare=prepare, binary=binary)
         if stamp and (keeping := cache.to_keep(question, stamp, self.pgresult)):
             with suppress(*NOT_HEARD):
-                cache.keep(*keeping)
+                cache.keep(question, *keeping)
         return self
 
     def executemany(self, query: Any, params_seq: Any, *, returning: bool = False) -> None:

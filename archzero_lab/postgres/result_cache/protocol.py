@@ -67,3 +67,15 @@ end
 return #KEYS
 """
 """KEYS: what was touched. ARGV: a new version, the writer, a row's ms, how many keys live for ever."""
+
+KEEP = """#!lua
+local old = redis.call('GET', KEYS[1])
+redis.call('SET', KEYS[1], ARGV[1], 'PX', ARGV[2])
+if not old then return 0 end
+local before, now = string.find(old, '|', 1, true), string.find(ARGV[1], '|', 1, true)
+if string.sub(old, 1, before) == string.sub(ARGV[1], 1, now) then return 0 end
+if string.sub(old, before) == string.sub(ARGV[1], now) then return 2 end
+return 1
+"""
+"""KEYS: an entry. ARGV: a stamp, | and a result; ms that it lives. Gives 1 where a change had made another result
+invalid, 2 where that was the very same, so that nothing would have been lost by keeping it; 0 where there was none."""

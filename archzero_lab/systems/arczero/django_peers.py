@@ -36,8 +36,8 @@ _NAMES = {
 class DjangoCards:
     """The reads and the update of Cards through Django's ORM, on threads of its own."""
 
-    def __init__(self, model: Any, atomic: Callable[[], Any]) -> None:
-        self._model, self._atomic = model, atomic
+    def __init__(self, model: Any, stall: Callable[[], None]) -> None:
+        self._model, self._stall = model, stall
         self._threads = ThreadPoolExecutor(_THREADS, "django")
 
     async def card(self, card_id: uuid.UUID) -> Document:
@@ -60,8 +60,11 @@ class DjangoCards:
     async def update_card(self, card_id: uuid.UUID, patch: CardPatch, if_match: IfMatch = None) -> Document:
         """Change a card's score and save it, which both libraries hear of. Raises NotFound, Unavailable."""
 
+        from django.db import transaction
+
         def write() -> dict[str, Any]:
-            with self._atomic():
+            with transaction.atomic():
+                transaction.on_commit(self._stall)  # before the libraries forget what was changed
                 rows = self._model.objects.select_for_update()
                 card = (rows.nocache() if hasattr(rows, "nocache") else rows).get(pk=card_id)
                 card.quality_score, card.version = patch.quality_score, card.version + 1
@@ -85,11 +88,7 @@ class DjangoCards:
         return Document(msgspec.json.encode(whole), "", found.get("version", 0))
 
     def close(self) -> None:
-        """End the threads, and with each its connection."""
-        from django.db import connections
-
-        for _ in range(_THREADS):
-            self._threads.submit(connections.close_all)
+        """End the threads; their connections end with the process."""
         self._threads.shutdown()
 
 
@@ -109,7 +108,8 @@ async def open_django(
 ) -> AsyncIterator[DjangoCards]:
     """The cards behind one of DJANGO_PEERS, once in a process: Django is set up for all of it.
 
-    A share `stalled` of the statements' answers reaches the process up to `stall_s` late, as in the harness' own pool.
+    A share `stalled` of what is read reaches the process up to `stall_s` late, between a load and its fill, and as many
+    commits are told as late to the libraries: what the harness' own pool does to other caches.
     """
     import django
     from django.conf import settings as configuration
@@ -130,7 +130,7 @@ async def open_django(
         CACHEOPS={f"{library}.*": {"ops": "all", "timeout": int(settings.ttl_card_s)}},
     )  # fmt: skip
     django.setup()
-    from django.db import connections, models, transaction
+    from django.db import models
     from django.db.backends.signals import connection_created
 
     class Card(models.Model):  # type: ignore[misc, unused-ignore]
@@ -153,10 +153,14 @@ async def open_django(
             db_table = "cards"
             app_label = library
 
-    def late(execute: Callable[..., Any], *arguments: Any) -> Any:
-        answer = execute(*arguments)
+    def stall() -> None:
         if random.random() < stalled:
             time.sleep(random.random() * stall_s)
+
+    def late(execute: Callable[..., Any], sql: str, params: Any, many: bool, context: dict[str, Any]) -> Any:
+        answer = execute(sql, params, many, context)
+        if not context["connection"].in_atomic_block:
+            stall()
         return answer
 
     def wrap(connection: Any, **_: Any) -> None:
@@ -164,9 +168,8 @@ async def open_django(
             connection.execute_wrappers.append(late)
 
     connection_created.connect(wrap, weak=False)
-    cards = DjangoCards(Card, transaction.atomic)
+    cards = DjangoCards(Card, stall)
     try:
         yield cards
     finally:
-        cards.close()
-        connections.close_all()
+        await asyncio.to_thread(cards.close)

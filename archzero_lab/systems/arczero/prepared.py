@@ -29,7 +29,7 @@ from archzero_lab.systems.http import call, metrics
 from archzero_lab.systems.operations import Operation, SlotOperations
 from archzero_lab.systems.system import Rows
 
-_READING_TABLES = ["card_vocabulary", "card_counts", "card_changes"]
+_READING_TABLES = ["card_vocabulary", "card_counts", "card_changes", "card_words_gone"]
 """Tables of index set v2 that are there for reading alone."""
 _CARDS, _DISTINCT = 5, 12
 _CONTROLS = 50

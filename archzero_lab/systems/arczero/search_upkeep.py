@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from archzero_lab.errors import LabError
+import psycopg
+
+from archzero_lab.errors import DatabaseError, LabError
 from archzero_lab.postgres.connection import Connection
 
 _LOOKED_AT = 500
@@ -21,7 +23,7 @@ _UNKNOWN = (
     " WHERE NOT EXISTS (SELECT FROM card_vocabulary v WHERE v.word = w)) AND NOT EXISTS"
     " (SELECT FROM card_changes k WHERE k.card_id = c.id)) FROM ("
     "(SELECT id, name, description FROM cards ORDER BY created_at DESC, id DESC LIMIT %(most)s) UNION"
-    " (SELECT id, name, description FROM cards TABLESAMPLE SYSTEM (%(percent)s) LIMIT %(most)s)) c"
+    " (SELECT id, name, description FROM cards TABLESAMPLE SYSTEM (%(percent)s))) c"
 )
 
 
@@ -34,6 +36,8 @@ class Upkeep:
     looked_at: int
     unknown: int
     """Of the cards looked at, those with a word that the vocabulary has not: a search for it misses them."""
+    to_forget: int = 0
+    """Deleted cards whose words are still to be looked at; this does no harm but for the room they take."""
 
     @property
     def holds(self) -> bool:
@@ -42,18 +46,21 @@ class Upkeep:
 
     @property
     def in_words(self) -> str:
-        """What is missing, and what to do."""
+        """What is missing."""
+        words = f"the words of {self.to_forget:,} deleted cards are still to be forgotten" if self.to_forget else ""
         if self.holds:
-            return f"counts and words of index set v2 hold (the words of {self.looked_at:,} cards were looked at)"
-        return (
-            f"rows were written without triggers: {self.counted_wrong:,} cards are counted wrong, {self.unknown:,} of"
-            f" {self.looked_at:,} looked at have words that a search does not know; mend it with ./lab migrate mend"
+            looked_at = f"counts and words of index set v2 hold (the words of {self.looked_at:,} cards were looked at)"
+            return "; ".join(filter(None, (looked_at, words)))
+        wrong = (
+            f"{self.counted_wrong:,} cards are counted wrong, {self.unknown:,} of {self.looked_at:,} looked at have"
+            " words that a search does not know, as after a load without triggers"
         )
+        return "; ".join(filter(None, (wrong, words)))
 
 
-def has_search(connection: Connection) -> bool:
+def has_search(connection: Connection, table: str = "card_vocabulary") -> bool:
     """Whether index set v2 keeps words and counts in this database."""
-    row = connection.execute("SELECT to_regclass('card_vocabulary') IS NOT NULL").fetchone()
+    row = connection.execute("SELECT to_regclass(%s) IS NOT NULL", [table]).fetchone()
     return bool(row and row[0])
 
 
@@ -65,21 +72,45 @@ def look(connection: Connection) -> Upkeep:
     rows = connection.execute("SELECT greatest(reltuples, 1) FROM pg_class WHERE oid = 'cards'::regclass").fetchone()
     percent = min(100.0, 100.0 * 2 * _LOOKED_AT / float(rows[0] if rows else 1))
     known = connection.execute(_UNKNOWN, {"most": _LOOKED_AT, "percent": percent}).fetchone()
-    return Upkeep(int(off[0]) if off else 0, *(known or (0, 0)))
+    gone = None
+    if has_search(connection, "card_words_gone"):
+        gone = connection.execute("SELECT count(*) FROM card_words_gone").fetchone()
+    looked_at, unknown = known or (0, 0)
+    return Upkeep(int(off[0]) if off else 0, looked_at, unknown, int(gone[0]) if gone else 0)
 
 
 def mend(connection: Connection) -> Upkeep:
     """Learn every word that cards have, forget what none has, count anew; what was wrong before.
 
     Writers go on while words are learnt: the fold's lock is held, so theirs wait in card_changes. They are kept out
-    only while cards are counted, and at most `lock_timeout` is waited for them. The connection must not be in a
-    transaction.
+    only while cards are counted. The connection must not be in a transaction. Raises DatabaseError where somebody holds
+    a lock for more than five seconds; what was learnt until then stays.
     """
     before = look(connection)
     connection.commit()
+    try:
+        _learn(connection)
+        _count(connection)
+    except psycopg.errors.LockNotAvailable:
+        raise DatabaseError(
+            "a transaction that writes cards goes on for more than 5 s: not everything is mended; run it again after it"
+        ) from None
+    return before
+
+
+def _begin(connection: Connection) -> None:
+    """A snapshot of each statement's own, whatever the database's default: it must be younger than the locks."""
+    connection.execute("SET TRANSACTION ISOLATION LEVEL READ COMMITTED")
+    connection.execute("SET LOCAL statement_timeout = 0")
+    connection.execute("SET LOCAL lock_timeout = '5s'")
+    connection.execute("SELECT pg_advisory_xact_lock(hashtext('card_changes_fold'))")
+
+
+def _learn(connection: Connection) -> None:
     with connection.transaction():
-        connection.execute("SET LOCAL statement_timeout = 0")
-        connection.execute("SELECT pg_advisory_xact_lock(hashtext('card_changes_fold'))")
+        _begin(connection)
+        if has_search(connection, "card_words_gone"):
+            connection.execute("DELETE FROM card_words_gone")
         connection.execute(
             "CREATE TEMPORARY TABLE words_there ON COMMIT DROP AS"
             " SELECT DISTINCT unnest(card_words(name, description)) AS word FROM cards"
@@ -92,10 +123,11 @@ def mend(connection: Connection) -> Upkeep:
             "INSERT INTO card_vocabulary SELECT w.word FROM words_there w"
             " WHERE NOT EXISTS (SELECT FROM card_vocabulary v WHERE v.word = w.word)"
         )
+
+
+def _count(connection: Connection) -> None:
     with connection.transaction():
-        connection.execute("SET LOCAL statement_timeout = 0")
-        connection.execute("SET LOCAL lock_timeout = '5s'")
-        connection.execute("SELECT pg_advisory_xact_lock(hashtext('card_changes_fold'))")
+        _begin(connection)
         connection.execute("LOCK TABLE cards IN SHARE MODE")
         connection.execute("DELETE FROM card_counts")
         connection.execute(  # less what is still to be folded, which is added then
@@ -103,4 +135,3 @@ def mend(connection: Connection) -> Upkeep:
             " status, 1 AS n FROM cards UNION ALL SELECT type, lifecycle_phase, status, -added FROM card_changes) c"
             " GROUP BY 1, 2, 3 HAVING sum(n) <> 0"
         )
-    return before

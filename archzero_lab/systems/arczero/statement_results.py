@@ -17,6 +17,7 @@ STATEMENT_CACHE = "statement-cache"
 """The arm that it is, and its name where caches are held against each other."""
 _OUTBOX = ("public.cache_outbox",)
 _TTL_S = 300.0
+_OUTCOMES = {"hits": "hit", "misses": "miss", "reloads": "reload", "needless_reloads": "needless"}
 
 
 class _NeverOpen:
@@ -71,5 +72,5 @@ class StatementResults:
 
 
 def _count(question: Any, what: str) -> None:
-    if what in ("hits", "misses"):
-        counters.count(Kind.CARD if question.one_row else Kind.LIST, "hit" if what == "hits" else "miss")
+    if what in _OUTCOMES:
+        counters.count(Kind.CARD if question.one_row else Kind.LIST, _OUTCOMES[what])

@@ -14,11 +14,13 @@ from archzero_lab.systems.arczero.cards.search import after_cursor, where
 _LOOKED_AT = 600
 """Newest cards that are looked through before any week: of what is common they fill a page."""
 AT_A_TIME = 256
-"""Weeks, at most: of cards that are said to be of the year 1, that many are looked through in vain each time."""
-# what is older than the weeks looked through, and none that has no cards; hours, since a day may have 23 or 25
+"""Weeks, at most."""
+# hours, since a day may have 23 or 25; one at a time where there may be none before
 _WEEKS: LiteralString = (
-    "ARRAY(SELECT (card_week(w.newest))[1] - i * interval '168 hours' FROM generate_series(0, w.n - 1) i)"
+    "ARRAY(SELECT (card_week(w.newest))[1] - i * interval '168 hours' FROM generate_series(0,"
+    " CASE WHEN w.newest < timestamptz '0001-01-01 00:00:00+00 BC' THEN 0 ELSE w.n - 1 END) i)"
 )
+_LAST: LiteralString = "p.weeks[cardinality(p.weeks)]"
 
 
 def weeks(name: LiteralString, question: CardFilter) -> LiteralString:
@@ -29,23 +31,23 @@ def weeks(name: LiteralString, question: CardFilter) -> LiteralString:
     until, _ = after_cursor("", question)
     newest: LiteralString = "(SELECT c.created_at FROM cards c" + until + " ORDER BY c.created_at DESC LIMIT 1)"
     older: LiteralString = (
-        "(SELECT c.created_at FROM cards c WHERE c.created_at < p.weeks[p.n] ORDER BY c.created_at DESC LIMIT 1)"
+        "(SELECT c.created_at FROM cards c WHERE c.created_at < " + _LAST + " ORDER BY c.created_at DESC LIMIT 1)"
     )
     return (
         name + " (weeks, n) AS (SELECT " + _WEEKS + ", w.n FROM (SELECT " + newest + " AS newest, 1 AS n) w"
         " UNION ALL SELECT " + _WEEKS + ", w.n FROM (SELECT " + older + " AS newest, least(2 * p.n, %(at_a_time)s) AS n"
-        " FROM " + name + " p WHERE p.weeks[p.n] IS NOT NULL) w)"
+        " FROM " + name + " p WHERE " + _LAST + " IS NOT NULL) w)"
     )  # fmt: skip
 
 
-def found_in(weeks: LiteralString, condition: LiteralString, most: LiteralString) -> LiteralString:
-    """A query for id and created_at of the newest `most` cards, in the weeks that `weeks` (a CTE) has in turn.
+def found_in(these: LiteralString, condition: LiteralString, most: LiteralString) -> LiteralString:
+    """A query for id and created_at of the newest `most` cards, in the weeks that `these` (a CTE) has in turn.
 
     `condition` is a WHERE clause on cards c. The join is lateral, so weeks are met in their order, and none is looked
     into once there are enough.
     """
     return (
-        "SELECT s.id, s.created_at FROM " + weeks + " w CROSS JOIN LATERAL (SELECT c.id, c.created_at FROM cards c"
+        "SELECT s.id, s.created_at FROM " + these + " w CROSS JOIN LATERAL (SELECT c.id, c.created_at FROM cards c"
         + condition + " AND card_week(c.created_at) && w.weeks ORDER BY c.created_at DESC, c.id DESC LIMIT " + most
         + ") s LIMIT " + most
     )  # fmt: skip

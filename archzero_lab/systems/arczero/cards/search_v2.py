@@ -90,7 +90,10 @@ def _labelled(question: CardFilter) -> tuple[LiteralString, dict[str, Any]]:
 
 
 def _seen(question: CardFilter, page: LiteralString, params: dict[str, Any]) -> tuple[LiteralString, dict[str, Any]]:
-    """Where none does: exact on a last page and of some hundred cards, else at least what the newest of them hold."""
+    """By a least quality, which no index serves.
+
+    Exact on a last page and of some hundred cards, else at least what the newest of them hold.
+    """
     condition, more = where(replace(question, min_quality=None))
     before: LiteralString = (
         "WITH seen AS MATERIALIZED (SELECT count(*) AS cards, count(*) FILTER (WHERE quality_score >= %(quality)s) AS n"
