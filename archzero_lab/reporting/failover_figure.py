@@ -35,7 +35,7 @@ def failover_line(
             who.barh(-place, ended - began, left=began, height=0.7, color=_ROLES[role], linewidth=0)
     who.set_yticks([-place for place in range(len(roles))], list(roles))
     who.grid(False)
-    who.set_ylim(0.6 - len(roles), 1.3)
+    who.set_ylim(0.5 - len(roles), 1.3)
     who.set_title("A database changes hands", loc="left")
     who.legend(handles=[Patch(color=colour, label=role) for role, colour in _ROLES.items()], ncols=3,
                loc="lower right", bbox_to_anchor=(1, 1.0), borderaxespad=0.2)  # fmt: skip

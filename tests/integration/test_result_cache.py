@@ -93,27 +93,6 @@ def test_whatever_a_statement_changes_is_read_anew(url: str, cache: ResultCache,
         assert hits_of(cache) == 0
 
 
-def test_a_reload_that_brings_the_same_back_is_needless(url: str, cache: ResultCache) -> None:
-    with connected(cache, url) as connection:
-
-        def reloaded() -> tuple[int, int]:
-            counted = cache.counts["reloads"], cache.counts["needless_reloads"]
-            cache.counts.clear()
-            return counted
-
-        asked = "SELECT name FROM orders WHERE open AND id < 15 ORDER BY id"
-        connection.execute(asked)
-        assert reloaded() == (0, 0), "a first load takes the place of nothing"
-        connection.execute("UPDATE orders SET price = price + 1 WHERE id = 4")
-        connection.execute(asked)
-        assert reloaded() == (1, 1)
-        connection.execute("UPDATE orders SET name = name || '?' WHERE id = 4")
-        connection.execute(asked)
-        assert reloaded() == (1, 0)
-        connection.execute(asked)
-        assert reloaded() == (0, 0)
-
-
 def test_what_postgresql_tells_of_itself_is_not_kept(url: str, cache: ResultCache) -> None:
     with connected(cache, url) as connection:
         for sql in ("SELECT count(*) FROM pg_class", "SELECT count(*) FROM pg_stat_activity"):
