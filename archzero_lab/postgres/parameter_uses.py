@@ -18,6 +18,7 @@ from archzero_lab.postgres.sql_text import ast, parameters_of, walk
 
 _CONDITIONS = ("Index Cond", "Recheck Cond", "Filter", "Hash Cond", "Merge Cond", "Join Filter")
 _SUBPLAN = re.compile(r"\(?\b(?:hashed )?(?:SubPlan|InitPlan) \d+\)?(?:\.col\d+)?")
+_RETURNED = re.compile(r"\$(\d+)(?=[^()]*\)$)")
 _ARITHMETIC = ("+", "-", "*", "/", "%", "||", "->", "->>", "#>", "#>>", "^")
 """Operators that compute and do not compare."""
 
@@ -45,19 +46,23 @@ class Use:
 
 def uses_of(connection: Connection, text: str, node: Any) -> dict[int, Use]:
     """Parameter -> its first plain use. Raises psycopg.Error for a statement that PostgreSQL does not take."""
-    # the generic plan has no values yet, and without indexes it shows every condition as a filter
-    plan = explain_generic(connection, text, {"enable_indexscan": "off", "enable_bitmapscan": "off"})
+    # the generic plan has no values yet, and without indexes it shows every condition as a filter; no partition may go
+    plain = {"enable_indexscan": "off", "enable_bitmapscan": "off", "enable_partition_pruning": "off"}
+    plan = explain_generic(connection, text, plain)
     entries = list(_entries(json.loads(plan.raw)[0]["Plan"]))
     tables = {
         entry["Alias"]: (entry.get("Schema", "public"), entry["Relation Name"], entry["Alias"])
         for entry in entries
         if "Alias" in entry and "Relation Name" in entry
     }
+    # before 17 what a subplan returns is printed as $4, too: no telling which is meant
+    unclear = {int(number) for entry in entries for number in _RETURNED.findall(str(entry.get("Subplan Name", "")))}
     uses: dict[int, Use] = {}
     for entry in entries:
         for condition in (str(entry[name]) for name in _CONDITIONS if name in entry):
             for number, use in uses_in(condition, tables, entry.get("Alias", "")):
-                if number not in uses or uses[number].shape == "within":  # the plainer use says more
+                plainer = number not in uses or uses[number].shape == "within"  # that says more
+                if plainer and number not in unclear:
                     uses[number] = use
     for number, use in _written(node, connection):
         uses.setdefault(number, use)

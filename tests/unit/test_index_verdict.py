@@ -69,7 +69,7 @@ def test_an_index_whose_statements_lose_nothing_is_subsumed_by_what_serves_them_
     assert "other" in why
     both = _loss(9.0, 8.0, 10.0)
     assert "one of them is enough" in _judge(losses=[alone], pair_losses=[both])[1]
-    assert _judge(losses=[_loss(1.0, 0.98, 1.03)])[0] is IndexVerdict.DROP_UNUSED
+    assert _judge(losses=[_loss(1.0, 0.98, 1.03)])[0] is IndexVerdict.UNDECIDED
 
 
 def test_of_two_that_serve_each_others_statements_the_smaller_stays() -> None:
@@ -88,7 +88,7 @@ def test_of_two_that_serve_each_others_statements_the_smaller_stays() -> None:
 
 def test_what_noise_hides_is_undecided_on_whichever_side_its_ratio_fell_and_never_dropped() -> None:
     assert _judge(losses=[_loss(0.9, 0.6, 1.4)])[0] is IndexVerdict.UNDECIDED
-    assert _judge(losses=[_loss(0.9, 0.8, 1.05)])[0] is IndexVerdict.DROP_UNUSED
+    assert _judge(losses=[_loss(0.9, 0.8, 1.05)])[0] is IndexVerdict.UNDECIDED
 
 
 def test_what_too_few_blocks_cannot_tell_is_undecided_and_says_so() -> None:

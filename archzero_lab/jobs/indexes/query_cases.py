@@ -13,6 +13,7 @@ import psycopg
 from archzero_lab.errors import DatabaseError, LabError, SettingsError
 from archzero_lab.postgres.connection import Connection
 from archzero_lab.postgres.logged_values import LoggedValues
+from archzero_lab.postgres.optional_parameters import Values, calls_of, switched_off
 from archzero_lab.postgres.parameter_uses import uses_of
 from archzero_lab.postgres.parameter_values import value_by_type, values_of
 from archzero_lab.postgres.placeholders import numbered
@@ -195,9 +196,10 @@ def _only(text: str, name: str) -> SqlStatement:
     return statements[0]
 
 
-def _given(text: str, names: dict[str, int]) -> dict[int, str]:
-    given = {}
-    for written, value in _GIVEN.findall(text):
+def _given(text: str, names: dict[str, int]) -> dict[int, str | None]:
+    given: dict[int, str | None] = {}
+    for written, told in _GIVEN.findall(text):
+        value = None if told == "NULL" else told
         if written.startswith("$"):
             given[int(written[1:])] = value
         elif written.lstrip(":") in names:
@@ -206,12 +208,18 @@ def _given(text: str, names: dict[str, int]) -> dict[int, str]:
 
 
 def _filled(
-    connection: Connection, name: str, text: str, statement: SqlStatement, wanted: Sequence[int], given: dict[int, str]
+    connection: Connection,
+    name: str,
+    text: str,
+    statement: SqlStatement,
+    wanted: Sequence[int],
+    given: dict[int, str | None],
 ) -> list[Statement]:
     types = _types(connection, text)
     uses = uses_of(connection, text, statement.node)
     paging, deciding = paging_of(statement.node), _deciding(statement.node)
-    filled: dict[int, tuple[str, ...]] = {}
+    off = switched_off(statement.node, types, uses)
+    filled: dict[int, Values] = {}
     for number in wanted:
         kind = types.get(number, "")
         if number in given:
@@ -222,19 +230,28 @@ def _filled(
             filled[number] = (_PAGE[paging[number]],)
         elif number not in deciding:
             filled[number] = value_by_type(kind)
-        if not filled.get(number):
-            raise DatabaseError(
-                f"statement {name}: nothing is known of ${number}; a line `-- ${number} = value` in a file of --queries"
-                " gives it a value"
-            )
-    kinds: dict[tuple[str, ...], str] = {}
+        if not filled.get(number) and number in off:
+            filled[number] = (off[number],)
+    unknown = [number for number in wanted if not filled.get(number)]
+    if unknown:
+        told = ", ".join(f"${number} ({types.get(number, 'of unknown type')})" for number in unknown)
+        raise DatabaseError(
+            f"statement {name}: nothing is known of {told}; a line `-- ${unknown[0]} = value` in a file of --queries"
+            " gives it a value"
+        )
+    kinds: dict[Values, str] = {}
     for at, kind in enumerate(_KINDS):
         values = tuple(filled[number][min(at, len(filled[number]) - 1)] for number in wanted)
         kinds.setdefault(values, kind)
     whole = max(wanted)
-    return [
+    cases = [
         Statement(f"{name}, {kind}" if len(kinds) > 1 else name, text, _spread(wanted, values, whole))
         for values, kind in kinds.items()
+    ]
+    common = {number: filled[number][0] for number in wanted}
+    return cases + [
+        Statement(f"{name}, {kind}", text, tuple(values.get(number) for number in range(1, whole + 1)))
+        for kind, values in calls_of(common, off).items()
     ]
 
 
@@ -260,7 +277,7 @@ def _deciding(node: object) -> set[int]:
     return numbers
 
 
-def _spread(wanted: Sequence[int], values: Sequence[str], whole: int) -> tuple[str | None, ...]:
+def _spread(wanted: Sequence[int], values: Values, whole: int) -> tuple[str | None, ...]:
     by_number = dict(zip(wanted, values, strict=True))
     return tuple(by_number.get(number) for number in range(1, whole + 1))
 

@@ -215,7 +215,8 @@ def _measured(
             return IndexVerdict.DROP_SUBSUMED, f"{', '.join(others)} serves the same; one of them is enough", None, None
         if others:
             return IndexVerdict.DROP_SUBSUMED, f"{', '.join(others)} serves its statements as fast", None, None
-        return IndexVerdict.DROP_UNUSED, "its statements are as fast without any index", None, None
+        # no other index serves them: what is as fast over these rows need not be over more
+        return IndexVerdict.UNDECIDED, "read, but its statements are as fast without any index at this size", None, None
     best = max(slower, key=lambda loss: loss.without_ms - loss.with_ms)
     best_loss = f"{best.statement}: {best.with_ms:.3g} → {best.without_ms:.3g} ms without it"
     write, dear = cost.dearest if cost is not None else ("insert", 0.0)

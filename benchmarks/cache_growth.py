@@ -1,23 +1,26 @@
-"""What the dependencies of cached entries weigh in Redis, at 100,000 cards and at a million.
+"""What a cache comes to hold with the requests, and what it still misses: hit rate, first loads, reloads, memory.
 
-    PYTHONPATH=.:loadtests .venv/bin/python benchmarks/dependency_memory.py [cards ...]
+    PYTHONPATH=.:loadtests .venv/bin/python benchmarks/cache_growth.py [--cards N ...] [--inventory FILE
+        --relationships FILE]
 
-The load tests' mix (an edit in a hundred) on index set v2, cached, until so many requests were asked; then what Redis
-holds: entries, dependencies, bytes of each by MEMORY USAGE of two thousand keys. Writes
-benchmarks/results/dependency_memory.json.
+The load tests' mix (an edit in a hundred) on index set v2, cached, until so many requests were asked. A row a number of
+requests: the hit rate since the row before, its misses by kind (an answer's first load, or a reload after a change),
+entries and dependencies in Redis with their bytes by MEMORY USAGE of two thousand keys. Writes
+benchmarks/results/cache_growth.json.
 """
 
 from __future__ import annotations
 
+import argparse
 import asyncio
 import datetime as dt
 import json
 import random
 import statistics
-import sys
 import uuid
 from contextlib import suppress
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import redis.asyncio as redis
@@ -28,6 +31,7 @@ from archzero_lab.run_folders.environment import describe
 from archzero_lab.servers.exclusive import exclusive
 from archzero_lab.servers.stack import Stack, running_stack
 from archzero_lab.settings import ROOT, PoolSettings, load_settings
+from archzero_lab.systems.arczero.cache import counters
 from archzero_lab.systems.arczero.cards.catalog import Catalog, read_catalog
 from archzero_lab.systems.arczero.cards.model import NotFound
 from archzero_lab.systems.arczero.cards.search_v2 import list_statement_v2
@@ -36,8 +40,8 @@ from archzero_lab.systems.arczero.portfolios import ARMS, choose_portfolio, drop
 from archzero_lab.systems.arczero.service import CacheParts, ServiceConfig, open_cache
 from benchmarks.exact_invalidation import AT_ONCE, actions
 
-RESULT = ROOT / "benchmarks" / "results" / "dependency_memory.json"
-LOOKED_AT = (10_000, 20_000, 40_000)
+RESULT = ROOT / "benchmarks" / "results" / "cache_growth.json"
+LOOKED_AT = (2_500, 5_000, 10_000, 20_000, 40_000, 80_000)
 SAMPLED = 2_000
 
 
@@ -72,13 +76,23 @@ async def run_mix(stack: Stack, url: str, catalog: Catalog) -> list[dict[str, An
                     with suppress(NotFound):
                         await next(asked)(handle.cards)
 
+            before = counters.totals()
             await asyncio.gather(*(user() for _ in range(AT_ONCE)))
-            done = total
+            done, after = total, counters.totals()
+            counted = {
+                kind: {what: after[kind][what] - before[kind][what] for what in ("hit", "miss", "reload", "needless")}
+                for kind in after
+            }
+            hits, misses = (sum(by[what] for by in counted.values()) for what in ("hit", "miss"))
             prefix = handle.store.keys.dependencies
             dependencies, dependency_bytes = await weigh(client, prefix)
             entries, entry_bytes = await weigh(client, namespace, without=prefix)
             rows.append({
-                "requests": total, "entries": entries, "entry_bytes": entry_bytes, "dependencies": dependencies,
+                "requests": total, "hit_rate": round(hits / (hits + misses), 4),
+                "first_loads": {kind: by["miss"] - by["reload"] for kind, by in counted.items()},
+                "reloads": {kind: by["reload"] for kind, by in counted.items()},
+                "needless": sum(by["needless"] for by in counted.values()),
+                "entries": entries, "entry_bytes": entry_bytes, "dependencies": dependencies,
                 "dependency_bytes": dependency_bytes, "share": round(dependency_bytes / (entry_bytes or 1), 3),
             })  # fmt: skip
             print(rows[-1], flush=True)
@@ -89,20 +103,26 @@ async def run_mix(stack: Stack, url: str, catalog: Catalog) -> list[dict[str, An
 
 def main() -> None:
     """Measure and write the results down."""
-    sizes = [int(size) for size in sys.argv[1:]] or [100_000, 1_000_000]
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--cards", type=int, nargs="*", default=[100_000, 1_000_000])
+    parser.add_argument("--inventory", type=Path)
+    parser.add_argument("--relationships", type=Path)
+    given = parser.parse_args()
     told: dict[str, Any] = {}
     with exclusive("benchmark"), running_stack(load_settings()) as stack:
-        for cards in sizes:
-            base = ensure_base(stack, choose_portfolio(cards, 1, None, None), lambda share: None)
+        for cards in given.cards:
+            portfolio = choose_portfolio(cards, 1, given.inventory, given.relationships)
+            base = ensure_base(stack, portfolio, lambda share: None)
             urls = make_arms(stack, base, "weigh", lambda name, at, of: None, ARMS)
             with connect(urls["v2"]) as connection:
                 catalog = read_catalog(connection, 1)
             try:
-                told[f"{cards:,} cards"] = asyncio.run(run_mix(stack, urls["v2"], catalog))
+                told[base.label] = asyncio.run(run_mix(stack, urls["v2"], catalog))
             finally:
                 drop_arms(stack, "weigh")
         told = {"date": dt.date.today().isoformat(), "environment": describe(stack), **told}
-    RESULT.write_text(json.dumps(told, indent=2, default=str) + "\n")
+    kept = json.loads(RESULT.read_text()) if RESULT.exists() else {}
+    RESULT.write_text(json.dumps(kept | told, indent=2, default=str) + "\n")
 
 
 if __name__ == "__main__":
