@@ -54,7 +54,8 @@ def values_of(connection: Connection, number: int, uses: Mapping[int, Use], kind
         return _of(_seen(connection, use, f"unnest({use.expression})"))
     groups = _groups(connection, use)
     if use.operator in ("~~", "~~*", "!~~", "!~~*"):
-        return _patterns([group[0] for group in groups])
+        patterns = _patterns([group[0] for group in groups])
+        return tuple(_array([pattern]) for pattern in patterns) if kind.endswith("[]") else patterns
     if use.operator in ("~", "~*", "!~", "!~*"):
         return tuple(re.escape(_word(group[0])) for group in groups)
     if use.shape == "array" or (use.shape == "within" and kind.endswith("[]")):

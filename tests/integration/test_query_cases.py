@@ -40,6 +40,10 @@ def test_parameters_become_cases_of_common_rare_and_middle_values(shop: str) -> 
         assert {case.values[9] for case in listed} == {"20"}
         with pytest.raises(DatabaseError, match=r"statement odd: nothing is known of \$1 \(\w+\); a line"):
             cases_of(connection, "odd", "SELECT id FROM shop.customer WHERE $1::int = 1")
+        listed = cases_of(connection, "like any", "SELECT * FROM shop.event WHERE what LIKE ANY ($1::text[])")
+        assert all(str(case.values[0]).startswith('{"') for case in listed)
+        text = "SELECT * FROM shop.event WHERE what = ANY ($1::text[]) LIMIT cardinality($1::text[])"
+        assert all(str(case.values[0]).startswith('{"event ') for case in cases_of(connection, "as many", text))
         # it decides no rows: any value does
         assert cases_of(connection, "one", "SELECT $1::int AS one")[0].values == ("1",)
 

@@ -226,7 +226,7 @@ def _filled(
             filled[number] = (given[number],)
         elif number in uses:
             filled[number] = values_of(connection, number, uses, kind)
-        elif number in paging:
+        elif number in paging and not kind.endswith("[]"):  # of an array there the number is counted
             filled[number] = (_PAGE[paging[number]],)
         elif number not in deciding:
             filled[number] = value_by_type(kind)
