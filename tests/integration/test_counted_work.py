@@ -75,7 +75,7 @@ def test_without_phase_5s_indexes_the_plans_turn_and_more_is_read(counting: Coun
     asked = WorkRequest("cache", 1_000, requests=6, only=("relationships",))
     without = count_work(ArcZero(), counting, asked)
     only = Counted(**{**_fields(counted), "kinds": {"relationships": counted.kinds["relationships"]}})
-    (found,) = [one for one in differences(only, without, Tolerance()) if "SELECT" in one.what]
+    (found,) = [one for one in differences(only, without, Tolerance()) if not one.what.startswith("Redis")]
     assert found.result == "more"
     assert "Bitmap Heap Scan on relationships: (idx_relationships_source" in found.said
     assert "Seq Scan on relationships" in found.said

@@ -63,7 +63,7 @@ def _interrupted(cache: ResultCache, reader: Any, write: Any) -> str:
         answer = plain.execute(ORDER, [6])
         write()
         if found := cache.to_keep(question, stamp, answer.pgresult):
-            cache.keep(*found)
+            cache.keep(question, *found)
     (name,) = reader.execute(ORDER, [6]).fetchone()
     return str(name)
 
