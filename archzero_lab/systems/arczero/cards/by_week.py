@@ -14,7 +14,7 @@ from archzero_lab.systems.arczero.cards.search import after_cursor, where
 _LOOKED_AT = 600
 """Newest cards that are looked through before any week: of what is common they fill a page."""
 AT_A_TIME = 256
-"""Weeks, at most."""
+"""Weeks that are asked for at once, at most."""
 # hours, since a day may have 23 or 25; one at a time where there may be none before
 _WEEKS: LiteralString = (
     "ARRAY(SELECT (card_week(w.newest))[1] - i * interval '168 hours' FROM generate_series(0,"
