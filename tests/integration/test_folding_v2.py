@@ -3,27 +3,16 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 import psycopg
 import pytest
 
 from archzero_lab.postgres.migrations import Migrations
-from tests.integration.v2_cards import insert, kinds
+from tests.integration.v2_cards import connection, database_url, insert, kinds
 
-
-@pytest.fixture(scope="module")
-def database_url(make_database: Callable[[str], str]) -> str:
-    url = make_database("folding_v2")
-    Migrations(url).up()
-    return url
-
-
-@pytest.fixture
-def connection(database_url: str) -> Iterator[psycopg.Connection[Any]]:
-    with psycopg.connect(database_url, autocommit=True) as made:
-        yield made
+__all__ = ["connection", "database_url"]
 
 
 def test_what_another_transaction_has_not_committed_is_neither_folded_nor_lost(

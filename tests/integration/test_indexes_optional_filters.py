@@ -57,6 +57,14 @@ def test_a_parameter_may_be_given_as_null_and_one_of_a_partitioned_table_is_know
         assert all(case.values[0] in "0123456" for case in cases)
 
 
+def test_a_call_without_a_filter_that_postgresql_refuses_costs_itself(stack: Stack) -> None:
+    query = "SELECT * FROM line WHERE tenant = $1 AND at > 1000 / coalesce($2::int, 0)"
+    with somebodys_database(stack, "optional_refused", LINES) as url, raw_connection(url) as connection:
+        cases = cases_of(connection, "shares", "-- $2 = 5\n" + query)
+    assert cases
+    assert all(case.values[1] == "5" for case in cases)
+
+
 @pytest.mark.parametrize("query", ["SELECT (SELECT max(at) FROM line) AS latest, * FROM line WHERE key = $1 LIMIT 3"])
 def test_what_a_subplan_returns_is_taken_for_no_parameter(stack: Stack, query: str) -> None:
     with somebodys_database(stack, "optional_initplan", LINES) as url, raw_connection(url) as connection:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 import psycopg
@@ -14,20 +14,9 @@ from archzero_lab.errors import DatabaseError, LabError
 from archzero_lab.postgres.migrations import Migrations
 from archzero_lab.settings import ROOT
 from archzero_lab.systems.arczero.search_upkeep import look, mend
-from tests.integration.v2_cards import insert, kinds
+from tests.integration.v2_cards import connection, database_url, insert, kinds
 
-
-@pytest.fixture(scope="module")
-def database_url(make_database: Callable[[str], str]) -> str:
-    url = make_database("search_upkeep")
-    Migrations(url).up()
-    return url
-
-
-@pytest.fixture
-def connection(database_url: str) -> Iterator[psycopg.Connection[Any]]:
-    with psycopg.connect(database_url, autocommit=True) as made:
-        yield made
+__all__ = ["connection", "database_url"]
 
 
 def _known(connection: psycopg.Connection[Any], *words: str) -> set[str]:

@@ -1,11 +1,30 @@
-"""Cards under index set v2, by plain SQL: one inserted, and how many of each kind are counted and kept."""
+"""Cards under index set v2, by plain SQL: a database of a file's own, a card inserted, kinds as counted and as kept."""
 
 from __future__ import annotations
 
 import uuid
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import psycopg
+import pytest
+
+from archzero_lab.postgres.migrations import Migrations
+
+
+@pytest.fixture(scope="module")
+def database_url(make_database: Callable[[str], str], request: pytest.FixtureRequest) -> str:
+    """A copy of the portfolio of the file's own, with both index sets."""
+    url = make_database(request.module.__name__.rpartition(".")[2].removeprefix("test_"))
+    Migrations(url).up()
+    return url
+
+
+@pytest.fixture
+def connection(database_url: str) -> Iterator[psycopg.Connection[Any]]:
+    """A plain connection to it."""
+    with psycopg.connect(database_url, autocommit=True) as made:
+        yield made
 
 
 def insert(connection: psycopg.Connection[Any], name: str, description: str, **fields: str) -> uuid.UUID:
