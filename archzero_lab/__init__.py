@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from archzero_lab.jupyter.project import Project, project
     from archzero_lab.jupyter.report import Report, report
     from archzero_lab.jupyter.run import Run, claims, load_run, runs
+    from archzero_lab.jupyter.scaling import scaling
     from archzero_lab.jupyter.stack import cards, explain, sql, stack
 
 _HOMES = {
@@ -33,12 +34,12 @@ _HOMES = {
     "Load": "load", "load": "load", "n_plus_one": "n_plus_one", "plan_diff": "plans", "plan_from": "plans",
     "pool": "pool", "Project": "project", "project": "project",
     "Report": "report", "report": "report", "Run": "run", "claims": "run", "load_run": "run",
-    "runs": "run",     "explain": "stack", "cards": "stack", "sql": "stack", "stack": "stack",
+    "runs": "run", "scaling": "scaling", "explain": "stack", "cards": "stack", "sql": "stack", "stack": "stack",
 }  # fmt: skip
 __all__ = [
     "Experiment", "Indexes", "Load", "Project", "Report", "Requests", "Run", "Statement", "cache_keys", "cards",
     "claims", "degradation", "experiment", "explain", "failovers", "indexes", "load", "load_run", "n_plus_one",
-    "plan_diff", "plan_from", "pool", "project", "report", "runs", "sql", "stack", "staleness", "wait",
+    "plan_diff", "plan_from", "pool", "project", "report", "runs", "scaling", "sql", "stack", "staleness", "wait",
 ]  # fmt: skip
 
 

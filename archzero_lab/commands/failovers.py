@@ -24,6 +24,9 @@ def verify(
     asynchronous: Annotated[
         bool, typer.Option("--asynchronous", help="Commits wait for no follower: lost writes are counted.")
     ] = False,
+    redis: Annotated[
+        str, typer.Option(help="Its Redis: single, sentinel (three and three) or cluster (three and three).")
+    ] = "single",
     seed: Seed = 1,
 ) -> None:
     """Let a database of three servers change hands under load; check.
@@ -41,7 +44,7 @@ def verify(
     with exclusive("verify-failover"), running_stack(load_settings()) as stack, Reporter(console).work("work") as tell:
         result = verify_failover(
             card_service().failovers, stack, minutes=minutes, seed=seed, without=tuple(without or ()), of=of,
-            kinds=fault or (), synchronous=not asynchronous, progress=tell,
+            kinds=fault or (), synchronous=not asynchronous, redis=redis, progress=tell,
         )  # fmt: skip
     rows = result.by_fault()
     table = WholeTable(*rows[0])

@@ -66,17 +66,26 @@ class Failover:
         return (at_ns - self.result.began_ns) / 1e9
 
 
-def failovers(minutes: float = 1.0, seed: int = 1, faults: Sequence[str] = (), asynchronous: bool = False) -> Failover:
+def failovers(
+    minutes: float = 1.0, seed: int = 1, faults: Sequence[str] = (), asynchronous: bool = False, redis: str = "single"
+) -> Failover:
     """Let a database of three servers change hands under load while its Redis is hurt, and check every read.
 
-    Every fault once at least (about a minute), or those that are named. Starts and stops servers of its own. Raises
-    UnknownNameError, MeasurementError where the servers do not come back.
+    Every fault once at least (about a minute), or those that are named; `redis` is single, behind a sentinel, or a
+    cluster. Starts and stops servers of its own. Raises UnknownNameError, MeasurementError where the servers do not
+    come back.
 
         lab.failovers(minutes=2).figure()
     """
     with exclusive("failovers"), running_stack(load_settings()) as stack:
         return Failover(
             verify_failover(
-                card_service().failovers, stack, minutes=minutes, seed=seed, kinds=faults, synchronous=not asynchronous
+                card_service().failovers,
+                stack,
+                minutes=minutes,
+                seed=seed,
+                kinds=faults,
+                synchronous=not asynchronous,
+                redis=redis,
             )
         )

@@ -36,7 +36,7 @@ _ANSWER_S = 1.0
 _OLD_S = 0.5
 """Who has said nothing for longer is asked for no read; a loop that stood still for longer has slept."""
 _TICK_S = 0.1
-_STATE: LiteralString = """
+STATE: LiteralString = """
 SELECT recovering, (SELECT system_identifier FROM pg_control_system()),
        CASE WHEN recovering THEN (SELECT received_tli FROM pg_stat_wal_receiver WHERE status = 'streaming')
             ELSE ('x' || substr(pg_walfile_name(pg_current_wal_insert_lsn()), 1, 8))::bit(32)::int END,
@@ -182,7 +182,7 @@ class ClusterWatch:
                             )  # fmt: skip
                     asked_at = began
                     with cut_after(connection, _ANSWER_S):
-                        row = await (await connection.execute(_STATE)).fetchone()
+                        row = await (await connection.execute(STATE)).fetchone()
                     assert row is not None
                     self._note(node, Seen(asked_at, not row[0], row[1] % 2**64, row[2], row[3], row[5]), may_see=row[4])
                 except (psycopg.Error, OSError, TimeoutError) as error:

@@ -9,6 +9,7 @@ import socket
 import sys
 import time
 import uuid
+from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
@@ -33,18 +34,22 @@ def _home() -> Path:
 class HurtRedis:
     """A Redis on one port and password through every restart."""
 
-    def __init__(self, stack: Stack) -> None:
+    extra_config: Sequence[str] = ()
+    """Lines of its configuration beside those of any Redis of the lab."""
+
+    def __init__(self, stack: Stack, password: str | None = None) -> None:
         system = stack.settings.servers == "system"
-        self._program = redis_server.system_program() if system else redis_server.embedded_program()
+        self.program = redis_server.system_program() if system else redis_server.embedded_program()
         self._registry = stack.registry
         self._home = _home()
-        self._port, self._password = free_port(), uuid.uuid4().hex
+        self.port, self._password = free_port(), password or uuid.uuid4().hex
         self.server = self._start()
 
     def _start(self) -> redis_server.RedisServer:
         return redis_server.start_redis(
-            self._program, self._home, self._registry, port=self._port, password=self._password, maxmemory_mb=256
-        )
+            self.program, self._home, self._registry, port=self.port, password=self._password, maxmemory_mb=256,
+            extra_config=self.extra_config,
+        )  # fmt: skip
 
     def kill(self) -> None:
         """SIGKILL."""

@@ -123,7 +123,7 @@ async def test_a_lost_connection_empties_it_and_turns_it_off_until_it_is_back(ne
 async def test_it_is_bounded_in_bytes() -> None:
     settings = CacheSettings(near_bytes=10_000)
     keys = Keyspace("n")
-    cache = NearCache("redis://127.0.0.1:1/0", keys, settings)
+    cache = NearCache(lambda: None, keys, settings)
     cache.listening = True
     for _ in range(100):
         cache.put(keys.card(uuid.uuid4()), Document(b"x" * 600, "1", 1), cache.ticket())
@@ -135,7 +135,7 @@ async def test_it_is_bounded_in_bytes() -> None:
 
 async def test_a_document_invalidated_since_its_ticket_is_not_kept() -> None:
     keys = Keyspace("n")
-    cache = NearCache("redis://127.0.0.1:1/0", keys, CacheSettings())
+    cache = NearCache(lambda: None, keys, CacheSettings())
     cache.listening = True
     key, listed = keys.card(uuid.uuid4()), keys.cards(CardFilter())
     ticket = cache.ticket()
@@ -160,7 +160,7 @@ async def test_a_document_invalidated_since_its_ticket_is_not_kept() -> None:
 
 async def test_a_document_goes_with_anything_that_it_depends_on_and_is_not_kept_when_that_changed_meanwhile() -> None:
     keys = Keyspace("n")
-    cache = NearCache("redis://127.0.0.1:1/0", keys, CacheSettings(near_bytes=3_000))
+    cache = NearCache(lambda: None, keys, CacheSettings(near_bytes=3_000))
     cache.listening = True
     pages = [keys.cards(CardFilter(page=page)) for page in (1, 2)]
     names = [(keys.dependencies + name).encode() for name in ("c00000000001", "c00000000002", "c00000000003")]

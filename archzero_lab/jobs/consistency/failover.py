@@ -21,9 +21,8 @@ from archzero_lab.jobs.consistency.failover_check import FailoverVerdict, check_
 from archzero_lab.jobs.consistency.failover_line import line_of
 from archzero_lab.jobs.consistency.failover_looks import Look, Looks
 from archzero_lab.jobs.consistency.failover_processes import PROCESSES, Processes
-from archzero_lab.jobs.consistency.faults import Faults
+from archzero_lab.jobs.consistency.failover_redis import CACHES, KINDS, HurtCache
 from archzero_lab.servers.failover import FailoverCluster, Watcher
-from archzero_lab.servers.hurt import HurtRedis
 from archzero_lab.servers.stack import Stack
 from archzero_lab.systems.failovers import Failovers, Replicated
 
@@ -31,8 +30,6 @@ PRIMARY_KILLED, PRIMARY_STOPPED, LATE = "primary killed", "primary stopped, then
 FOLLOWER_KILLED, LAG = "follower killed", "replay 300 ms late"
 ALONE = "followers cut off, then the primary killed"
 OF_POSTGRES = (PRIMARY_KILLED, PRIMARY_STOPPED, ALONE, LATE, FOLLOWER_KILLED, LAG)
-OF_REDIS = ("kill empty", "pause", "demoted", "flush")
-FAILOVER_FAULTS = (*OF_POSTGRES, *OF_REDIS)
 _FOLLOWS_S, _PROMOTED_S = 60.0, 60.0
 _ALONE_S = 2.5
 _AFTER_S = 5.0
@@ -87,30 +84,37 @@ def verify_failover(
     of: str | None = None,
     kinds: Sequence[str] = (),
     synchronous: bool = True,
+    redis: str = "single",
     progress: Callable[[float], None] = lambda share: None,
 ) -> FailoverResult:
-    """Work for so long under faults, each kind once at least, then check. Raises UnknownNameError, MeasurementError."""
+    """Work for so long under faults, each kind once at least, then check.
+
+    `redis`: a single server, a master behind `sentinel`, or a `cluster`. Raises UnknownNameError, MeasurementError.
+    """
     for guard in without:
         if guard not in failovers.guards:
             raise unknown_name("guard", guard, list(failovers.guards))
     if of is not None and of not in failovers.libraries:
         raise unknown_name("way to choose a replica", of, list(failovers.libraries))
+    if redis not in CACHES:
+        raise unknown_name("kind of Redis", redis, list(CACHES))
+    faults = (*OF_POSTGRES, *KINDS[redis])
     for kind in kinds:
-        if kind not in FAILOVER_FAULTS:
-            raise unknown_name("fault", kind, list(FAILOVER_FAULTS))
+        if kind not in faults:
+            raise unknown_name("fault", kind, list(faults))
     began = time.monotonic()
     with ExitStack() as closing:
-        redis = HurtRedis(stack)
-        closing.callback(redis.close)
+        rng = random.Random(f"failover {seed}")
+        cache = CACHES[redis](stack, rng)
+        closing.callback(cache.close)
         cluster = FailoverCluster(stack.postgres_programs, stack.registry, synchronous=synchronous)
         closing.callback(cluster.close)
         folder = Path(tempfile.mkdtemp(prefix="archzero-failover-"))
         closing.callback(shutil.rmtree, folder, ignore_errors=True)
-        work = closing.enter_context(failovers.opened(stack, cluster, redis.server.url, seed, of))
+        work = closing.enter_context(failovers.opened(stack, cluster, cache.url, seed, of))
         processes = Processes(stack, folder, work, without)
         closing.callback(processes.end)
-        rng = random.Random(f"failover {seed}")
-        hurting = _Hurting(cluster, redis, processes, work, rng, list(kinds or FAILOVER_FAULTS))
+        hurting = _Hurting(cluster, cache, processes, work, rng, list(kinds or faults))
         closing.callback(hurting.watcher.close)
         looks = Looks({name: partial(cluster.url_of, name) for name in cluster.servers})
         closing.callback(looks.close)
@@ -145,19 +149,16 @@ class _Hurting:
     """Commits one fault after the other; each leaves a whole cluster behind."""
 
     def __init__(
-        self, cluster: FailoverCluster, redis: HurtRedis, processes: Processes, work: Replicated, rng: random.Random,
+        self, cluster: FailoverCluster, cache: HurtCache, processes: Processes, work: Replicated, rng: random.Random,
         kinds: Sequence[str],
     ) -> None:  # fmt: skip
-        self._cluster, self._processes, self._work, self._rng, self._kinds = cluster, processes, work, rng, kinds
+        self._cluster, self._cache, self._processes = cluster, cache, processes
+        self._work, self._rng, self._kinds = work, rng, kinds
         self.left_behind: dict[str, int] = {}
         self.done: list[tuple[int, str]] = []
         self.promoted_ns: list[int] = []
         self.watcher = Watcher(cluster, on_promoted=self._promoted)
         self._deck: list[str] = []
-        self._on_redis = Faults(
-            redis_url=redis.server.url, redis_pid=lambda: redis.server.record.pid, restart=redis.restart,
-            database_url="", items=[], change="", change_many="", rng=rng,
-        )  # fmt: skip
 
     @property
     def every_kind_done(self) -> bool:
@@ -170,9 +171,8 @@ class _Hurting:
             self._deck = self._rng.sample(self._kinds, len(self._kinds))
         what = self._deck.pop()
         self.done.append((time.monotonic_ns(), what))
-        if what in OF_REDIS:
-            self._on_redis.kinds, self._on_redis.deck = [what], [what]
-            self._on_redis.one()
+        if what in self._cache.kinds:
+            self._cache.commit(what)
         elif what == PRIMARY_KILLED:
             self._lose_primary(self._cluster.kill)
         elif what == PRIMARY_STOPPED:

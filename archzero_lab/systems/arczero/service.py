@@ -130,7 +130,8 @@ async def open_cache(
     clustered = is_cluster(url)
     keys = Keyspace(config.namespace, CLUSTER_SHARDS if clustered else 1)
     link = Link(url, settings)
-    near = NearCache(url, keys, settings) if settings.near_bytes and not clustered else None
+    listens = settings.near_bytes and not clustered
+    near = NearCache(link.connections.open_listening, keys, settings) if listens else None
     store = parts.store(link, keys, settings, near)
     database_url = replicated.primary_url if replicated is not None else config.database_url
     outbox = Outbox(database_url, store, link, settings)
@@ -144,6 +145,7 @@ async def open_cache(
     link.validate = partial(parts.validate, store, outbox)
     if near is not None:
         link.on_revoked = near.clear
+        link.connections.on_other_leader = near.listen_anew
     await link.start()
     if near is not None:
         await near.start()

@@ -28,6 +28,7 @@ from archzero_lab.systems.arczero.portfolios import (
 )
 from archzero_lab.systems.arczero.prepared import PreparedCards
 from archzero_lab.systems.arczero.profiles import PROFILES
+from archzero_lab.systems.arczero.scaled_cards import ScaledCards
 from archzero_lab.systems.arczero.work import COUNTABLE
 from archzero_lab.systems.arms import ArmKind, Opening
 from archzero_lab.systems.endured import Endures
@@ -35,6 +36,7 @@ from archzero_lab.systems.failovers import Failovers
 from archzero_lab.systems.histories import Histories
 from archzero_lab.systems.http import request
 from archzero_lab.systems.profiles import Profile
+from archzero_lab.systems.scaled import Scaled
 from archzero_lab.systems.system import Loading, Rows
 from archzero_lab.systems.work import Countable
 
@@ -74,6 +76,7 @@ class ArcZero:
     histories: Histories = CardHistories()
     endures: Endures = CardsEndure()
     failovers: Failovers = CardFailovers()
+    scaled: Scaled = ScaledCards()
 
     def pool_opening(self, stack: Stack, arm: str, size: int) -> Opening:
         """A service that waits shorter for a connection than phase 5's 30 s: a load of seconds shows who is refused."""

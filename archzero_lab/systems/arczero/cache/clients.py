@@ -20,6 +20,7 @@ REDIS_FAILED = (Exception,)
 errors and the socket's, uvloop raises a RuntimeError for a transport that was closed, and redis-py an AttributeError or
 ValueError for a connection that is closed while it opens or an answer cut in the middle."""
 OnConnect = Callable[[Any], Awaitable[None]]
+Address = tuple[str, int]
 
 
 def is_cluster(url: str) -> bool:
@@ -27,8 +28,35 @@ def is_cluster(url: str) -> bool:
     return urlsplit(url).scheme in ("redis+cluster", "rediss+cluster")
 
 
-def open_client(url: str, settings: CacheSettings, connections: int, on_connect: OnConnect, protocol: int = 2) -> Any:
-    """A client for the URL. `on_connect` is called with each new connection and must call its on_connect().
+def is_sentinel(url: str) -> bool:
+    """Whether the URL names sentinels, which know who leads."""
+    return urlsplit(url).scheme in ("redis+sentinel", "rediss+sentinel")
+
+
+def sentinels_of(url: str, settings: CacheSettings) -> tuple[str, list[Any]]:
+    """The master's name, and a client of each sentinel of a URL that is_sentinel()."""
+    name, _, _ = urlsplit(url).path.strip("/").partition("/")
+    _, password, nodes = _places(url)
+    return name, _sentinel(nodes, password, settings).sentinels
+
+
+class _Leads:
+    """Stands where redis-py would ask the first sentinel that answers."""
+
+    def __init__(self, find: Callable[[], Awaitable[Address]]) -> None:
+        self._find = find
+
+    async def discover_master(self, name: str) -> Address:
+        """Who leads."""
+        return await self._find()
+
+
+def open_client(
+    url: str, settings: CacheSettings, connections: int, on_connect: OnConnect, protocol: int = 2,
+    leads: Callable[[], Awaitable[Address]] | None = None,
+) -> Any:  # fmt: skip
+    """A client for the URL. `on_connect` is called with each new connection and must call its on_connect(). `leads`
+    tells who leads behind Sentinel, instead of the first sentinel that answers.
 
     redis://, rediss:// (TLS; ?ssl_ca_certs=FILE), redis+sentinel://[:password@]host:port[,host:port…]/name[/db],
     redis+cluster://[:password@]host:port[,…]; with an s after redis, over TLS. Raises SettingsError for anything else.
@@ -54,22 +82,31 @@ def open_client(url: str, settings: CacheSettings, connections: int, on_connect:
         raise SettingsError(
             f"redis_url {mask_secrets(url)}: unknown scheme; use redis, rediss, redis+sentinel or redis+cluster"
         )
-    credentials, _, places = parts.netloc.rpartition("@")
-    username, _, password = credentials.partition(":")
-    nodes = [
-        (host or "127.0.0.1", int(port or 6379)) for host, _, port in (p.rpartition(":") for p in places.split(","))
-    ]
+    username, password, nodes = _places(url)
     if parts.scheme.startswith("rediss"):
         options |= {"ssl": True} | {name: values[0] for name, values in parse_qs(parts.query).items()}
-    options |= {"username": unquote(username) or None, "password": unquote(password) or None}
+    options |= {"username": username, "password": password}
     if parts.scheme.endswith("cluster"):
         del options["redis_connect_func"]  # connections of its own making; the heartbeat asks each node who it is
         options["retry"] = Retry(NoBackoff(), 1)  # MOVED after a failover is answered by asking again
         return RedisCluster(startup_nodes=[ClusterNode(*node) for node in nodes], **options)
     name, _, db = parts.path.strip("/").partition("/")
-    sentinel = Sentinel(nodes, sentinel_kwargs={"socket_timeout": settings.timeout_s, "password": options["password"]})
+    sentinel = _Leads(leads) if leads is not None else _sentinel(nodes, password, settings)
     by_sentinel = SentinelConnectionPool(name, sentinel, max_connections=connections, db=int(db or 0), **options)
     return redis.Redis.from_pool(by_sentinel)
+
+
+def _places(url: str) -> tuple[str | None, str | None, list[tuple[str, int]]]:
+    """User, password, and where the nodes are."""
+    credentials, _, places = urlsplit(url).netloc.rpartition("@")
+    username, _, password = credentials.partition(":")
+    nodes = [(h or "127.0.0.1", int(port or 6379)) for h, _, port in (p.rpartition(":") for p in places.split(","))]
+    return unquote(username) or None, unquote(password) or None, nodes
+
+
+def _sentinel(nodes: list[tuple[str, int]], password: str | None, settings: CacheSettings) -> Sentinel:
+    kwargs = {"socket_timeout": settings.timeout_s, "password": password, "retry": Retry(NoBackoff(), 0)}
+    return Sentinel(nodes, sentinel_kwargs=kwargs)
 
 
 async def close_client(client: Any) -> None:

@@ -27,10 +27,11 @@ from archzero_lab.errors import mask_secrets
 from archzero_lab.settings import CacheSettings
 from archzero_lab.systems.arczero.cache.absence import Absence
 from archzero_lab.systems.arczero.cache.breaker import CircuitBreaker
-from archzero_lab.systems.arczero.cache.clients import REDIS_FAILED, close_client, is_cluster, open_client
+from archzero_lab.systems.arczero.cache.clients import REDIS_FAILED
+from archzero_lab.systems.arczero.cache.connections import Connections
 from archzero_lab.systems.arczero.cache.counters import count, count_call
 from archzero_lab.systems.arczero.cache.keys import Kind
-from archzero_lab.systems.arczero.cache.pipe import Abandoned, Pipe
+from archzero_lab.systems.arczero.cache.pipe import Abandoned
 from archzero_lab.systems.arczero.cache.tasks import end_task
 
 log = logging.getLogger(__name__)
@@ -47,20 +48,14 @@ class Link:
 
     def __init__(self, url: str, settings: CacheSettings) -> None:
         self._settings = settings
-        self.client: Any = open_client(url, settings, settings.pool_size, self._connected)
-        self._probe: Any = open_client(url, settings, 1, self._connected)
-        self._clustered = is_cluster(url)
-        self._for_pipe: Any = None if self._clustered else open_client(url, settings, 1, self._connected)
-        self.pipe = None if self._clustered else Pipe(self._open_for_pipe, settings.timeout_s)
-        """What reads travel by; in a Cluster they go by the client, which knows whose each slot is."""
+        self.connections = Connections(url, settings, self.revoke)
+        self.client, self.pipe = self.connections.client, self.connections.pipe
         self._slots = asyncio.Semaphore(settings.pool_size)
         self.breaker = CircuitBreaker(settings.breaker_failures, self._log_state)
         self.beat: Callable[[Any], Awaitable[str]] = _unbound
         self.validate: Callable[[Any], Awaitable[bool]] = _unbound
         self.on_revoked: Callable[[], None] = lambda: None
         self._suspect = True
-        self._run_ids: set[str] = set()
-        """Of the Redis that was validated last; of a Cluster, each node's."""
         self._identity = ""
         """What its heartbeat told when it was validated."""
         self._validating = False
@@ -80,11 +75,7 @@ class Link:
     async def close(self) -> None:
         """End the heartbeat and close every connection."""
         await end_task(self._heart)
-        if self.pipe is not None:
-            await self.pipe.close()
-            await close_client(self._for_pipe)
-        await close_client(self.client)
-        await close_client(self._probe)
+        await self.connections.close()
 
     @property
     def licensed(self) -> bool:
@@ -104,8 +95,8 @@ class Link:
     async def obeys(self) -> bool:
         """Whether Redis does at this moment what an invalidation needs."""
         try:
-            async with asyncio.timeout(self._settings.timeout_s):
-                await self.beat(self._probe)
+            async with asyncio.timeout(self.connections.beat_timeout_s):
+                await self._beat_leader()
         except REDIS_FAILED:
             return False
         return True
@@ -143,12 +134,16 @@ class Link:
         return await self._call(kind, call)
 
     async def tell(self, kind: Kind, call: Callable[[], Awaitable[T]]) -> T | None:
-        """An invalidation: tried without a licence too; None where it failed. Refused, it revokes."""
-        return await self._call(kind, call, refusal_revokes=True)
+        """An invalidation: tried without a licence too; None where it failed, or another Redis may be believed.
+
+        Refused, it revokes.
+        """
+        answer = await self._call(kind, call, refusal_revokes=True)
+        return answer if self.connections.lead_to_the_one else None
 
     def revoke(self) -> None:
         """Stop believing Redis until it has been validated anew."""
-        self._suspect = True
+        self._suspect, self.connections.known = True, set()
         self._revocations += 1
         self._wake.set()
         self.on_revoked()
@@ -178,7 +173,7 @@ class Link:
                 self.revoke()
             return
         self._failed(error)
-        if self._clustered and not isinstance(error, _LATE):
+        if self.connections.is_clustered and not isinstance(error, _LATE):
             self.revoke()  # its new connections do not say whom they lead to
 
     def _failed(self, error: BaseException) -> None:
@@ -212,70 +207,55 @@ class Link:
 
     async def _beat(self) -> bool:
         """One heartbeat; whether it gave a licence."""
-        sent = time.monotonic()
-        if sent >= self._licensed_until:
-            self._suspect = True  # a gap: a writer may have counted on it
+        sent, connections = time.monotonic(), self.connections
+        if sent >= self._licensed_until:  # a gap: a writer may have counted on it
+            self._suspect, connections.known = True, set()
         try:
-            async with asyncio.timeout(self._settings.timeout_s):
-                identity = await self.beat(self._probe)
+            async with asyncio.timeout(connections.beat_timeout_s):
+                identity = await self._beat_leader()
         except REDIS_FAILED as error:  # what was not done renews nothing
             if self._absence.failed(sent, time.monotonic()):
                 log.debug("heartbeat: %s", mask_secrets(str(error)))
             self._failed(error)
-            refused = isinstance(error, ResponseError)
-            if not self._suspect and (refused or (self._clustered and not isinstance(error, _LATE))):
+            refused = isinstance(error, ResponseError) or not connections.lead_to_the_one
+            if not self._suspect and (refused or (connections.is_clustered and not isinstance(error, _LATE))):
                 self.revoke()
             return False
         self._absence.answered()
         if not self._suspect and identity != self._identity:
             self.revoke()
-        if self._clustered and not self._suspect and await self._ask_run_ids() != self._run_ids:
+        if connections.is_clustered and not self._suspect and await connections.ask_run_ids() != connections.known:
             self.revoke()
+        if not connections.lead_to_the_one:
+            return False  # not yet: others may rely on the one before
         if self._suspect:
             self._validating = True
             try:
-                # every connection of the pool is used once, so that dead ones are made anew now and not by a reader
-                made: list[Awaitable[Any]] = [self.client.ping() for _ in range(self._settings.pool_size)]
-                if self.pipe is not None:
-                    made.append(self.pipe.renew())  # it may lead to who is a replica by now
-                await asyncio.gather(*made, return_exceptions=True)
+                await connections.use_each()
                 # what follows comes after answered pings: whatever was sent to Redis before has been done by it
                 revocations, sent = self._revocations, time.monotonic()
-                run_ids = await self._ask_run_ids()
-                if not await self.validate(self._probe) or self._revocations != revocations:
+                try:
+                    async with asyncio.timeout(self._settings.timeout_s):
+                        await connections.follow()
+                except REDIS_FAILED:
+                    return False
+                if not connections.lead_to_the_one:
+                    return False
+                run_ids = await connections.ask_run_ids()
+                if not await self.validate(connections.probe) or self._revocations != revocations:
                     return False
             finally:
                 self._validating = False
-            self._run_ids, self._identity = run_ids, identity
+            connections.known, self._identity = run_ids, identity
             self._suspect = False
-        self._licensed_until = sent + self._settings.licence_s
+        self._licensed_until = min(sent + self._settings.licence_s, connections.relied_until)
         self.breaker.recovered()
         return True
 
-    async def _ask_run_ids(self) -> set[str]:
-        try:
-            async with asyncio.timeout(self._settings.timeout_s):
-                info = await self._probe.info("server")
-        except REDIS_FAILED:
-            return set()
-        return {str(server["run_id"]) for server in ([info] if "run_id" in info else info.values())}
-
-    async def _open_for_pipe(self) -> Any:
-        connection = self._for_pipe.connection_pool.make_connection()
-        await connection.connect()
-        return connection
-
-    async def _connected(self, connection: Any) -> None:
-        await connection.on_connect()
-        if self._suspect or not await self._is_the_same(connection):
-            self.revoke()
-
-    async def _is_the_same(self, connection: Any) -> bool:
-        """Whether a new connection leads to the Redis that was validated: then nothing can have been missed."""
-        await connection.send_command("INFO", "server")
-        info = await connection.read_response()
-        text = info.decode() if isinstance(info, bytes) else str(info)
-        return any(line.removeprefix("run_id:") in self._run_ids for line in text.splitlines() if "run_id:" in line)
+    async def _beat_leader(self) -> str:
+        """A heartbeat of whoever leads."""
+        await self.connections.follow()
+        return await self.beat(self.connections.probe)
 
     def _log_state(self, state: str) -> None:
         if state == "open":

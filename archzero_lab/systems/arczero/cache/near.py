@@ -10,14 +10,14 @@ import asyncio
 import logging
 import time
 from collections import OrderedDict
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 from cachetools import LRUCache
 
 from archzero_lab.errors import mask_secrets
 from archzero_lab.settings import CacheSettings
-from archzero_lab.systems.arczero.cache.clients import REDIS_FAILED, open_client
+from archzero_lab.systems.arczero.cache.clients import REDIS_FAILED
 from archzero_lab.systems.arczero.cache.keys import Key, Keyspace, Kind
 from archzero_lab.systems.arczero.cache.tasks import end_task
 from archzero_lab.systems.arczero.cards.model import Document
@@ -63,8 +63,9 @@ class _Entries(LRUCache[str, Entry]):
 class NearCache:
     """Documents by slot, for at most `near_ttl_s`. Off (None for every get) while nobody listens for invalidations."""
 
-    def __init__(self, url: str, keys: Keyspace, settings: CacheSettings) -> None:
-        self._url = url
+    def __init__(self, open_listening: Callable[[], Any], keys: Keyspace, settings: CacheSettings) -> None:
+        """`open_listening` gives a client, on RESP3, whose connection leads to the Redis that documents come from."""
+        self._open_listening = open_listening
         self._keys = keys
         self._settings = settings
         self._entries = _Entries(settings.near_bytes)
@@ -124,6 +125,14 @@ class NearCache:
         for kind in kinds:
             self._kind_invalidated(kind)
 
+    def listen_anew(self) -> None:
+        """Another Redis is listened to from now on."""
+        if self._listener is not None:
+            self._listener.cancel()
+            self.listening = False
+            self.clear()
+            self._listener = asyncio.create_task(self._begin_anew(self._listener))
+
     def clear(self) -> None:
         """Forget everything."""
         self._sequence += 1
@@ -148,6 +157,10 @@ class NearCache:
         for slot in [slot for slot in self._entries if slot.startswith(prefix)]:
             del self._entries[slot]
 
+    async def _begin_anew(self, before: asyncio.Task[None]) -> None:
+        await end_task(before)
+        await self._listen_on()
+
     async def _listen_on(self) -> None:
         while True:
             try:
@@ -160,7 +173,7 @@ class NearCache:
             await asyncio.sleep(0.1)  # a pause before the next try: Redis may be away for long
 
     async def _listen(self) -> None:
-        client = open_client(self._url, self._settings, 1, _plainly, protocol=3)
+        client = self._open_listening()
         connection = client.connection_pool.make_connection()
         try:
             await connection.connect()
@@ -200,7 +213,3 @@ class NearCache:
                 self._kind_invalidated(kind)
             else:
                 self._invalidated(text)
-
-
-async def _plainly(connection: Any) -> None:
-    await connection.on_connect()

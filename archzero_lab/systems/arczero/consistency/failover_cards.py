@@ -72,7 +72,7 @@ class HotCluster:
 class CardFailovers:
     """Implements systems.failovers.Failovers."""
 
-    guards: Sequence[str] = ("token", "position", "timeline")
+    guards: Sequence[str] = ("token", "position", "timeline", "leader")
     libraries: Sequence[str] = ("every-select", "sticky")
 
     @contextmanager

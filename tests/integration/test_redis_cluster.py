@@ -1,0 +1,36 @@
+"""The cache in a Cluster of three masters: one is taken over, a shard is away and back."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Iterator
+
+import pytest
+
+from archzero_lab.servers.cluster_group import ClusterGroup
+from archzero_lab.servers.stack import Stack
+from archzero_lab.systems.arczero.cards.model import CardDraft, CardType
+from tests.integration.cached_over_groups import exercise, until_licensed
+from tests.integration.conftest import PATIENT, open_cached
+
+
+@pytest.fixture
+def cluster(stack: Stack) -> Iterator[ClusterGroup]:
+    group = ClusterGroup(stack)
+    yield group
+    group.close()
+
+
+async def test_a_cluster_of_three_masters_one_of_which_is_taken_over(database_url: str, cluster: ClusterGroup) -> None:
+    async with open_cached(database_url, cluster.url, PATIENT) as service:
+        assert service.store.near is None
+        await exercise(service)
+        masters = cluster.masters()
+        sizes = [node.ask(lambda client: client.dbsize()) for node in masters]
+        assert max(sizes) < sum(sizes), "no master has it all"
+        masters[0].kill()
+        card_id, _ = await service.cards.create_card(CardDraft(f"Card {uuid.uuid4()}", CardType.Risk))
+        assert (await service.cards.card(card_id)).version == 1
+        cluster.wait_for_another_than(masters[0])
+        await until_licensed(service)
+        await exercise(service)
