@@ -17,8 +17,9 @@ def test_notebooks_measure_draw_and_leave_nothing_running(environment: dict[str,
         {"05_staleness": {"reads": 2_000, "peers": False, "faults": ["pause", "flush"]},
          "06_degradation": {"phase_s": 1.0}, "07_load": {},
          "08_capacity": {"load": str(capacity)},
-         "13_failover": {"minutes": 0.1, "faults": ["primary killed", "pause"]}},
+         "13_failover": {"minutes": 0.1, "faults": ["primary killed", "pause"]},
+         "14_scaling": {"seconds": 0.3, "rounds": 1}},
     )  # fmt: skip
-    for name in ("05_staleness", "06_degradation", "07_load", "08_capacity", "13_failover"):
+    for name in ("05_staleness", "06_degradation", "07_load", "08_capacity", "13_failover", "14_scaling"):
         assert "<svg" in (tmp_path / f"{name}.html").read_text(), name
     assert recorded(environment) == []

@@ -23,7 +23,8 @@ def test_without_cores_a_claim_is_inconclusive_and_says_what_it_needs_and_costs_
 
 
 @pytest.mark.skipif(not hasattr(psutil.Process, "cpu_affinity"), reason="this system gives no server a core")
-def test_with_cores_enough_every_claim_is_judged_by_its_rounds(stack: Stack) -> None:
-    study = study_scaling(ScaledCards(), stack, seconds=0.2, rounds=6, cores=64)
-    assert all(one.ratio is not None and 0 < one.ratio.low <= one.ratio.high for one in study.claims)
+def test_with_cores_enough_every_claim_is_measured_and_one_round_judges_none(stack: Stack) -> None:
+    study = study_scaling(ScaledCards(), stack, seconds=0.2, rounds=1, cores=64)
+    assert all(one.ratio is not None and one.ratio.estimate > 0 for one in study.claims)
+    assert {one.verdict for one in study.claims} == {Verdict.INCONCLUSIVE}
     assert not any(one.why for one in study.claims)
