@@ -73,6 +73,11 @@ class SentinelGroup:
         """It is reached again."""
         node.let_in(_OTHERS)
 
+    def bring_back(self, node: RedisNode) -> None:
+        """One that led before follows who leads, at once: the sentinels take up to twenty seconds to say so."""
+        port = self.master().port
+        node.ask(lambda client: client.replicaof("127.0.0.1", port))
+
     def restart(self, node: RedisNode) -> None:
         """A node that was killed is there again, empty: a follower of who leads."""
         node.follow(self.master().port)

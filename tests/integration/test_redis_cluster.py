@@ -1,9 +1,12 @@
-"""The cache in a Cluster of three masters: one is taken over, a shard is away and back."""
+"""The cache in a Cluster of three masters: one is taken over."""
 
 from __future__ import annotations
 
+import asyncio
+import signal
 import uuid
 from collections.abc import Iterator
+from dataclasses import replace
 
 import pytest
 
@@ -19,6 +22,22 @@ def cluster(stack: Stack) -> Iterator[ClusterGroup]:
     group = ClusterGroup(stack)
     yield group
     group.close()
+
+
+async def test_a_master_that_says_nothing_any_more_is_left_for_who_took_over(
+    database_url: str, cluster: ClusterGroup
+) -> None:
+    async with open_cached(database_url, cluster.url, replace(PATIENT, timeout_s=0.2)) as service:
+        await until_licensed(service)
+        await exercise(service)
+        silent = cluster.masters()[0]
+        silent.signal(signal.SIGSTOP)
+        try:
+            await asyncio.to_thread(cluster.wait_for_another_than, silent)
+            await until_licensed(service)
+            await exercise(service)
+        finally:
+            silent.signal(signal.SIGCONT)
 
 
 async def test_a_cluster_of_three_masters_one_of_which_is_taken_over(database_url: str, cluster: ClusterGroup) -> None:

@@ -11,6 +11,7 @@ from typing import Protocol
 from archzero_lab.jobs.consistency.faults import Faults
 from archzero_lab.servers.cluster_group import ClusterGroup
 from archzero_lab.servers.hurt import HurtRedis
+from archzero_lab.servers.redis_node import RedisNode
 from archzero_lab.servers.sentinel_group import SentinelGroup
 from archzero_lab.servers.stack import Stack
 
@@ -86,14 +87,19 @@ class BehindSentinel:
                 self._group.wait_for_another_than(master)
             finally:
                 master.signal(signal.SIGCONT)
+            self._leave_beside(master)
         else:
             self._group.cut_off(master)
             try:
                 self._group.wait_for_another_than(master)
-                time.sleep(self._rng.uniform(0.5, 1.5))  # the fault itself
+                self._leave_beside(master)
             finally:
                 self._group.reach(master)
         self._group.wait_until_whole()
+
+    def _leave_beside(self, master: RedisNode) -> None:
+        time.sleep(self._rng.uniform(1.0, 2.5))  # the fault itself
+        self._group.bring_back(master)
 
     def close(self) -> None:
         """End all."""

@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import math
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from typing import Any
 
 from redis.exceptions import ConnectionError as RedisConnectionError
@@ -24,6 +25,7 @@ from archzero_lab.systems.arczero.cache.clients import (
 )
 from archzero_lab.systems.arczero.cache.leader import Leader
 from archzero_lab.systems.arczero.cache.pipe import Pipe
+from archzero_lab.systems.arczero.cache.tasks import end_task
 
 _MOST_LOOKS = 200
 
@@ -50,6 +52,7 @@ class Connections:
         """The run ids of the Redis that is believed: of a Cluster, each node's; none while it is suspected."""
         self.beat_timeout_s = (1 if self.leader is None else 2) * settings.timeout_s
         """Sentinels are asked first."""
+        self._asking: asyncio.Task[None] | None = None
         self._led_by: Address | None = None
         """Whom all connections lead to, once what led to another has been dropped."""
 
@@ -76,6 +79,12 @@ class Connections:
             await asyncio.gather(*(pool.disconnect() for pool in pools), return_exceptions=True)
             self._led_by = address
 
+    def ask_for_slots(self) -> None:
+        """Ask a Cluster who has which slots by now, beside what goes on: redis-py does when a server refuses, but not
+        when it says nothing and our time-out comes before its own."""
+        if self.is_clustered and (self._asking is None or self._asking.done()):
+            self._asking = asyncio.create_task(self._ask_for_slots())
+
     def open_listening(self) -> Any:
         """A client with one connection for who only listens to the Redis that is believed."""
         return self._open(1, self._lead, protocol=3)
@@ -98,6 +107,7 @@ class Connections:
 
     async def close(self) -> None:
         """Close all."""
+        await end_task(self._asking)
         if self.pipe is not None:
             await self.pipe.close()
             await close_client(self._for_pipe)
@@ -105,6 +115,11 @@ class Connections:
         await close_client(self.probe)
         if self.leader is not None:
             await self.leader.close()
+
+    async def _ask_for_slots(self) -> None:
+        for client in (self.client, self.probe):
+            with suppress(*REDIS_FAILED):
+                await client.nodes_manager.initialize()
 
     def _open(self, connections: int, on_connect: OnConnect, protocol: int = 2) -> Any:
         leads = self.leader.find if self.leader is not None else None

@@ -217,6 +217,7 @@ class Link:
             if self._absence.failed(sent, time.monotonic()):
                 log.debug("heartbeat: %s", mask_secrets(str(error)))
             self._failed(error)
+            connections.ask_for_slots()
             refused = isinstance(error, ResponseError) or not connections.lead_to_the_one
             if not self._suspect and (refused or (connections.is_clustered and not isinstance(error, _LATE))):
                 self.revoke()
