@@ -20,17 +20,28 @@ _SETTLE_S, _TRIAL_S = 1.0, 4.0
 _ENOUGH = 300
 """Requests of a trial at least: a p99 of fewer is a matter of luck."""
 _DRAIN_S = 15.0
+_FILLS_BELOW, _BETTER = 0.5, 0.8
+"""Where half of the requests and more are slow, that is no cache that fills; a fifth fewer than before is better."""
 _WORKERS_LAG_S, _OWN_LAG_S = 1.5, 0.1
 """After a second is over, so long until all is known of it: workers tell theirs once a second."""
 
 
-def find(environment: Any, start: float, target_s: float, raise_by: float) -> None:
-    """Search until it is over, keeping every trial in the recorder; then end the run."""
+def find(environment: Any, start: float, target_s: float, raise_by: float, *, fills: bool = False) -> None:
+    """Search until it is over, keeping every trial in the recorder; then end the run.
+
+    `fills`: a search that does not count, before those that do. There a rate that failed is tried again for as long as
+    that goes better: a cache fills. Else an arm with an empty one is found to hold nothing, and never gets a full one.
+    """
     search = Search(start, raise_by)
     in_the_way = False
+    slow = _FILLS_BELOW
     while not search.over:
         trial = _try(environment.runner, search.rate, target_s)
         RECORDER.trials.append(trial)
+        if fills and not trial["held"] and SLOW_SHARE < trial["slow_share"] <= slow * _BETTER:
+            slow = trial["slow_share"]
+            continue
+        slow = _FILLS_BELOW
         if not trial["held"]:
             in_the_way = trial["generator_in_the_way"]  # of the lowest rate that failed: each is lower than the last
             if trial["reasons"]:

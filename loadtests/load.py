@@ -49,6 +49,8 @@ def options(parser: Any) -> None:
     parser.add_argument("--target-p99-ms", type=float, default=50.0, help="Capacity: the target")
     parser.add_argument("--raise-by", type=float, default=1.6, help="Capacity: from a rate that held to the next",
                         include_in_web_ui=False)  # fmt: skip
+    parser.add_argument("--fills", action="store_true", help="Capacity: it counts for nothing, and fills caches",
+                        include_in_web_ui=False)  # fmt: skip
     parser.add_argument("--warm-up-s", type=float, default=0.0, help="Seconds at the start that do not count")
     parser.add_argument("--replay-log", default="", help="Replay: an access log", include_in_web_ui=False)
     parser.add_argument("--speed", type=float, default=1.0, help="Replay: twice as fast is 2", include_in_web_ui=False)
@@ -120,7 +122,9 @@ def set_pace(environment: Any, **_: Any) -> None:
         return
     if shape == "capacity":
         pace.begin(runner, shape="held", rate=0.0, duration_s=float("inf"), processes=processes)
-        gevent.spawn(capacity.find, environment, told.arrival_rate, told.target_p99_ms / 1000, told.raise_by)
+        gevent.spawn(
+            capacity.find, environment, told.arrival_rate, told.target_p99_ms / 1000, told.raise_by, fills=told.fills
+        )
         return
     duration_s = float(told.run_time or (DEFAULT_S if shaped else "inf"))
     if shape == "replay":

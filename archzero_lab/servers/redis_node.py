@@ -5,8 +5,8 @@ from __future__ import annotations
 import os
 import signal
 import time
-from collections.abc import Callable, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from typing import Any
 
 import redis
@@ -53,6 +53,15 @@ class RedisNode(HurtRedis):
     def let_in(self, users: Sequence[str]) -> None:
         """They are let in again."""
         self.ask(lambda client: [client.execute_command("ACL", "SETUSER", user, "on") for user in users])
+
+    @contextmanager
+    def silent(self) -> Iterator[None]:
+        """It says nothing for as long as the block runs, and knows nothing of what happens meanwhile."""
+        self.signal(signal.SIGSTOP)
+        try:
+            yield
+        finally:
+            self.signal(signal.SIGCONT)
 
     def signal(self, number: signal.Signals) -> None:
         """SIGSTOP or SIGCONT."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import signal
 import uuid
 from collections.abc import Iterator
 from dataclasses import replace
@@ -31,13 +30,10 @@ async def test_a_master_that_says_nothing_any_more_is_left_for_who_took_over(
         await until_licensed(service)
         await exercise(service)
         silent = cluster.masters()[0]
-        silent.signal(signal.SIGSTOP)
-        try:
+        with silent.silent():
             await asyncio.to_thread(cluster.wait_for_another_than, silent)
             await until_licensed(service)
             await exercise(service)
-        finally:
-            silent.signal(signal.SIGCONT)
 
 
 async def test_a_cluster_of_three_masters_one_of_which_is_taken_over(database_url: str, cluster: ClusterGroup) -> None:

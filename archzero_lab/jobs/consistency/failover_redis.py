@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import random
-import signal
 import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import Protocol
@@ -82,11 +81,8 @@ class BehindSentinel:
             self._group.wait_for_another_than(master)
             self._group.restart(master)
         elif kind == MASTER_PAUSED:
-            master.signal(signal.SIGSTOP)
-            try:
+            with master.silent():
                 self._group.wait_for_another_than(master)
-            finally:
-                master.signal(signal.SIGCONT)
             self._leave_beside(master)
         else:
             self._group.cut_off(master)
@@ -126,11 +122,8 @@ class InCluster:
             for node in ended:
                 node.start()
         elif kind == SHARD_PAUSED:
-            master.signal(signal.SIGSTOP)
-            try:
+            with master.silent():
                 self._group.wait_for_another_than(master)
-            finally:
-                master.signal(signal.SIGCONT)
         else:
             if kind == SHARD_ALONE:
                 self._group.cut_off(master)

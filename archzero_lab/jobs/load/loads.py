@@ -95,17 +95,21 @@ def run_loads(
 
 @dataclass(frozen=True)
 class _Round:
-    """One run of Locust: the request, with the rate to begin at and by how much a search raises it."""
+    """One run of Locust: the request, with the rate to begin at and by how much a search raises it.
+
+    `fills`: a capacity's first search, which counts only where it is the only one.
+    """
 
     request: LoadRequest
     rate_per_s: float
     raise_by: float
+    fills: bool = False
 
 
 def _at_round(request: LoadRequest, before: list[dict[str, Any]]) -> _Round:
     rate = request.rate_per_s or DEFAULT_RATE
     if not before:
-        return _Round(request, rate, 1.6)
+        return _Round(request, rate, 1.6, fills=request.shape == "capacity" and request.rounds > 0)
     return _Round(request, max(before[-1]["capacity"]["rate_per_s"] / _NEAR_FACTOR, LEAST_PER_S), _NEAR_FACTOR)
 
 
@@ -133,6 +137,8 @@ def _locust(target: Target, round_: _Round, folder: Path, number: int) -> dict[s
     command = locust_command(request, target.host, rate_per_s=round_.rate_per_s, raise_by=round_.raise_by)
     command += ["--headless", "--result-file", str(out)]
     command += processes_of(request)
+    if round_.fills:
+        command.append("--fills")
     command.append("OpenArrivals" if request.is_open else request.closed_user)
     env = {**os.environ, **target.environment, "ARCHZERO_SEED": f"{request.seed}.{number}"}
     catalog = folder / "catalog.json"
