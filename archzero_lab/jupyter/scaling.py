@@ -47,7 +47,9 @@ class ReadScaling:
         """Mixed loads that the costs were not made of: CPU of each server, measured and by the costs."""
         rows = [asdict(one) for one in self.result.checked if one.reads or one.writes]
         frame = Frame(rows)
-        frame["predicted / measured"] = (frame["predicted_s"] / frame["measured_s"]).round(2)
+        # a server that did next to nothing took less than the clock of CPU times tells
+        measured = frame["measured_s"].where(frame["measured_s"] > 0)
+        frame["predicted / measured"] = (frame["predicted_s"] / measured).round(2)
         return Frame(frame.round({"measured_s": 2, "predicted_s": 2}))
 
     def calculated(self, assumed: Assumptions | None = None) -> Frame:

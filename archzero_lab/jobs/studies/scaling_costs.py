@@ -119,17 +119,17 @@ def check_costs(servers: Replicated, asked: Asked, costs: Costs, replicas: int, 
 
 
 def _repeat(url: str, queries: Sequence[Query], seconds: float, per_s: float | None = None) -> int:
-    """Do these one after the other for so long, or so many a second; how many were done."""
+    """Do these one after the other for so long, one at least, or so many a second; how many were done."""
     done = 0
     with psycopg.connect(url, autocommit=True) as connection:
         began = time.monotonic()
         for query, values in cycle(queries):
-            if time.monotonic() - began > seconds:
-                return done
             cursor = connection.execute(query.encode(), values, prepare=True)
             if cursor.description is not None:
                 cursor.fetchall()
             done += 1
+            if time.monotonic() - began > seconds:
+                return done
             if per_s is not None:
                 time.sleep(max(0.0, began + done / per_s - time.monotonic()))
     return done
