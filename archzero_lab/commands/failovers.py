@@ -25,7 +25,8 @@ def verify(
         bool, typer.Option("--asynchronous", help="Commits wait for no follower: lost writes are counted.")
     ] = False,
     redis: Annotated[
-        str, typer.Option(help="Its Redis: single, sentinel (three and three) or cluster (three and three).")
+        str,
+        typer.Option(help="Its Redis: single, sentinel (three of each), cluster (three masters, as many followers)."),
     ] = "single",
     seed: Seed = 1,
 ) -> None:

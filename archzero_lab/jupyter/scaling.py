@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass, replace
 
 from archzero_lab.bootstrap.system import card_service
 from archzero_lab.jobs.studies.scaling import Scaling, study_scaling
-from archzero_lab.jobs.studies.scaling_calculation import SIZES, Assumptions, most_requests
+from archzero_lab.jobs.studies.scaling_calculation import SIZES, Assumptions
 from archzero_lab.reporting.figures import Picture
 from archzero_lab.reporting.frame import Frame
 from archzero_lab.reporting.scaling_figure import scaling_curves
@@ -55,11 +55,11 @@ class ReadScaling:
     def calculated(self, assumed: Assumptions | None = None) -> Frame:
         """A row a number of replicas: requests a second at most, how many times those of none, and what is short."""
         found = self.result.calculated(assumed or Assumptions())
-        alone = found[0][0]
+        alone = found[0].per_s
         rows = [
-            {"replicas": number, "requests_per_s": round(per_s), "times": round(per_s / alone, 2), "short of": short}
-            for number, (per_s, short) in found.items()
-        ]
+            {"replicas": number, "requests_per_s": round(one.per_s), "times": round(one.per_s / alone, 2),
+             "short of": one.short} for number, one in found.items()
+        ]  # fmt: skip
         return Frame(rows).set_index("replicas")
 
     def figure(self, writes: Sequence[float] = (0.01, 0.2), hits: Sequence[float] = (0.0, 0.8, 0.9)) -> Picture:
@@ -68,8 +68,7 @@ class ReadScaling:
         for share in writes:
             assumed = replace(Assumptions(), writes=share)
             panels[share] = {
-                hit: [most_requests(self.result.costs, number, replace(assumed, hits=hit)).per_s for number in SIZES]
-                for hit in hits
+                hit: [one.per_s for one in self.result.calculated(replace(assumed, hits=hit)).values()] for hit in hits
             }
         return scaling_curves(SIZES, panels)
 

@@ -21,7 +21,7 @@ from archzero_lab.jobs.consistency.failover_check import FailoverVerdict, check_
 from archzero_lab.jobs.consistency.failover_line import line_of
 from archzero_lab.jobs.consistency.failover_looks import Look, Looks
 from archzero_lab.jobs.consistency.failover_processes import PROCESSES, Processes
-from archzero_lab.jobs.consistency.failover_redis import CACHES, KINDS, HurtCache
+from archzero_lab.jobs.consistency.failover_redis import CACHES, HurtCache
 from archzero_lab.servers.failover import FailoverCluster, Watcher
 from archzero_lab.servers.stack import Stack
 from archzero_lab.systems.failovers import Failovers, Replicated
@@ -98,7 +98,7 @@ def verify_failover(
         raise unknown_name("way to choose a replica", of, list(failovers.libraries))
     if redis not in CACHES:
         raise unknown_name("kind of Redis", redis, list(CACHES))
-    faults = (*OF_POSTGRES, *KINDS[redis])
+    faults = (*OF_POSTGRES, *CACHES[redis].kinds)
     for kind in kinds:
         if kind not in faults:
             raise unknown_name("fault", kind, list(faults))

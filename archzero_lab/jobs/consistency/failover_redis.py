@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Protocol
 
 from archzero_lab.jobs.consistency.faults import Faults
@@ -138,9 +138,6 @@ class InCluster:
         self._group.close()
 
 
-CACHES: Mapping[str, Callable[[Stack, random.Random], HurtCache]] = {
+CACHES: Mapping[str, type[OneRedis | BehindSentinel | InCluster]] = {
     "single": OneRedis, "sentinel": BehindSentinel, "cluster": InCluster,
-}  # fmt: skip
-KINDS: Mapping[str, Sequence[str]] = {
-    "single": OneRedis.kinds, "sentinel": BehindSentinel.kinds, "cluster": InCluster.kinds,
 }  # fmt: skip

@@ -13,14 +13,14 @@ import tempfile
 import time
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
 import psutil
 import redis
 
 from archzero_lab.errors import MeasurementError
-from archzero_lab.jobs.studies.scaling_calculation import SIZES, Assumptions, most_requests
+from archzero_lab.jobs.studies.scaling_calculation import SIZES, Assumptions, Carried, most_requests
 from archzero_lab.jobs.studies.scaling_costs import Checked, Costs, check_costs, measure_costs
 from archzero_lab.jobs.studies.scaling_worker import AT_ONCE
 from archzero_lab.postgres.databases import database_url
@@ -33,7 +33,7 @@ from archzero_lab.stats.verdict import Verdict, at_least
 from archzero_lab.systems.scaled import Asked, Scaled
 
 REPLICAS = 2
-_CLIENTS, _SETTLE_S, _LATE_S = 2, 1.0, 30.0
+_CLIENTS, _TOLD_S, _LATE_S = 2, 0.2, 60.0
 
 
 @dataclass(frozen=True)
@@ -74,15 +74,13 @@ class Judged:
 class Scaling:
     """What came out. `checked`: mixed loads against the costs."""
 
-    cores: int
     claims: list[Judged]
     costs: Costs
-    checked: list[Checked] = field(default_factory=list)
+    checked: list[Checked]
 
-    def calculated(self, assumed: Assumptions) -> dict[int, tuple[float, str]]:
-        """Requests a second, and what is short first, by number of replicas."""
-        found = {number: most_requests(self.costs, number, assumed) for number in SIZES}
-        return {number: (one.per_s, one.short) for number, one in found.items()}
+    def calculated(self, assumed: Assumptions) -> dict[int, Carried]:
+        """What so many replicas carry, by their number."""
+        return {number: most_requests(self.costs, number, assumed) for number in SIZES}
 
 
 def cores_here() -> int:
@@ -114,7 +112,7 @@ def study_scaling(
         for number, claim in enumerate(CLAIMS):
             judged.append(_judge(claim, stack, servers, asked, cores, seconds, rounds))
             progress(0.6 + 0.4 * (number + 1) / len(CLAIMS))
-    return Scaling(cores, judged, costs, checked)
+    return Scaling(judged, costs, checked)
 
 
 def _judge(
@@ -165,25 +163,29 @@ def _throughput(
     """Answers a second of servers on a core each, whose clients share another each."""
     mine = sorted(psutil.Process().cpu_affinity() or [])
     folder = Path(tempfile.mkdtemp(prefix="archzero-scaling-"))
-    workers: list[tuple[ProcessRecord, Path]] = []
-    begin = time.monotonic() + _SETTLE_S * (1 + _CLIENTS * len(urls) / len(mine))
+    go = folder / "go"
+    workers: list[tuple[ProcessRecord, Path, Path]] = []
     try:
         for number, (url, pid) in enumerate(zip(urls, pids, strict=True)):
             _pin(pid, mine[2 * number % len(mine)])
             for client in range(_CLIENTS):
-                job, out = folder / f"job-{number}-{client}", folder / f"out-{number}-{client}"
+                job, ready, out, log = (folder / f"{what}-{number}-{client}" for what in ("job", "ready", "out", "log"))
                 job.touch(mode=0o600)
-                told = {"url": url, "queries": queries, "from": begin, "until": begin + seconds, "out": str(out)}
-                job.write_text(json.dumps(told))
+                told = {"url": url, "queries": queries, "seconds": seconds, "go": str(go)}
+                job.write_text(json.dumps(told | {"ready": str(ready), "out": str(out)}))
                 argv = [sys.executable, "-P", "-m", "archzero_lab.jobs.studies.scaling_worker", str(job)]
-                record = stack.registry.spawn(
-                    f"scaling-{number}-{client}", argv, log=folder / f"log-{number}-{client}", env=dict(os.environ)
-                )
+                name = f"scaling-{number}-{client}"
+                record = stack.registry.spawn(name, argv, log=log, env=dict(os.environ))
+                workers.append((record, ready, out))
                 _pin(record.pid, mine[(2 * number + 1) % len(mine)])
-                workers.append((record, out))
-        return sum(_result(record, out) for record, out in workers) / seconds
+        for record, ready, _ in workers:
+            _wait_for(ready, record)
+        begin = folder / "begin"
+        begin.write_text(str(time.monotonic() + _TOLD_S))
+        begin.rename(go)
+        return sum(float(_wait_for(out, record).read_text()) for record, _, out in workers)
     finally:
-        for record, _ in workers:
+        for record, _, _ in workers:
             stack.registry.stop(record)
         shutil.rmtree(folder, ignore_errors=True)
 
@@ -195,13 +197,14 @@ def _pin(pid: int, core: int) -> None:
         one.cpu_affinity([core])
 
 
-def _result(record: ProcessRecord, out: Path) -> int:
+def _wait_for(file: Path, record: ProcessRecord) -> Path:
+    """A file that a client writes, when it is there. Raises MeasurementError for a client that died."""
     deadline = time.monotonic() + _LATE_S
-    while not out.exists():
+    while not file.exists():
         if not is_alive(record) or time.monotonic() > deadline:
-            if out.exists():
+            if file.exists():
                 break
-            log = out.with_name(out.name.replace("out", "log"))
+            log = file.with_name(f"log-{file.name.partition('-')[2]}")
             raise MeasurementError(f"a client of the servers died: {tail(log, 2) or 'no message'}")
-        time.sleep(0.02)  # polling until it has written it down
-    return int(out.read_text())
+        time.sleep(0.02)  # polling until it has written it
+    return file

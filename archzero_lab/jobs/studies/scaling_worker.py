@@ -1,9 +1,9 @@
-"""A client of a claim on scaling: asks one server again and again between two moments, and writes down how often.
+"""A client of a claim on scaling: asks one server again and again between two moments, and writes down how fast.
 
     python -m archzero_lab.jobs.studies.scaling_worker JOB
 
-JOB is JSON: {"url", "queries", "from", "until", "out"}; times are CLOCK_MONOTONIC in seconds. Of a Redis the queries
-are keys, read fifty at a time.
+JOB is JSON: {"url", "queries", "seconds", "ready", "go", "out"}. It has asked once when `ready` is there, and begins at
+the moment that stands in `go` (CLOCK_MONOTONIC, seconds). Of a Redis the queries are keys, fifty at a time.
 """
 
 from __future__ import annotations
@@ -25,14 +25,14 @@ AT_ONCE = 50
 def main() -> None:
     """Run the job named on the command line."""
     job = json.loads(Path(sys.argv[1]).read_text())
-    done = (_of_redis if job["url"].startswith("redis") else _of_postgres)(job)
+    rate = (_of_redis if job["url"].startswith("redis") else _of_postgres)(job)
     out = Path(job["out"])
     partial = out.with_suffix(".part")
-    partial.write_text(str(done))
+    partial.write_text(str(rate))
     partial.rename(out)
 
 
-def _of_postgres(job: dict[str, Any]) -> int:
+def _of_postgres(job: dict[str, Any]) -> float:
     with psycopg.connect(job["url"], autocommit=True) as connection:
         queries = cycle(job["queries"])
 
@@ -44,7 +44,7 @@ def _of_postgres(job: dict[str, Any]) -> int:
         return _between(job, ask)
 
 
-def _of_redis(job: dict[str, Any]) -> int:
+def _of_redis(job: dict[str, Any]) -> float:
     client = redis.Redis.from_url(job["url"])
 
     def ask() -> int:
@@ -56,14 +56,19 @@ def _of_redis(job: dict[str, Any]) -> int:
     return _between(job, ask)
 
 
-def _between(job: dict[str, Any], ask: Callable[[], int]) -> int:
-    """Ask from now on; how much was answered between the two moments."""
-    done = 0
-    while (now := time.monotonic()) < job["until"]:
-        times = ask()
-        if now >= job["from"]:
-            done += times
-    return done
+def _between(job: dict[str, Any], ask: Callable[[], int]) -> float:
+    """Answers a second from the moment on for so long, of one at least, however late it was."""
+    ask()
+    Path(job["ready"]).touch()
+    go = Path(job["go"])
+    while not go.exists():
+        time.sleep(0.01)  # polling until all are ready
+    time.sleep(max(0.0, float(go.read_text()) - time.monotonic()))
+    began, done = time.monotonic(), 0
+    while True:
+        done += ask()
+        if (took := time.monotonic() - began) >= job["seconds"]:
+            return done / took
 
 
 if __name__ == "__main__":
