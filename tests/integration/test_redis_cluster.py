@@ -8,12 +8,14 @@ from collections.abc import Iterator
 from dataclasses import replace
 
 import pytest
+import redis
 
 from archzero_lab.servers.cluster_group import ClusterGroup
+from archzero_lab.servers.redis_node import RedisNode, wait_until
 from archzero_lab.servers.stack import Stack
-from archzero_lab.systems.arczero.cards.model import CardDraft, CardType
+from archzero_lab.systems.arczero.cards.model import CardDraft, CardPatch, CardType
 from tests.integration.cached_over_groups import exercise, until_licensed
-from tests.integration.conftest import PATIENT, open_cached
+from tests.integration.conftest import PATIENT, Cached, new_card, open_cached, score_of
 
 
 @pytest.fixture
@@ -49,3 +51,56 @@ async def test_a_cluster_of_three_masters_one_of_which_is_taken_over(database_ur
         cluster.wait_for_another_than(masters[0])
         await until_licensed(service)
         await exercise(service)
+
+
+async def test_a_cluster_is_known_by_each_master_that_holds_entries(database_url: str, cluster: ClusterGroup) -> None:
+    run_ids = {node.ask(lambda client: client.info("server")["run_id"]) for node in cluster.masters()}
+    async with open_cached(database_url, cluster.url, PATIENT) as service:
+        await until_licensed(service)
+        assert service.store.link.connections.known == run_ids
+        epoch = (await service.store.link.client.get(service.keys.epoch)).decode()
+        assert {server.split(".")[0] for server in epoch.split(",")} == run_ids
+        health = await service.store.health()
+        assert health["keys"] == sum(node.ask(lambda client: client.dbsize()) for node in cluster.masters())
+
+
+@pytest.mark.parametrize("shard", range(3))
+async def test_what_only_a_lost_master_was_told_is_not_believed_of_who_took_over(
+    database_url: str, cluster: ClusterGroup, shard: int
+) -> None:
+    master = cluster.masters()[shard]
+    async with open_cached(database_url, cluster.url, PATIENT) as service:
+        await until_licensed(service)
+        card_id = await _card_on(service, master)
+        assert await score_of(service, card_id) == 1
+        await asyncio.to_thread(_wait_for_follower, cluster, master)
+        cluster.cut_off(master)
+        await service.cards.update_card(card_id, CardPatch(quality_score=2))
+        assert service.store.link.licensed, "it was told to the one that is about to be lost"
+        master.kill()
+        await asyncio.to_thread(cluster.wait_for_another_than, master)
+        await until_licensed(service)
+        assert await score_of(service, card_id) == 2
+
+
+async def _card_on(service: Cached, master: RedisNode) -> uuid.UUID:
+    """A new card whose entry that master has."""
+    while True:
+        card_id = await new_card(service)
+        await service.cards.card(card_id)
+        slot = service.keys.card(card_id).slot
+        try:
+            if master.ask(lambda client, slot=slot: client.exists(slot)):
+                return card_id
+        except redis.ResponseError:  # MOVED
+            continue
+
+
+def _wait_for_follower(cluster: ClusterGroup, master: RedisNode) -> None:
+    """Return when it has all that its master has now."""
+    follower = cluster.follower_of(master)
+    told: int = master.ask(lambda client: client.info("replication"))["master_repl_offset"]
+    wait_until(
+        lambda: bool(follower.ask(lambda client: client.info("replication"))["slave_repl_offset"] >= told),
+        "the follower has everything",
+    )

@@ -99,7 +99,7 @@ def test_looks_with_a_gap_between_are_no_absence() -> None:
 
 def test_a_process_that_was_stopped_has_not_seen_redis_away_meanwhile(clock: Clock) -> None:
     async def one() -> list[float]:
-        link = Link("redis://127.0.0.1:1/0", SETTINGS)
+        link = Link("redis://127.0.0.1:1/0", SETTINGS, [])
         stalls = [0.05, 0.05, 0.05]
 
         async def beat(_: Any) -> str:

@@ -129,7 +129,7 @@ async def open_cache(
     parts = parts or CacheParts()
     clustered = is_cluster(url)
     keys = Keyspace(config.namespace, CLUSTER_SHARDS if clustered else 1)
-    link = Link(url, settings)
+    link = Link(url, settings, keys.heartbeats)
     listens = settings.near_bytes and not clustered
     near = NearCache(link.connections.open_listening, keys, settings) if listens else None
     store = parts.store(link, keys, settings, near)

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import math
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
 from typing import Any
 
@@ -25,6 +25,7 @@ from archzero_lab.systems.arczero.cache.clients import (
 )
 from archzero_lab.systems.arczero.cache.leader import Leader
 from archzero_lab.systems.arczero.cache.pipe import Pipe
+from archzero_lab.systems.arczero.cache.redis_facts import info_of_each, owners_of
 from archzero_lab.systems.arczero.cache.tasks import end_task
 
 _MOST_LOOKS = 200
@@ -33,12 +34,12 @@ _MOST_LOOKS = 200
 class Connections:
     """What a link sends by: `client` for writers and loads, `probe` for heartbeats, `pipe` for reads.
 
-    `on_other` hears of a new connection that leads to another Redis than the one in `known`, or to any while nothing
-    is `known`.
+    `names` are keys that every server which holds entries has one of. `on_other` hears of a new connection that leads
+    to another Redis than the one in `known`, or to any while nothing is `known`.
     """
 
-    def __init__(self, url: str, settings: CacheSettings, on_other: Callable[[], None]) -> None:
-        self._url, self._settings, self._on_other = url, settings, on_other
+    def __init__(self, url: str, settings: CacheSettings, names: Sequence[str], on_other: Callable[[], None]) -> None:
+        self._url, self._settings, self._names, self._on_other = url, settings, names, on_other
         self.on_other_leader: Callable[[], None] = lambda: None
         self.is_clustered = is_cluster(url)
         self.leader = Leader(url, settings) if is_sentinel(url) else None
@@ -91,19 +92,30 @@ class Connections:
 
     async def use_each(self) -> None:
         """Use every connection of the pool once, so that dead ones are made anew now and not by a reader."""
-        made: list[Awaitable[Any]] = [self.client.ping() for _ in range(self._settings.pool_size)]
+        owners: list[dict[str, Any]] = []
+        with suppress(*REDIS_FAILED):
+            owners = await owners_of(self.client, self._names)
+        each = range(self._settings.pool_size)
+        made: list[Awaitable[Any]] = [self.client.ping(**owner) for owner in owners for _ in each]
         if self.pipe is not None:
             made.append(self.pipe.renew())  # it may lead to who is a replica by now
         await asyncio.gather(*made, return_exceptions=True)
 
     async def ask_run_ids(self) -> set[str]:
         """The run id of each server; none where they could not be asked."""
+        return await self._run_ids_by(self.probe)
+
+    async def agree(self) -> bool:
+        """Whether reads go where heartbeats go: each of a Cluster's clients has its own idea of whose the slots are."""
+        return not self.is_clustered or await self._run_ids_by(self.client) == await self.ask_run_ids()
+
+    async def _run_ids_by(self, client: Any) -> set[str]:
         try:
             async with asyncio.timeout(self._settings.timeout_s):
-                info = await self.probe.info("server")
+                servers = await info_of_each(client, self._names, "server")
         except REDIS_FAILED:
             return set()
-        return {str(server["run_id"]) for server in ([info] if "run_id" in info else info.values())}
+        return {str(server["run_id"]) for server in servers}
 
     async def close(self) -> None:
         """Close all."""

@@ -50,6 +50,7 @@ async def refused_of(scripts: Scripts, name: str, client: Any) -> str | None:
     return None
 
 
-def heartbeat_keys(keys: Keyspace, cluster: Any) -> list[str]:
-    """One heartbeat's key for each server of a Cluster that holds entries."""
+async def heartbeat_keys(keys: Keyspace, cluster: Any) -> list[str]:
+    """One heartbeat's key for each server of a Cluster that holds entries, as far as the client knows."""
+    await cluster.initialize()
     return list({cluster.get_node_from_key(name).name: name for name in keys.heartbeats}.values())

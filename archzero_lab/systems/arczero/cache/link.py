@@ -16,7 +16,7 @@ import asyncio
 import functools
 import logging
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Any, TypeVar
 
 from prometheus_client import Gauge
@@ -46,9 +46,10 @@ class Link:
     with; `validate` makes good what may have been missed and says whether it could; `on_revoked` hears of revocations.
     """
 
-    def __init__(self, url: str, settings: CacheSettings) -> None:
+    def __init__(self, url: str, settings: CacheSettings, names: Sequence[str]) -> None:
+        """`names` are keys that every server which holds entries has one of."""
         self._settings = settings
-        self.connections = Connections(url, settings, self.revoke)
+        self.connections = Connections(url, settings, names, self.revoke)
         self.client, self.pipe = self.connections.client, self.connections.pipe
         self._slots = asyncio.Semaphore(settings.pool_size)
         self.breaker = CircuitBreaker(settings.breaker_failures, self._log_state)
@@ -244,6 +245,8 @@ class Link:
                     return False
                 run_ids = await connections.ask_run_ids()
                 if not await self.validate(connections.probe) or self._revocations != revocations:
+                    return False
+                if connections.is_clustered and not (run_ids and await connections.agree()):
                     return False
             finally:
                 self._validating = False

@@ -21,7 +21,7 @@ from archzero_lab.systems.arczero.cache.heartbeat import beat_in_one, heartbeat_
 from archzero_lab.systems.arczero.cache.keys import Key, Keyspace, Kind
 from archzero_lab.systems.arczero.cache.link import Link
 from archzero_lab.systems.arczero.cache.near import NearCache
-from archzero_lab.systems.arczero.cache.redis_facts import server_facts
+from archzero_lab.systems.arczero.cache.redis_facts import info_of_each, server_facts
 from archzero_lab.systems.arczero.cache.script_calls import (
     Call,
     fence_of,
@@ -208,8 +208,9 @@ class CacheStore(Announcements):
         A restart, even with its old data, has another run id; a failover to and fro another replication id. True when
         that is settled.
         """
-        info = await probe.info()
-        servers = list(info.values()) if "run_id" not in info else [info]
+        servers = await info_of_each(probe, self.keys.heartbeats)
+        if any(server["role"] != "master" for server in servers):
+            return False  # it has been replaced
         self._scripts.choose(servers)
         epoch = ",".join(sorted(f"{server['run_id']}.{server['master_replid']}" for server in servers))
         held = await probe.get(self.keys.epoch)
@@ -246,7 +247,7 @@ class CacheStore(Announcements):
         script that runs on. Raises what Redis, or the way to it, refuses it with.
         """
         if not self._one_server:
-            await self._write_beats(heartbeat_keys(self.keys, self._client), probe)
+            await self._write_beats(await heartbeat_keys(self.keys, probe), probe)
             return ""  # a replica of a Cluster answers MOVED, to its master
         name = self.keys.heartbeats[0]
         info = await beat_in_one(self._scripts, name, probe)
@@ -267,7 +268,7 @@ class CacheStore(Announcements):
         began = time.perf_counter()
         try:  # whatever the breaker says: what refuses writes may well be asked
             async with asyncio.timeout(self._settings.timeout_s):
-                facts = await server_facts(self._client)
+                facts = await server_facts(self._client, self.keys.heartbeats)
         except Exception:  # whatever it is, it is not connected; `refused` tells why
             facts = None
         latency_ms = round((time.perf_counter() - began) * 1000, 3)
