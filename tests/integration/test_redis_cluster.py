@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import uuid
-from collections.abc import Iterator
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 from dataclasses import replace
 
 import pytest
@@ -13,9 +13,11 @@ import redis
 from archzero_lab.servers.cluster_group import ClusterGroup
 from archzero_lab.servers.redis_node import RedisNode, wait_until
 from archzero_lab.servers.stack import Stack
+from archzero_lab.systems.arczero.cache.entries import Hit
+from archzero_lab.systems.arczero.cache.epochs import Epoch
 from archzero_lab.systems.arczero.cards.model import CardDraft, CardPatch, CardType
 from tests.integration.cached_over_groups import exercise, until_licensed
-from tests.integration.conftest import PATIENT, Cached, new_card, open_cached, score_of
+from tests.integration.conftest import PATIENT, Cached, new_card, open_cached, score_of, until
 
 
 @pytest.fixture
@@ -58,8 +60,8 @@ async def test_a_cluster_is_known_by_each_master_that_holds_entries(database_url
     async with open_cached(database_url, cluster.url, PATIENT) as service:
         await until_licensed(service)
         assert service.store.link.connections.known == run_ids
-        epoch = (await service.store.link.client.get(service.keys.epoch)).decode()
-        assert {server.split(".")[0] for server in epoch.split(",")} == run_ids
+        epoch = _epoch_of(service)
+        assert {str(identity).split(".")[0] for identity in epoch.tags} == run_ids
         health = await service.store.health()
         assert health["keys"] == sum(node.ask(lambda client: client.dbsize()) for node in cluster.masters())
 
@@ -81,6 +83,74 @@ async def test_what_only_a_lost_master_was_told_is_not_believed_of_who_took_over
         await asyncio.to_thread(cluster.wait_for_another_than, master)
         await until_licensed(service)
         assert await score_of(service, card_id) == 2
+
+
+async def test_a_shard_that_is_away_is_read_from_postgresql_and_the_rest_goes_on(
+    database_url: str, cluster: ClusterGroup
+) -> None:
+    away, there = cluster.masters()[:2]
+    ended = [away, cluster.follower_of(away)]
+    namespace = f"test:{uuid.uuid4().hex}"
+    async with (
+        open_cached(database_url, cluster.url, PATIENT, namespace) as service,
+        open_cached(database_url, cluster.url, PATIENT, namespace) as other,
+    ):
+        both = (service, other)
+        for one in both:
+            await until_licensed(one)
+        lost, kept = await _card_on(service, away), await _card_on(service, there)
+        for node in ended:
+            node.kill()
+        for one in both:
+            await until(_left_out(one), 60)
+            await until_licensed(one)
+        assert isinstance(await service.store.read(service.keys.card(kept)), Hit), "nothing happened to it"
+        for score in (5, 6):
+            for card_id in (lost, kept):
+                await service.cards.update_card(card_id, CardPatch(quality_score=score))
+                assert [await score_of(one, card_id) for one in both] == [score, score]
+        assert isinstance(await other.store.read(other.keys.card(kept)), Hit)
+        assert await other.store.read(other.keys.card(lost)) is None
+        assert (await service.store.health())["left_out"] > 0
+        await asyncio.to_thread(_start_all, ended)
+        for one in both:
+            await until(_taken_in(one), 60)
+            await until_licensed(one)
+            assert [await score_of(one, card_id) for card_id in (lost, kept)] == [6, 6]
+        await until(_hits(other, lost))
+
+
+def _epoch_of(service: Cached) -> Epoch:
+    assert service.store.members is not None
+    assert service.store.members.epoch is not None
+    return service.store.members.epoch
+
+
+def _left_out(service: Cached) -> Callable[[], Awaitable[bool]]:
+    async def is_so() -> bool:
+        return None in _epoch_of(service).tags
+
+    return is_so
+
+
+def _hits(service: Cached, card_id: uuid.UUID) -> Callable[[], Awaitable[bool]]:
+    async def is_so() -> bool:
+        await service.cards.card(card_id)
+        return isinstance(await service.store.read(service.keys.card(card_id)), Hit)
+
+    return is_so
+
+
+def _taken_in(service: Cached) -> Callable[[], Awaitable[bool]]:
+    async def is_so() -> bool:
+        return None not in _epoch_of(service).tags
+
+    return is_so
+
+
+def _start_all(nodes: Sequence[RedisNode]) -> None:
+    for node in nodes:
+        node.start()
 
 
 async def _card_on(service: Cached, master: RedisNode) -> uuid.UUID:

@@ -12,8 +12,8 @@ from redis.exceptions import ConnectionError as RedisConnectionError
 
 from archzero_lab.settings import CacheSettings
 from archzero_lab.systems.arczero.cache import leader as leader_module
-from archzero_lab.systems.arczero.cache.clients import Address
 from archzero_lab.systems.arczero.cache.leader import Leader
+from archzero_lab.systems.arczero.cache.shards import Address
 
 SETTINGS = CacheSettings(licence_s=0.5)
 A, B = ("127.0.0.1", 1), ("127.0.0.1", 2)

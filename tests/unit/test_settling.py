@@ -34,6 +34,7 @@ class Seen:
     """A link whose looks take so long and find what a list says, the last one again and again."""
 
     lost_for_s = 0.0
+    patience_s = 3 * settling.licence_over_s(SETTINGS)
 
     def __init__(self, clock: Clock, looks: list[tuple[float, bool]]) -> None:
         self._clock = clock

@@ -32,7 +32,7 @@ from archzero_lab.systems.arczero.cache import counters
 from archzero_lab.systems.arczero.cache.cached_service import CachedCardService
 from archzero_lab.systems.arczero.cache.clients import REDIS_FAILED, is_cluster
 from archzero_lab.systems.arczero.cache.invalidation import Outbox
-from archzero_lab.systems.arczero.cache.keys import CLUSTER_SHARDS, Keyspace
+from archzero_lab.systems.arczero.cache.keys import Keyspace
 from archzero_lab.systems.arczero.cache.link import Link
 from archzero_lab.systems.arczero.cache.near import NearCache
 from archzero_lab.systems.arczero.cache.outbox_size import keep_small
@@ -108,12 +108,13 @@ class CacheParts:
         """What a licence is renewed by."""
         return await store.beat(probe)
 
-    async def validate(self, store: CacheStore, outbox: Outbox, probe: Any) -> bool:
+    async def validate(self, store: CacheStore, outbox: Outbox, probe: Any) -> str | None:
         """What a licence is given again by: this Redis known, and everything told that it was not told."""
         try:
-            return await store.check_epoch(probe) and await outbox.drain(everything=True)
+            identity = await store.check_epoch(probe)
+            return identity if identity is not None and await outbox.drain(everything=True) else None
         except REDIS_FAILED:  # or PostgreSQL
-            return False  # without licence the service answers from the database, which is right
+            return None  # without licence the service answers from the database, which is right
 
 
 @asynccontextmanager
@@ -128,7 +129,7 @@ async def open_cache(
     settings, url = config.cache, config.redis_url
     parts = parts or CacheParts()
     clustered = is_cluster(url)
-    keys = Keyspace(config.namespace, CLUSTER_SHARDS if clustered else 1)
+    keys = Keyspace(config.namespace, clustered=clustered)
     link = Link(url, settings, keys.heartbeats)
     listens = settings.near_bytes and not clustered
     near = NearCache(link.connections.open_listening, keys, settings) if listens else None
@@ -142,6 +143,7 @@ async def open_cache(
         # what was read from the old one may never have been; see told_position
         replicated.on_primary += [lambda url: link.revoke(), outbox.lead_to]
     link.beat = partial(parts.beat, store)
+    link.obey = store.obey
     link.validate = partial(parts.validate, store, outbox)
     if near is not None:
         link.on_revoked = near.clear

@@ -8,7 +8,7 @@ import time
 import uuid
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
 from redis.exceptions import ResponseError
 
@@ -16,8 +16,10 @@ from archzero_lab.settings import CacheSettings
 from archzero_lab.systems.arczero.cache.batched_reads import BatchedReads
 from archzero_lab.systems.arczero.cache.counters import count
 from archzero_lab.systems.arczero.cache.entries import MOST_BYTES, NOT_FOUND, encode_rest
+from archzero_lab.systems.arczero.cache.epochs import Epoch
 from archzero_lab.systems.arczero.cache.keys import Key, Keyspace, Kind
 from archzero_lab.systems.arczero.cache.link import Link
+from archzero_lab.systems.arczero.cache.members import Members
 from archzero_lab.systems.arczero.cache.near import NearCache
 from archzero_lab.systems.arczero.cache.script_calls import (
     Call,
@@ -57,6 +59,8 @@ class Announcements(BatchedReads):
         super().__init__(link, keys, near)
         self._settings = settings
         self._scripts = Scripts(self._client)
+        if not self._one_server:
+            self.members = Members(keys, self._scripts, settings)
         self.told: ToldPosition | None = None
         """Where the database has replicas: up to where in its history Redis has been told."""
 
@@ -91,12 +95,15 @@ class Announcements(BatchedReads):
         """Before a commit: nobody fills the slot, or what depends on the change, until written() or fence_s from now.
 
         Where memory is full they are deleted instead: what is there before the commit is gone, and written() removes
-        what comes meanwhile.
+        what comes meanwhile. False where Redis could not be told.
         """
+        epoch = self.members.counting if self.members is not None else None
+        if self.members is not None and epoch is None:
+            return False
         px = int(self._settings.fence_s * 1000)
-        names = [name for kind in change.kinds for name in self.keys.generations(kind)]
+        names = self._generations(change, epoch)
         calls = [script_call(self._scripts.claim, [name], [fence_of(token), px]) for name in names]
-        if key is not None:
+        if key is not None and self._used([key.slot], epoch):
             names.append(key.slot)
             calls.append(script_call(self._scripts.fence, [key.slot], [token, px]))
         calls += self._by_name(self._scripts.announce, change, [token, px, self.keys.dependencies])
@@ -106,8 +113,9 @@ class Announcements(BatchedReads):
 
     async def unfence(self, key: Key | None, change: Change, token: str) -> None:
         """After a write that was rolled back: remove our own fences only. Dependencies are told as if it had been."""
-        calls = [*self._bumps(change, token), *self._tellings(change, token)]
-        if key is not None:
+        epoch = self.members.epoch if self.members is not None else None
+        calls = [*self._bumps(change, token, epoch), *self._tellings(change, token)]
+        if key is not None and self._used([key.slot], epoch):
             calls.append(script_call(self._scripts.unfence, [key.slot], [token]))
         await self._all(key.kind if key else Kind.LIST, calls, instead=[])
 
@@ -121,14 +129,19 @@ class Announcements(BatchedReads):
         "" where nothing was). False where Redis could not be told; the outbox holds the change then. Raises Unavailable
         where it went to a database server that is the primary no longer.
         """
+        epoch = self.members.counting if self.members is not None else None
+        if self.members is not None and epoch is None:
+            return False
         if self.told is not None and self.keys.exact and position:
             advanced = await self.told.advance(position)
             if advanced is Told.AWAY:
                 return False
             if advanced is Told.OTHER:
                 raise Unavailable("the database has another primary by now; what was written may be lost")
-        calls = [*self._bumps(change, token), *self._tellings(change, token)]
-        slots = [other.slot for other in also]
+        calls = [*self._bumps(change, token, epoch), *self._tellings(change, token)]
+        slots = self._used([other.slot for other in also], epoch)
+        if key is not None and not self._used([key.slot], epoch):
+            key = None
         if document is not None and len(document.body) > MOST_BYTES:
             document = None  # not kept: the slot is emptied
         if key is not None and document is not None:
@@ -139,17 +152,20 @@ class Announcements(BatchedReads):
         elif key is not None:
             slots.append(key.slot)
         calls += [script_call(self._scripts.remove, [name], [token]) for name in slots]
-        instead = [*(name for kind in change.kinds for name in self.keys.generations(kind)), *slots]
+        instead = [*self._generations(change, epoch), *slots]
         if key is not None:
             instead.append(key.slot)
         self._forget_near(key, change)
-        done = await self._all(key.kind if key else Kind.LIST, calls, instead=instead, lost=change)
-        if done:
+        kind_of = key.kind if key else Kind.LIST
+        done, stands = await asyncio.gather(
+            self._all(kind_of, calls, instead=instead, lost=change), self._stands_still(kind_of, epoch)
+        )
+        if done and stands:
             for kind in change.told_of:
                 count(kind, "delete")
             if key is not None:
                 count(key.kind, "set" if document is not None else "delete")
-        return done
+        return done and stands
 
     async def invalidate(self, changes: Sequence[Changed], position: str = "") -> bool:
         """What somebody else changed, as rows of the outbox, committed up to a position. False where Redis is away."""
@@ -186,9 +202,27 @@ class Announcements(BatchedReads):
             else []
         )
 
-    def _bumps(self, change: Change, token: str) -> list[Call]:
-        names = [name for kind in change.kinds for name in self.keys.generations(kind)]
+    def _generations(self, change: Change, epoch: Epoch | None) -> list[str]:
+        return self._used([name for kind in change.kinds for name in self.keys.generations(kind)], epoch)
+
+    def _used(self, names: list[str], epoch: Epoch | None) -> list[str]:
+        """Those keys that an epoch of a Cluster has not left out."""
+        members = self.members
+        return names if epoch is None or members is None else [name for name in names if members.has(name, epoch)]
+
+    async def _stands_still(self, kind: Kind, epoch: Epoch | None) -> bool:
+        """Whether nobody has begun another epoch in a Cluster; asked after a commit, beside telling of it."""
+        members = self.members
+        if members is None or epoch is None:
+            return True
+        stands = await self.link.tell(kind, lambda: members.stands(epoch, self._client))
+        if stands is False:
+            self.link.revoke()
+        return bool(stands)
+
+    def _bumps(self, change: Change, token: str, epoch: Epoch | None) -> list[Call]:
         new = flushed_generation if change.flush else new_generation
+        names = self._generations(change, epoch)
         return [script_call(self._scripts.bump, [name], [fence_of(token), new()]) for name in names]
 
     async def _all(self, kind: Kind, calls: list[Call], *, instead: list[str], lost: Change | None = None) -> bool:
@@ -202,7 +236,7 @@ class Announcements(BatchedReads):
         try:
             if self._one_server:
                 return await send_in_one(client, calls)
-            return list(await asyncio.gather(*(call(client) for call in calls)))
+            return cast("list[Any]", await client.send(calls))
         except ResponseError:
             instead = [*instead, *(self._lost(lost) if lost is not None else [])]
             for at in range(0, len(instead), _AT_A_TIME):  # DEL is never refused for want of memory

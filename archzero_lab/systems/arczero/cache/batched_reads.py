@@ -9,8 +9,9 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from itertools import chain
 from typing import Any, Protocol
 
 from archzero_lab.systems.arczero.cache.counters import count
@@ -18,7 +19,9 @@ from archzero_lab.systems.arczero.cache.dependencies import NAME_BYTES
 from archzero_lab.systems.arczero.cache.entries import NOT_FOUND, Hit, Miss, decode
 from archzero_lab.systems.arczero.cache.keys import Key, Keyspace, packed
 from archzero_lab.systems.arczero.cache.link import Link
+from archzero_lab.systems.arczero.cache.members import Members
 from archzero_lab.systems.arczero.cache.near import NearCache
+from archzero_lab.systems.arczero.cache.shards import Address
 
 log = logging.getLogger(__name__)
 _MOST_TOGETHER = 64
@@ -71,6 +74,8 @@ class BatchedReads:
         self.near = near
         self._client: Any = link.client
         self._one_server = link.pipe is not None
+        self.members: Members | None = None
+        """In a Cluster, what of it is in use."""
         self._waiting: list[Reading] = []
         self._tasks: set[asyncio.Task[None]] = set()
         self._remembered: dict[str, _Dependencies] = {}
@@ -85,7 +90,7 @@ class BatchedReads:
 
     def read_for(self, key: Key, reader: Reader) -> None:
         """Tell a reader the value, or a Miss, or None where Redis is away. Joins the reads of this turn of the loop."""
-        if not self.link.licensed:
+        if not self.link.licensed or (self.members is not None and not self.members.has(key.slot)):
             reader.set_result(None)
             return
         if not self._waiting:
@@ -95,7 +100,11 @@ class BatchedReads:
     def _send_waiting(self) -> None:
         waiting, self._waiting = self._waiting, []
         for at in range(0, len(waiting), _MOST_TOGETHER):
-            self._read_batch(waiting[at : at + _MOST_TOGETHER])
+            together = waiting[at : at + _MOST_TOGETHER]
+            if self._one_server:
+                self._read_batch(together)
+            else:
+                self._read_in_a_cluster(together)
 
     def _read_batch(self, batch: list[Reading]) -> None:
         ticket = self.near.ticket() if self.near is not None else 0
@@ -124,9 +133,6 @@ class BatchedReads:
             else:
                 self._take(batch, believed, counts, values, ticket)
 
-        if not self._one_server:
-            self._in_a_cluster(batch, answered)
-            return
         self.link.send_read(batch[0][0].kind, _mget(sum(counts), names), answered)
 
     def _take(
@@ -188,21 +194,34 @@ class BatchedReads:
         command = _mget(number, [packed(self.keys.moved), *(dependencies.packed for dependencies in known)])
         self.link.send_read(unknown[0][0][0].kind, command, answered)
 
-    def _in_a_cluster(self, batch: list[Reading], answered: Callable[[Sequence[bytes | None] | None], None]) -> None:
-        """There each slot's names are a command of their own, and nothing has dependencies."""
-        names = [name for key, _ in batch for name in (key.generation, key.slot)]
+    def _read_in_a_cluster(self, batch: list[Reading]) -> None:
+        """There each server is asked for what it has, key by key, and nothing has dependencies."""
+        by_slot: dict[str, list[Reading]] = {}
+        for reading in batch:
+            by_slot.setdefault(reading[0].slot, []).append(reading)
+        owned = self._client.by_owner(by_slot)
+        _tell_nothing([one for slot in by_slot.keys() - set(chain(*owned.values())) for one in by_slot[slot]])
+        for address, slots in owned.items():
+            task = asyncio.ensure_future(self._read_of_one(address, [by_slot[slot] for slot in slots]))
+            self._tasks.add(task)
+            task.add_done_callback(self._tasks.discard)
 
-        async def ask() -> None:
-            once = list(dict.fromkeys(names))
-            values: Sequence[bytes | None] | None = await self.link.read(
-                batch[0][0].kind, lambda: self._client.mget_nonatomic(once)
-            )
-            by_name = dict(zip(once, values, strict=True)) if values is not None else None
-            answered([by_name[name] for name in names] if by_name is not None else None)
+    async def _read_of_one(self, address: Address, readings: list[list[Reading]]) -> None:
+        keys = [of_one_slot[0][0] for of_one_slot in readings]
 
-        task = asyncio.ensure_future(ask())
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
+        async def ask() -> list[bytes | None]:
+            async with self._client.node(address).pipeline(transaction=False) as pipe:
+                for key in keys:
+                    pipe.mget(key.generation, key.slot)
+                return list(chain(*await pipe.execute()))
+
+        values = await self.link.read(keys[0].kind, ask)
+        for at, of_one_slot in enumerate(readings):
+            if values is None:
+                _tell_nothing(of_one_slot)
+            else:
+                number = len(of_one_slot)
+                self._take(of_one_slot, [_NONE] * number, [2] * number, values[2 * at : 2 * at + 2] * number, 0)
 
     def _remember(self, key: Key, value: Hit) -> _Dependencies:
         prefix, names = self.keys.dependencies.encode(), value.names

@@ -16,17 +16,17 @@ from redis.exceptions import ConnectionError as RedisConnectionError
 from archzero_lab.settings import CacheSettings
 from archzero_lab.systems.arczero.cache.clients import (
     REDIS_FAILED,
-    Address,
     OnConnect,
     close_client,
     is_cluster,
     is_sentinel,
     open_client,
+    open_cluster,
 )
 from archzero_lab.systems.arczero.cache.leader import Leader
 from archzero_lab.systems.arczero.cache.pipe import Pipe
-from archzero_lab.systems.arczero.cache.redis_facts import info_of_each, owners_of
-from archzero_lab.systems.arczero.cache.tasks import end_task
+from archzero_lab.systems.arczero.cache.redis_facts import servers_of
+from archzero_lab.systems.arczero.cache.shards import Address
 
 _MOST_LOOKS = 200
 
@@ -43,17 +43,22 @@ class Connections:
         self.on_other_leader: Callable[[], None] = lambda: None
         self.is_clustered = is_cluster(url)
         self.leader = Leader(url, settings) if is_sentinel(url) else None
-        self.client = self._open(settings.pool_size, self._connected)
-        # behind Sentinel a pool that is used up does not wait, and each writer who looks takes one
-        self.probe = self._open(_MOST_LOOKS if self.leader is not None else 1, self._connected)
+        self.client: Any
+        self.probe: Any
+        if self.is_clustered:
+            numbers = [settings.pool_size, 1]
+            self.client, self.probe = open_cluster(url, settings, self._connected, numbers, on_other)
+        else:
+            self.client = self._open(settings.pool_size, self._connected)
+            # behind Sentinel a pool that is used up does not wait, and each writer who looks takes one
+            self.probe = self._open(_MOST_LOOKS if self.leader is not None else 1, self._connected)
         self._for_pipe: Any = None if self.is_clustered else self._open(1, self._connected)
         self.pipe = None if self.is_clustered else Pipe(self._open_for_pipe, settings.timeout_s)
         """What reads travel by; in a Cluster they go by the client, which knows whose each slot is."""
         self.known: set[str] = set()
-        """The run ids of the Redis that is believed: of a Cluster, each node's; none while it is suspected."""
-        self.beat_timeout_s = (1 if self.leader is None else 2) * settings.timeout_s
-        """Sentinels are asked first."""
-        self._asking: asyncio.Task[None] | None = None
+        """The run ids of the Redis that is believed: of a Cluster, each master's; none while it is suspected."""
+        self.beat_timeout_s = (2 if self.is_clustered or self.leader is not None else 1) * settings.timeout_s
+        """Sentinels, and whose a Cluster's slots are, are asked first."""
         self._led_by: Address | None = None
         """Whom all connections lead to, once what led to another has been dropped."""
 
@@ -80,58 +85,41 @@ class Connections:
             await asyncio.gather(*(pool.disconnect() for pool in pools), return_exceptions=True)
             self._led_by = address
 
-    def ask_for_slots(self) -> None:
-        """Ask a Cluster who has which slots by now, beside what goes on: redis-py does when a server refuses, but not
-        when it says nothing and our time-out comes before its own."""
-        if self.is_clustered and (self._asking is None or self._asking.done()):
-            self._asking = asyncio.create_task(self._ask_for_slots())
-
     def open_listening(self) -> Any:
         """A client with one connection for who only listens to the Redis that is believed."""
         return self._open(1, self._lead, protocol=3)
 
     async def use_each(self) -> None:
         """Use every connection of the pool once, so that dead ones are made anew now and not by a reader."""
-        owners: list[dict[str, Any]] = []
+        servers: list[Any] = []
         with suppress(*REDIS_FAILED):
-            owners = await owners_of(self.client, self._names)
-        each = range(self._settings.pool_size)
-        made: list[Awaitable[Any]] = [self.client.ping(**owner) for owner in owners for _ in each]
+            servers = await servers_of(self.client, self._names)
+        made: list[Awaitable[Any]] = [server.ping() for server in servers for _ in range(self._settings.pool_size)]
         if self.pipe is not None:
             made.append(self.pipe.renew())  # it may lead to who is a replica by now
         await asyncio.gather(*made, return_exceptions=True)
 
     async def ask_run_ids(self) -> set[str]:
-        """The run id of each server; none where they could not be asked."""
-        return await self._run_ids_by(self.probe)
-
-    async def agree(self) -> bool:
-        """Whether reads go where heartbeats go: each of a Cluster's clients has its own idea of whose the slots are."""
-        return not self.is_clustered or await self._run_ids_by(self.client) == await self.ask_run_ids()
-
-    async def _run_ids_by(self, client: Any) -> set[str]:
+        """The run id of each server that tells it."""
         try:
             async with asyncio.timeout(self._settings.timeout_s):
-                servers = await info_of_each(client, self._names, "server")
+                servers = await servers_of(self.probe, self._names)
+                told = await asyncio.gather(*(server.info("server") for server in servers), return_exceptions=True)
         except REDIS_FAILED:
             return set()
-        return {str(server["run_id"]) for server in servers}
+        return {str(info["run_id"]) for info in told if not isinstance(info, BaseException)}
 
     async def close(self) -> None:
         """Close all."""
-        await end_task(self._asking)
         if self.pipe is not None:
             await self.pipe.close()
             await close_client(self._for_pipe)
         await close_client(self.client)
         await close_client(self.probe)
+        if self.is_clustered:
+            await self.client.slots.close()
         if self.leader is not None:
             await self.leader.close()
-
-    async def _ask_for_slots(self) -> None:
-        for client in (self.client, self.probe):
-            with suppress(*REDIS_FAILED):
-                await client.nodes_manager.initialize()
 
     def _open(self, connections: int, on_connect: OnConnect, protocol: int = 2) -> Any:
         leads = self.leader.find if self.leader is not None else None

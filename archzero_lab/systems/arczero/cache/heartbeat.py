@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from typing import Any
 
 from redis.exceptions import NoScriptError, ResponseError
 
-from archzero_lab.systems.arczero.cache.keys import Keyspace
 from archzero_lab.systems.arczero.cache.script_calls import Scripts, fence_of, new_generation
 
 
@@ -27,8 +28,9 @@ async def beat_in_one(scripts: Scripts, name: str, probe: Any) -> dict[str, Any]
         return None
 
 
-async def refused_of(scripts: Scripts, name: str, client: Any) -> str | None:
-    """What Redis refuses of all that the cache asks of it, tried on a heartbeat's key; None where it takes everything.
+async def refused_of(scripts: Scripts, name: str, client: Any, timeout_s: float) -> str | None:
+    """What Redis refuses of all that the cache asks of it, tried on a heartbeat's key; None where it takes everything,
+    or could not be asked.
 
     An invalidation may go through while rights to read, to fill or to run scripts are taken: nothing stale comes of
     that, and the cache is of no use.
@@ -40,17 +42,13 @@ async def refused_of(scripts: Scripts, name: str, client: Any) -> str | None:
         "EVALSHA": lambda: client.evalsha(scripts.bump.sha, 1, name, fence_of(""), new_generation()),
         "UNLINK": lambda: client.unlink(name),
     }
-    for command, ask in commands.items():
-        try:
-            await ask()
-        except NoScriptError:
-            continue  # it is loaded when it is first needed
-        except ResponseError as error:
-            return f"{command}: {error}"
+    with suppress(Exception):  # whatever else it is, the licence tells of it
+        async with asyncio.timeout(timeout_s):
+            for command, ask in commands.items():
+                try:
+                    await ask()
+                except NoScriptError:
+                    continue  # it is loaded when it is first needed
+                except ResponseError as error:
+                    return f"{command}: {error}"
     return None
-
-
-async def heartbeat_keys(keys: Keyspace, cluster: Any) -> list[str]:
-    """One heartbeat's key for each server of a Cluster that holds entries, as far as the client knows."""
-    await cluster.initialize()
-    return list({cluster.get_node_from_key(name).name: name for name in keys.heartbeats}.values())

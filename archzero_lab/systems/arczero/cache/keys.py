@@ -6,13 +6,17 @@ import hashlib
 import uuid
 from dataclasses import astuple, dataclass
 from enum import StrEnum
+from itertools import count
 
 import msgspec
+from redis.crc import key_slot
 
 from archzero_lab.systems.arczero.cards.model import CardFilter, GraphQuery, RelationshipFilter
 
-CLUSTER_SHARDS = 16
-"""In a Cluster each kind is spread over so many hash tags: an entry and its generation share one, no tag has it all."""
+CLUSTER_TAGS = 16
+"""In a Cluster entries are spread over so many hash tags, and those evenly over the slots: an entry and its generation
+share one, no server has all."""
+_SLOTS = 16_384
 
 
 class Kind(StrEnum):
@@ -45,15 +49,12 @@ class Keyspace:
     'azl:card:00000000000000000000000000000001'
     """
 
-    def __init__(self, namespace: str, shards: int = 1) -> None:
+    def __init__(self, namespace: str, *, clustered: bool = False) -> None:
         self.namespace = namespace
         self.usage = f"{namespace}:usage"
         self.epoch = f"{namespace}:epoch"
-        if shards == 1:
-            self._tags = {kind: [f"{namespace}:{kind.value}"] for kind in Kind}
-        else:
-            self._tags = {kind: [f"{{{namespace}:{kind.value}:{i}}}" for i in range(shards)] for kind in Kind}
-        self._generations = {kind: [tag + ":generation" for tag in tags] for kind, tags in self._tags.items()}
+        self.tags = _even_tags(namespace) if clustered else [namespace]
+        self._generations = {kind: [f"{tag}:{kind.value}:generation" for tag in self.tags] for kind in Kind}
         self.dependencies = f"{namespace}:d:"
         """What the key of a dependency begins with; its name follows."""
         self.sequence = f"{namespace}:sequence"
@@ -62,12 +63,15 @@ class Keyspace:
         """Another number after each announcement and each telling: while it stands, every dependency does."""
         self.position = self.sequence + ":position"
         """Up to where in the database's history Redis has been told; see told_position."""
-        self.exact = shards == 1
+        self.exact = not clustered
         """Whether entries have dependencies; in a Cluster those would be in other slots, and each kind is one whole."""
         self._kind_of = {name: kind for kind, names in self._generations.items() for name in names}
-        self.heartbeats = [tag + ":heartbeat" for tags in self._tags.values() for tag in tags]
-        """Keys of heartbeats, one beside each generation: of the very names that an invalidation writes."""
-        self._shards = shards
+        beside = self.tags if clustered else [f"{namespace}:{kind.value}" for kind in Kind]
+        self.heartbeats = [name + ":heartbeat" for name in beside]
+        """Keys of heartbeats, beside those that an invalidation writes: of the very names; in a Cluster one a tag."""
+        self._number_of = {tag: number for number, tag in enumerate(self.tags)}
+        self.epochs = [tag + ":epoch" for tag in self.tags]
+        """In a Cluster: what each tag has of the epoch; see members."""
 
     def card(self, card_id: uuid.UUID) -> Key:
         """The key of one card."""
@@ -103,20 +107,34 @@ class Keyspace:
 
     def prefix(self, kind: Kind) -> str:
         """What all slots of a kind begin with (outside a Cluster)."""
-        return self._tags[kind][0] + ":"
+        return f"{self.namespace}:{kind.value}:"
+
+    def tag_of(self, name: str) -> int:
+        """The number of the tag that a key of a Cluster has."""
+        return self._number_of[name[: name.index("}") + 1]]
 
     def _hashed(self, kind: Kind, values: tuple[object, ...]) -> Key:
         return self._key(kind, hashlib.blake2b(msgspec.json.encode(values), digest_size=16).hexdigest())
 
     def _key(self, kind: Kind, name: str) -> Key:
-        shard = int(name[-2:], 16) % self._shards if self._shards > 1 else 0
-        generation = self._generations[kind][shard]
+        number = int(name[-2:], 16) % len(self.tags)
+        generation = self._generations[kind][number]
         sequence = self.sequence if self.exact else generation + ":sequence"
-        slot = f"{self._tags[kind][shard]}:{name}"
+        slot = f"{self.tags[number]}:{kind.value}:{name}"
         names = packed(generation) + packed(slot)
         if self.exact and kind is not Kind.CARD:
             names += packed(sequence) + packed(self.moved)
         return Key(kind, slot, generation, sequence, names)
+
+
+def _even_tags(namespace: str) -> list[str]:
+    """Hash tags of which each is in its own sixteenth of the slots, whoever has those."""
+    tags = []
+    for number in range(CLUSTER_TAGS):
+        tried = (f"{namespace}:{number}.{n}" for n in count())
+        in_reach = (tag for tag in tried if key_slot(tag.encode()) * CLUSTER_TAGS // _SLOTS == number)
+        tags.append(f"{{{next(in_reach)}}}")
+    return tags
 
 
 def packed(name: str | bytes) -> bytes:

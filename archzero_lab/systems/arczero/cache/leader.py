@@ -19,7 +19,8 @@ from typing import Any
 from redis.exceptions import ConnectionError as RedisConnectionError
 
 from archzero_lab.settings import CacheSettings
-from archzero_lab.systems.arczero.cache.clients import REDIS_FAILED, Address, close_client, sentinels_of
+from archzero_lab.systems.arczero.cache.clients import REDIS_FAILED, close_client, sentinels_of
+from archzero_lab.systems.arczero.cache.shards import Address
 
 
 @dataclass(frozen=True)

@@ -3,11 +3,11 @@
 A licence is what a process needs to read from Redis. It lasts a moment (licence_s) from the sending of a heartbeat that
 was done, and a heartbeat does what an invalidation does: a Redis that answers but takes no writes renews none. It is
 revoked by what may mean lost invalidations: one that Redis refused, a connection to another Redis than the one that was
-validated (each tells its run id first; of a Cluster, a lost connection), a failover to and fro (another replication
-id), a breaker that opened. A command that failed or was late revokes nothing by itself: the licence runs out unless a
-heartbeat is done in time. It is given again only after validation: has this Redis been restarted, and has the outbox
-been drained. So a writer who could not tell Redis waits that long at most, and may then be sure that nobody reads an
-old value from it.
+validated (each tells its run id first), a failover to and fro (another replication id), another epoch of a Cluster (see
+members), a breaker that opened. A command that failed or was late revokes nothing by itself: the licence runs out
+unless a heartbeat is done in time. It is given again only after validation: has this Redis been restarted, and has the
+outbox been drained. So a writer who could not tell Redis waits that long at most, and may then be sure that nobody
+reads an old value from it.
 """
 
 from __future__ import annotations
@@ -21,7 +21,6 @@ from typing import Any, TypeVar
 
 from prometheus_client import Gauge
 from redis.exceptions import ResponseError
-from redis.exceptions import TimeoutError as RedisTimeoutError
 
 from archzero_lab.errors import mask_secrets
 from archzero_lab.settings import CacheSettings
@@ -31,11 +30,12 @@ from archzero_lab.systems.arczero.cache.clients import REDIS_FAILED
 from archzero_lab.systems.arczero.cache.connections import Connections
 from archzero_lab.systems.arczero.cache.counters import count, count_call
 from archzero_lab.systems.arczero.cache.keys import Kind
+from archzero_lab.systems.arczero.cache.members import LEFT_OUT_AFTER_S, PartlyAwayError
 from archzero_lab.systems.arczero.cache.pipe import Abandoned
+from archzero_lab.systems.arczero.cache.settling import licence_over_s
 from archzero_lab.systems.arczero.cache.tasks import end_task
 
 log = logging.getLogger(__name__)
-_LATE = (TimeoutError, RedisTimeoutError)
 T = TypeVar("T")
 
 
@@ -43,7 +43,8 @@ class Link:
     """One process's way to Redis. `start()` before use, `close()` after.
 
     `beat` does on a connection what an invalidation does, tells the server's identity and raises what it is refused
-    with; `validate` makes good what may have been missed and says whether it could; `on_revoked` hears of revocations.
+    with; `obey` does that where somebody else may have a licence; `validate` makes good what may have been missed and
+    tells the identity of what may be believed then, None for nothing; `on_revoked` hears of revocations.
     """
 
     def __init__(self, url: str, settings: CacheSettings, names: Sequence[str]) -> None:
@@ -54,7 +55,8 @@ class Link:
         self._slots = asyncio.Semaphore(settings.pool_size)
         self.breaker = CircuitBreaker(settings.breaker_failures, self._log_state)
         self.beat: Callable[[Any], Awaitable[str]] = _unbound
-        self.validate: Callable[[Any], Awaitable[bool]] = _unbound
+        self.obey: Callable[[Any], Awaitable[bool]] = _unbound
+        self.validate: Callable[[Any], Awaitable[str | None]] = _unbound
         self.on_revoked: Callable[[], None] = lambda: None
         self._suspect = True
         self._identity = ""
@@ -89,6 +91,12 @@ class Link:
         return self._absence.lasts_s(time.monotonic())
 
     @property
+    def patience_s(self) -> float:
+        """How long a writer tries to tell Redis: a Cluster's that is partly away until the rest goes on without it."""
+        patience_s = 3 * licence_over_s(self._settings)
+        return patience_s + 3 * LEFT_OUT_AFTER_S if self.connections.is_clustered else patience_s
+
+    @property
     def trouble(self) -> str:
         """The last error of Redis, or of the way to it."""
         return self._last_error
@@ -97,10 +105,10 @@ class Link:
         """Whether Redis does at this moment what an invalidation needs."""
         try:
             async with asyncio.timeout(self.connections.beat_timeout_s):
-                await self._beat_leader()
+                await self.connections.follow()
+                return await self.obey(self.connections.probe)
         except REDIS_FAILED:
             return False
-        return True
 
     async def read(self, kind: Kind, call: Callable[[], Awaitable[T]]) -> T | None:
         """A call whose answer is believed: None without a licence, before or after it, or where it failed."""
@@ -174,8 +182,6 @@ class Link:
                 self.revoke()
             return
         self._failed(error)
-        if self.connections.is_clustered and not isinstance(error, _LATE):
-            self.revoke()  # its new connections do not say whom they lead to
 
     def _failed(self, error: BaseException) -> None:
         # redis-py has taken the first word from errors that it has a class for
@@ -214,19 +220,20 @@ class Link:
         try:
             async with asyncio.timeout(connections.beat_timeout_s):
                 identity = await self._beat_leader()
+        except PartlyAwayError as error:
+            self._absence.answered()  # for others it may be whole
+            self._last_error = mask_secrets(str(error))
+            return False
         except REDIS_FAILED as error:  # what was not done renews nothing
             if self._absence.failed(sent, time.monotonic()):
                 log.debug("heartbeat: %s", mask_secrets(str(error)))
             self._failed(error)
-            connections.ask_for_slots()
             refused = isinstance(error, ResponseError) or not connections.lead_to_the_one
-            if not self._suspect and (refused or (connections.is_clustered and not isinstance(error, _LATE))):
+            if not self._suspect and refused:
                 self.revoke()
             return False
         self._absence.answered()
         if not self._suspect and identity != self._identity:
-            self.revoke()
-        if connections.is_clustered and not self._suspect and await connections.ask_run_ids() != connections.known:
             self.revoke()
         if not connections.lead_to_the_one:
             return False  # not yet: others may rely on the one before
@@ -244,13 +251,12 @@ class Link:
                 if not connections.lead_to_the_one:
                     return False
                 run_ids = await connections.ask_run_ids()
-                if not await self.validate(connections.probe) or self._revocations != revocations:
-                    return False
-                if connections.is_clustered and not (run_ids and await connections.agree()):
+                validated = await self.validate(connections.probe)
+                if validated is None or self._revocations != revocations:
                     return False
             finally:
                 self._validating = False
-            connections.known, self._identity = run_ids, identity
+            connections.known, self._identity = run_ids, validated
             self._suspect = False
         self._licensed_until = min(sent + self._settings.licence_s, connections.relied_until)
         self.breaker.recovered()

@@ -1,35 +1,37 @@
-"""What a Redis tells of itself: of a Cluster each server that holds entries is asked, for redis-py asks one of them."""
+"""What a Redis tells of itself: version, memory, evictions, keys; a Cluster's masters together."""
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Sequence
+from contextlib import suppress
 from typing import Any
+
+from redis.exceptions import ConnectionError as RedisConnectionError
+
+from archzero_lab.systems.arczero.cache.clients import REDIS_FAILED
+from archzero_lab.systems.arczero.cache.shards import Shards
 
 _SUMMED = ("used_memory", "maxmemory", "evicted_keys")
 
 
-async def owners_of(client: Any, names: Sequence[str]) -> list[dict[str, Any]]:
-    """How to address each server that holds one of these keys: once nothing, or in a Cluster a node each, as far as the
-    client knows. Raises what redis-py raises."""
-    if not hasattr(client, "nodes_manager"):
-        return [{}]
+async def servers_of(client: Any, names: Sequence[str]) -> list[Any]:
+    """A client of each server that has one of these keys. Raises what redis-py raises."""
+    if not isinstance(client, Shards):
+        return [client]
     await client.initialize()
-    nodes = {node.name: node for node in map(client.get_node_from_key, names)}
-    return [{"target_nodes": nodes[name]} for name in sorted(nodes)]
-
-
-async def info_of_each(client: Any, names: Sequence[str], *sections: str) -> list[dict[str, Any]]:
-    """INFO of each server that holds one of these keys. Raises what redis-py raises."""
-    owners = await owners_of(client, names)
-    return list(await asyncio.gather(*(client.info(*sections, **owner) for owner in owners)))
+    return [client.node(address) for address in client.by_owner(names)]
 
 
 async def server_facts(client: Any, names: Sequence[str]) -> dict[str, Any]:
     """Version, memory, evictions, number of keys; of a Cluster's servers summed. Raises what redis-py raises."""
-    owners = await owners_of(client, names)
-    told = await asyncio.gather(*(client.info(**owner) for owner in owners))
-    sizes = await asyncio.gather(*(client.dbsize(**owner) for owner in owners))
+    told, sizes = [], []
+    for server in await servers_of(client, names):
+        with suppress(*(REDIS_FAILED if isinstance(client, Shards) else ())):  # the others go on without it
+            info, size = await server.info(), await server.dbsize()
+            told.append(info)
+            sizes.append(size)
+    if not told:
+        raise RedisConnectionError("no master of the Cluster answers")
     summed = {name: sum(int(info.get(name, 0)) for info in told) for name in _SUMMED}
     return {
         "version": told[0].get("redis_version", ""),

@@ -40,6 +40,7 @@ class Scripts:
         self.done = self._client.register_script(head + writer_scripts.DONE)
         self.remove = self._client.register_script(head + writer_scripts.REMOVE)
         self.begin_epoch = self._client.register_script(head + writer_scripts.BEGIN_EPOCH)
+        self.begin_tag = self._client.register_script(head + writer_scripts.BEGIN_TAG)
         self.advance = self._client.register_script(head + writer_scripts.ADVANCE)
 
     def choose(self, servers: Iterable[dict[str, Any]]) -> None:

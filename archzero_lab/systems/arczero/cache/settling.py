@@ -12,6 +12,9 @@ from archzero_lab.settings import CacheSettings
 from archzero_lab.systems.arczero.cache.absence import Absence
 
 _AGAIN_S = 0.02
+SETTLING_MS = 500
+"""For how long nothing is filled where another Redis has been found: the fences of writes under way went with the one
+before."""
 
 
 class Known(Enum):
@@ -28,6 +31,10 @@ class Looks(Protocol):
     @property
     def lost_for_s(self) -> float:
         """How long Redis has been seen to be away."""
+
+    @property
+    def patience_s(self) -> float:
+        """How long a writer tries."""
 
     async def obeys(self) -> bool:
         """Whether Redis does now what an invalidation needs."""
@@ -47,12 +54,12 @@ async def is_nobodys(link: Looks, settings: CacheSettings) -> bool:
 async def tell_or_see_away(link: Looks, settings: CacheSettings, tell: Callable[[], Awaitable[bool]]) -> Known:
     """Tell Redis again and again, until it has been told, or until every licence has run out while it was away.
 
-    At most three times as long as that takes. A process that is late itself proves nothing: see cache.absence.
+    At most for the link's patience. A process that is late itself proves nothing: see cache.absence.
     """
     over_s = licence_over_s(settings)
     absence = Absence(settings)
     began = time.monotonic()
-    while time.monotonic() < began + 3 * over_s:
+    while time.monotonic() < began + link.patience_s:
         await asyncio.sleep(_AGAIN_S)
         if await tell():
             return Known.TOLD

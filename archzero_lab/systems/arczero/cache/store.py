@@ -6,9 +6,7 @@ import asyncio
 import secrets
 import time
 from collections.abc import Callable, Sequence
-from contextlib import suppress
 from dataclasses import dataclass
-from functools import partial
 from typing import Any, cast
 
 from redis.exceptions import ReadOnlyError
@@ -17,11 +15,11 @@ from archzero_lab.settings import CacheSettings
 from archzero_lab.systems.arczero.cache.announcements import Announcements, Change
 from archzero_lab.systems.arczero.cache.counters import count
 from archzero_lab.systems.arczero.cache.entries import MOST_BYTES, MOST_NAMES, Hit, decode, encode_value
-from archzero_lab.systems.arczero.cache.heartbeat import beat_in_one, heartbeat_keys, refused_of
+from archzero_lab.systems.arczero.cache.heartbeat import beat_in_one, refused_of
 from archzero_lab.systems.arczero.cache.keys import Key, Keyspace, Kind
 from archzero_lab.systems.arczero.cache.link import Link
 from archzero_lab.systems.arczero.cache.near import NearCache
-from archzero_lab.systems.arczero.cache.redis_facts import info_of_each, server_facts
+from archzero_lab.systems.arczero.cache.redis_facts import server_facts
 from archzero_lab.systems.arczero.cache.script_calls import (
     Call,
     fence_of,
@@ -31,10 +29,10 @@ from archzero_lab.systems.arczero.cache.script_calls import (
     new_seed,
     script_call,
 )
+from archzero_lab.systems.arczero.cache.settling import SETTLING_MS
 from archzero_lab.systems.arczero.cache.tasks import end_task
 from archzero_lab.systems.arczero.cards.model import Document
 
-_SETTLING_MS = 500
 OTHER = "other"
 """What a lease says, and which, where the cache is of another timeline."""
 
@@ -76,7 +74,7 @@ class CacheStore(Announcements):
                     token,
                     int(self._settings.lease_s * 1000),
                     new_generation(),
-                    _SETTLING_MS,
+                    SETTLING_MS,
                     new_era(),
                     self.keys.dependencies,
                     new_seed(),
@@ -161,6 +159,8 @@ class CacheStore(Announcements):
 
     async def close(self) -> None:
         """End what is under way in the background, before its connections go."""
+        if self.members is not None:
+            await self.members.close()
         for task in list(self._tasks):
             await end_task(task)
 
@@ -202,53 +202,48 @@ class CacheStore(Announcements):
         """Make every entry of the namespace invalid, in constant time; False where Redis is away."""
         return await self.written(None, "", None, Change(kinds=list(Kind), told_of=list(Kind), flush=True))
 
-    async def check_epoch(self, probe: Any) -> bool:
+    async def check_epoch(self, probe: Any) -> str | None:
         """Void every generation where this Redis is not the one that they were made in.
 
-        A restart, even with its old data, has another run id; a failover to and fro another replication id. True when
-        that is settled.
+        A restart, even with its old data, has another run id; a failover to and fro another replication id. What a
+        heartbeat tells of it from then on; None where that is not settled.
         """
-        servers = await info_of_each(probe, self.keys.heartbeats)
-        if any(server["role"] != "master" for server in servers):
-            return False  # it has been replaced
-        self._scripts.choose(servers)
-        epoch = ",".join(sorted(f"{server['run_id']}.{server['master_replid']}" for server in servers))
-        held = await probe.get(self.keys.epoch)
+        if self.members is not None:
+            timeline = self.told.timeline if self.told is not None else ""
+            nonce, known = await self.members.agree(probe, timeline)
+            if self.told is not None and known > timeline:
+                self.told.hear_of(known)  # somebody knows of a later primary: so will we, in a moment
+            return nonce
+        info = await probe.info()
+        self._scripts.choose([info])
+        epoch, held = f"{info['run_id']}.{info['master_replid']}", await probe.get(self.keys.epoch)
         if self.told is not None:
             epoch += f"|{self.told.timeline}"
             known = held.decode().rpartition("|")[2] if held is not None and b"|" in held else ""
             if known > self.told.timeline:
                 self.told.hear_of(known)
-                return False  # somebody knows of a later primary: so will we, in a moment
-        if held == epoch.encode():
-            self._seen_epoch = True
-            return True
-        names = [name for kind in Kind for name in self.keys.generations(kind)]
-        # the fences of writes under way went with the old one: nothing is filled until those have ended
-        px = _SETTLING_MS if self._seen_epoch else 0
-        new = [fence_of(secrets.token_hex(8)) if px else flushed_generation() for _ in names]
-        if self.keys.exact:
+                return None
+        if held != epoch.encode():
+            names = [self.keys.generations(kind)[0] for kind in Kind]
+            # the fences of writes under way went with the old one: nothing is filled until those have ended
+            px = SETTLING_MS if self._seen_epoch else 0
+            new = [fence_of(secrets.token_hex(8)) if px else flushed_generation() for _ in names]
             # an older copy's may go back: what is made from now on is of a new era, and counted from another number
             keys = [self.keys.epoch, self.keys.moved, self.keys.sequence, self.keys.position, *names]
             args = [held or b"", epoch, px, *new]
             if not await self._scripts.begin_epoch(keys=keys, args=args, client=probe):
-                return False  # another process has; what it began is looked at next
-        else:
-            for name, generation in zip(names, new, strict=True):
-                await probe.set(name, generation, px=px or None)
-            await probe.set(self.keys.epoch, epoch)
+                return None  # another process has; what it began is looked at next
         self._seen_epoch = True
-        return True
+        return str(info["master_replid"])
 
     async def beat(self, probe: Any) -> str:
-        """Do what an invalidation does, to keys that nobody reads; the replication id of a single server.
+        """Do what an invalidation does, to keys that nobody reads; a server's replication id, or a Cluster's epoch.
 
         So what refuses an invalidation refuses this too: a replica, too few replicas, rights taken, a full disk, a
         script that runs on. Raises what Redis, or the way to it, refuses it with.
         """
-        if not self._one_server:
-            await self._write_beats(await heartbeat_keys(self.keys, probe), probe)
-            return ""  # a replica of a Cluster answers MOVED, to its master
+        if self.members is not None:
+            return await self.members.beat(probe)
         name = self.keys.heartbeats[0]
         info = await beat_in_one(self._scripts, name, probe)
         if info is None:
@@ -257,6 +252,13 @@ class CacheStore(Announcements):
         if info["role"] != "master":  # one that takes writes loses them to its master's
             raise ReadOnlyError("this Redis is a replica")
         return str(info["master_replid"])
+
+    async def obey(self, probe: Any) -> bool:
+        """Whether a Redis does it where somebody may have a licence. Raises as beat()."""
+        if self.members is not None:
+            return await self.members.obey(probe)
+        await self.beat(probe)
+        return True
 
     async def _write_beats(self, names: list[str], probe: Any) -> None:
         calls = [script_call(self._scripts.bump, [name], [fence_of(""), new_generation()]) for name in names]
@@ -272,21 +274,23 @@ class CacheStore(Announcements):
         except Exception:  # whatever it is, it is not connected; `refused` tells why
             facts = None
         latency_ms = round((time.perf_counter() - began) * 1000, 3)
-        health = {"connected": False} if facts is None else {"connected": True, "latency_ms": latency_ms, **facts}
+        health: dict[str, Any] = (
+            {"connected": False} if facts is None else {"connected": True, "latency_ms": latency_ms, **facts}
+        )
+        if self.members is not None:
+            health["left_out"] = self.members.left_out
         if not self.link.licensed:
             return health | {"obeys": False, "refused": self.link.trouble}
-        return health | {"obeys": True, "refused": await self._refused()}
-
-    async def _refused(self) -> str | None:
-        """What is refused of a Redis that obeys; None where it could not be asked either."""
-        with suppress(Exception):  # whatever else it is, the licence tells of it
-            async with asyncio.timeout(self._settings.timeout_s):
-                return await refused_of(self._scripts, self.keys.heartbeats[0], self._client)
-        return None
+        name = next(name for name in self.keys.heartbeats if self.members is None or self.members.has(name))
+        refused = await refused_of(self._scripts, name, self._client, self._settings.timeout_s)
+        return health | {"obeys": True, "refused": refused}
 
     async def add_usage(self, counts: dict[str, int], keep: int) -> None:
         """Add to the shared table of what is asked for most, and keep its `keep` greatest."""
-        calls: list[Call] = [partial(_add, self.keys.usage, member, amount) for member, amount in counts.items()]
+        calls: list[Call] = [
+            lambda c, of=of: c.zincrby(self.keys.usage, of[1], of[0])  # type: ignore[misc]
+            for of in counts.items()
+        ]
         calls.append(lambda c: c.zremrangebyrank(self.keys.usage, 0, -keep - 1))
         await self.link.write(Kind.CARD, lambda: self._send(calls, [], self._client))
 
@@ -294,7 +298,3 @@ class CacheStore(Announcements):
         """What is asked for most, the commonest first."""
         members = await self.link.read(Kind.CARD, lambda: self._client.zrevrange(self.keys.usage, 0, most - 1))
         return [member.decode() for member in cast("list[bytes]", members or [])]
-
-
-async def _add(name: str, member: str, amount: int, client: Any) -> Any:
-    return await client.zincrby(name, amount, member)

@@ -208,3 +208,16 @@ redis.call('DEL', KEYS[2], KEYS[3], KEYS[4])
 redis.call('SET', KEYS[1], ARGV[2])
 return 1
 """
+
+# Give a tag of a Cluster its copy of the epoch, unless another has been begun since, and new generations with it.
+# KEYS: the copy, generations. ARGV: the copy seen ('' for none), the new one, ms for which the generations live (0: for
+# ever), the generations.
+BEGIN_TAG = """
+if (redis.call('GET', KEYS[1]) or '') ~= ARGV[1] then return 0 end
+for at = 2, #KEYS do
+  if ARGV[3] == '0' then redis.call('SET', KEYS[at], ARGV[at + 2])
+  else redis.call('SET', KEYS[at], ARGV[at + 2], 'PX', ARGV[3]) end
+end
+redis.call('SET', KEYS[1], ARGV[2])
+return 1
+"""

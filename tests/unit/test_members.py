@@ -1,0 +1,71 @@
+"""A Cluster's epochs: over histories at random nothing older is read than was acknowledged, and each rule is needed."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import pytest
+
+from archzero_lab.systems.arczero.cache import members as members_module
+from archzero_lab.systems.arczero.cache.epochs import Answer, Epoch
+from archzero_lab.systems.arczero.cache.members import Members
+from archzero_lab.systems.arczero.cache.shards import Shards
+from tests.unit.cluster_model import live
+from tests.unit.model_servers import Clock
+
+HISTORIES, STEPS = 15, 2_000
+
+
+class AnyMinority(Members):
+    """Whoever reaches a tag begins an epoch."""
+
+    def _are_most(self, answers: Mapping[int, Answer]) -> bool:
+        return bool(answers)
+
+
+class Unasked(Members):
+    """What was told counts, whatever has been begun since."""
+
+    async def stands(self, epoch: Epoch, shards: Shards) -> bool:
+        return True
+
+
+class AtOnce(Members):
+    """What is told counts while others may have a licence of the epoch before."""
+
+    @property
+    def counting(self) -> Epoch | None:
+        return self.epoch
+
+
+class KeepsAll(Members):
+    """A tag that was out, or another's, keeps what it has."""
+
+    async def _write(self, shards: Shards, epoch: Epoch, latest: Epoch | None, answers: Mapping[int, Answer]) -> bool:
+        for number in sorted(answers):
+            args = [answers[number].copy, epoch.text, 0]
+            if not await self._scripts.begin_tag(keys=[self._keys.epochs[number]], args=args, client=shards):
+                return False
+        return True
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
+    made = Clock()
+    monkeypatch.setattr(members_module, "time", made)
+    return made
+
+
+async def test_nothing_older_is_read_than_was_acknowledged(clock: Clock) -> None:
+    worlds = [await live(clock, seed, STEPS) for seed in range(HISTORIES)]
+    assert [world.stale for world in worlds] == [[]] * HISTORIES
+    assert all(world.hits and world.told for world in worlds)
+
+
+# from which history on it is looked for: the seldom ones would take long to come to
+@pytest.mark.parametrize(("members", "first"), [(AnyMinority, 20), (Unasked, 0), (AtOnce, 6), (KeepsAll, 64)])
+async def test_without_one_of_its_rules_old_things_are_read(clock: Clock, members: type[Members], first: int) -> None:
+    for seed in range(first, first + 150):
+        if (await live(clock, seed, STEPS, members)).stale:
+            return
+    pytest.fail("every history was as it should be")
