@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import uuid
-from collections.abc import Awaitable, Callable, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 
 import pytest
@@ -85,39 +86,49 @@ async def test_what_only_a_lost_master_was_told_is_not_believed_of_who_took_over
         assert await score_of(service, card_id) == 2
 
 
+@pytest.mark.parametrize("how", ["ended", "silent"])
 async def test_a_shard_that_is_away_is_read_from_postgresql_and_the_rest_goes_on(
-    database_url: str, cluster: ClusterGroup
+    database_url: str, cluster: ClusterGroup, how: str
 ) -> None:
     away, there = cluster.masters()[:2]
-    ended = [away, cluster.follower_of(away)]
+    follower = cluster.follower_of(away)
+    settings = replace(PATIENT, timeout_s=0.2, licence_s=1.5)  # what a silent one is waited for in every heartbeat
     namespace = f"test:{uuid.uuid4().hex}"
     async with (
-        open_cached(database_url, cluster.url, PATIENT, namespace) as service,
-        open_cached(database_url, cluster.url, PATIENT, namespace) as other,
+        open_cached(database_url, cluster.url, settings, namespace) as service,
+        open_cached(database_url, cluster.url, settings, namespace) as other,
     ):
         both = (service, other)
         for one in both:
             await until_licensed(one)
         lost, kept = await _card_on(service, away), await _card_on(service, there)
-        for node in ended:
-            node.kill()
-        for one in both:
-            await until(_left_out(one), 60)
-            await until_licensed(one)
-        assert isinstance(await service.store.read(service.keys.card(kept)), Hit), "nothing happened to it"
-        for score in (5, 6):
-            for card_id in (lost, kept):
-                await service.cards.update_card(card_id, CardPatch(quality_score=score))
-                assert [await score_of(one, card_id) for one in both] == [score, score]
-        assert isinstance(await other.store.read(other.keys.card(kept)), Hit)
-        assert await other.store.read(other.keys.card(lost)) is None
-        assert (await service.store.health())["left_out"] > 0
-        await asyncio.to_thread(_start_all, ended)
+        follower.kill()
+        with away.silent() if how == "silent" else _ended(away):
+            for one in both:
+                await until(_left_out(one), 60)
+                await until_licensed(one)
+            await until(_hits(service, kept))
+            for score in (5, 6):
+                for card_id in (lost, kept):
+                    await service.cards.update_card(card_id, CardPatch(quality_score=score))
+                    assert [await score_of(one, card_id) for one in both] == [score, score]
+            await until(_hits(other, kept))
+            assert await other.store.read(other.keys.card(lost)) is None
+            health = await service.store.health()
+            assert (health["connected"], health["left_out"] > 0) == (True, True)
+        await asyncio.to_thread(follower.start)
         for one in both:
             await until(_taken_in(one), 60)
             await until_licensed(one)
             assert [await score_of(one, card_id) for card_id in (lost, kept)] == [6, 6]
         await until(_hits(other, lost))
+
+
+@contextmanager
+def _ended(node: RedisNode) -> Iterator[None]:
+    node.kill()
+    yield
+    node.start()
 
 
 def _epoch_of(service: Cached) -> Epoch:
@@ -146,11 +157,6 @@ def _taken_in(service: Cached) -> Callable[[], Awaitable[bool]]:
         return None not in _epoch_of(service).tags
 
     return is_so
-
-
-def _start_all(nodes: Sequence[RedisNode]) -> None:
-    for node in nodes:
-        node.start()
 
 
 async def _card_on(service: Cached, master: RedisNode) -> uuid.UUID:

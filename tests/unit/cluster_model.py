@@ -45,6 +45,8 @@ class Scripts:
 
     async def begin_tag(self, keys: Sequence[str], args: Sequence[Any], client: Process) -> int:
         node = client.reach(KEYS.epochs.index(keys[0]))
+        if client.world.rng.random() < 0.01:
+            raise RedisConnectionError("whoever begins an epoch dies before this tag")
         if (node.get(keys[0]) or b"") != args[0]:
             return 0
         for name, generation in zip(keys[1:], args[3:], strict=True):
@@ -67,34 +69,43 @@ class World:
         self.outbox: set[tuple[int, int]] = set()
         self.stale: list[tuple[int, int, int]] = []
         self.reads = self.hits = self.told = 0
+        self.works = False
 
     def hurt(self, processes: Sequence[Process]) -> None:
         """One thing goes wrong, or right again."""
         shard, rng = self.rng.randrange(SHARDS), self.rng
-        whole = all(node.is_up for node in self.masters) and not any(process.out_of_reach for process in processes)
         what = rng.choice(
             ["deaf", "promote", "dies", "down", "up", "up", "reach", "reach again", "reach again", *["map"] * 5]
         )
         if what == "deaf":
             self.heard[shard] = dict(self.masters[shard].data)
-        elif what == "promote" and whole and self.before is None:
+        elif what == "promote" and self.masters[shard].is_up and self.before is None:
             self.before = self.masters[shard]
             heard = self.heard[shard]
             self.masters[shard] = Node(self.clock, shard, self.before.data if heard is None else heard)
             self.heard[shard] = None
         elif what == "dies" and self.before is not None:
             self.before.is_up, self.before = False, None
-        elif what == "down" and self.before is None:
+        elif what == "down":
             self.masters[shard].is_up = False
         elif what == "up" and not self.masters[shard].is_up:
             kept = self.masters[shard].data if rng.random() < 0.5 else {}
             self.masters[shard] = Node(self.clock, shard, kept)
-        elif what == "reach" and self.before is None:
+        elif what == "reach":
             rng.choice(processes).out_of_reach = {shard}
         elif what == "reach again":
             rng.choice(processes).out_of_reach = set()
         elif what == "map":
             rng.choice(processes).see()
+
+    def heal(self, processes: Sequence[Process]) -> None:
+        """All is there and known to everyone."""
+        for shard, node in enumerate(self.masters):
+            if not node.is_up:
+                self.masters[shard] = Node(self.clock, shard, {})
+        for process in processes:
+            process.out_of_reach = set()
+            process.see()
 
 
 class Process:
@@ -225,7 +236,7 @@ class Process:
 
 
 async def live(clock: Clock, seed: int, steps: int, members: type[Members] = Members) -> World:
-    """A history at random; what was read and acknowledged in it."""
+    """A history at random; what was read and acknowledged in it, and whether all works in the end."""
     rng = random.Random(seed)
     world = World(clock, rng)
     processes = [Process(world, members) for _ in range(2)]
@@ -249,6 +260,19 @@ async def live(clock: Clock, seed: int, steps: int, members: type[Members] = Mem
             process.commit(tag)
         elif process.writes:
             await process.tell_one()
+    world.heal(processes)
+    world.works = await _all_work(world, processes)
+    world.masters[rng.randrange(SHARDS)].is_up = False
+    world.works = await _all_work(world, processes) and world.works
     for one in processes:
         await one.members.close()
     return world
+
+
+async def _all_work(world: World, processes: Sequence[Process]) -> bool:
+    """Whether in ten seconds everyone has a licence, and what is told counts."""
+    for _ in range(100):
+        world.clock.now += 0.1
+        for one in processes:
+            await one.beat()
+    return all(world.clock.now < one.licensed_until and one.members.counting for one in processes)

@@ -59,7 +59,7 @@ class Pipeline:
     def get(self, name: str) -> None:
         self._answers.append(self._node.get(name))
 
-    async def execute(self) -> list[Any]:
+    async def execute(self, raise_on_error: bool = True) -> list[Any]:
         return self._answers
 
 

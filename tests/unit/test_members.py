@@ -59,7 +59,7 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
 async def test_nothing_older_is_read_than_was_acknowledged(clock: Clock) -> None:
     worlds = [await live(clock, seed, STEPS) for seed in range(HISTORIES)]
     assert [world.stale for world in worlds] == [[]] * HISTORIES
-    assert all(world.hits and world.told for world in worlds)
+    assert all(world.hits and world.told and world.works for world in worlds)
 
 
 # from which history on it is looked for: the seldom ones would take long to come to

@@ -159,6 +159,7 @@ async def open_cache(
         await outbox.close()
         if near is not None:
             await near.close()
+        await link.rest()
         await store.close()
         await link.close()
 

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from typing import Any
 
 import msgspec
+from redis.exceptions import ReadOnlyError
+
+from archzero_lab.systems.arczero.cache.keys import CLUSTER_TAGS
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,8 +44,26 @@ class Epoch(msgspec.Struct, frozen=True):
         )
 
 
+async def ask_tags(node: Any, copies: Sequence[str]) -> list[Answer | BaseException]:
+    """What a server tells of itself and of each tag. Raises what redis-py raises, ReadOnlyError for a replica."""
+    async with node.pipeline(transaction=False) as pipe:
+        pipe.info("server")
+        pipe.info("replication")
+        for name in copies:
+            pipe.get(name)
+        server, replication, *told = await pipe.execute(raise_on_error=False)
+    for answer in (server, replication):
+        if isinstance(answer, BaseException):
+            raise answer
+    if replication["role"] != "master":
+        raise ReadOnlyError("this Redis is a replica")
+    identity, version = f"{server['run_id']}.{replication['master_replid']}", str(server["redis_version"])
+    return [copy if isinstance(copy, BaseException) else Answer(identity, copy or b"", version) for copy in told]
+
+
 def decode_epoch(copy: bytes) -> Epoch | None:
     """The epoch of a tag's copy, None for none."""
     with suppress(msgspec.MsgspecError):
-        return msgspec.json.decode(copy, type=Epoch)
+        epoch = msgspec.json.decode(copy, type=Epoch)
+        return epoch if len(epoch.tags) == CLUSTER_TAGS else None  # else another version's
     return None

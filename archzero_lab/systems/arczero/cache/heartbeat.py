@@ -28,6 +28,25 @@ async def beat_in_one(scripts: Scripts, name: str, probe: Any) -> dict[str, Any]
         return None
 
 
+async def beat_on(scripts: Scripts, node: Any, name: str) -> None:
+    """Write and delete a key of a Cluster's server as an invalidation does. Raises what that is refused with."""
+    try:
+        await _beat(scripts, node, name)
+    except NoScriptError:
+        for script in (scripts.bump, scripts.remove):
+            await node.script_load(script.script)
+        await _beat(scripts, node, name)
+    except ResponseError:
+        await node.delete(name)  # as an invalidation does where memory is full
+
+
+async def _beat(scripts: Scripts, node: Any, name: str) -> None:
+    async with node.pipeline(transaction=False) as pipe:
+        pipe.evalsha(scripts.bump.sha, 1, name, fence_of(""), new_generation())
+        pipe.evalsha(scripts.remove.sha, 1, name, "")
+        await pipe.execute()
+
+
 async def refused_of(scripts: Scripts, name: str, client: Any, timeout_s: float) -> str | None:
     """What Redis refuses of all that the cache asks of it, tried on a heartbeat's key; None where it takes everything,
     or could not be asked.

@@ -75,9 +75,13 @@ class Link:
         self._heart = asyncio.create_task(self._beat_on())
         await self._first_beat.wait()
 
-    async def close(self) -> None:
-        """End the heartbeat and close every connection."""
+    async def rest(self) -> None:
+        """End the heartbeat."""
         await end_task(self._heart)
+
+    async def close(self) -> None:
+        """Close every connection."""
+        await self.rest()
         await self.connections.close()
 
     @property

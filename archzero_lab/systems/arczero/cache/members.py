@@ -17,12 +17,13 @@ from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from typing import Any
 
+from redis.exceptions import AskError, MovedError
 from redis.exceptions import ConnectionError as RedisConnectionError
-from redis.exceptions import NoScriptError, ReadOnlyError, ResponseError
 
 from archzero_lab.settings import CacheSettings
 from archzero_lab.systems.arczero.cache.clients import REDIS_FAILED
-from archzero_lab.systems.arczero.cache.epochs import Answer, Epoch, decode_epoch
+from archzero_lab.systems.arczero.cache.epochs import Answer, Epoch, ask_tags, decode_epoch
+from archzero_lab.systems.arczero.cache.heartbeat import beat_on
 from archzero_lab.systems.arczero.cache.keys import Keyspace, Kind
 from archzero_lab.systems.arczero.cache.script_calls import (
     Scripts,
@@ -52,6 +53,7 @@ class Members:
 
     def __init__(self, keys: Keyspace, scripts: Scripts, settings: CacheSettings) -> None:
         self._keys, self._scripts, self._settings = keys, scripts, settings
+        self._all = range(len(keys.tags))
         self.epoch: Epoch | None = None
         self.counts_from = math.inf
         """From when on (monotonic) no licence of another epoch is left."""
@@ -71,7 +73,7 @@ class Members:
     def left_out(self) -> float:
         """Which share of the tags is, 0 to 1."""
         tags = self.epoch.tags if self.epoch is not None else ()
-        return round(tags.count(None) / len(self._keys.tags), 2)
+        return round(tags.count(None) / len(self._all), 2)
 
     @property
     def counting(self) -> Epoch | None:
@@ -91,59 +93,67 @@ class Members:
         else what the first one refused it with.
         """
         epoch = self.epoch
-        numbers = self._numbers_in(epoch)
-        answers, errors = await self._ask(shards, numbers)
-        if errors:
-            error = next(iter(errors.values()))
+        members = self._numbers_in(epoch)
+        # where one of them was away others may have returned, and be most together with those that are left
+        answers, errors = await self._ask(shards, self._all if self._away_since.keys() & members else members)
+        missing = [number for number in members if number in errors]
+        if missing:
+            error = errors[missing[0]]
             if not self._are_most(answers):
                 raise error
-            if self._is_early(errors):
+            if self._is_early(missing):
                 raise PartlyAwayError(f"a part of the Cluster is away: {error}") from error
             return "to be left out"
         if epoch is None or not epoch.stands(answers):
             return "another"
-        if len(numbers) < len(self._keys.tags) and time.monotonic() > self._taken + TAKEN_IN_AFTER_S:
+        if len(members) < len(self._all) and time.monotonic() > self._taken + TAKEN_IN_AFTER_S:
             if self._looking is None or self._looking.done():
-                self._looking = asyncio.create_task(self._look_for_others(shards, numbers))
+                self._looking = asyncio.create_task(self._look_for_others(shards, members))
             if self._has_returned:
                 return "to be taken in"
         return epoch.nonce
 
     async def obey(self, shards: Shards) -> bool:
-        """Whether most of all tags take heartbeats: then somebody may have a licence, or be given one. Whoever asks
+        """Whether an epoch stands, or could be begun: then somebody may have a licence, or be given one. Whoever asks
         beside another waits for his answer."""
         if self._obeying is None or self._obeying.done():
-            self._obeying = asyncio.ensure_future(self._ask(shards, range(len(self._keys.tags))))
-        answers, _ = await asyncio.shield(self._obeying)
-        return self._are_most(answers)
+            self._obeying = asyncio.ensure_future(self._ask(shards, self._all))
+            self._obeying.add_done_callback(lambda asked: asked.cancelled() or asked.exception())
+        answers, errors = await asyncio.shield(self._obeying)
+        stands = any(epoch.stands(answers) for epoch in _epochs_of(answers))
+        return stands or self._may_begin(answers, errors)
 
     async def stands(self, epoch: Epoch, shards: Shards) -> bool:
-        """Whether every copy says this epoch still. Raises what redis-py raises."""
-        text = epoch.text
-        names = [self._keys.epochs[number] for number in self._numbers_in(epoch)]
-        owned = shards.by_owner(names)
-        told = await asyncio.gather(*(_get_all(shards.node(address), of) for address, of in owned.items()))
-        copies = [copy for of in told for copy in of]
-        return len(copies) == len(names) and all(copy == text for copy in copies)
+        """Whether every copy says this epoch still, and everyone is who it says. Raises what redis-py raises."""
+        number_of = {self._keys.epochs[number]: number for number in self._numbers_in(epoch)}
+        owned = shards.by_owner(number_of)
+        asked = (ask_tags(shards.node(address), names) for address, names in owned.items())
+        told = await asyncio.gather(*asked, return_exceptions=True)
+        answers: dict[int, Answer] = {}
+        for names, answer in zip(owned.values(), told, strict=True):
+            if isinstance(answer, BaseException):
+                raise answer
+            answers |= {number_of[name]: of for name, of in zip(names, answer, strict=True) if isinstance(of, Answer)}
+        return epoch.stands(answers)
 
     async def agree(self, shards: Shards, timeline: str) -> tuple[str | None, str]:
         """Join the epoch that stands, or begin one without what is away; its nonce, None where there is none, and the
         latest timeline that a copy names. Raises what redis-py raises."""
-        answers, errors = await self._ask(shards, range(len(self._keys.tags)))
-        held = [epoch for answer in answers.values() if (epoch := decode_epoch(answer.copy)) is not None]
+        answers, errors = await self._ask(shards, self._all)
+        held = _epochs_of(answers)
         known = max((epoch.timeline for epoch in held), default="")
-        latest = next((epoch for epoch in held if self._is_the_latest(epoch, answers)), None)
-        if known > timeline or not self._are_most(answers):
+        latest = self._latest_of(answers)
+        if known > timeline:
             return None, known
         self._scripts.choose([{"redis_version": answer.version} for answer in answers.values()])
         joins = latest is not None and latest.timeline == timeline and latest.stands(answers)
         if latest is not None and joins and not (self._has_returned and latest == self.epoch):
             if latest != self.epoch:
                 self._take(latest, time.monotonic() + licence_over_s(self._settings))
-        elif self._is_early(errors):
+        elif self._is_early(errors) or not self._may_begin(answers, errors):
             return None, known
         else:
-            members = tuple(answers[n].identity if n in answers else None for n in range(len(self._keys.tags)))
+            members = tuple(answers[n].identity if n in answers else None for n in self._all)
             epoch = Epoch(new_era() + new_era(), timeline, members)
             if not await self._write(shards, epoch, latest, answers):
                 return None, known  # another process has; what it began is looked at next
@@ -158,21 +168,43 @@ class Members:
         self.epoch, self.counts_from, self._taken, self._has_returned = epoch, counts_from, time.monotonic(), False
 
     def _numbers_in(self, epoch: Epoch | None) -> list[int]:
-        return [n for n in range(len(self._keys.tags)) if epoch is None or epoch.tags[n] is not None]
+        return [n for n in self._all if epoch is None or epoch.tags[n] is not None]
 
     def _are_most(self, answers: Mapping[int, Answer]) -> bool:
-        return 2 * len(answers) > len(self._keys.tags)
+        return 2 * len(answers) > len(self._all)
+
+    def _may_begin(self, answers: Mapping[int, Answer], errors: Mapping[int, BaseException]) -> bool:
+        """Whether no licence of another epoch can go on beside one that is begun.
+
+        With all tags that is so. With most, only where most are whose their copy says, and no other copy says
+        otherwise: what another epoch has in common with those may be somebody else's, who leads no more and is believed
+        still.
+        """
+        held = _epochs_of(answers)
+        if not errors or not held:
+            return self._are_most(answers)
+        settled = {
+            n: a
+            for n, a in answers.items()
+            if (own := decode_epoch(a.copy)) is not None
+            and own.tags[n] == a.identity
+            and all(epoch.tags[n] in (None, a.identity) for epoch in held)
+        }
+        return self._are_most(settled)
+
+    def _latest_of(self, answers: Mapping[int, Answer]) -> Epoch | None:
+        """The epoch that most of all tags have, and are whose they were when they got it: a later one would be seen."""
+        for epoch in _epochs_of(answers):
+            text = epoch.text
+            having = {n: a for n, a in answers.items() if a.copy == text and a.identity == epoch.tags[n]}
+            if self._are_most(having):
+                return epoch
+        return None
 
     def _is_early(self, errors: Iterable[int]) -> bool:
         """Whether one of these may be there again in a moment, or another have taken over."""
         now = time.monotonic()
         return any(now < self._away_since[number] + LEFT_OUT_AFTER_S for number in errors)
-
-    def _is_the_latest(self, epoch: Epoch, answers: Mapping[int, Answer]) -> bool:
-        """Whether most of all tags have it, and are whose they were when they got it: a later one would be there."""
-        text = epoch.text
-        having = {n: a for n, a in answers.items() if a.copy == text and a.identity == epoch.tags[n]}
-        return self._are_most(having)
 
     async def _write(self, shards: Shards, epoch: Epoch, latest: Epoch | None, answers: Mapping[int, Answer]) -> bool:
         """Give each tag its copy, in order, so that of two who begin one the second stops at the first."""
@@ -200,7 +232,7 @@ class Members:
     async def _look_for_others(self, shards: Shards, numbers: Sequence[int]) -> None:
         with suppress(*REDIS_FAILED):
             shards.slots.ask_soon()
-            others = [n for n in range(len(self._keys.tags)) if n not in numbers]
+            others = [n for n in self._all if n not in numbers]
             _, errors = await self._ask(shards, others)
             self._has_returned = len(errors) < len(others)
 
@@ -209,22 +241,20 @@ class Members:
         await shards.initialize()
         number_of = {self._keys.heartbeats[number]: number for number in numbers}
         owned = shards.by_owner(number_of)
-        told = await asyncio.gather(
-            *(
-                self._ask_one(shards.node(address), [number_of[name] for name in names])
-                for address, names in owned.items()
-            ),
-            return_exceptions=True,
+        asked = (
+            self._ask_one(shards.node(address), [number_of[name] for name in names]) for address, names in owned.items()
         )
+        told = await asyncio.gather(*asked, return_exceptions=True)
         answers: dict[int, Answer] = {}
         errors: dict[int, BaseException] = {n: RedisConnectionError("nobody has this slot") for n in numbers}
-        for names, answer in zip(owned.values(), told, strict=True):
-            for name in names:
+        for names, of_one in zip(owned.values(), told, strict=True):
+            for at, name in enumerate(names):
+                answer = of_one if isinstance(of_one, BaseException) else of_one[at]
                 if isinstance(answer, BaseException):
                     errors[number_of[name]] = answer
                 else:
                     del errors[number_of[name]]
-                    answers[number_of[name]] = answer[number_of[name]]
+                    answers[number_of[name]] = answer
         for number in answers:
             self._away_since.pop(number, None)
         for number in errors:
@@ -233,42 +263,20 @@ class Members:
             shards.slots.ask_soon()
         return answers, errors
 
-    async def _ask_one(self, node: Any, numbers: Sequence[int]) -> dict[int, Answer]:
-        """Do what an invalidation does, to a key that nobody reads."""
-        name = self._keys.heartbeats[numbers[0]]
+    async def _ask_one(self, node: Any, numbers: Sequence[int]) -> list[Answer | BaseException]:
+        """Do what an invalidation does, to a key that nobody reads; what is told of each tag, or why not."""
         async with asyncio.timeout(self._settings.timeout_s):
-            try:
-                await self._beat_and_remove(node, name)
-            except NoScriptError:
-                for script in (self._scripts.bump, self._scripts.remove):
-                    await node.script_load(script.script)
-                await self._beat_and_remove(node, name)
-            except ResponseError:
-                await node.delete(name)  # as an invalidation does where memory is full
-            async with node.pipeline(transaction=False) as pipe:
-                pipe.info("server")
-                pipe.info("replication")
-                for number in numbers:
-                    pipe.get(self._keys.epochs[number])
-                server, replication, *copies = await pipe.execute()
-        if replication["role"] != "master":
-            raise ReadOnlyError("this Redis is a replica")
-        identity = f"{server['run_id']}.{replication['master_replid']}"
-        return {
-            number: Answer(identity, copy or b"", str(server["redis_version"]))
-            for number, copy in zip(numbers, copies, strict=True)
-        }
-
-    async def _beat_and_remove(self, node: Any, name: str) -> None:
-        async with node.pipeline(transaction=False) as pipe:
-            pipe.evalsha(self._scripts.bump.sha, 1, name, fence_of(""), new_generation())
-            pipe.evalsha(self._scripts.remove.sha, 1, name, "")
-            await pipe.execute()
+            for number in numbers:
+                try:
+                    await beat_on(self._scripts, node, self._keys.heartbeats[number])
+                    break
+                except (AskError, MovedError):  # it is on its way to another server; the others may not be
+                    if number == numbers[-1]:
+                        raise
+            return await ask_tags(node, [self._keys.epochs[number] for number in numbers])
 
 
-async def _get_all(node: Any, names: Sequence[str]) -> list[bytes | None]:
-    async with node.pipeline(transaction=False) as pipe:
-        for name in names:
-            pipe.get(name)
-        copies: list[bytes | None] = await pipe.execute()
-        return copies
+def _epochs_of(answers: Mapping[int, Answer]) -> list[Epoch]:
+    """Those that the copies say."""
+    held = {answer.copy: decode_epoch(answer.copy) for answer in answers.values()}
+    return [epoch for epoch in held.values() if epoch is not None]

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Sequence
-from contextlib import suppress
 from typing import Any
 
 from redis.exceptions import ConnectionError as RedisConnectionError
 
-from archzero_lab.systems.arczero.cache.clients import REDIS_FAILED
 from archzero_lab.systems.arczero.cache.shards import Shards
 
 _SUMMED = ("used_memory", "maxmemory", "evicted_keys")
@@ -24,14 +23,12 @@ async def servers_of(client: Any, names: Sequence[str]) -> list[Any]:
 
 async def server_facts(client: Any, names: Sequence[str]) -> dict[str, Any]:
     """Version, memory, evictions, number of keys; of a Cluster's servers summed. Raises what redis-py raises."""
-    told, sizes = [], []
-    for server in await servers_of(client, names):
-        with suppress(*(REDIS_FAILED if isinstance(client, Shards) else ())):  # the others go on without it
-            info, size = await server.info(), await server.dbsize()
-            told.append(info)
-            sizes.append(size)
+    servers = await servers_of(client, names)
+    each = await asyncio.gather(*(_facts_of(server) for server in servers), return_exceptions=True)
+    answers = [answer for answer in each if not isinstance(answer, BaseException)]
+    told, sizes = [info for info, _ in answers], [size for _, size in answers]
     if not told:
-        raise RedisConnectionError("no master of the Cluster answers")
+        raise next((e for e in each if isinstance(e, BaseException)), RedisConnectionError("nobody has a slot"))
     summed = {name: sum(int(info.get(name, 0)) for info in told) for name in _SUMMED}
     return {
         "version": told[0].get("redis_version", ""),
@@ -40,3 +37,7 @@ async def server_facts(client: Any, names: Sequence[str]) -> dict[str, Any]:
         "evicted_keys": summed["evicted_keys"],
         "keys": sum(sizes),
     }
+
+
+async def _facts_of(server: Any) -> tuple[dict[str, Any], int]:
+    return await server.info(), int(await server.dbsize())

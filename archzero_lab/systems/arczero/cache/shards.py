@@ -10,6 +10,7 @@ import asyncio
 from bisect import bisect_right
 from collections import Counter
 from collections.abc import Awaitable, Callable, Iterable, Sequence
+from contextlib import suppress
 from typing import Any
 
 from redis._parsers import Encoder
@@ -33,7 +34,8 @@ class SlotMap:
         on_change: Callable[[], None],
     ) -> None:  # fmt: skip
         """`places` are nodes that may be asked at first."""
-        self._places, self._open_node, self._timeout_s, self._on_change = list(places), open_node, timeout_s, on_change
+        self._first, self._open_node, self._timeout_s, self._on_change = list(places), open_node, timeout_s, on_change
+        self._places = self._first
         self._nodes: dict[Address, Any] = {}
         self._asking: asyncio.Task[None] | None = None
         self.ranges: Ranges = ()
@@ -51,8 +53,8 @@ class SlotMap:
 
         Raises RedisConnectionError where nobody answers.
         """
-        if self._asking is None or self._asking.done():
-            self._asking = asyncio.ensure_future(self._ask())
+        self.ask_soon()
+        assert self._asking is not None
         await asyncio.shield(self._asking)
 
     def ask_soon(self) -> None:
@@ -73,9 +75,9 @@ class SlotMap:
         answers = [answer for answer in told if not isinstance(answer, BaseException)]
         if not answers:
             raise RedisConnectionError("no node of the Cluster says whose the slots are")
-        ranges = Counter(ranges for ranges, _ in answers).most_common(1)[0][0]
-        known = {place for _, places in answers for place in places}
-        self._places += sorted(known - set(self._places))
+        named = Counter(ranges for ranges, _ in answers)
+        ranges = max(named, key=lambda each: (named[each], each == self.ranges))
+        self._places = list(dict.fromkeys([*self._first, *(p for each, of in answers if each == ranges for p in of)]))
         if ranges != self.ranges:
             before, self.ranges = self.ranges, ranges
             if before:
@@ -96,7 +98,8 @@ class SlotMap:
 
 
 class Shards(AsyncCoreCommands):
-    """Commands of one key, by the slot map. Raises what redis-py raises; MovedError where the map is old."""
+    """Commands of one key, by the slot map. Raises what redis-py raises; MovedError where the map is old. The text of a
+    script goes to who lacked it."""
 
     _event_dispatcher: Any = None
     """redis-py's protocol of a client asks for one; only what this does not have uses it."""
@@ -105,6 +108,8 @@ class Shards(AsyncCoreCommands):
         self.slots = slots
         self._open_node = open_node
         self._nodes: dict[Address, Any] = {}
+        self._lacking: set[Address] = set()
+        """Who did not know a script."""
 
     async def initialize(self) -> None:
         """Ask whose the slots are where nothing is known of it."""
@@ -128,20 +133,26 @@ class Shards(AsyncCoreCommands):
         return owned
 
     async def execute_command(self, *args: Any, **options: Any) -> Any:
-        """One command to who has its key; a script's text to all."""
+        """One command to who has its key."""
         await self.initialize()
         if args[0] == "SCRIPT LOAD":
-            nodes = [self.node(address) for address in {owner for *_, owner in self.slots.ranges}]
-            told = await asyncio.gather(
-                *(node.execute_command(*args, **options) for node in nodes), return_exceptions=True
-            )
-            loaded = [answer for answer in told if not isinstance(answer, BaseException)]
-            if not loaded:
-                raise RedisConnectionError("no master of the Cluster takes a script")
-            return loaded[0]  # of one that did not, the script's next call tells
+            lacking, self._lacking = self._lacking or {owner for *_, owner in self.slots.ranges}, set()
+            asked = (self.node(address).execute_command(*args, **options) for address in lacking)
+            return (await asyncio.gather(*asked))[0]
+        owner = self._owner(args)
         try:
-            return await self.node(self.slots.owner(_key_of(args))).execute_command(*args, **options)
+            return await self.node(owner).execute_command(*args, **options)
+        except NoScriptError:
+            self._lacking.add(owner)
+            raise
         except _ASK_ANEW:
+            self.slots.ask_soon()
+            raise
+
+    def _owner(self, args: Sequence[Any]) -> Address:
+        try:
+            return self.slots.owner(_key_of(args))
+        except SlotNotCoveredError:
             self.slots.ask_soon()
             raise
 
@@ -157,7 +168,7 @@ class Shards(AsyncCoreCommands):
             await call(queue)
         by_owner: dict[Address, list[int]] = {}
         for number, (args, _) in enumerate(queue.commands):
-            by_owner.setdefault(self.slots.owner(_key_of(args)), []).append(number)
+            by_owner.setdefault(self._owner(args), []).append(number)
         answers: list[Any] = [None] * len(calls)
 
         async def send_to(address: Address, numbers: list[int]) -> None:
@@ -168,7 +179,11 @@ class Shards(AsyncCoreCommands):
                 for number, answer in zip(numbers, await pipe.execute(raise_on_error=False), strict=True):
                     answers[number] = answer
 
-        await asyncio.gather(*(send_to(address, numbers) for address, numbers in by_owner.items()))
+        sent = (send_to(address, numbers) for address, numbers in by_owner.items())
+        # none is left under way: what a caller does next must come after it
+        for done in await asyncio.gather(*sent, return_exceptions=True):
+            if isinstance(done, BaseException):
+                raise done
         for number, answer in enumerate(answers):
             if isinstance(answer, NoScriptError):
                 answers[number] = await calls[number](self)
@@ -209,5 +224,6 @@ def _key_of(args: Sequence[Any]) -> Any:
 async def close_nodes(nodes: Iterable[Any]) -> None:
     """Close clients of nodes, with their pools."""
     for node in list(nodes):
-        await node.aclose()
-        await node.connection_pool.aclose()
+        with suppress(Exception):  # the others are to be closed as well
+            await node.aclose()
+            await node.connection_pool.aclose()

@@ -269,7 +269,7 @@ class CacheStore(Announcements):
         """What Redis tells of itself, whether it may be believed, and what it refuses or why it is not reached."""
         began = time.perf_counter()
         try:  # whatever the breaker says: what refuses writes may well be asked
-            async with asyncio.timeout(self._settings.timeout_s):
+            async with asyncio.timeout(self.link.connections.beat_timeout_s):
                 facts = await server_facts(self._client, self.keys.heartbeats)
         except Exception:  # whatever it is, it is not connected; `refused` tells why
             facts = None
