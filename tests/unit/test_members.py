@@ -10,6 +10,7 @@ from archzero_lab.systems.arczero.cache import members as members_module
 from archzero_lab.systems.arczero.cache.epochs import Answer, Epoch
 from archzero_lab.systems.arczero.cache.members import Members
 from archzero_lab.systems.arczero.cache.shards import Shards
+from archzero_lab.systems.arczero.consistency.failover_worker import keep_all
 from tests.unit.cluster_model import live
 from tests.unit.model_servers import Clock
 
@@ -41,12 +42,7 @@ class AtOnce(Members):
 class KeepsAll(Members):
     """A tag that was out, or another's, keeps what it has."""
 
-    async def _write(self, shards: Shards, epoch: Epoch, latest: Epoch | None, answers: Mapping[int, Answer]) -> bool:
-        for number in sorted(answers):
-            args = [answers[number].copy, epoch.text, 0]
-            if not await self._scripts.begin_tag(keys=[self._keys.epochs[number]], args=args, client=shards):
-                return False
-        return True
+    _write = keep_all
 
 
 @pytest.fixture

@@ -72,7 +72,7 @@ class HotCluster:
 class CardFailovers:
     """Implements systems.failovers.Failovers."""
 
-    guards: Sequence[str] = ("token", "position", "timeline", "leader")
+    guards: Sequence[str] = ("token", "position", "timeline", "leader", "epoch")
     libraries: Sequence[str] = ("every-select", "sticky")
 
     @contextmanager

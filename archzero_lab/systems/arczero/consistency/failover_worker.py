@@ -15,7 +15,7 @@ import random
 import sys
 import time
 import uuid
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
 from functools import partial
 from pathlib import Path
@@ -28,6 +28,9 @@ from archzero_lab.postgres.cluster_watch import ClusterWatch
 from archzero_lab.postgres.positions import SESSION, Position, Session
 from archzero_lab.postgres.replicated import ReplicatedDatabase
 from archzero_lab.systems.arczero.cache import connections
+from archzero_lab.systems.arczero.cache.epochs import Answer, Epoch
+from archzero_lab.systems.arczero.cache.members import Members
+from archzero_lab.systems.arczero.cache.shards import Shards
 from archzero_lab.systems.arczero.cache.told_position import ToldPosition
 from archzero_lab.systems.arczero.cards.model import CardFilter, CardPatch, CardsError, Document, NotFound
 from archzero_lab.systems.arczero.cards.protocol import Cards
@@ -162,6 +165,19 @@ def _take_out(without: list[str]) -> None:
         ToldPosition.timeline = property(lambda self: "00000001")  # type: ignore[assignment,method-assign]
     if "leader" in without:  # who was led to once is believed for as long as it answers
         connections.is_sentinel = lambda url: False  # type: ignore[attr-defined]
+    if "epoch" in without:  # whoever has a tag of a Cluster by now, what he holds is believed
+        Members._write = keep_all  # type: ignore[method-assign]
+
+
+async def keep_all(
+    self: Members, shards: Shards, epoch: Epoch, latest: Epoch | None, answers: Mapping[int, Answer]
+) -> bool:
+    """Instead of Members' own: begin an epoch, and make nothing void."""
+    for number in sorted(answers):
+        args = [answers[number].copy, epoch.text, 0]
+        if not await self._scripts.begin_tag(keys=[self._keys.epochs[number]], args=args, client=shards):
+            return False
+    return True
 
 
 def _take_another(of: str) -> None:
