@@ -165,6 +165,8 @@ class Members:
         return (nonce if (nonce := await self.beat(shards)) == self.epoch.nonce else None), known
 
     def _take(self, epoch: Epoch, counts_from: float) -> None:
+        if self.epoch is not None and self.epoch.tags == epoch.tags:  # whoever has a licence of either reads the same
+            counts_from = min(counts_from, self.counts_from)
         self.epoch, self.counts_from, self._taken, self._has_returned = epoch, counts_from, time.monotonic(), False
 
     def _numbers_in(self, epoch: Epoch | None) -> list[int]:
