@@ -45,7 +45,7 @@ class Scripts:
 
     async def begin_tag(self, keys: Sequence[str], args: Sequence[Any], client: Process) -> int:
         node = client.reach(KEYS.epochs.index(keys[0]))
-        if client.world.rng.random() < 0.01:
+        if client.world.rng.random() < client.world.dying:
             raise RedisConnectionError("whoever begins an epoch dies before this tag")
         if (node.get(keys[0]) or b"") != args[0]:
             return 0
@@ -70,13 +70,13 @@ class World:
         self.stale: list[tuple[int, int, int]] = []
         self.reads = self.hits = self.told = 0
         self.works = False
+        self.dying = 0.0
+        """How often whoever begins an epoch gets no further than to a tag."""
 
     def hurt(self, processes: Sequence[Process]) -> None:
         """One thing goes wrong, or right again."""
         shard, rng = self.rng.randrange(SHARDS), self.rng
-        what = rng.choice(
-            ["deaf", "promote", "dies", "down", "up", "up", "reach", "reach again", "reach again", *["map"] * 5]
-        )
+        what = rng.choice([*"deaf promote dies down up up reach reached reached sleep".split(), *["map"] * 5])
         if what == "deaf":
             self.heard[shard] = dict(self.masters[shard].data)
         elif what == "promote" and self.masters[shard].is_up and self.before is None:
@@ -93,8 +93,10 @@ class World:
             self.masters[shard] = Node(self.clock, shard, kept)
         elif what == "reach":
             rng.choice(processes).out_of_reach = {shard}
-        elif what == "reach again":
+        elif what == "reached":
             rng.choice(processes).out_of_reach = set()
+        elif what == "sleep":
+            rng.choice(processes).asleep_until = self.clock.now + rng.uniform(0.5, 3.0)
         elif what == "map":
             rng.choice(processes).see()
 
@@ -104,7 +106,7 @@ class World:
             if not node.is_up:
                 self.masters[shard] = Node(self.clock, shard, {})
         for process in processes:
-            process.out_of_reach = set()
+            process.out_of_reach, process.asleep_until = set(), 0.0
             process.see()
 
 
@@ -116,6 +118,7 @@ class Process:
         self.slots = self
         self.map = list(world.masters)
         self.out_of_reach: set[int] = set()
+        self.asleep_until = 0.0
         self.licensed_until, self.identity = 0.0, ""
         self.known: set[str] = set()
         self.loads: list[tuple[int, str, int]] = []
@@ -155,6 +158,8 @@ class Process:
 
     async def beat(self) -> None:
         sent = self.world.clock.now
+        if sent < self.asleep_until:
+            return
         if sent >= self.licensed_until:
             self.identity = ""
         try:
@@ -240,7 +245,7 @@ async def live(clock: Clock, seed: int, steps: int, members: type[Members] = Mem
     rng = random.Random(seed)
     world = World(clock, rng)
     processes = [Process(world, members) for _ in range(2)]
-    trouble = rng.choice([0.01, 0.02, 0.04])
+    trouble, world.dying = rng.choice([0.01, 0.02, 0.04]), 0.01
     for _ in range(steps):
         process, tag = rng.choice(processes), rng.choice(HOT)
         what = rng.random()
@@ -250,6 +255,8 @@ async def live(clock: Clock, seed: int, steps: int, members: type[Members] = Mem
             clock.now += rng.choice([0.02, 0.05, 0.1])
             for one in rng.sample(processes, len(processes)):
                 await one.beat()
+        elif clock.now < process.asleep_until:
+            continue
         elif what < 0.40:
             await process.beat()
         elif what < 0.70:

@@ -93,8 +93,9 @@ class Connections:
         """Use every connection of the pool once, so that dead ones are made anew now and not by a reader."""
         servers: list[Any] = []
         with suppress(*REDIS_FAILED):
-            servers = await servers_of(self.client, self._names)
-        made: list[Awaitable[Any]] = [server.ping() for server in servers for _ in range(self._settings.pool_size)]
+            servers = await servers_of(self.client, self._names) * self._settings.pool_size
+            servers += await servers_of(self.probe, self._names)
+        made: list[Awaitable[Any]] = [server.ping() for server in servers]
         if self.pipe is not None:
             made.append(self.pipe.renew())  # it may lead to who is a replica by now
         await asyncio.gather(*made, return_exceptions=True)

@@ -23,9 +23,13 @@ class Answer:
 
 
 class Epoch(msgspec.Struct, frozen=True):
-    """Who had each tag when it began, None for what was left out; `nonce` is of no other epoch."""
+    """Who had each tag when it began, None for what was left out.
+
+    `nonce` is of no other epoch, `number` greater than of those that it follows.
+    """
 
     nonce: str
+    number: int
     timeline: str
     tags: tuple[str | None, ...]
 
@@ -36,11 +40,15 @@ class Epoch(msgspec.Struct, frozen=True):
 
     def stands(self, answers: Mapping[int, Answer]) -> bool:
         """Whether every tag that is in has answered, is whose it says, and has this very copy."""
+        return self.may_stand(answers) and all(n in answers for n, who in enumerate(self.tags) if who is not None)
+
+    def may_stand(self, answers: Mapping[int, Answer]) -> bool:
+        """Whether that is so of all that have answered."""
         text = self.text
-        members = [number for number, identity in enumerate(self.tags) if identity is not None]
         return all(
-            number in answers and answers[number].copy == text and answers[number].identity == self.tags[number]
-            for number in members
+            answers[number].copy == text and answers[number].identity == identity
+            for number, identity in enumerate(self.tags)
+            if identity is not None and number in answers
         )
 
 

@@ -51,9 +51,9 @@ class Keyspace:
 
     def __init__(self, namespace: str, *, clustered: bool = False) -> None:
         self.namespace = namespace
-        self.usage = f"{namespace}:usage"
         self.epoch = f"{namespace}:epoch"
         self.tags = _even_tags(namespace) if clustered else [namespace]
+        self.usage = f"{self.tags[0]}:usage"
         self._generations = {kind: [f"{tag}:{kind.value}:generation" for tag in self.tags] for kind in Kind}
         self.dependencies = f"{namespace}:d:"
         """What the key of a dependency begins with; its name follows."""

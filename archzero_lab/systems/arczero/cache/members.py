@@ -44,6 +44,10 @@ TAKEN_IN_AFTER_S = 3.0
 """How long an epoch without it lasts at least: somebody may not reach what others do, and leave it out again."""
 
 
+_LOOKS_EVERY_S = 1.0
+"""For those that are left out."""
+
+
 class PartlyAwayError(RedisConnectionError):
     """Some of a Cluster is away, most of it is not."""
 
@@ -61,7 +65,7 @@ class Members:
         """From when on each tag was seen to be away; leaving out one that was not is safe, only dear."""
         self._obeying: asyncio.Future[tuple[dict[int, Answer], dict[int, BaseException]]] | None = None
         self._looking: asyncio.Task[None] | None = None
-        self._taken = -math.inf
+        self._taken = self._looked = -math.inf
         self._has_returned = False
 
     def has(self, name: str, epoch: Epoch | None = None) -> bool:
@@ -106,22 +110,26 @@ class Members:
             return "to be left out"
         if epoch is None or not epoch.stands(answers):
             return "another"
-        if len(members) < len(self._all) and time.monotonic() > self._taken + TAKEN_IN_AFTER_S:
-            if self._looking is None or self._looking.done():
+        now = time.monotonic()
+        if len(members) < len(self._all) and now > self._taken + TAKEN_IN_AFTER_S:
+            if now > self._looked + _LOOKS_EVERY_S and (self._looking is None or self._looking.done()):
+                self._looked = now
                 self._looking = asyncio.create_task(self._look_for_others(shards, members))
             if self._has_returned:
                 return "to be taken in"
         return epoch.nonce
 
     async def obey(self, shards: Shards) -> bool:
-        """Whether an epoch stands, or could be begun: then somebody may have a licence, or be given one. Whoever asks
-        beside another waits for his answer."""
+        """Whether most of all tags take heartbeats, and an epoch may stand, or could be begun: then somebody may have a
+        licence, or be given one. Whoever asks beside another waits for his answer."""
         if self._obeying is None or self._obeying.done():
             self._obeying = asyncio.ensure_future(self._ask(shards, self._all))
             self._obeying.add_done_callback(lambda asked: asked.cancelled() or asked.exception())
         answers, errors = await asyncio.shield(self._obeying)
-        stands = any(epoch.stands(answers) for epoch in _epochs_of(answers))
-        return stands or self._may_begin(answers, errors)
+        if not self._are_most(answers):
+            return False
+        may_stand = any(epoch.may_stand(answers) for epoch in _epochs_of(answers))
+        return may_stand or self._may_begin(answers, errors)
 
     async def stands(self, epoch: Epoch, shards: Shards) -> bool:
         """Whether every copy says this epoch still, and everyone is who it says. Raises what redis-py raises."""
@@ -143,18 +151,23 @@ class Members:
         held = _epochs_of(answers)
         known = max((epoch.timeline for epoch in held), default="")
         latest = self._latest_of(answers)
-        if known > timeline:
+        if timeline and known > timeline:
             return None, known
         self._scripts.choose([{"redis_version": answer.version} for answer in answers.values()])
         joins = latest is not None and latest.timeline == timeline and latest.stands(answers)
-        if latest is not None and joins and not (self._has_returned and latest == self.epoch):
+        may_begin = not self._is_early(errors) and self._may_begin(answers, errors)
+        has_others = latest is not None and any(latest.tags[number] is None for number in answers)
+        takes_in = self._has_returned and latest == self.epoch and has_others and may_begin
+        if latest is not None and joins and not takes_in:
             if latest != self.epoch:
                 self._take(latest, time.monotonic() + licence_over_s(self._settings))
-        elif self._is_early(errors) or not self._may_begin(answers, errors):
+            self._has_returned = False  # what was there a moment ago is gone again
+        elif not may_begin:
             return None, known
         else:
             members = tuple(answers[n].identity if n in answers else None for n in self._all)
-            epoch = Epoch(new_era() + new_era(), timeline, members)
+            number = max((epoch.number for epoch in held), default=0) + 1
+            epoch = Epoch(new_era() + new_era(), number, timeline, members)
             if not await self._write(shards, epoch, latest, answers):
                 return None, known  # another process has; what it began is looked at next
             # where no copy was ever written nobody has a licence
@@ -165,7 +178,9 @@ class Members:
         return (nonce if (nonce := await self.beat(shards)) == self.epoch.nonce else None), known
 
     def _take(self, epoch: Epoch, counts_from: float) -> None:
-        if self.epoch is not None and self.epoch.tags == epoch.tags:  # whoever has a licence of either reads the same
+        before = self.epoch
+        # where none was in between whoever has a licence of either reads the same servers
+        if before is not None and before.tags == epoch.tags and before.number + 1 == epoch.number:
             counts_from = min(counts_from, self.counts_from)
         self.epoch, self.counts_from, self._taken, self._has_returned = epoch, counts_from, time.monotonic(), False
 
@@ -178,7 +193,7 @@ class Members:
     def _may_begin(self, answers: Mapping[int, Answer], errors: Mapping[int, BaseException]) -> bool:
         """Whether no licence of another epoch can go on beside one that is begun.
 
-        With all tags that is so. With most, only where most are whose their copy says, and no other copy says
+        With all tags that is so. With most, only where most are whose their copy says, and no later copy says
         otherwise: what another epoch has in common with those may be somebody else's, who leads no more and is believed
         still.
         """
@@ -190,7 +205,7 @@ class Members:
             for n, a in answers.items()
             if (own := decode_epoch(a.copy)) is not None
             and own.tags[n] == a.identity
-            and all(epoch.tags[n] in (None, a.identity) for epoch in held)
+            and all(epoch.tags[n] in (None, a.identity) for epoch in held if epoch.number > own.number)
         }
         return self._are_most(settled)
 

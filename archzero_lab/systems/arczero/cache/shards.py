@@ -138,7 +138,8 @@ class Shards(AsyncCoreCommands):
         if args[0] == "SCRIPT LOAD":
             lacking, self._lacking = self._lacking or {owner for *_, owner in self.slots.ranges}, set()
             asked = (self.node(address).execute_command(*args, **options) for address in lacking)
-            return (await asyncio.gather(*asked))[0]
+            loaded = await asyncio.gather(*asked, return_exceptions=True)
+            return next((answer for answer in loaded if not isinstance(answer, BaseException)), None)
         owner = self._owner(args)
         try:
             return await self.node(owner).execute_command(*args, **options)
@@ -159,8 +160,7 @@ class Shards(AsyncCoreCommands):
     async def send(self, calls: Sequence[Callable[[Any], Awaitable[Any]]]) -> list[Any]:
         """Calls of one command each, all that are one server's in one round trip; their answers.
 
-        A script that a server does not know is sent again with its text. Raises the first error that one answered, when
-        all were done or refused.
+        A script that a server does not know is sent again with its text. Raises the first error, with none under way.
         """
         await self.initialize()
         queue = _Queue()
@@ -184,9 +184,20 @@ class Shards(AsyncCoreCommands):
         for done in await asyncio.gather(*sent, return_exceptions=True):
             if isinstance(done, BaseException):
                 raise done
+        loaded: set[tuple[Any, Address]] = set()
+        again: list[int] = []
         for number, answer in enumerate(answers):
-            if isinstance(answer, NoScriptError):
+            args, _ = queue.commands[number]
+            if not isinstance(answer, NoScriptError):
+                continue
+            if (script := (args[1], self._owner(args))) in loaded:
+                again.append(number)
+            else:
                 answers[number] = await calls[number](self)
+                loaded.add(script)
+        if again:
+            for number, answer in zip(again, await self.send([calls[number] for number in again]), strict=True):
+                answers[number] = answer
         for answer in answers:
             if isinstance(answer, _ASK_ANEW):
                 self.slots.ask_soon()

@@ -150,7 +150,7 @@ class CacheStore(Announcements):
 
     async def _give_back_once_heard(self, key: Key, token: str, still_asked: bool) -> None:
         pause_s, until = self._settings.timeout_s, time.monotonic() + self._settings.lease_s
-        while time.monotonic() < until:
+        while time.monotonic() < until and (self.members is None or self.members.has(key.slot)):
             released = await self._released(key, token)
             if released or (released is not None and not still_asked):
                 return
