@@ -38,12 +38,8 @@ from archzero_lab.systems.arczero.cache.tasks import end_task
 
 LEFT_OUT_AFTER_S = 1.0
 """How long a tag is waited for, seen to be away, before the rest goes on without it."""
-
-
 TAKEN_IN_AFTER_S = 3.0
 """How long an epoch without it lasts at least: somebody may not reach what others do, and leave it out again."""
-
-
 _LOOKS_EVERY_S = 1.0
 """For those that are left out."""
 

@@ -139,7 +139,10 @@ class Shards(AsyncCoreCommands):
             lacking, self._lacking = self._lacking or {owner for *_, owner in self.slots.ranges}, set()
             asked = (self.node(address).execute_command(*args, **options) for address in lacking)
             loaded = await asyncio.gather(*asked, return_exceptions=True)
-            return next((answer for answer in loaded if not isinstance(answer, BaseException)), None)
+            for answer in loaded:
+                if not isinstance(answer, BaseException):
+                    return answer  # of one that did not take it, the script's next call tells
+            raise loaded[0]  # no answer would be taken for the script's name
         owner = self._owner(args)
         try:
             return await self.node(owner).execute_command(*args, **options)
