@@ -70,7 +70,7 @@ def open_client(
         except ValueError as error:
             raise SettingsError(f"redis_url {mask_secrets(url)}: {error}") from None
         return redis.Redis.from_pool(pool)
-    if parts.scheme not in ("redis+sentinel", "rediss+sentinel", "redis+cluster", "rediss+cluster"):
+    if not is_sentinel(url):
         raise SettingsError(
             f"redis_url {mask_secrets(url)}: unknown scheme; use redis, rediss, redis+sentinel or redis+cluster"
         )
