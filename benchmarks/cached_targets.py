@@ -14,7 +14,7 @@ from urllib.parse import urlsplit
 
 import redis
 
-from archzero_lab.servers.process import free_port
+from archzero_lab.servers.ports import free_port
 from archzero_lab.servers.stack import Stack
 from archzero_lab.settings import ROOT
 from archzero_lab.systems.arczero.peers import PEERS

@@ -51,7 +51,8 @@ from archzero_lab.systems.arczero.cards.model import (
 )
 from archzero_lab.systems.arczero.cards.service import CardService
 from archzero_lab.systems.arczero.portfolios import choose_portfolio, drop_arms, ensure_base, make_arms
-from archzero_lab.systems.arczero.service import CacheHandle, CacheParts, ServiceConfig, open_cache
+from archzero_lab.systems.arczero.service import CacheHandle, CacheParts, open_cache
+from archzero_lab.systems.arczero.service_config import ServiceConfig
 
 RESULT = ROOT / "benchmarks" / "results" / "exact_invalidation.json"
 EDITS = (0.01, 0.05, 0.20)

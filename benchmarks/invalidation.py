@@ -32,7 +32,8 @@ from archzero_lab.systems.arczero.cache.keys import Kind
 from archzero_lab.systems.arczero.cards.model import CardFilter, CardPatch, Document
 from archzero_lab.systems.arczero.cards.service import CardService
 from archzero_lab.systems.arczero.portfolios import choose_portfolio, drop_arms, ensure_base, make_arms
-from archzero_lab.systems.arczero.service import CacheHandle, ServiceConfig, open_cache
+from archzero_lab.systems.arczero.service import CacheHandle, open_cache
+from archzero_lab.systems.arczero.service_config import ServiceConfig
 
 RESULT = ROOT / "benchmarks" / "results" / "invalidation.json"
 FEW, MANY, FLUSHED = 100, 100_000, 200_000

@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from archzero_lab.run_folders.environment import describe_machine
-from archzero_lab.servers.process import free_port
+from archzero_lab.servers.ports import free_port
 from archzero_lab.settings import ROOT
 
 RESULT = ROOT / "benchmarks" / "results" / "load_generator.json"

@@ -18,7 +18,7 @@ from archzero_lab.bootstrap.supervisor import start_supervisor, stop_supervisor
 from archzero_lab.errors import ServerError
 from archzero_lab.progress import Reporter
 from archzero_lab.servers.exclusive import exclusive
-from archzero_lab.servers.process import is_free
+from archzero_lab.servers.ports import is_free
 from archzero_lab.servers.prometheus import prometheus_program
 from archzero_lab.servers.replicas import end_replicas, keep_replicas
 from archzero_lab.servers.stack import (

@@ -9,7 +9,8 @@ from urllib.parse import urlsplit
 
 from archzero_lab.bootstrap.exporter import POSTGRES, REDIS
 from archzero_lab.postgres.databases import database_url
-from archzero_lab.servers.process import ProcessRegistry, free_port, is_alive
+from archzero_lab.servers.ports import free_port
+from archzero_lab.servers.process import ProcessRegistry, is_alive
 from archzero_lab.servers.prometheus import PROMETHEUS, start_prometheus
 from archzero_lab.servers.server_home import server_home
 from archzero_lab.servers.stack import Stack

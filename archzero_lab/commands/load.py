@@ -75,7 +75,7 @@ def load(
     """
     from archzero_lab.bootstrap.system import system_here
     from archzero_lab.jobs.load.request import LoadRequest, check_log, check_request
-    from archzero_lab.servers.process import is_free
+    from archzero_lab.servers.ports import is_free
 
     if worker:
         _be_worker(worker)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from scipy import stats
+import scipy
 
 from archzero_lab.experiments.claim_result import ClaimResult
 from archzero_lab.experiments.claims import Claim
@@ -71,5 +71,5 @@ def analyze_check(
 
 
 def _failing_share(failed: int, trials: int) -> tuple[float, float]:
-    interval = stats.binomtest(failed, max(trials, 1)).proportion_ci(0.95, method="exact")
+    interval = scipy.stats.binomtest(failed, max(trials, 1)).proportion_ci(0.95, method="exact")
     return float(interval.low), float(interval.high)

@@ -13,12 +13,7 @@ import warnings
 from pathlib import Path
 from typing import Any
 
-import nbformat
-import papermill
-from nbclient.exceptions import CellExecutionError, CellTimeoutError, DeadKernelError
-from papermill.exceptions import PapermillExecutionError
-
-from archzero_lab.reporting.notebook_page import notebook_page
+from archzero_lab.reporting.notebook_format import nbformat
 
 _TAG = "archzero-lab"
 
@@ -44,6 +39,13 @@ _strict(get_ipython())
 
 def execute(job: dict[str, Any]) -> None:
     """Run the notebook of a job and write .ipynb and .html beside it. Raises RuntimeError where it did not end."""
+    # after nbformat, which they import
+    import papermill
+    from nbclient.exceptions import CellExecutionError, CellTimeoutError, DeadKernelError
+    from papermill.exceptions import PapermillExecutionError
+
+    from archzero_lab.reporting.notebook_page import notebook_page
+
     source, out = Path(job["source"]), Path(job["out"])
     marker = secrets.token_hex(16)
     notebook = nbformat.read(source, as_version=4)

@@ -42,7 +42,7 @@ def parameters_of(path: Path) -> dict[str, Any]:
 def read_notebook(path: Path) -> Any:
     """A notebook in nbformat 4. Raises NotebookError, with its name, for what is none; LabError without its library."""
     require("papermill", "a notebook")
-    import nbformat
+    from archzero_lab.reporting.notebook_format import nbformat
 
     try:
         return nbformat.read(path, as_version=4)

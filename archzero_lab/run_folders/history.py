@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
-from scipy import stats
+import scipy
 
 from archzero_lab.errors import LabError
 from archzero_lab.run_folders.run import Run
@@ -148,7 +148,7 @@ def _shifts(values: np.ndarray, alpha: float, offset: int = 0) -> list[int]:
     places = range(_LEAST_SEGMENT, values.size - _LEAST_SEGMENT + 1)
     if not places:
         return []
-    p = [float(stats.mannwhitneyu(values[:at], values[at:]).pvalue) for at in places]
+    p = [float(scipy.stats.mannwhitneyu(values[:at], values[at:]).pvalue) for at in places]
     best = int(np.argmin(p))
     if p[best] * len(p) > alpha:
         return []

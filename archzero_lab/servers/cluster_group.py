@@ -11,7 +11,7 @@ from typing import Any
 import redis
 
 from archzero_lab.errors import ServerError
-from archzero_lab.servers.process import free_port
+from archzero_lab.servers.ports import free_port
 from archzero_lab.servers.redis_node import DOWN_MS, RedisNode, wait_until
 from archzero_lab.servers.stack import Stack
 

@@ -19,8 +19,9 @@ import psutil
 
 from archzero_lab.errors import ServerError
 from archzero_lab.servers import postgres_server, redis_server
+from archzero_lab.servers.ports import free_port
 from archzero_lab.servers.private_files import open_to_all
-from archzero_lab.servers.process import free_port, has_ended, is_alive
+from archzero_lab.servers.process import has_ended, is_alive
 from archzero_lab.servers.server_home import server_home
 from archzero_lab.servers.stack import Stack
 from archzero_lab.settings import STATE

@@ -13,6 +13,7 @@ import signal
 import subprocess
 import time
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -23,8 +24,9 @@ from archzero_lab.errors import ServerError
 from archzero_lab.extras import how_to_install
 from archzero_lab.postgres.connection import is_not_yet_up, reason_of
 from archzero_lab.servers.disk_room import wal_size_mb
+from archzero_lab.servers.ports import free_port
 from archzero_lab.servers.private_files import given_folder, write_private
-from archzero_lab.servers.process import ProcessRecord, ProcessRegistry, free_port, is_alive, tail
+from archzero_lab.servers.process import ProcessRecord, ProcessRegistry, is_alive, is_zombie, members, tail
 from archzero_lab.servers.server_home import readable_copy, server_user
 
 MINIMUM_VERSION = 15
@@ -116,6 +118,7 @@ def start_postgres(
     port = port or free_port()
     argv = [str(programs / "postgres"), "-D", str(data), *_options(port, base, pinned or {}, major_version(programs))]
     log.unlink(missing_ok=True)
+    _forget_zombie(data, registry)
     record = registry.spawn(
         name,
         argv,
@@ -153,6 +156,15 @@ def _make_cluster(programs: Path, base: Path, password_file: Path, user: pwd.str
         shutil.rmtree(base, ignore_errors=True)
         password_file.unlink(missing_ok=True)
         raise ServerError(f"initdb failed under {base}: {reason}; {cure_of(reason)}")
+
+
+def _forget_zombie(data: Path, registry: ProcessRegistry) -> None:
+    """Take the lock of a killed server away: PostgreSQL believes it while that pid is there, a zombie's too."""
+    lock = data / "postmaster.pid"
+    with suppress(OSError, ValueError, IndexError):
+        pid = int(lock.read_text().split()[0])
+        if any(one.pid == pid and is_zombie(one) and not members(one) for one in registry.records()):
+            lock.unlink()
 
 
 def _options(port: int, base: Path, pinned: Mapping[str, str], version: int) -> list[str]:

@@ -10,7 +10,6 @@ import os
 import pwd
 import secrets
 import signal
-import socket
 import subprocess
 import time
 from collections.abc import Mapping, Sequence
@@ -143,15 +142,18 @@ class ProcessRegistry:
         A record of another boot, or of another container, is only removed: its numbers are somebody else's here. The
         same holds for a group's members, which are ended one by one, each proven ours.
         """
+        killed = False
         if is_alive(record):
             _signal(record.pid, record.stop_signal)
             if not _wait_gone(record, grace_s):
+                killed = True
                 _signal(record.pid, signal.SIGKILL)
                 _wait_gone(record, 5.0)
         with contextlib.suppress(ChildProcessError):
             os.waitpid(record.pid, os.WNOHANG)
         deadline = time.monotonic() + 2.0
-        while ((left := members(record)) or _is_zombie(record)) and time.monotonic() < deadline:
+        # who was killed took no lock of its number away
+        while ((left := members(record)) or (killed and is_zombie(record))) and time.monotonic() < deadline:
             for pid in left:  # a leader that ended may leave children
                 _signal(pid, signal.SIGKILL)
             time.sleep(0.01)
@@ -193,11 +195,16 @@ def in_stopping_order(records: Sequence[ProcessRecord], last: Sequence[str]) -> 
 
 def start_ticks(pid: int) -> int | None:
     """Start time of `pid` in clock ticks since boot, or None where there is none or it is a zombie."""
+    fields = _stat(Path(f"/proc/{pid}"))
+    return None if not fields or fields[0] in "ZX" else int(fields[19])
+
+
+def _stat(place: Path) -> list[str]:
+    """The fields of a process's /proc/<pid>/stat from the third, its state, on; none where there is none."""
     try:
-        fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+        return (place / "stat").read_text().rpartition(")")[2].split()
     except OSError:
-        return None
-    return None if fields[0] in "ZX" else int(fields[19])
+        return []
 
 
 def has_ended(record: ProcessRecord) -> bool:
@@ -229,21 +236,19 @@ def members(record: ProcessRecord) -> list[int]:
     for place in Path("/proc").iterdir():
         if place.name.isdigit():
             with contextlib.suppress(OSError):  # it has ended meanwhile, or is another user's
-                fields = (place / "stat").read_text().rpartition(")")[2].split()
-                if fields[0] not in "ZX" and int(fields[2]) == record.pid and _is_ours(place, record):
+                fields = _stat(place)
+                if fields and fields[0] not in "ZX" and int(fields[2]) == record.pid and _is_ours(place, record):
                     pids.append(int(place.name))
     return pids
 
 
-def _is_zombie(record: ProcessRecord) -> bool:
-    """Whether it has ended and its parent, by now init, has not looked yet: its number is in use until then."""
-    if record.machine != this_machine():
-        return False
-    try:
-        fields = Path(f"/proc/{record.pid}/stat").read_text().rpartition(")")[2].split()
-    except OSError:
-        return False
-    return fields[0] in "ZX" and int(fields[19]) == record.start_ticks
+def is_zombie(record: ProcessRecord) -> bool:
+    """Whether it has ended and its parent, by now init, has not looked yet: its number is in use until then.
+
+    Some inits look every few seconds, and a container's may never.
+    """
+    fields = _stat(Path(f"/proc/{record.pid}")) if record.machine == this_machine() else []
+    return bool(fields) and fields[0] in "ZX" and int(fields[19]) == record.start_ticks
 
 
 def _is_ours(place: Path, record: ProcessRecord) -> bool:
@@ -251,25 +256,6 @@ def _is_ours(place: Path, record: ProcessRecord) -> bool:
         return True
     # PostgreSQL's own write their titles over their environment
     return bool(record.cwd) and Path(os.readlink(place / "cwd")).is_relative_to(record.cwd)
-
-
-def free_port() -> int:
-    """A loopback TCP port that was free a moment ago."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
-
-
-def is_free(port: int) -> bool:
-    """Whether nobody listens on this loopback TCP port now."""
-    with socket.socket() as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            probe.bind(("127.0.0.1", port))
-        except OSError:
-            return False
-        return True
 
 
 def tail(log: Path, lines: int = 1) -> str:

@@ -12,8 +12,9 @@ import httpx
 import yaml
 
 from archzero_lab.errors import ServerError
+from archzero_lab.servers.ports import free_port, is_free
 from archzero_lab.servers.private_files import given_folder, write_private
-from archzero_lab.servers.process import ProcessRecord, ProcessRegistry, free_port, is_alive, is_free, tail
+from archzero_lab.servers.process import ProcessRecord, ProcessRegistry, is_alive, tail
 from archzero_lab.servers.server_home import server_user
 
 RULES = Path(__file__).with_name("prometheus_rules.yml")

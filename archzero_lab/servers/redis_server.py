@@ -19,8 +19,9 @@ import redis
 
 from archzero_lab.errors import ServerError
 from archzero_lab.extras import how_to_install
+from archzero_lab.servers.ports import free_port
 from archzero_lab.servers.private_files import given_folder, write_private
-from archzero_lab.servers.process import ProcessRecord, ProcessRegistry, free_port, is_alive, tail
+from archzero_lab.servers.process import ProcessRecord, ProcessRegistry, is_alive, tail
 from archzero_lab.servers.server_home import readable_copy, server_user
 
 MINIMUM_VERSION = (6, 2)

@@ -11,8 +11,9 @@ from typing import Any, cast
 import redis
 
 from archzero_lab.errors import ServerError
+from archzero_lab.servers.ports import free_port
 from archzero_lab.servers.private_files import given_folder, open_to_all, write_private
-from archzero_lab.servers.process import ProcessRecord, free_port
+from archzero_lab.servers.process import ProcessRecord
 from archzero_lab.servers.redis_node import DOWN_MS, RedisNode, wait_until
 from archzero_lab.servers.server_home import server_home, server_user
 from archzero_lab.servers.stack import Stack

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from functools import lru_cache
 
 import numpy as np
+import scipy
 from numpy.typing import ArrayLike, NDArray
-from scipy import stats
 
 MINIMUM_BLOCKS = 6
 """Below six pairs no two-sided test at 5 % can reject: the least p of the signed-rank test is 2 / 2**n."""
@@ -61,7 +61,7 @@ def paired_t(values: ArrayLike, confidence: float = 0.95) -> Interval:
     mean = float(array.mean())
     if array.size < 2:
         return Interval(mean, float("-inf"), float("inf"), "t")
-    half = float(stats.t.ppf(0.5 + confidence / 2, array.size - 1) * array.std(ddof=1) / np.sqrt(array.size))
+    half = float(scipy.stats.t.ppf(0.5 + confidence / 2, array.size - 1) * array.std(ddof=1) / np.sqrt(array.size))
     return Interval(mean, mean - half, mean + half, "t")
 
 
@@ -74,7 +74,7 @@ def least_detectable(values: ArrayLike, power: float = 0.8, alpha: float = 0.05)
     n = array.size
     if n < MINIMUM_BLOCKS:
         return float("inf")
-    factor = stats.t.ppf(1 - alpha / 2, n - 1) + stats.t.ppf(power, n - 1)
+    factor = scipy.stats.t.ppf(1 - alpha / 2, n - 1) + scipy.stats.t.ppf(power, n - 1)
     return float(factor * array.std(ddof=1) / np.sqrt(n))
 
 
@@ -84,7 +84,7 @@ def _signed_rank_cut(n: int, confidence: float) -> int:
     if n > 300:
         mean = n * (n + 1) / 4
         sd = np.sqrt(n * (n + 1) * (2 * n + 1) / 24)
-        return int(np.floor(mean - stats.norm.ppf(0.5 + confidence / 2) * sd))
+        return int(np.floor(mean - scipy.stats.norm.ppf(0.5 + confidence / 2) * sd))
     cumulative = np.cumsum(_signed_rank_pmf(n))
     return int(np.searchsorted(cumulative, (1 - confidence) / 2, side="right"))
 

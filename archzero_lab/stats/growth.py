@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from scipy import stats
+import scipy
 
 _LEAST_OF_A_LAW = 3
 _FINDING = 100
@@ -64,8 +64,8 @@ def fit(kind: str, rows: Sequence[int], blocks: Sequence[float], limit: float = 
     if len(set(rows)) < _LEAST_OF_A_LAW:
         return Law(kind, tuple(rows), tuple(blocks), math.nan, math.nan, math.nan, "not known", None)
     x, y = np.log(np.array(rows, float)), np.log(np.maximum(np.array(blocks, float), 1.0))
-    line = stats.linregress(x, y)
-    half = float(np.nan_to_num(stats.t.ppf(0.975, len(rows) - 2) * line.stderr))  # nan where all are the same
+    line = scipy.stats.linregress(x, y)
+    half = float(np.nan_to_num(scipy.stats.t.ppf(0.975, len(rows) - 2) * line.stderr))  # nan where all are the same
     exponent = float(line.slope)
     low, high = exponent - half, exponent + half
     word = _word(exponent, low, high)

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
+import scipy
 from numpy.typing import ArrayLike
-from scipy import stats
 
 
 def holm(p_values: Sequence[float]) -> list[float]:
@@ -35,4 +35,4 @@ def signed_rank_p(values: ArrayLike, null: float = 0.0) -> float:
     shifted = np.asarray(values, dtype=float) - null
     if not np.any(shifted):
         return 1.0
-    return float(stats.wilcoxon(shifted, method="auto").pvalue)
+    return float(scipy.stats.wilcoxon(shifted, method="auto").pvalue)

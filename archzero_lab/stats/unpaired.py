@@ -5,8 +5,8 @@ from __future__ import annotations
 from functools import lru_cache
 
 import numpy as np
+import scipy
 from numpy.typing import ArrayLike
-from scipy import stats
 
 from archzero_lab.stats.estimates import Interval
 
@@ -42,7 +42,7 @@ def shape_changed(before: ArrayLike, after: ArrayLike, least_distance: float = 0
     first, second = np.asarray(before, dtype=float), np.asarray(after, dtype=float)
     if min(first.size, second.size) < 100:
         return None
-    test = stats.ks_2samp(first / np.median(first), second / np.median(second))
+    test = scipy.stats.ks_2samp(first / np.median(first), second / np.median(second))
     return float(test.statistic) if test.statistic >= least_distance and test.pvalue < 0.001 else None
 
 
@@ -52,7 +52,7 @@ def _cut(n: int, m: int, confidence: float) -> int:
     tail = (1 - confidence) / 2
     if n * m > 2_500:
         mean, sd = n * m / 2, np.sqrt(n * m * (n + m + 1) / 12)
-        return int(np.floor(mean - stats.norm.ppf(1 - tail) * sd))
+        return int(np.floor(mean - scipy.stats.norm.ppf(1 - tail) * sd))
     # counts of U: the Gaussian binomial coefficient, by multiplying its factors (1 - q^(m+i)) / (1 - q^i)
     counts = np.zeros(n * m + 1)
     counts[0] = 1.0

@@ -21,7 +21,7 @@ import psycopg
 import pytest
 import redis
 
-from archzero_lab.servers.process import free_port
+from archzero_lab.servers.ports import free_port
 from archzero_lab.settings import ROOT
 from tests.end_to_end.command import lab, recorded
 

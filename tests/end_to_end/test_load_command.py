@@ -18,7 +18,7 @@ import pandas as pd
 import pytest
 from playwright.sync_api import Browser
 
-from archzero_lab.servers.process import free_port
+from archzero_lab.servers.ports import free_port
 from archzero_lab.settings import ROOT
 from tests.end_to_end.command import lab, recorded
 from tests.end_to_end.page_probe import PICTURES, faults_of

@@ -11,7 +11,7 @@ import httpx
 import pandas as pd
 from playwright.sync_api import Browser
 
-from archzero_lab.servers.process import free_port
+from archzero_lab.servers.ports import free_port
 from archzero_lab.settings import CHECKOUT
 from tests.end_to_end.page_probe import faults_of
 from tests.end_to_end.shop_repository import ShopRepository

@@ -15,7 +15,7 @@ import psycopg
 import pytest
 import yaml
 
-from archzero_lab.servers.process import free_port
+from archzero_lab.servers.ports import free_port
 from archzero_lab.settings import CHECKOUT
 from archzero_lab.systems.http import call
 from tests.end_to_end.shop_repository import ShopRepository

@@ -24,7 +24,7 @@ from archzero_lab.settings import ROOT, CacheSettings
 from archzero_lab.systems.arczero.cache.keys import Key
 from archzero_lab.systems.arczero.cache.store import Lease
 from archzero_lab.systems.arczero.cards.model import CardFilter
-from archzero_lab.systems.arczero.service import ServiceConfig
+from archzero_lab.systems.arczero.service_config import ServiceConfig
 from tests.integration.conftest import PATIENT_POOL, open_cached, until
 
 PROCESSES = 4

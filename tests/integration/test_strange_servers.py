@@ -23,7 +23,7 @@ from archzero_lab.postgres.migrations import Migrations
 from archzero_lab.postgres.pool import Database
 from archzero_lab.servers import postgres_server
 from archzero_lab.servers.hurt import HurtPostgres
-from archzero_lab.servers.process import free_port
+from archzero_lab.servers.ports import free_port
 from archzero_lab.servers.server_home import server_user
 from archzero_lab.servers.stack import Stack
 from archzero_lab.systems.arczero.services import Serving, start_service

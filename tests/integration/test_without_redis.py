@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 
 from archzero_lab.servers import redis_server
-from archzero_lab.servers.process import free_port
+from archzero_lab.servers.ports import free_port
 from archzero_lab.servers.stack import Stack
 from archzero_lab.settings import CacheSettings
 from archzero_lab.systems.arczero.cards.model import CardDraft, CardFilter, CardPatch, CardType

@@ -14,7 +14,7 @@ import httpx
 import psycopg
 
 from archzero_lab.postgres.databases import database_url, drop_database
-from archzero_lab.servers.process import free_port
+from archzero_lab.servers.ports import free_port
 from archzero_lab.servers.stack import Stack
 from archzero_lab.systems.http import request
 from tests.services.others_repository import OthersRepository

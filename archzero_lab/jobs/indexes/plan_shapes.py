@@ -8,7 +8,7 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 
-from scipy import stats
+import scipy
 
 from archzero_lab.postgres.plans import Plan
 
@@ -94,7 +94,7 @@ class Seen:
     def interval(self) -> tuple[float, float]:
         """Wilson's 95 % interval of the share of dear plans."""
         dear = sum(self.shapes[shape] for shape in self.dear)
-        wilson = stats.binomtest(dear, max(self.number, 1)).proportion_ci(0.95, method="wilson")
+        wilson = scipy.stats.binomtest(dear, max(self.number, 1)).proportion_ci(0.95, method="wilson")
         return float(wilson.low), float(wilson.high)
 
     @property

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pandas as pd
-from scipy import stats
+import scipy
 
 from archzero_lab.jobs.load.result import time_in_words
 
@@ -27,7 +27,7 @@ def saturation(seconds: pd.DataFrame, shape: str, workload: str) -> str | None:
         return None
     third = medians.size // 3
     first, last = float(pd.Series(medians[:third]).median()), float(pd.Series(medians[-third:]).median())
-    rising = stats.kendalltau(range(medians.size), medians, alternative="greater")
+    rising = scipy.stats.kendalltau(range(medians.size), medians, alternative="greater")
     if last < _TWICE * first or not rising.pvalue < _CHANCE:
         return None
     why = "requests queued up" if workload == "open" else "each answer took longer than the one before"

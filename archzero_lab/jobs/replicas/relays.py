@@ -31,7 +31,7 @@ from archzero_lab.jobs.replicas.stale import (
     is_volatile,
     named,
 )
-from archzero_lab.servers.process import free_port
+from archzero_lab.servers.ports import free_port
 
 _POSITION = "SELECT pg_current_wal_lsn()::text"
 _REPLAYED = "SELECT coalesce(pg_last_wal_replay_lsn() >= %s::pg_lsn, true)"

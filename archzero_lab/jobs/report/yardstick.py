@@ -15,7 +15,7 @@ import numpy as np
 
 from archzero_lab.errors import MeasurementError
 from archzero_lab.postgres.connection import connect
-from archzero_lab.servers.process import free_port
+from archzero_lab.servers.ports import free_port
 from archzero_lab.servers.stack import Stack
 from archzero_lab.systems.driver import Driver
 

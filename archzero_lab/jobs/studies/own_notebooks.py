@@ -7,13 +7,10 @@ import re
 from pathlib import Path
 from typing import Literal
 
-import nbformat
-from nbformat import NotebookNode
-from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
-
 from archzero_lab.errors import LabError, SettingsError
 from archzero_lab.experiments.claim_files import OWN_CLAIMS, load_claims
 from archzero_lab.experiments.claims import NO_MECHANISM
+from archzero_lab.reporting.notebook_format import nbformat
 from archzero_lab.reporting.notebooks import NOTEBOOKS
 from archzero_lab.settings import COMMAND, ROOT
 from archzero_lab.systems.system import System
@@ -73,7 +70,7 @@ def new_own_notebook(system: System, name: str, kind: Literal["arms", "claim"] =
         cells = _arms_cells(title) if system.has_notebooks else _team_cells(system, title)
     folder.mkdir(parents=True, exist_ok=True)
     nbformat.write(
-        new_notebook(
+        nbformat.v4.new_notebook(
             cells=cells,
             metadata={
                 "kernelspec": {"display_name": "Python 3", "language": "python", "name": "python3"},
@@ -85,51 +82,51 @@ def new_own_notebook(system: System, name: str, kind: Literal["arms", "claim"] =
     return path
 
 
-def _parameters(source: str) -> NotebookNode:
-    cell: NotebookNode = new_code_cell(source)
+def _parameters(source: str) -> nbformat.NotebookNode:
+    cell: nbformat.NotebookNode = nbformat.v4.new_code_cell(source)
     cell.metadata["tags"] = ["parameters"]
     return cell
 
 
-def _arms_cells(title: str) -> list[NotebookNode]:
+def _arms_cells(title: str) -> list[nbformat.NotebookNode]:
     return [
-        new_markdown_cell(
+        nbformat.v4.new_markdown_cell(
             f"# {title}\n\nThe question, in a sentence. Starts the stack where it is not up; some seconds then."
         ),
         _parameters("blocks = 12  # paired blocks; 6 at least for a verdict"),
-        new_code_cell("import archzero_lab as lab\n\nlab.stack()"),
-        new_markdown_cell(
+        nbformat.v4.new_code_cell("import archzero_lab as lab\n\nlab.stack()"),
+        nbformat.v4.new_markdown_cell(
             "What is there now (control), and what might replace it: SQL, a callable, or `lab.Requests`."
         ),
-        new_code_cell(
+        nbformat.v4.new_code_cell(
             "control = \"SELECT count(*) FROM cards WHERE type = 'Risk'\"\n"
             "treatment = \"SELECT count(*) FROM cards WHERE type = 'Risk' AND status = 'active'\"\n"
             'lab.plan_diff(lab.explain(control, name="control"), lab.explain(treatment, name="treatment"))'
         ),
-        new_code_cell("found = lab.experiment(control, treatment, blocks=blocks)\nfound"),
-        new_markdown_cell("**Reading.** What the verdict means here, and what to do now."),
+        nbformat.v4.new_code_cell("found = lab.experiment(control, treatment, blocks=blocks)\nfound"),
+        nbformat.v4.new_markdown_cell("**Reading.** What the verdict means here, and what to do now."),
     ]
 
 
-def _team_cells(system: System, title: str) -> list[NotebookNode]:
+def _team_cells(system: System, title: str) -> list[nbformat.NotebookNode]:
     control, treatment = system.compared
     return [
-        new_markdown_cell(
+        nbformat.v4.new_markdown_cell(
             f"# {title}\n\nThe question, in a sentence. Each arm of {system.claims_file.name} is started on its own"
             " copy of the database; a minute then."
         ),
         _parameters("blocks = 12  # paired blocks; 6 at least for a verdict"),
-        new_code_cell(
+        nbformat.v4.new_code_cell(
             "import archzero_lab as lab\n\nproject = lab.project()\n"
             'print("arms:", *project.arms)\nprint("requests:", *project.requests)'
         ),
-        new_code_cell(
+        nbformat.v4.new_code_cell(
             f"found = project.experiment({_quoted(control)}, {_quoted(treatment)}, {_quoted(_read_of(system))},"
             " blocks=blocks)\nfound"
         ),
-        new_code_cell("found.figure()"),
-        new_code_cell("found.mechanism"),
-        new_markdown_cell("**Reading.** What the verdict means here, and what to do now."),
+        nbformat.v4.new_code_cell("found.figure()"),
+        nbformat.v4.new_code_cell("found.mechanism"),
+        nbformat.v4.new_markdown_cell("**Reading.** What the verdict means here, and what to do now."),
     ]
 
 
@@ -160,19 +157,19 @@ def _quoted(text: str) -> str:
     return json.dumps(text)
 
 
-def _claim_cells(system: System, name: str, title: str) -> list[NotebookNode]:
+def _claim_cells(system: System, name: str, title: str) -> list[nbformat.NotebookNode]:
     where, beside = OWN_CLAIMS.name, "phase 5's claims.toml" if system.has_notebooks else system.claims_file.name
     return [
-        new_markdown_cell(
+        nbformat.v4.new_markdown_cell(
             f"# {title}\n\nA claim of one's own: `[{name}]` in {where}, beside {beside}; `{COMMAND} report` "
             "measures it with the others. Here it alone, as a smoke run: half a minute, on the running stack or on one "
             "that it starts."
         ),
         _parameters('profile = "smoke"  # standard for a verdict to quote'),
-        new_code_cell(f'import archzero_lab as lab\n\nlab.claims().loc[["{name}"]]'),
-        new_code_cell(f'measured = lab.report(only=["{name}"], profile=profile)\nmeasured'),
-        new_code_cell(f'measured.run.note("{name}")'),
-        new_code_cell(f'measured.run.blocks("{name}")'),
-        new_code_cell(f'measured.run.mechanism("{name}")'),
-        new_markdown_cell("**Reading.** What the verdict means here, and what to do now."),
+        nbformat.v4.new_code_cell(f'import archzero_lab as lab\n\nlab.claims().loc[["{name}"]]'),
+        nbformat.v4.new_code_cell(f'measured = lab.report(only=["{name}"], profile=profile)\nmeasured'),
+        nbformat.v4.new_code_cell(f'measured.run.note("{name}")'),
+        nbformat.v4.new_code_cell(f'measured.run.blocks("{name}")'),
+        nbformat.v4.new_code_cell(f'measured.run.mechanism("{name}")'),
+        nbformat.v4.new_markdown_cell("**Reading.** What the verdict means here, and what to do now."),
     ]

@@ -8,10 +8,10 @@ import logging
 import os
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import msgspec
 import psycopg
@@ -20,7 +20,7 @@ from prometheus_client import generate_latest
 from archzero_lab.errors import mask_secrets
 from archzero_lab.postgres.pool import Database
 from archzero_lab.postgres.replicated import ReplicatedDatabase
-from archzero_lab.settings import CacheSettings, PoolSettings, ReplicaSettings
+from archzero_lab.settings import CacheSettings
 from archzero_lab.systems.arczero.api.access_log import AccessLog
 from archzero_lab.systems.arczero.api.app import create_app
 from archzero_lab.systems.arczero.api.doorkeeper import Doorkeeper
@@ -46,40 +46,12 @@ from archzero_lab.systems.arczero.cards.protocol import Cards
 from archzero_lab.systems.arczero.cards.search import list_statement
 from archzero_lab.systems.arczero.cards.search_v2 import list_statement_v2
 from archzero_lab.systems.arczero.cards.service import CardService
+from archzero_lab.systems.arczero.service_config import VARIABLE, ServiceConfig
 from archzero_lab.systems.arczero.statement_results import StatementResults
 
 log = logging.getLogger(__name__)
-VARIABLE = "ARCHZERO_SERVICE"
 _USAGE_PERIOD_S = 5.0
 _NAME = "archzero-lab service"
-IndexSet = Literal["phase5", "v2"]
-
-
-@dataclass(frozen=True)
-class ServiceConfig:
-    """What a worker process needs to know; handed over as JSON in the environment.
-
-    `redis_url` None is a service without a cache; `statements` caches results of statements in place of answers.
-    `replicas` are URLs of its streaming replicas, to read from. `index_set` is that of the database; the statements fit
-    it. `record` is the file of its access log, "" for none.
-    """
-
-    database_url: str
-    redis_url: str | None
-    namespace: str
-    statements: bool = False
-    replicas: tuple[str, ...] = ()
-    index_set: IndexSet = "phase5"
-    admin_token: str = ""
-    allowed_hosts: tuple[str, ...] = ()
-    record: str = ""
-    cache: CacheSettings = field(default_factory=CacheSettings)
-    pool: PoolSettings = field(default_factory=PoolSettings)
-    replica: ReplicaSettings = field(default_factory=ReplicaSettings)
-
-    def encode(self) -> str:
-        """As the environment variable holds it."""
-        return msgspec.json.encode(asdict(self)).decode()
 
 
 @dataclass(frozen=True)

@@ -15,10 +15,11 @@ from urllib.parse import urlsplit
 
 from archzero_lab.errors import ServerError
 from archzero_lab.postgres.databases import let_watch, on_server, same_database, service_url
-from archzero_lab.servers.process import ProcessRecord, free_port, is_alive, tail
+from archzero_lab.servers.ports import free_port
+from archzero_lab.servers.process import ProcessRecord, is_alive, tail
 from archzero_lab.servers.stack import TREE, Stack
 from archzero_lab.settings import STATE, patient
-from archzero_lab.systems.arczero.service import VARIABLE, IndexSet, ServiceConfig
+from archzero_lab.systems.arczero.service_config import VARIABLE, IndexSet, ServiceConfig
 from archzero_lab.systems.http import call
 
 _READY_S = 30.0

@@ -9,7 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from archzero_lab.errors import MeasurementError, ServerError
-from archzero_lab.servers.process import ProcessRecord, ProcessRegistry, free_port, is_alive, tail
+from archzero_lab.servers.ports import free_port
+from archzero_lab.servers.process import ProcessRecord, ProcessRegistry, is_alive, tail
 from archzero_lab.settings import STATE
 from archzero_lab.systems.driver import Driver
 from archzero_lab.systems.team.project_tables import Service

@@ -16,7 +16,7 @@ from archzero_lab.servers.failover import FailoverCluster
 from archzero_lab.servers.stack import Stack
 from archzero_lab.settings import PoolSettings
 from archzero_lab.systems.arczero.portfolios import choose_portfolio, ensure_base
-from archzero_lab.systems.arczero.service import ServiceConfig
+from archzero_lab.systems.arczero.service_config import ServiceConfig
 
 _HOT, _READERS, _WRITERS = 8, 6, 3
 _HISTORY = """

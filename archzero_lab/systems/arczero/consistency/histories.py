@@ -18,7 +18,7 @@ from archzero_lab.systems.arczero.consistency.unguarded import GUARDS
 from archzero_lab.systems.arczero.django_peers import DJANGO_PEERS
 from archzero_lab.systems.arczero.peers import PEERS
 from archzero_lab.systems.arczero.portfolios import alone_with_base, choose_portfolio, ensure_base
-from archzero_lab.systems.arczero.service import ServiceConfig
+from archzero_lab.systems.arczero.service_config import ServiceConfig
 from archzero_lab.systems.arczero.statement_results import STATEMENT_CACHE
 
 _READERS = 4
