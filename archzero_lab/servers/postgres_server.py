@@ -31,6 +31,7 @@ from archzero_lab.servers.server_home import readable_copy, server_user
 
 MINIMUM_VERSION = 15
 _KEEPS_SLOTS_SMALL = 13
+_END_ALONE_S = 5.0
 
 
 @dataclass(frozen=True)
@@ -163,8 +164,12 @@ def _forget_zombie(data: Path, registry: ProcessRegistry) -> None:
     lock = data / "postmaster.pid"
     with suppress(OSError, ValueError, IndexError):
         pid = int(lock.read_text().split()[0])
-        if any(one.pid == pid and is_zombie(one) and not members(one) for one in registry.records()):
-            lock.unlink()
+        for record in (one for one in registry.records() if one.pid == pid and is_zombie(one)):
+            deadline = time.monotonic() + _END_ALONE_S
+            while members(record) and time.monotonic() < deadline:
+                time.sleep(0.02)  # its sessions end when they notice
+            if not members(record):
+                lock.unlink()
 
 
 def _options(port: int, base: Path, pinned: Mapping[str, str], version: int) -> list[str]:

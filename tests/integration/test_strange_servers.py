@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import signal
 import subprocess
 import time
 from collections.abc import Iterator
@@ -24,6 +25,7 @@ from archzero_lab.postgres.pool import Database
 from archzero_lab.servers import postgres_server
 from archzero_lab.servers.hurt import HurtPostgres
 from archzero_lab.servers.ports import free_port
+from archzero_lab.servers.process import is_zombie
 from archzero_lab.servers.server_home import server_user
 from archzero_lab.servers.stack import Stack
 from archzero_lab.systems.arczero.services import Serving, start_service
@@ -53,6 +55,24 @@ def test_a_database_holds_any_text_whatever_the_cluster_was_made_with(
             assert found.fetchone() == (ANY_TEXT, "größer".replace("ß", "ss"), True)
         drop_database(postgres.server.url, stack.database_name("strange"))
     finally:
+        postgres.close()
+
+
+def test_a_killed_server_comes_up_again_though_nobody_has_looked_at_its_zombie(stack: Stack) -> None:
+    postgres = HurtPostgres(stack)
+    killed = postgres.server.record
+    try:
+        with connect(postgres.server.url) as connection:
+            connection.execute("CREATE TABLE kept AS SELECT 42 AS number")
+        os.kill(killed.pid, signal.SIGKILL)  # a child of this process, which asks for no child's end
+        while not is_zombie(killed):
+            time.sleep(0.01)
+        postgres.start()
+        with connect(postgres.server.url) as connection:
+            assert connection.execute("SELECT number FROM kept").fetchone() == (42,)
+        assert is_zombie(killed)
+    finally:
+        os.waitpid(killed.pid, 0)
         postgres.close()
 
 
