@@ -36,8 +36,8 @@ from archzero_lab.systems.arczero.cards.catalog import Catalog, read_catalog
 from archzero_lab.systems.arczero.cards.model import NotFound
 from archzero_lab.systems.arczero.cards.search_v2 import list_statement_v2
 from archzero_lab.systems.arczero.cards.service import CardService
+from archzero_lab.systems.arczero.opened_cache import CacheParts, open_cache
 from archzero_lab.systems.arczero.portfolios import ARMS, choose_portfolio, drop_arms, ensure_base, make_arms
-from archzero_lab.systems.arczero.service import CacheParts, open_cache
 from archzero_lab.systems.arczero.service_config import ServiceConfig
 from benchmarks.exact_invalidation import AT_ONCE, actions
 

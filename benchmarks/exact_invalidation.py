@@ -50,8 +50,8 @@ from archzero_lab.systems.arczero.cards.model import (
     RelationshipFilter,
 )
 from archzero_lab.systems.arczero.cards.service import CardService
+from archzero_lab.systems.arczero.opened_cache import CacheHandle, CacheParts, open_cache
 from archzero_lab.systems.arczero.portfolios import choose_portfolio, drop_arms, ensure_base, make_arms
-from archzero_lab.systems.arczero.service import CacheHandle, CacheParts, open_cache
 from archzero_lab.systems.arczero.service_config import ServiceConfig
 
 RESULT = ROOT / "benchmarks" / "results" / "exact_invalidation.json"

@@ -31,8 +31,8 @@ from archzero_lab.systems.arczero.cache.entries import Hit, Miss, encode_value
 from archzero_lab.systems.arczero.cache.keys import Kind
 from archzero_lab.systems.arczero.cards.model import CardFilter, CardPatch, Document
 from archzero_lab.systems.arczero.cards.service import CardService
+from archzero_lab.systems.arczero.opened_cache import CacheHandle, open_cache
 from archzero_lab.systems.arczero.portfolios import choose_portfolio, drop_arms, ensure_base, make_arms
-from archzero_lab.systems.arczero.service import CacheHandle, open_cache
 from archzero_lab.systems.arczero.service_config import ServiceConfig
 
 RESULT = ROOT / "benchmarks" / "results" / "invalidation.json"

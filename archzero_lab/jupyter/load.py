@@ -27,7 +27,7 @@ _REASONS = 3
 _CARRIED = 0.9
 """Of what was offered; arrivals at random are some fewer or more than their rate in a short load."""
 _CARDS = 20_000
-"""As ./lab up has them, which so stay loaded."""
+"""As ./lab up has them, which so stay loaded; of a load that is measured here."""
 
 
 class Load:
@@ -162,8 +162,8 @@ class Load:
         return Frame(mine[mine["round"] == mine["round"].max()]).reset_index(drop=True)
 
 
-def load(name: str = "", *, shape: str = "constant") -> Load:
-    """A load by its run's id or folder; without a name the newest of a shape, or a short one measured now.
+def load(name: str = "", *, shape: str = "constant", cards: int = _CARDS) -> Load:
+    """A load by its run's id or folder; without a name the newest of a shape, or a short one measured now on `cards`.
 
     >>> load("20261124-101500-load-1a2b")  # doctest: +SKIP
     Raises LabError where there is no load of that name.
@@ -171,10 +171,10 @@ def load(name: str = "", *, shape: str = "constant") -> Load:
     if name:
         return Load(find_run(name, holds=LOADS))
     newest = newest_load(capacity=shape == "capacity")
-    return Load(newest) if newest is not None else _measure(shape)
+    return Load(newest) if newest is not None else _measure(shape, cards)
 
 
-def _measure(shape: str) -> Load:
+def _measure(shape: str, cards: int) -> Load:
     if shape == "capacity":
         request = LoadRequest(arms=("indexes", "treatment"), shape=shape, target_p99_ms=200.0, rounds=0)
     else:
@@ -184,10 +184,10 @@ def _measure(shape: str) -> Load:
     run = Run.new("load")
     with (
         running_stack(load_settings()) as stack,
-        served_arms(system, stack, Rows(_CARDS), request.arms, run, QUIET) as targets,
+        served_arms(system, stack, Rows(cards), request.arms, run, QUIET) as targets,
     ):
         results = run_loads(targets, request, run)
-    run.loads = results | {"run_id": run.path.name, "size": _CARDS, **describe_machine()}
+    run.loads = results | {"run_id": run.path.name, "size": cards, **describe_machine()}
     run.publish(LATEST_LOAD)
     return Load(run)
 

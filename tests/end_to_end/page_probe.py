@@ -15,7 +15,7 @@ PICTURES = ROOT / "reports" / "pages"
 RULES = ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa"]
 SIZES = ((1600, 1000), (1024, 768), (768, 1024), (400, 800))
 _LOOKED_AT_CLOSELY = ((1600, False), (400, True))
-"""By axe-core, and kept as pictures."""
+"""By axe-core; the first is kept as a picture."""
 PAPER = {"width": 718, "height": 1047}
 """A4 within margins of 10 mm, in CSS pixels."""
 _IN_PRINT = """
@@ -101,13 +101,11 @@ def faults_of(page: Page, file: Path, *, picture: Path | None = None) -> list[st
             wrong += [f"{where}: {fault}" for fault in page.evaluate(_PROBE)]
             if (width, dark) in _LOOKED_AT_CLOSELY:
                 wrong += [f"{where}: {fault}" for fault in barriers(page)]
-            if picture is not None and (width, dark) in _LOOKED_AT_CLOSELY:
-                name = f"{file.stem}-{width}{'-dark' if dark else ''}.png"
-                page.screenshot(path=str(picture / name), full_page=True)
+            if picture is not None and (width, dark) == _LOOKED_AT_CLOSELY[0]:
+                page.screenshot(path=str(picture / f"{file.stem}-{width}.png"), full_page=True)
     if picture is not None:
         page.set_viewport_size(PAPER)
         page.emulate_media(media="print", color_scheme="light")
-        page.screenshot(path=str(picture / f"{file.stem}-print.png"), full_page=True)
         wrong += [f"{file.name}, in print: {fault}" for fault in page.evaluate(_IN_PRINT)]
         page.emulate_media(media="screen")
     hrefs = page.eval_on_selector_all("a[href]", "links => links.map(link => link.getAttribute('href'))")

@@ -15,7 +15,7 @@ def test_notebooks_measure_draw_and_leave_nothing_running(environment: dict[str,
     run_by_hand(
         environment, tmp_path,
         {"05_staleness": {"reads": 2_000, "peers": False, "faults": ["pause", "flush"]},
-         "06_degradation": {"phase_s": 1.0}, "07_load": {},
+         "06_degradation": {"phase_s": 1.0}, "07_load": {"cards": 1_000},
          "08_capacity": {"load": str(capacity)},
          "13_failover": {"minutes": 0.1, "faults": ["primary killed", "pause"]},
          "14_scaling": {"seconds": 0.3, "rounds": 1}},

@@ -25,7 +25,7 @@ from archzero_lab.systems.arczero.cards.protocol import Cards
 from archzero_lab.systems.arczero.cards.search import list_statement
 from archzero_lab.systems.arczero.cards.search_v2 import list_statement_v2
 from archzero_lab.systems.arczero.cards.service import CardService, ListStatement
-from archzero_lab.systems.arczero.service import open_cache
+from archzero_lab.systems.arczero.opened_cache import open_cache
 from archzero_lab.systems.arczero.service_config import ServiceConfig
 from archzero_lab.systems.arczero.services import Serving, start_service
 

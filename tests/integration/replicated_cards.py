@@ -20,8 +20,8 @@ from archzero_lab.systems.arczero.cache.store import CacheStore
 from archzero_lab.systems.arczero.cards.generator import GeneratedPortfolio
 from archzero_lab.systems.arczero.cards.protocol import Cards
 from archzero_lab.systems.arczero.cards.service import CardService
+from archzero_lab.systems.arczero.opened_cache import open_cache
 from archzero_lab.systems.arczero.portfolios import ensure_base
-from archzero_lab.systems.arczero.service import open_cache
 from archzero_lab.systems.arczero.service_config import ServiceConfig
 from tests.integration.conftest import CALM, PATIENT_POOL
 

@@ -18,9 +18,18 @@ _OF_STATISTICS = ("scipy.stats", "pandas")
         ("archzero_lab.commands.stack, archzero_lab.bootstrap.supervisor", (*_OF_A_SERVICE, *_OF_STATISTICS)),
         ("archzero_lab.servers.keeper", (*_OF_A_SERVICE, *_OF_STATISTICS, "psycopg", "redis")),
         ("archzero_lab.systems.arczero.serve", (*_OF_STATISTICS, "numpy")),
+        ("archzero_lab.systems.arczero.consistency.open_cards", (*_OF_A_SERVICE, *_OF_STATISTICS, "numpy")),
         ("archzero_lab.reporting.execute", (*_OF_A_SERVICE, "rfc3987_syntax")),
+        ("archzero_lab.jupyter.run", (*_OF_A_SERVICE, "scipy.stats")),
     ],
-    ids=["a command and the supervisor", "the keeper", "a service", "a notebook's run"],
+    ids=[
+        "a command and the supervisor",
+        "the keeper",
+        "a service",
+        "a harness's process",
+        "a notebook's run",
+        "a run in a notebook",
+    ],
 )
 def test_a_start_loads_nothing_that_it_does_not_use(started: str, left_out: tuple[str, ...]) -> None:
     code = f"import sys, {started}; print(*sys.modules)"

@@ -35,7 +35,7 @@ from archzero_lab.systems.arczero.cache.told_position import ToldPosition
 from archzero_lab.systems.arczero.cards.model import CardFilter, CardPatch, CardsError, Document, NotFound
 from archzero_lab.systems.arczero.cards.protocol import Cards
 from archzero_lab.systems.arczero.cards.service import CardService
-from archzero_lab.systems.arczero.service import open_cache
+from archzero_lab.systems.arczero.opened_cache import open_cache
 from archzero_lab.systems.arczero.service_config import ServiceConfig
 from archzero_lab.systems.failovers import Operations, Reading, Writing
 

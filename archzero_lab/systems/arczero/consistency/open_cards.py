@@ -17,8 +17,8 @@ from archzero_lab.systems.arczero.cards.service import CardService
 from archzero_lab.systems.arczero.consistency.unguarded import UnguardedParts
 from archzero_lab.systems.arczero.consistency.worker import HotCards, main
 from archzero_lab.systems.arczero.django_peers import DJANGO_PEERS, open_django
+from archzero_lab.systems.arczero.opened_cache import open_cache
 from archzero_lab.systems.arczero.peers import open_peer
-from archzero_lab.systems.arczero.service import open_cache
 from archzero_lab.systems.arczero.service_config import ServiceConfig
 from archzero_lab.systems.arczero.statement_results import STATEMENT_CACHE, StatementResults
 

@@ -16,7 +16,7 @@ from archzero_lab.systems.arczero.cache.link import Link
 from archzero_lab.systems.arczero.cache.near import NearCache
 from archzero_lab.systems.arczero.cache.store import CacheStore, Lease
 from archzero_lab.systems.arczero.cards.model import Document
-from archzero_lab.systems.arczero.service import CacheParts
+from archzero_lab.systems.arczero.opened_cache import CacheParts
 
 # PUT without asking what stands there
 _OVERWRITE = """
