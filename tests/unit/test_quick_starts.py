@@ -8,7 +8,7 @@ import sys
 import pytest
 
 # the parts of a card service, and libraries that take a tenth of a second or more
-_OF_A_SERVICE = ("archzero_lab.systems.arczero.api", "litestar")
+_OF_A_SERVICE = ("archzero_lab.systems.arczero.api.app", "litestar")
 _OF_STATISTICS = ("scipy.stats", "pandas")
 
 
