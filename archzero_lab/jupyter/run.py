@@ -8,7 +8,6 @@ from typing import Any
 
 import pandas as pd
 
-from archzero_lab.bootstrap.system import system_here
 from archzero_lab.errors import unknown_name
 from archzero_lab.experiments.claim_files import load_claims
 from archzero_lab.experiments.claims import Claim
@@ -253,6 +252,9 @@ def claims() -> Frame:
 
     lab.claims()["sentence"]
     """
+    # a report's notebooks read a run, and have no use for what opens systems: a quarter of a second of each
+    from archzero_lab.bootstrap.system import system_here
+
     rows = [
         {
             "claim": claim.id,

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import html
 import re
+from typing import TYPE_CHECKING
 
-import pandas as pd
+if TYPE_CHECKING:
+    import pandas as pd
 
 _TABLE = re.compile(
     r"(?:<style scoped>.*?</style>\s*)?<table[^>]*class=\"dataframe\"[^>]*>(?P<rows>.*?)</table>", re.DOTALL
@@ -48,6 +50,8 @@ def in_three_digits(value: float) -> str:
 
 def whole_html(frame: pd.DataFrame) -> str:
     """A frame as HTML with nothing cut short, numbers to three digits, what is missing left out."""
+    import pandas as pd  # a notebook's page is made without it
+
     with pd.option_context("display.max_colwidth", None):
         return ALIGNED + tidy(frame.to_html(na_rep="", float_format=in_three_digits, justify="left", border=0))
 
