@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import compileall
 import os
 import shutil
 import signal
@@ -26,12 +25,6 @@ os.environ["ARCHZERO_STATE"] = str(_SCRATCH / "state")
 os.environ["ARCHZERO_REPORTS"] = str(_SCRATCH / "reports")
 # experiments of one machine wait for each other; those of the suite's processes need not
 os.environ["ARCHZERO_TURNS"] = str(_SCRATCH / "turns")
-
-# hundreds of processes are started: what was edited since it was installed is compiled once, not in each of them
-if "PYTEST_XDIST_WORKER" not in os.environ:
-    _TREE = Path(__file__).parents[1]
-    for _folder in ("archzero_lab", "loadtests"):
-        compileall.compile_dir(_TREE / _folder, quiet=1)
 
 from archzero_lab.postgres.databases import create_database, drop_database
 from archzero_lab.servers.server_home import server_home

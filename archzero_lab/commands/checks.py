@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from typing import Annotated
@@ -177,5 +178,7 @@ def run_tests(
     # several processes, each with servers of its own: much of the suite waits, and no test's outcome hangs on the time
     # that a machine takes. Files in their order, the long ones of end_to_end first
     beside = ["-n", "3", "--dist", "loadfile", "--no-loadscope-reorder"]
-    done = subprocess.run([sys.executable, "-m", "pytest", *(arguments or beside)], cwd=CHECKOUT)
+    # hundreds of processes are started, which would compile what was edited anew, and each of pytest's all tests
+    environment = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
+    done = subprocess.run([sys.executable, "-m", "pytest", *(arguments or beside)], cwd=CHECKOUT, env=environment)
     raise typer.Exit(done.returncode)

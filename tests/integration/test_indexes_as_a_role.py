@@ -31,7 +31,7 @@ ALTER ROLE app SET app.member = '42';
 CREATE ROLE manager LOGIN BYPASSRLS;
 GRANT pg_read_all_data TO manager;
 CREATE TABLE membership (id int PRIMARY KEY, member int NOT NULL, tenant int NOT NULL, note text);
-INSERT INTO membership SELECT i, i % 20000, i % 30, repeat('x', 40) FROM generate_series(1, 40000) i;
+INSERT INTO membership SELECT i, i % 4000, i % 30, repeat('x', 40) FROM generate_series(1, 8000) i;
 CREATE TABLE tenant_row (id int PRIMARY KEY, tenant int NOT NULL, v text);
 INSERT INTO tenant_row SELECT i, i % 30, 'v' || i FROM generate_series(1, 30) i;
 ALTER TABLE tenant_row ENABLE ROW LEVEL SECURITY;

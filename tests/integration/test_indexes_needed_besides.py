@@ -29,12 +29,12 @@ CREATE TABLE child (
 );
 INSERT INTO parent SELECT g, 'p' || g FROM generate_series(1, 20000) g;
 INSERT INTO kept_parent SELECT generate_series(1, 20000);
-INSERT INTO child SELECT g, 1 + g % 20000, 1 + g % 20000, md5(g::text) FROM generate_series(1, 100000) g;
+INSERT INTO child SELECT g, 1 + g % 20000, 1 + g % 20000, md5(g::text) FROM generate_series(1, 40000) g;
 ANALYZE;
 """
 NESTED = """
 CREATE TABLE line (id int PRIMARY KEY, k int, v int);
-INSERT INTO line SELECT i, i % 5000, i FROM generate_series(1, 100000) i;
+INSERT INTO line SELECT i, i % 5000, i FROM generate_series(1, 40000) i;
 CREATE FUNCTION total(p int) RETURNS bigint LANGUAGE plpgsql STABLE AS
     'BEGIN RETURN (SELECT sum(v) FROM line WHERE k = p); END';
 CREATE TABLE audited (id int PRIMARY KEY, v int);
