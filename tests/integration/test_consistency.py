@@ -16,8 +16,8 @@ HISTORIES = CardHistories()
 
 
 def test_no_read_is_older_than_what_was_acknowledged_whatever_happens_to_redis(stack: Stack) -> None:
-    result = verify_consistency(HISTORIES, stack, reads=50_000, seed=11)
-    assert result.verdict.reads >= 50_000
+    result = verify_consistency(HISTORIES, stack, reads=20_000, seed=11)
+    assert result.verdict.reads >= 20_000
     assert result.verdict.writes > 100
     assert {what for _, what in result.faults} == set(FAULTS)
     assert result.verdict.violations == []

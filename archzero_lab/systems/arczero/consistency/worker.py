@@ -25,6 +25,7 @@ import msgspec
 from archzero_lab.systems.arczero.cards.model import CardFilter, CardPatch, CardsError, Document
 from archzero_lab.systems.histories import Read, Write, save
 
+_WAITING_S = 0.02
 _PAUSE_S = 0.02
 _BUSY_NS = 250_000_000
 """Writers write in every other such span, on the clock that all processes share: lists and searches, which each write
@@ -105,7 +106,8 @@ async def _read(
     }
     hot_texts = {str(card_id) for card_id in hot}
     while not os.path.exists(job["stop"]):  # noqa: ASYNC240  # a stat, no more
-        if len(into.reads) >= job["reads"]:
+        enough = len(into.reads) >= job["reads"]
+        if enough:
             into.share_read(Path(job["done"]))
             if os.path.exists(job["may_end"]):  # noqa: ASYNC240  # a stat, no more
                 return
@@ -127,7 +129,8 @@ async def _read(
             for seen in _versions(document, through)
             if seen.id in hot_texts
         ]
-        await asyncio.sleep(0)
+        # with its share read it reads on for the faults that are left, and leaves most of a core to whatever else runs
+        await asyncio.sleep(_WAITING_S if enough else 0)
 
 
 async def _write(cards: HotCards, hot: list[uuid.UUID], name: str, into: Recorder, done: asyncio.Event) -> None:
