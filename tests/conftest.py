@@ -34,6 +34,19 @@ from archzero_lab.systems.arczero.cards.generator import GeneratedPortfolio
 from archzero_lab.systems.arczero.portfolios import Loaded, alone_with_base, ensure_base
 
 CARDS = 2_000
+LONGEST_FIRST = (
+    "sweep_and_self_check", "own_service", "reports", "consistency", "what_stays", "endurance",
+    "notebooks_that_measure", "redis_cluster", "own_pool_mix_and_notebooks", "load", "commands", "failover",
+    "stopped_reports", "degradation", "load_command", "redis_sentinel", "notebooks_on_the_stack",
+    "postgres_that_returns", "gate", "work_gate", "checks", "jupyterlab", "failover_harness", "package", "web_ui",
+)  # fmt: skip
+"""Files that take half a minute and more. Those that wait stand among those that work, and none is left for the end."""
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Put the longest files first; a file's tests keep their order."""
+    ranks = {f"test_{name}": rank for rank, name in enumerate(LONGEST_FIRST)}
+    items.sort(key=lambda item: ranks.get(item.path.stem, len(ranks)))
 
 
 @pytest.fixture(scope="session")

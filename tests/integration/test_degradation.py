@@ -26,7 +26,7 @@ async def until(holds: Callable[[], bool], limit_s: float = 10.0) -> None:
 
 
 def test_no_read_fails_for_redis_and_refusals_say_when_to_come_back(stack: Stack) -> None:
-    seen = measure_degradation(system_here(), stack, phase_s=5.0)
+    seen = measure_degradation(system_here(), stack, phase_s=2.5)
     table = seen.by_phase()
     assert list(table.index) == list(AWAY)
     redis = table[table.index.str.startswith("Redis")]
