@@ -177,7 +177,7 @@ def run_tests(
                 raise typer.Exit(1)
     # several processes, each with servers of its own: much of the suite waits, and no test's outcome hangs on the time
     # that a machine takes. Files in the order of tests/conftest.py, the longest first
-    beside = ["-n", "5", "--dist", "loadfile", "--no-loadscope-reorder"]
+    beside = ["-n", "4", "--dist", "loadfile", "--no-loadscope-reorder"]
     # hundreds of processes are started, which would compile what was edited anew, and each of pytest's all tests
     environment = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
     done = subprocess.run([sys.executable, "-m", "pytest", *(arguments or beside)], cwd=CHECKOUT, env=environment)

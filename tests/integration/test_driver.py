@@ -13,6 +13,8 @@ from archzero_lab.errors import MeasurementError
 from archzero_lab.systems.arczero.traffic import Operation
 from archzero_lab.systems.driver import Driver
 
+pytestmark = pytest.mark.once
+
 BODY = b'{"id": "x"}' * 20_000
 
 

@@ -14,6 +14,8 @@ from archzero_lab.jobs.consistency.faults_around import FAULTS
 from archzero_lab.servers.stack import Stack
 from archzero_lab.systems.arczero.consistency.endured_cards import CardsEndure
 
+pytestmark = pytest.mark.once
+
 CARDS = CardsEndure()
 SHOWN_BY = {"pool-limits": "locked", "large-rows": "large rows", "cut": "postgres swallowed"}
 """The fault that a guard is there for."""

@@ -10,6 +10,8 @@ from archzero_lab.systems.arczero.hit_costs import LAYERS, hit_costs
 from archzero_lab.systems.arczero.services import Serving, start_service
 from archzero_lab.systems.operations import Operation
 
+pytestmark = pytest.mark.once
+
 
 @pytest.mark.parametrize("cached", [True, False])
 def test_a_hit_is_charged_to_layers_and_what_is_none_is_not(stack: Stack, database_url: str, cached: bool) -> None:

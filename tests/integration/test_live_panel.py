@@ -11,6 +11,8 @@ from nbformat.v4 import new_code_cell, new_notebook
 
 from archzero_lab.settings import ROOT
 
+pytestmark = pytest.mark.once
+
 CELLS = [
     "import sys; sys.path.insert(0, {root!r})\nimport archzero_lab as lab, time, threading\n"
     # what is displayed and updated from now on: nbclient itself drops updates that come after their cell has ended

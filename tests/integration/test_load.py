@@ -26,6 +26,8 @@ from archzero_lab.settings import ROOT
 from archzero_lab.systems.arczero.cards.catalog import read_catalog
 from archzero_lab.systems.arczero.services import RunningService, Serving, start_service
 
+pytestmark = pytest.mark.once
+
 RUN_S, STALL_S = 12.0, 3.0
 
 

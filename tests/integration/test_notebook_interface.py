@@ -19,6 +19,8 @@ from archzero_lab.errors import DatabaseError, MeasurementError, UnknownNameErro
 from archzero_lab.jupyter import arms, stack
 from archzero_lab.settings import ROOT
 
+pytestmark = pytest.mark.once
+
 QUERY = "SELECT count(*) FROM cards WHERE type = %(type)s"
 
 

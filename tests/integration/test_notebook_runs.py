@@ -11,6 +11,8 @@ import pytest
 from archzero_lab.errors import NotebookError, UnknownNameError
 from archzero_lab.reporting.notebooks import parameters_of, run_notebook
 
+pytestmark = pytest.mark.once
+
 
 def _notebook(folder: Path, *cells: str) -> Path:
     notebook = nbformat.v4.new_notebook()

@@ -10,6 +10,8 @@ from archzero_lab.postgres.connection import connect
 from archzero_lab.servers.stack import Stack
 from tests.integration.shop import somebodys_database
 
+pytestmark = pytest.mark.once
+
 ROOM = """
 CREATE TABLE room (id int PRIMARY KEY, alias text NOT NULL);
 INSERT INTO room SELECT i, md5(i::text) FROM generate_series(1, 2000) i;

@@ -11,6 +11,8 @@ from archzero_lab.jobs.studies.pool_sweep import formula, knees, sweep_pool
 from archzero_lab.jupyter.pool import PoolSweep
 from archzero_lab.servers.stack import Stack
 
+pytestmark = pytest.mark.once
+
 
 def test_a_crowd_waits_for_a_small_pool_and_its_connections_are_all_at_work(stack: Stack) -> None:
     rounds = sweep_pool(system_here(), stack, [1, 8], [1, 12], rows=2_000, seconds=1.0, rounds=3)

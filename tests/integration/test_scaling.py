@@ -10,6 +10,8 @@ from archzero_lab.servers.stack import Stack
 from archzero_lab.stats.verdict import Verdict
 from archzero_lab.systems.arczero.scaled_cards import ScaledCards
 
+pytestmark = pytest.mark.once
+
 
 def test_without_cores_a_claim_is_inconclusive_and_says_what_it_needs_and_costs_are_measured(stack: Stack) -> None:
     study = study_scaling(ScaledCards(), stack, seconds=0.5, rounds=1, cores=2)

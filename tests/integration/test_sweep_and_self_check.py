@@ -14,6 +14,8 @@ from archzero_lab.run_folders.margins import MARGINS, margins
 from archzero_lab.servers.hurt import Relay
 from archzero_lab.servers.stack import Stack
 
+pytestmark = pytest.mark.once
+
 FAR_MS = 40
 
 

@@ -16,6 +16,8 @@ import pytest
 
 from archzero_lab.servers.process import ProcessRegistry, is_alive, members, start_ticks
 
+pytestmark = pytest.mark.once
+
 FORKS = (
     "import subprocess, sys, time\n"
     "subprocess.Popen([sys.executable, '-c', 'import time; time.sleep(600)'])\n"
