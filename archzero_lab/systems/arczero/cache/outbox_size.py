@@ -20,14 +20,18 @@ _PERIOD_S = 30.0
 MAKE_ONE = f"""
 WITH many AS (SELECT count(*) > {MANY} AS found FROM (SELECT FROM cache_outbox LIMIT {MANY + 1}) c),
 gone AS (
-    DELETE FROM cache_outbox WHERE (SELECT found FROM many) AND id IN (
-        SELECT id FROM cache_outbox WHERE created_at <= clock_timestamp() - %s * interval '1 second'
-        FOR UPDATE SKIP LOCKED)
+    DELETE FROM cache_outbox WHERE (SELECT found FROM many) AND ctid = ANY(ARRAY(
+        SELECT ctid FROM cache_outbox WHERE created_at <= clock_timestamp() - %s * interval '1 second'
+        FOR UPDATE SKIP LOCKED))
     RETURNING 1)
 INSERT INTO cache_outbox (card_ids, kinds)
 SELECT NULL, ARRAY[{", ".join(f"'{kind.value}'" for kind in Kind)}] WHERE EXISTS (SELECT FROM gone)
 """
-"""Replace the rows of at least that age, where there are MANY, by one: whoever drains it forgets at least as much."""
+"""Replace the rows of at least that age, where there are MANY, by one: whoever drains it forgets at least as much.
+
+By their places, since a join is planned by statistics, which after a VACUUM of the drained table say that it is empty:
+each of a hundred thousand rows was looked for in all of them, and the statement never ended.
+"""
 
 
 async def keep_small(database: Database) -> None:
