@@ -50,6 +50,8 @@ class HurtRedis:
         return redis_server.start_redis(
             self.program, self._home, self._registry, port=self.port, password=self._password, maxmemory_mb=256,
             extra_config=self.extra_config,
+            # one that runs a script on and on does not hear SIGTERM, and its owner may have been killed meanwhile
+            stop_signal=signal.SIGKILL,
         )  # fmt: skip
 
     def kill(self) -> None:

@@ -72,6 +72,7 @@ def start_redis(
     password: str | None = None,
     maxmemory_mb: int = 512,
     extra_config: Sequence[str] = (),
+    stop_signal: signal.Signals = signal.SIGTERM,
     timeout_s: float = 20.0,
 ) -> RedisServer:
     """Start the server on loopback with a generated password and nothing saved to disk.
@@ -101,7 +102,7 @@ def start_redis(
         user=user,
         kept=kept,
         shared=shared,
-        stop_signal=signal.SIGTERM,
+        stop_signal=stop_signal,
         cwd=base,
     )
     url = f"redis://:{password}@127.0.0.1:{port}/0"

@@ -92,11 +92,11 @@ def barriers(page: Page) -> list[str]:
 def faults_of(page: Page, file: Path, *, picture: Path | None = None) -> list[str]:
     """What is wrong with a file's page at four sizes, by day and by night, a line each with where."""
     wrong: list[str] = []
-    for dark in (False, True):
-        page.emulate_media(color_scheme="dark" if dark else "light")
-        for width, height in SIZES:
-            page.set_viewport_size({"width": width, "height": height})
-            page.goto(file.as_uri())
+    page.goto(file.as_uri())  # once: its layout is CSS alone, which follows
+    for width, height in SIZES:
+        page.set_viewport_size({"width": width, "height": height})
+        for dark in (False, True):
+            page.emulate_media(color_scheme="dark" if dark else "light")
             where = f"{file.name}, {width} px{', dark' if dark else ''}"
             wrong += [f"{where}: {fault}" for fault in page.evaluate(_PROBE)]
             if (width, dark) in _LOOKED_AT_CLOSELY:

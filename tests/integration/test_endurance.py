@@ -25,6 +25,12 @@ ONCE = 0.01
 """Minutes that are over before each fault has been met once, which a run ends with in any case."""
 
 
+@pytest.fixture(autouse=True)
+def soon(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The load has begun once it has been answered a few hundred times."""
+    monkeypatch.setattr(endurance, "_WARM_S", 1.5)
+
+
 def test_whatever_is_hurt_no_write_is_lost_no_read_stale_and_all_is_well_again(stack: Stack) -> None:
     found = verify_faults(CARDS, stack, minutes=ONCE, seed=1, kinds=SOME)
     assert found.broken == []  # how long others wait is the command's to say, on a machine of its own

@@ -11,6 +11,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,7 @@ from archzero_lab.jobs.load.loads import Target, run_loads
 from archzero_lab.jobs.load.request import LoadRequest
 from archzero_lab.postgres.connection import connect
 from archzero_lab.run_folders.run import Run
+from archzero_lab.servers.hurt import Relay
 from archzero_lab.servers.stack import Stack
 from archzero_lab.settings import ROOT
 from archzero_lab.systems.arczero.cards.catalog import read_catalog
@@ -170,19 +172,32 @@ def test_plain_locust_without_a_class_sends_the_mix_and_one_that_sends_nothing_f
     assert not json.loads(out.read_text())["valid"]
 
 
-def test_a_capacity_is_closed_in_on_and_its_trials_are_kept(served: tuple[RunningService, Path, Path]) -> None:
-    service, _, folder = served
-    place = _run(folder, "capacity")
-    # a target that the least rate holds and that thousands a second cannot, whatever the machine
-    request = LoadRequest(shape="capacity", rate_per_s=600.0, target_p99_ms=250.0, rounds=0)
-    found = run_loads([_target(service)], request, place)["arms"][0]
+@pytest.fixture
+def slow(stack: Stack, make_database: Callable[[str], str]) -> Iterator[RunningService]:
+    """A service that can do five hundred reads a second at most on any machine: one connection, its database afar."""
+    far = Relay(stack, make_database("load_slow"), "load")
+    far.set(delay_ms=2)
+    pool = replace(stack.settings.pool, min_size=1, max_size=1)
+    narrow = replace(stack, settings=replace(stack.settings, pool=pool))
+    service = start_service(narrow, Serving("load-slow", far.url, cached=False, patient=True))
+    yield service
+    stack.registry.stop(service.record)
+    far.close()
+
+
+def test_a_capacity_is_closed_in_on_and_its_trials_are_kept(
+    slow: RunningService, served: tuple[RunningService, Path, Path]
+) -> None:
+    place = _run(served[2], "capacity")
+    request = LoadRequest(shape="capacity", rate_per_s=200.0, target_p99_ms=250.0, rounds=0)
+    found = run_loads([_target(slow)], request, place)["arms"][0]
     capacity = found["capacity"]
     assert capacity["ci_low"] is None
     assert "needs at least 6 rounds, had 1" in capacity["method"]  # rounds=0: the first search alone
     trials = place.load_trials
     last = trials[trials["round"] == 0]
     assert not last["held"].all()
-    assert capacity["rate_per_s"] > 0
+    assert 0 < capacity["rate_per_s"] < 600
     assert last.loc[last["held"], "rate_per_s"].max() <= capacity["rate_per_s"] * 1.01
     assert last.loc[~last["held"], "rate_per_s"].min() >= capacity["rate_per_s"] * 0.99
     held = trials[trials["held"]]

@@ -15,7 +15,7 @@ pytestmark = pytest.mark.once
 
 
 def test_a_crowd_waits_for_a_small_pool_and_its_connections_are_all_at_work(stack: Stack) -> None:
-    rounds = sweep_pool(system_here(), stack, [1, 8], [1, 12], rows=2_000, seconds=1.0, rounds=3)
+    rounds = sweep_pool(system_here(), stack, [1, 8], [1, 12], rows=1_000, seconds=0.5, rounds=3)
     # of three rounds the middle one: a machine that stops for a second spoils one
     frame = rounds.groupby(["users", "size"], as_index=False).median(numeric_only=True)
     assert len(frame) == 4

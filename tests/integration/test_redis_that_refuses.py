@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 import json
 import socket
+import subprocess
+import sys
 import threading
 import time
 import uuid
@@ -12,6 +14,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from itertools import cycle
+from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -20,6 +23,7 @@ import pytest
 import redis
 
 from archzero_lab.servers.hurt import HurtRedis
+from archzero_lab.servers.process import start_ticks
 from archzero_lab.servers.stack import Stack
 from archzero_lab.systems.arczero.cache.announcements import Change
 from archzero_lab.systems.arczero.cards.model import CardDraft, CardPatch, CardType
@@ -218,3 +222,35 @@ def test_no_write_that_was_committed_is_a_500_while_redis_has_no_connection_left
     assert set(statuses) <= {200, 503}, statuses
     assert statuses[200] > 0
     assert not_written == []
+
+
+OWNER = """
+import sys, time
+from pathlib import Path
+from types import SimpleNamespace
+import redis
+from archzero_lab.servers.hurt import HurtRedis
+from archzero_lab.servers.process import start_ticks
+from archzero_lab.servers.process import ProcessRegistry
+from archzero_lab.settings import load_settings
+made = HurtRedis(SimpleNamespace(settings=load_settings(), registry=ProcessRegistry(Path(sys.argv[1]))))
+client = redis.Redis.from_url(made.server.url, socket_timeout=1)
+client.config_set("lua-time-limit", 20)
+try:
+    client.eval("while true do end", 0)
+except redis.TimeoutError:
+    print(made.server.record.pid, flush=True)
+time.sleep(600)
+"""
+
+
+def test_a_redis_kept_busy_by_a_script_ends_with_the_command_that_was_killed(tmp_path: Path) -> None:
+    owner = subprocess.Popen([sys.executable, "-c", OWNER, str(tmp_path)], stdout=subprocess.PIPE, text=True)
+    assert owner.stdout is not None
+    pid = int(owner.stdout.readline())
+    owner.kill()
+    owner.communicate()
+    deadline = time.monotonic() + 60
+    while start_ticks(pid):
+        assert time.monotonic() < deadline, "it runs on"
+        time.sleep(0.02)

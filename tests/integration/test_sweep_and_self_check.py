@@ -53,10 +53,10 @@ def test_delays_that_were_put_in_are_found_and_taken_out_of_the_relay_they_are_n
 ) -> None:
     """Half of the delay between the two is far beyond what a busy machine adds to one of two arms."""
     monkeypatch.setattr(self_check, "DELAYS_MS", {"PostgreSQL": 10.0, "Redis": 10.0})
-    found = run_self_check(system_here(), stack, blocks=6, rows=2_000)
+    found = run_self_check(system_here(), stack, blocks=6, rows=500)
     plain = Relay.set
     monkeypatch.setattr(Relay, "set", lambda self, **_: plain(self, delay_ms=0.0))
-    without = run_self_check(system_here(), stack, blocks=6, rows=2_000)
+    without = run_self_check(system_here(), stack, blocks=6, rows=500)
     assert [delay.where for delay in found.delays] == ["PostgreSQL", "Redis"]
     for there, gone in zip(found.delays, without.delays, strict=True):
         assert there.ci_low_ms <= there.found_ms <= there.ci_high_ms
