@@ -11,7 +11,7 @@ from playwright.sync_api import Browser, sync_playwright
 
 from archzero_lab.postgres.databases import create_database, drop_database
 from archzero_lab.servers.stack import Stack
-from tests.end_to_end.command import lab
+from tests.end_to_end.command import lab, recorded
 from tests.end_to_end.shop_repository import ShopRepository
 
 CHROMIUM = os.environ.get("ARCHZERO_BROWSER") or shutil.which("chromium") or shutil.which("google-chrome") or ""
@@ -36,7 +36,8 @@ def shop(
     name = stack.database_name(request.module.__name__.rpartition(".")[2])
     made = ShopRepository(tmp_path_factory.mktemp("team"), create_database(stack.postgres_url, name))
     yield made
-    made.lab("down")
+    if made.left_running:
+        made.lab("down")
     drop_database(stack.postgres_url, name)
 
 
@@ -46,4 +47,5 @@ def environment(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, 
     folder = tmp_path_factory.mktemp("lab")
     made = {**os.environ, "ARCHZERO_STATE": str(folder / "state"), "ARCHZERO_REPORTS": str(folder / "reports")}
     yield made
-    lab(made, "down")
+    if recorded(made):
+        lab(made, "down")
