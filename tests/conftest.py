@@ -26,9 +26,8 @@ os.environ["ARCHZERO_REPORTS"] = str(_SCRATCH / "reports")
 # experiments of one machine wait for each other; those of the suite's processes need not
 os.environ["ARCHZERO_TURNS"] = str(_SCRATCH / "turns")
 
-# before anything else imports nbformat: two seconds of each of the suite's processes
 from archzero_lab.postgres.databases import create_database, drop_database
-from archzero_lab.reporting import notebook_format  # noqa: F401
+from archzero_lab.reporting import notebook_format  # noqa: F401  # before others import nbformat: see there
 from archzero_lab.servers.server_home import server_home
 from archzero_lab.servers.stack import Stack, running_stack
 from archzero_lab.settings import STATE, load_settings

@@ -14,6 +14,10 @@ from archzero_lab.postgres.shell_variables import given_to
 from archzero_lab.settings import COMMAND, RESOURCES, ROOT, load_settings
 from archzero_lab.terminal import console, relative
 
+_JUPYTERLAB = "from archzero_lab.reporting import notebook_format; from jupyterlab.labapp import main; main()"
+"""A second less than `-m jupyterlab`: see there. Without the folder where it is called: a file of a team's own named as
+a library would be imported in its place."""
+
 
 def notebook(
     browser: Annotated[bool, typer.Option(help="Open a browser window.")] = True,
@@ -42,7 +46,7 @@ def notebook(
     if os.geteuid() == 0:
         arguments.append("--allow-root")
     given_to(os.environ)  # a user's own notebook sees his own shell
-    os.execv(sys.executable, [sys.executable, "-m", "jupyterlab", *arguments])  # noqa: S606  # no shell: a list
+    os.execv(sys.executable, [sys.executable, "-P", "-c", _JUPYTERLAB, *arguments])  # noqa: S606  # no shell: a list
 
 
 def new(
